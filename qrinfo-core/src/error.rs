@@ -1,0 +1,187 @@
+//! How an attempt fails: one error type for the whole stack.
+
+use std::{error::Error, fmt};
+
+use crate::{BlockHash, PeerId, Timing};
+
+type Source = Box<dyn Error + Send + Sync>;
+
+/// Why an attempt gave no reply. Every layer of the stack fails with this type.
+///
+/// ```
+/// use qrinfo_core::{AttemptError, AttemptErrorKind, PeerId};
+///
+/// let peer = PeerId(([127, 0, 0, 1], 19899).into());
+/// let error = AttemptError::new(AttemptErrorKind::Refused).at(peer);
+/// assert_eq!(error.kind(), AttemptErrorKind::Refused);
+/// assert_eq!(error.to_string(), "127.0.0.1:19899: refused the request");
+/// ```
+#[derive(Debug)]
+pub struct AttemptError(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: AttemptErrorKind,
+    peer: Option<PeerId>,
+    timing: Option<Timing>,
+    source: Option<Source>,
+}
+
+/// The kinds of failure; a layer decides by these, never by an error's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AttemptErrorKind {
+    /// The peer was silent, or too slow, while the request was at the head of its queue.
+    Timeout,
+    /// The connection ended before the reply.
+    Disconnected,
+    /// The peer declined: it has not all of the blocks that the request names. It is not broken and not congested.
+    Refused,
+    /// The peer sent bytes that are no message.
+    Malformed,
+    /// The peer sent a message that does not answer what was asked, or that is proven false.
+    False,
+    /// The stack has no room for the attempt now.
+    Overloaded,
+    /// Nobody waits for the reply any more.
+    Cancelled,
+    /// Something on our side failed: storage, configuration, a stopped driver.
+    Local,
+}
+
+impl AttemptErrorKind {
+    /// A stable word for logs and metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Disconnected => "disconnected",
+            Self::Refused => "refused",
+            Self::Malformed => "malformed",
+            Self::False => "false",
+            Self::Overloaded => "overloaded",
+            Self::Cancelled => "cancelled",
+            Self::Local => "local",
+        }
+    }
+}
+
+impl fmt::Display for AttemptErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Timeout => "timed out",
+            Self::Disconnected => "connection ended before the reply",
+            Self::Refused => "refused the request",
+            Self::Malformed => "sent a malformed message",
+            Self::False => "sent a false reply",
+            Self::Overloaded => "no room for the request now",
+            Self::Cancelled => "request was cancelled",
+            Self::Local => "failure on our side",
+        })
+    }
+}
+
+// === impl AttemptError ===
+
+impl AttemptError {
+    /// An error of this kind with nothing else known.
+    pub fn new(kind: AttemptErrorKind) -> Self {
+        Self(Box::new(Inner { kind, peer: None, timing: None, source: None }))
+    }
+
+    /// Adds the peer that was asked.
+    #[must_use]
+    pub fn at(mut self, peer: PeerId) -> Self {
+        self.0.peer = Some(peer);
+        self
+    }
+
+    /// Adds what is known of the time it took.
+    #[must_use]
+    pub fn timed(mut self, timing: Timing) -> Self {
+        self.0.timing = Some(timing);
+        self
+    }
+
+    /// Adds what caused it.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Source>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> AttemptErrorKind {
+        self.0.kind
+    }
+
+    /// The peer that was asked, unless none was.
+    pub fn peer(&self) -> Option<PeerId> {
+        self.0.peer
+    }
+
+    /// When things happened, unless nothing was sent.
+    pub fn timing(&self) -> Option<Timing> {
+        self.0.timing
+    }
+}
+
+impl fmt::Display for AttemptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(peer) = self.0.peer {
+            write!(f, "{peer}: ")?;
+        }
+        self.0.kind.fmt(f)
+    }
+}
+
+impl Error for AttemptError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// How a well-formed reply fails to answer a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Mismatch {
+    /// A reply of the other kind.
+    #[error("expected {expected}, got {got}")]
+    Message {
+        /// The command that answers the request.
+        expected: &'static str,
+        /// The command that came.
+        got: &'static str,
+    },
+    /// A diff of a `qrinfo` leads to another block than the cycle's work block.
+    #[error("expected the work block of H-{cycles_back}C to be {expected}, got {got}")]
+    WorkBlock {
+        /// How many cycles before the requested one.
+        cycles_back: u32,
+        /// The work block by our headers.
+        expected: BlockHash,
+        /// The target of the diff that came.
+        got: BlockHash,
+    },
+    /// A diff starts from a block that is not ours, not genesis, and not built before it.
+    #[error("the diff to {target} starts from {got}, which was not among the bases sent")]
+    Base {
+        /// The diff's target.
+        target: BlockHash,
+        /// The diff's base.
+        got: BlockHash,
+    },
+    /// A `mnlistdiff` leads to another block.
+    #[error("expected a diff to {expected}, got one to {got}")]
+    Target {
+        /// The block asked for.
+        expected: BlockHash,
+        /// The target of the diff that came.
+        got: BlockHash,
+    },
+    /// The part for `H-4C` is there unasked, or missing.
+    #[error("the extra share was {}", if *.expected { "asked for and is missing" } else { "not asked for and is there" })]
+    ExtraShare {
+        /// Whether it was asked for.
+        expected: bool,
+    },
+}

@@ -1,0 +1,48 @@
+//! What is said between a Dash light client and its peers when it asks for rotated quorums (DIP-24), and the types
+//! that travel a request stack.
+//!
+//! This crate does no I/O and knows no runtime. It holds:
+//!
+//! * [`hash`]: hash types in the byte order of the wire;
+//! * [`network`] and [`llmq`]: magic bytes, ports, genesis blocks and quorum parameters;
+//! * [`dip24`]: cycles, work blocks and the block to ask for;
+//! * [`wire`]: strict decoding with typed errors, and message frames;
+//! * [`message`]: `getqrinfo`, `qrinfo`, `getmnlistd`, `mnlistdiff` and the few session messages around them;
+//! * [`request`], [`attempt`] and [`error`]: what every layer of the stack takes and gives back;
+//! * [`client`]: the traits that an existing client implements.
+//!
+//! # Bytes are the interchange
+//!
+//! Every message decodes from the payload that came off the wire, and encodes to the same bytes:
+//!
+//! ```
+//! use qrinfo_core::{BlockHash, message::GetQRInfo, wire::Wire};
+//!
+//! let request = GetQRInfo {
+//!     base_block_hashes: vec![BlockHash::from_bytes([1; 32])],
+//!     block_hash: BlockHash::from_bytes([2; 32]),
+//!     extra_share: true,
+//! };
+//! let payload = request.to_wire();
+//! assert_eq!(payload.len(), 1 + 32 + 32 + 1);
+//! assert_eq!(GetQRInfo::from_wire(payload)?, request);
+//! # Ok::<(), qrinfo_core::wire::DecodeError>(())
+//! ```
+
+pub mod attempt;
+pub mod client;
+pub mod dip24;
+pub mod error;
+pub mod hash;
+pub mod llmq;
+pub mod message;
+pub mod network;
+pub mod request;
+pub mod wire;
+
+pub use attempt::{Attempt, PeerId, Timing};
+pub use error::{AttemptError, AttemptErrorKind, Mismatch};
+pub use hash::{BlockHash, Hash256, ProTxHash, QuorumHash};
+pub use llmq::LlmqType;
+pub use network::Network;
+pub use request::{MnListDiffRequestSpec, QRInfoRequestSpec, Reply, Request, RequestPriority};

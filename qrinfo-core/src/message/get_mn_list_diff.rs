@@ -1,0 +1,28 @@
+use bytes::BufMut;
+
+use crate::{
+    BlockHash,
+    wire::{DecodeError, Reader, Wire},
+};
+
+/// `getmnlistd`: asks for the difference between the masternode lists at two blocks (DIP-4).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GetMnListDiff {
+    /// The block whose list the asker has; all zero means genesis, the empty list.
+    pub base_block_hash: BlockHash,
+    /// The block whose list is wanted.
+    pub block_hash: BlockHash,
+}
+
+impl Wire for GetMnListDiff {
+    const MIN_SIZE: usize = 64;
+
+    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self { base_block_hash: BlockHash::decode(reader)?, block_hash: BlockHash::decode(reader)? })
+    }
+
+    fn encode(&self, out: &mut impl BufMut) {
+        self.base_block_hash.encode(out);
+        self.block_hash.encode(out);
+    }
+}

@@ -1,0 +1,129 @@
+use bytes::{BufMut, Bytes};
+
+use super::{Coinbase, Commitment, SmlEntry};
+use crate::{
+    BlockHash, Hash256, LlmqType, ProTxHash, QuorumHash,
+    wire::{DecodeError, DecodeErrorKind, Reader, Seq, Wire, put_len, put_var_bytes},
+};
+
+/// `mnlistdiff`: how the masternode list and the active quorums changed from one block to another (DIP-4), with the
+/// later block's coinbase and the proof that it is in that block.
+///
+/// A diff whose base is its target is empty but for the coinbase and its proof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MnListDiff {
+    /// 1.
+    pub version: u16,
+    /// The block whose list this applies to; genesis for a full list.
+    pub base_block_hash: BlockHash,
+    /// The block whose list this leads to.
+    pub block_hash: BlockHash,
+    /// How many transactions the later block has.
+    pub total_transactions: u32,
+    /// The partial merkle tree's hashes.
+    pub merkle_hashes: Seq<Hash256>,
+    /// The partial merkle tree's flag bits, least significant first.
+    pub merkle_flags: Bytes,
+    /// The later block's coinbase transaction.
+    pub coinbase: Coinbase,
+    /// Masternodes that are gone.
+    pub deleted_masternodes: Seq<ProTxHash>,
+    /// Masternodes that are new or changed.
+    pub new_masternodes: Seq<SmlEntry>,
+    /// Quorums that are no longer active.
+    pub deleted_quorums: Seq<DeletedQuorum>,
+    /// Quorums that became active.
+    pub new_quorums: Seq<Commitment>,
+    /// ChainLock signatures at the work blocks of new quorums (protocol 70230). Nothing proves them.
+    pub quorums_cl_sigs: Seq<QuorumClSig>,
+}
+
+impl Wire for MnListDiff {
+    const MIN_SIZE: usize = 2 + 32 + 32 + 4 + 1 + 1 + Coinbase::MIN_SIZE + 5;
+
+    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let start = reader.offset();
+        let version = reader.u16("nVersion")?;
+        if version != 1 {
+            let kind = DecodeErrorKind::UndefinedValue(i64::from(version));
+            return Err(DecodeError { field: "nVersion", offset: start, kind });
+        }
+        Ok(Self {
+            version,
+            base_block_hash: BlockHash::decode(reader)?,
+            block_hash: BlockHash::decode(reader)?,
+            total_transactions: reader.u32("totalTransactions")?,
+            merkle_hashes: Seq::decode(reader)?,
+            merkle_flags: reader.var_bytes("merkleFlags")?,
+            coinbase: Coinbase::decode(reader)?,
+            deleted_masternodes: Seq::decode(reader)?,
+            new_masternodes: Seq::decode(reader)?,
+            deleted_quorums: Seq::decode(reader)?,
+            new_quorums: Seq::decode(reader)?,
+            quorums_cl_sigs: Seq::decode(reader)?,
+        })
+    }
+
+    fn encode(&self, out: &mut impl BufMut) {
+        out.put_u16_le(self.version);
+        self.base_block_hash.encode(out);
+        self.block_hash.encode(out);
+        out.put_u32_le(self.total_transactions);
+        self.merkle_hashes.encode(out);
+        put_var_bytes(out, &self.merkle_flags);
+        self.coinbase.encode(out);
+        self.deleted_masternodes.encode(out);
+        self.new_masternodes.encode(out);
+        self.deleted_quorums.encode(out);
+        self.new_quorums.encode(out);
+        self.quorums_cl_sigs.encode(out);
+    }
+}
+
+/// Names a quorum that is no longer active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DeletedQuorum {
+    /// The kind of quorum.
+    pub llmq_type: LlmqType,
+    /// The block at which its DKG started.
+    pub quorum_hash: QuorumHash,
+}
+
+impl Wire for DeletedQuorum {
+    const MIN_SIZE: usize = 33;
+
+    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self { llmq_type: LlmqType(reader.u8("llmqType")?), quorum_hash: QuorumHash::decode(reader)? })
+    }
+
+    fn encode(&self, out: &mut impl BufMut) {
+        out.put_u8(self.llmq_type.0);
+        self.quorum_hash.encode(out);
+    }
+}
+
+/// A ChainLock signature and the new quorums whose members were drawn with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuorumClSig {
+    /// The signature; all zero where there was none.
+    pub signature: [u8; 96],
+    /// Positions in the same diff's [`new_quorums`](MnListDiff::new_quorums).
+    pub indexes: Vec<u16>,
+}
+
+impl Wire for QuorumClSig {
+    const MIN_SIZE: usize = 96 + 1;
+
+    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let signature = reader.array("quorumsCLSigs")?;
+        let count = reader.count("quorumsCLSigs indexes", 2)?;
+        let indexes = (0..count).map(|_| reader.u16("quorumsCLSigs indexes")).collect::<Result<_, _>>()?;
+        Ok(Self { signature, indexes })
+    }
+
+    fn encode(&self, out: &mut impl BufMut) {
+        out.put_slice(&self.signature);
+        put_len(out, self.indexes.len());
+        self.indexes.iter().for_each(|&index| out.put_u16_le(index));
+    }
+}

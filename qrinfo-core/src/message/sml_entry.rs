@@ -1,0 +1,118 @@
+use bytes::BufMut;
+
+use super::NetInfo;
+use crate::{
+    Hash256, ProTxHash,
+    wire::{DecodeError, DecodeErrorKind, Reader, Wire},
+};
+
+/// A masternode as a simplified masternode list names it (DIP-4; Evo nodes DIP-28).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmlEntry {
+    /// 1: legacy BLS key; 2: basic BLS key; 3: extended addresses.
+    pub version: u16,
+    /// The masternode's identity.
+    pub pro_reg_tx_hash: ProTxHash,
+    /// The block that confirmed the registration; zero until then.
+    pub confirmed_hash: Hash256,
+    /// Where it can be reached.
+    pub net_info: NetInfo,
+    /// The operator's BLS key, in the legacy encoding exactly in version 1.
+    pub pub_key_operator: [u8; 48],
+    /// The hash of the key that votes in governance.
+    pub key_id_voting: [u8; 20],
+    /// False while the masternode is banned for failing its duties.
+    pub is_valid: bool,
+    /// Regular or Evo; version 1 knows only regular ones and does not send it.
+    pub kind: SmlEntryKind,
+}
+
+/// The two kinds of masternode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SmlEntryKind {
+    /// An ordinary masternode.
+    Regular,
+    /// A node that also serves Platform.
+    Evo {
+        /// The port of its HTTPS interface; version 3 moved it into the addresses.
+        platform_http_port: Option<u16>,
+        /// Its identity on Platform.
+        platform_node_id: [u8; 20],
+    },
+}
+
+impl SmlEntry {
+    /// Appends the entry without its version: what the list's merkle root is built from.
+    pub fn encode_without_version(&self, out: &mut impl BufMut) {
+        self.pro_reg_tx_hash.encode(out);
+        self.confirmed_hash.encode(out);
+        self.net_info.encode(out);
+        out.put_slice(&self.pub_key_operator);
+        out.put_slice(&self.key_id_voting);
+        out.put_u8(u8::from(self.is_valid));
+        if self.version < 2 {
+            return;
+        }
+        match self.kind {
+            SmlEntryKind::Regular => out.put_u16_le(0),
+            SmlEntryKind::Evo { platform_http_port, platform_node_id } => {
+                out.put_u16_le(1);
+                if self.version < 3 {
+                    out.put_u16_le(platform_http_port.unwrap_or_default());
+                }
+                out.put_slice(&platform_node_id);
+            }
+        }
+    }
+}
+
+// === impl SmlEntry ===
+
+impl Wire for SmlEntry {
+    const MIN_SIZE: usize = 2 + 32 + 32 + 1 + 48 + 20 + 1;
+
+    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let start = reader.offset();
+        let version = reader.u16("entry version")?;
+        if !(1..=3).contains(&version) {
+            let kind = DecodeErrorKind::UndefinedValue(i64::from(version));
+            return Err(DecodeError { field: "entry version", offset: start, kind });
+        }
+        Ok(Self {
+            version,
+            pro_reg_tx_hash: ProTxHash::decode(reader)?,
+            confirmed_hash: Hash256::decode(reader)?,
+            net_info: match version {
+                3 => NetInfo::decode_extended(reader)?,
+                _ => NetInfo::decode_service(reader)?,
+            },
+            pub_key_operator: reader.array("pubKeyOperator")?,
+            key_id_voting: reader.array("keyIDVoting")?,
+            is_valid: reader.bool("isValid")?,
+            kind: decode_kind(version, reader)?,
+        })
+    }
+
+    fn encode(&self, out: &mut impl BufMut) {
+        out.put_u16_le(self.version);
+        self.encode_without_version(out);
+    }
+}
+
+fn decode_kind(version: u16, reader: &mut Reader) -> Result<SmlEntryKind, DecodeError> {
+    if version < 2 {
+        return Ok(SmlEntryKind::Regular);
+    }
+    let start = reader.offset();
+    match reader.u16("entry type")? {
+        0 => Ok(SmlEntryKind::Regular),
+        1 => Ok(SmlEntryKind::Evo {
+            platform_http_port: if version < 3 { Some(reader.u16("platformHTTPPort")?) } else { None },
+            platform_node_id: reader.array("platformNodeID")?,
+        }),
+        other => {
+            let kind = DecodeErrorKind::UndefinedValue(i64::from(other));
+            Err(DecodeError { field: "entry type", offset: start, kind })
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What is asked, what comes back, and whether one answers the other.
+
+use crate::{
+    BlockHash, Network,
+    error::Mismatch,
+    message::{GetMnListDiff, GetQRInfo, MnListDiff, NetworkMessage, QRInfo},
+};
+
+/// Who goes first. A greater priority overtakes everything smaller that is not sent yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum RequestPriority {
+    /// History that nobody waits for.
+    Low = 0,
+    /// The usual.
+    #[default]
+    Normal = 1,
+    /// Wanted soon.
+    High = 2,
+    /// A user waits for it.
+    Critical = 3,
+}
+
+/// A question to a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Request {
+    /// `getqrinfo`
+    QrInfo(QRInfoRequestSpec),
+    /// `getmnlistd`
+    MnListDiff(MnListDiffRequestSpec),
+}
+
+/// A `getqrinfo` and what its reply must show.
+///
+/// The reply does not name its request, so the asker says beforehand which work blocks it must lead to. A client that
+/// has the headers knows them; [`Cycles`](crate::dip24::Cycles) tells their heights.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct QRInfoRequestSpec {
+    /// The network asked, for its genesis block: a base that every server has.
+    pub network: Network,
+    /// The first block of the cycle asked for, `H`.
+    pub cycle_height: u32,
+    /// Blocks whose lists the client has when it applies the reply. Empty means genesis.
+    pub base_block_hashes: Vec<BlockHash>,
+    /// The block to ask for.
+    pub block_hash: BlockHash,
+    /// Whether `H-4C` is wanted too.
+    pub extra_share: bool,
+    /// The work blocks of `H`, `H-C`, `H-2C`, `H-3C` and `H-4C`.
+    pub work_block_hashes: [BlockHash; 5],
+}
+
+/// A `getmnlistd`. Its reply names both blocks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct MnListDiffRequestSpec {
+    /// The block whose list the client has; all zero means genesis.
+    pub base_block_hash: BlockHash,
+    /// The block whose list is wanted.
+    pub block_hash: BlockHash,
+}
+
+/// A peer's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// `qrinfo`
+    QrInfo(Box<QRInfo>),
+    /// `mnlistdiff`
+    MnListDiff(Box<MnListDiff>),
+}
+
+// === impl Request ===
+
+impl Request {
+    /// The message that asks this.
+    pub fn to_message(&self) -> NetworkMessage {
+        match self {
+            Self::QrInfo(spec) => NetworkMessage::GetQRInfo(GetQRInfo {
+                base_block_hashes: spec.base_block_hashes.clone(),
+                block_hash: spec.block_hash,
+                extra_share: spec.extra_share,
+            }),
+            Self::MnListDiff(spec) => NetworkMessage::GetMnListD(GetMnListDiff {
+                base_block_hash: spec.base_block_hash,
+                block_hash: spec.block_hash,
+            }),
+        }
+    }
+
+    /// Whether `reply` answers this request, as far as its own fields tell.
+    ///
+    /// For `qrinfo`: the work blocks, the bases of every diff (one of ours, genesis, or the target of a diff that the
+    /// server built before it), and the extra share. The tip diff's target is the server's own tip and is not judged.
+    ///
+    /// # Errors
+    /// [`Mismatch`] says what was expected and what came.
+    pub fn check_reply(&self, reply: &Reply) -> Result<(), Mismatch> {
+        match (self, reply) {
+            (Self::QrInfo(spec), Reply::QrInfo(qr_info)) => spec.check_reply(qr_info),
+            (Self::MnListDiff(spec), Reply::MnListDiff(diff)) => spec.check_reply(diff),
+            (Self::QrInfo(_), Reply::MnListDiff(_)) => Err(Mismatch::Message { expected: "qrinfo", got: "mnlistdiff" }),
+            (Self::MnListDiff(_), Reply::QrInfo(_)) => Err(Mismatch::Message { expected: "mnlistdiff", got: "qrinfo" }),
+        }
+    }
+}
+
+impl From<QRInfoRequestSpec> for Request {
+    fn from(spec: QRInfoRequestSpec) -> Self {
+        Self::QrInfo(spec)
+    }
+}
+
+impl From<MnListDiffRequestSpec> for Request {
+    fn from(spec: MnListDiffRequestSpec) -> Self {
+        Self::MnListDiff(spec)
+    }
+}
+
+// === impl QRInfoRequestSpec ===
+
+impl QRInfoRequestSpec {
+    fn check_reply(&self, reply: &QRInfo) -> Result<(), Mismatch> {
+        let extra = reply.extra_share.as_ref().map(|extra| &extra.mn_list_diff_at_h_minus_4c);
+        let targets = [
+            Some(&reply.mn_list_diff_h),
+            Some(&reply.mn_list_diff_at_h_minus_c),
+            Some(&reply.mn_list_diff_at_h_minus_2c),
+            Some(&reply.mn_list_diff_at_h_minus_3c),
+            extra,
+        ];
+        for ((cycles_back, &expected), diff) in (0..).zip(&self.work_block_hashes).zip(targets) {
+            match diff {
+                Some(diff) if diff.block_hash != expected => {
+                    return Err(Mismatch::WorkBlock { cycles_back, expected, got: diff.block_hash });
+                }
+                _ => {}
+            }
+        }
+        if self.extra_share != extra.is_some() {
+            return Err(Mismatch::ExtraShare { expected: self.extra_share });
+        }
+        self.check_bases(reply)
+    }
+
+    fn check_bases(&self, reply: &QRInfo) -> Result<(), Mismatch> {
+        let genesis = self.network.genesis_hash();
+        let mut built = Vec::with_capacity(8);
+        for diff in reply.diffs_in_build_order() {
+            let base = diff.base_block_hash;
+            if base != genesis && !self.base_block_hashes.contains(&base) && !built.contains(&base) {
+                return Err(Mismatch::Base { target: diff.block_hash, got: base });
+            }
+            built.push(diff.block_hash);
+        }
+        Ok(())
+    }
+}
+
+// === impl MnListDiffRequestSpec ===
+
+impl MnListDiffRequestSpec {
+    fn check_reply(&self, reply: &MnListDiff) -> Result<(), Mismatch> {
+        if reply.block_hash != self.block_hash {
+            return Err(Mismatch::Target { expected: self.block_hash, got: reply.block_hash });
+        }
+        // A server gives back the base as it was sent, all zero included.
+        if reply.base_block_hash != self.base_block_hash {
+            return Err(Mismatch::Base { target: reply.block_hash, got: reply.base_block_hash });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,164 @@
+use bytes::{Buf, Bytes};
+
+use super::{DecodeError, DecodeErrorKind};
+
+/// A cursor over one payload that names the field and offset of whatever is wrong.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    bytes: Bytes,
+    total: usize,
+}
+
+impl Reader {
+    /// Starts at the first byte of `payload`.
+    pub fn new(payload: Bytes) -> Self {
+        Self { total: payload.len(), bytes: payload }
+    }
+
+    /// Bytes read so far.
+    pub fn offset(&self) -> usize {
+        self.total - self.bytes.len()
+    }
+
+    /// Bytes not read yet.
+    pub fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The bytes not read yet, as a slice of the payload.
+    pub fn rest(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
+    /// An error at the current offset.
+    pub fn error(&self, field: &'static str, kind: DecodeErrorKind) -> DecodeError {
+        DecodeError { field, offset: self.offset(), kind }
+    }
+
+    fn need(&self, field: &'static str, needed: usize) -> Result<(), DecodeError> {
+        if self.remaining() < needed {
+            return Err(self.error(field, DecodeErrorKind::Truncated { needed, left: self.remaining() }));
+        }
+        Ok(())
+    }
+
+    /// The next `len` bytes, as a slice of the payload.
+    ///
+    /// # Errors
+    /// [`DecodeErrorKind::Truncated`] if fewer are left.
+    pub fn bytes(&mut self, field: &'static str, len: usize) -> Result<Bytes, DecodeError> {
+        self.need(field, len)?;
+        Ok(self.bytes.split_to(len))
+    }
+
+    /// The next `N` bytes, copied.
+    ///
+    /// # Errors
+    /// [`DecodeErrorKind::Truncated`] if fewer are left.
+    pub fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
+        self.need(field, N)?;
+        let mut array = [0; N];
+        self.bytes.copy_to_slice(&mut array);
+        Ok(array)
+    }
+
+    /// A CompactSize. Its shortest form is the only one accepted.
+    ///
+    /// # Errors
+    /// [`DecodeErrorKind::Truncated`] or [`DecodeErrorKind::NonMinimalCompactSize`].
+    pub fn compact_size(&mut self, field: &'static str) -> Result<u64, DecodeError> {
+        let start = self.offset();
+        let (value, least) = match self.u8(field)? {
+            0xfd => (u64::from(self.u16(field)?), 0xfd),
+            0xfe => (u64::from(self.u32(field)?), 0x1_0000),
+            0xff => (u64::from_le_bytes(self.array(field)?), 0x1_0000_0000),
+            small => (u64::from(small), 0),
+        };
+        if value < least {
+            return Err(DecodeError { field, offset: start, kind: DecodeErrorKind::NonMinimalCompactSize(value) });
+        }
+        Ok(value)
+    }
+
+    /// A count of items of at least `min_size` bytes each, bounded by the bytes that are left.
+    ///
+    /// # Errors
+    /// As [`compact_size`](Self::compact_size), and [`DecodeErrorKind::ImpossibleCount`].
+    pub fn count(&mut self, field: &'static str, min_size: usize) -> Result<usize, DecodeError> {
+        let start = self.offset();
+        let count = self.compact_size(field)?;
+        let left = self.remaining();
+        match usize::try_from(count) {
+            Ok(items) if items <= left / min_size.max(1) => Ok(items),
+            _ => Err(DecodeError { field, offset: start, kind: DecodeErrorKind::ImpossibleCount { count, left } }),
+        }
+    }
+
+    /// A CompactSize length and that many bytes, as a slice of the payload.
+    ///
+    /// # Errors
+    /// As [`count`](Self::count).
+    pub fn var_bytes(&mut self, field: &'static str) -> Result<Bytes, DecodeError> {
+        let len = self.count(field, 1)?;
+        self.bytes(field, len)
+    }
+
+    /// One byte that must be 0 or 1.
+    ///
+    /// # Errors
+    /// [`DecodeErrorKind::Truncated`] or [`DecodeErrorKind::UndefinedValue`].
+    pub fn bool(&mut self, field: &'static str) -> Result<bool, DecodeError> {
+        let start = self.offset();
+        match self.u8(field)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(DecodeError { field, offset: start, kind: DecodeErrorKind::UndefinedValue(i64::from(other)) }),
+        }
+    }
+
+    /// Succeeds if everything was read.
+    ///
+    /// # Errors
+    /// [`DecodeErrorKind::TrailingBytes`].
+    pub fn finish(&self) -> Result<(), DecodeError> {
+        match self.remaining() {
+            0 => Ok(()),
+            left => Err(self.error("end of message", DecodeErrorKind::TrailingBytes(left))),
+        }
+    }
+}
+
+macro_rules! numbers {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $from:ident;)*) => {
+        impl Reader {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                /// [`DecodeErrorKind::Truncated`].
+                pub fn $name(&mut self, field: &'static str) -> Result<$type, DecodeError> {
+                    self.array(field).map(<$type>::$from)
+                }
+            )*
+        }
+    };
+}
+
+numbers! {
+    /// One byte.
+    u8: u8 = from_le_bytes;
+    /// Two bytes, little-endian.
+    u16: u16 = from_le_bytes;
+    /// Two bytes, big-endian, as ports are written.
+    u16_be: u16 = from_be_bytes;
+    /// Two bytes, little-endian, signed.
+    i16: i16 = from_le_bytes;
+    /// Four bytes, little-endian.
+    u32: u32 = from_le_bytes;
+    /// Four bytes, little-endian, signed.
+    i32: i32 = from_le_bytes;
+    /// Eight bytes, little-endian.
+    u64: u64 = from_le_bytes;
+    /// Eight bytes, little-endian, signed.
+    i64: i64 = from_le_bytes;
+}
