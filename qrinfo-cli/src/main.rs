@@ -1,0 +1,3 @@
+//! The command `qrinfo`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Syncs rotated quorums from several peers.

@@ -1,0 +1,1 @@
+//! One Dash peer over TCP.
