@@ -83,6 +83,15 @@ impl Network {
         }
     }
 
+    /// The height from which quorums are rotated, or `None` where each chain sets its own.
+    pub const fn dip24_height(self) -> Option<u32> {
+        match self {
+            Self::Mainnet => Some(1_738_698),
+            Self::Testnet => Some(770_730),
+            Self::Devnet | Self::Regtest => None,
+        }
+    }
+
     /// The arithmetic of this network's DIP-24 cycles.
     pub const fn cycles(self) -> Cycles {
         Cycles::of(self.rotated_params())

@@ -1,1 +1,27 @@
-//! Syncs rotated quorums from several peers.
+//! Syncs Dash's rotated masternode quorums (DIP-24) from several peers.
+//!
+//! *A plan of requests goes in, replies come out in the order of the plan.*
+//!
+//! * [`plan`] decides which blocks to ask for and from which bases.
+//! * [`SequentialSync`] asks one peer at a time, one request at a time: the default.
+//! * [`ParallelSync`], behind the feature `parallel-qrinfo`, keeps several peers busy at once.
+//! * [`connect`] makes a peer out of an address. Any other `tower` service that takes an
+//!   [`Attempt`](qrinfo_core::Attempt) is a peer as well.
+//!
+//! Both runs are pulled: they do nothing but while [`next`](SequentialSync::next) is awaited, and dropping them cancels
+//! what is under way. Both end in the same typed [`SyncReport`], which never calls a sync complete that is not.
+
+mod outcome;
+#[cfg(feature = "parallel-qrinfo")]
+mod parallel;
+mod peer;
+pub mod plan;
+mod probe;
+mod sequential;
+
+pub use outcome::{Delivered, Missing, SyncOutcome, SyncReport, SyncStats};
+#[cfg(feature = "parallel-qrinfo")]
+pub use parallel::{ParallelOptions, ParallelSync};
+pub use peer::{AttemptService, Peer};
+pub use probe::{ProbeError, first_answerable_cycle};
+pub use sequential::{SequentialOptions, SequentialSync};

@@ -1,0 +1,138 @@
+use std::fmt;
+
+use qrinfo_core::{AttemptError, AttemptErrorKind, PeerId, QRInfoRequestSpec, Reply, Timing};
+
+use crate::peer;
+
+/// A reply, at its place in the plan.
+#[derive(Debug)]
+pub struct Delivered {
+    /// The request's position in the plan.
+    pub index: usize,
+    /// What the peer sent.
+    pub reply: Reply,
+    /// When.
+    pub timing: Timing,
+    /// Who.
+    pub peer: PeerId,
+}
+
+/// How a sync ended, and what it took.
+#[derive(Debug)]
+pub struct SyncReport {
+    /// How it ended.
+    pub outcome: SyncOutcome,
+    /// What it took.
+    pub stats: SyncStats,
+}
+
+/// How a sync ended.
+#[derive(Debug)]
+pub enum SyncOutcome {
+    /// Every request of the plan was answered and delivered.
+    Complete,
+    /// Some requests were given up; all others were delivered, in order.
+    Degraded {
+        /// The requests without a reply, in the order of the plan.
+        missing: Vec<Missing>,
+    },
+    /// The sync ended before every request had its chance: no peer was left, or it was stopped.
+    Failed {
+        /// The requests without a reply, in the order of the plan.
+        missing: Vec<Missing>,
+    },
+}
+
+impl SyncOutcome {
+    pub(crate) fn of(missing: Vec<Missing>, peers_left: bool) -> Self {
+        match (missing.is_empty(), peers_left) {
+            (true, _) => Self::Complete,
+            (false, true) => Self::Degraded { missing },
+            (false, false) => Self::Failed { missing },
+        }
+    }
+
+    /// Whether nothing is missing.
+    pub fn is_complete(&self) -> bool {
+        matches!(self, Self::Complete)
+    }
+
+    /// The requests without a reply.
+    pub fn missing(&self) -> &[Missing] {
+        match self {
+            Self::Complete => &[],
+            Self::Degraded { missing } | Self::Failed { missing } => missing,
+        }
+    }
+}
+
+impl fmt::Display for SyncOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Complete => f.write_str("complete"),
+            Self::Degraded { missing } => write!(f, "degraded: {} replies are missing", missing.len()),
+            Self::Failed { missing } => write!(f, "failed: {} replies are missing", missing.len()),
+        }
+    }
+}
+
+/// A request that ended without a reply.
+#[derive(Debug)]
+pub struct Missing {
+    /// Its position in the plan.
+    pub index: usize,
+    /// The first block of the cycle it asked for.
+    pub cycle_height: u32,
+    /// What each peer that was asked did, in order. Empty if the request was never sent.
+    pub attempts: Vec<AttemptError>,
+}
+
+impl Missing {
+    pub(crate) fn new(index: usize, spec: &QRInfoRequestSpec, attempts: Vec<AttemptError>) -> Self {
+        Self { index, cycle_height: spec.cycle_height, attempts }
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cycle {}: ", self.cycle_height)?;
+        match self.attempts.as_slice() {
+            [] => f.write_str("never asked"),
+            attempts => f.write_str(&attempts.iter().map(|e| peer::chain(e)).collect::<Vec<_>>().join("; ")),
+        }
+    }
+}
+
+/// Counts of a sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SyncStats {
+    /// Attempts that were made.
+    pub attempts: u64,
+    /// Replies that were delivered.
+    pub delivered: u64,
+    /// Bytes of payload of those replies.
+    pub bytes: u64,
+    /// Attempts beyond a request's first.
+    pub retries: u64,
+    /// Attempts that a peer refused.
+    pub refusals: u64,
+    /// Attempts that timed out.
+    pub timeouts: u64,
+    /// Peers that cannot be asked any more.
+    pub peers_lost: u64,
+}
+
+impl SyncStats {
+    pub(crate) fn count_failure(&mut self, error: &AttemptError) {
+        match error.kind() {
+            AttemptErrorKind::Refused => self.refusals += 1,
+            AttemptErrorKind::Timeout => self.timeouts += 1,
+            _ => {}
+        }
+    }
+
+    pub(crate) fn count_delivery(&mut self, timing: &Timing) {
+        self.delivered += 1;
+        self.bytes += timing.bytes;
+    }
+}

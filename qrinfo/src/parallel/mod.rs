@@ -1,0 +1,164 @@
+mod dispatch;
+mod reorder;
+
+use std::{future::Future, num::NonZeroUsize, pin::Pin};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use qrinfo_core::{Attempt, AttemptError, PeerId, QRInfoRequestSpec, Reply, Request, Timing};
+use tokio::time::Instant;
+
+use self::{
+    dispatch::{Dispatcher, Ended},
+    reorder::Reorder,
+};
+use crate::{
+    Delivered, Missing, Peer, SyncOutcome, SyncReport, SyncStats,
+    peer::{AttemptService, ends_peer},
+};
+
+/// Settings of a [`ParallelSync`].
+#[derive(Debug, Clone, Copy)]
+pub struct ParallelOptions {
+    /// Requests under way at all peers together, at most.
+    pub max_concurrent: NonZeroUsize,
+    /// How often one request is asked before it is given up; at least once.
+    pub max_attempts: u32,
+    /// Replies that may wait for an earlier one, counting those under way: what bounds memory.
+    pub window: NonZeroUsize,
+}
+
+impl Default for ParallelOptions {
+    /// Three requests under way, five attempts, a window of 64.
+    fn default() -> Self {
+        let max_concurrent = NonZeroUsize::new(3).unwrap_or(NonZeroUsize::MIN);
+        Self { max_concurrent, max_attempts: 5, window: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN) }
+    }
+}
+
+/// Asks several peers at once and delivers their replies in the order of the plan.
+///
+/// Each request is bound to a peer when it is sent, to the one that is expected to answer it first. A request that
+/// fails is asked again elsewhere. A peer that is gone, or that sent something false, is not asked again.
+///
+/// ```
+/// # use qrinfo::{AttemptService, Peer, ParallelOptions, ParallelSync};
+/// # use qrinfo_core::QRInfoRequestSpec;
+/// # async fn example<S: AttemptService<Future: Send + 'static> + Clone + Send + 'static>(
+/// #     plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>) {
+/// let mut sync = ParallelSync::new(plan, peers, ParallelOptions::default());
+/// while let Some(delivered) = sync.next().await {
+///     println!("request {} was answered by {}", delivered.index, delivered.peer);
+/// }
+/// println!("{}", sync.into_report().outcome);
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ParallelSync<S> {
+    plan: Vec<QRInfoRequestSpec>,
+    peers: Vec<Peer<S>>,
+    dispatcher: Dispatcher,
+    reorder: Reorder,
+    in_flight: FuturesUnordered<InFlight>,
+    failures: Vec<Vec<AttemptError>>,
+    stats: SyncStats,
+}
+
+/// One attempt under way.
+type InFlight = Pin<Box<dyn Future<Output = Attempted> + Send>>;
+
+#[derive(Debug)]
+struct Attempted {
+    job: usize,
+    peer: PeerId,
+    result: Result<(Reply, Timing), AttemptError>,
+}
+
+impl<S> ParallelSync<S>
+where
+    S: AttemptService<Future: Send + 'static> + Clone + Send + 'static,
+{
+    /// A sync of `plan` from `peers`.
+    pub fn new(plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>, options: ParallelOptions) -> Self {
+        Self {
+            dispatcher: Dispatcher::new(plan.len(), peers.iter().map(|peer| peer.id), options),
+            reorder: Reorder::default(),
+            in_flight: FuturesUnordered::new(),
+            failures: plan.iter().map(|_| Vec::new()).collect(),
+            stats: SyncStats::default(),
+            plan,
+            peers,
+        }
+    }
+
+    /// The next reply in the order of the plan, or `None` when the sync has ended. A request that was given up is
+    /// passed over; [`into_report`](Self::into_report) names it.
+    ///
+    /// Safe to cancel: a dropped call loses no reply.
+    pub async fn next(&mut self) -> Option<Delivered> {
+        loop {
+            if let Some(delivered) = self.reorder.pop() {
+                self.stats.count_delivery(&delivered.timing);
+                return Some(delivered);
+            }
+            self.dispatch();
+            let attempted = self.in_flight.next().await?;
+            self.settle(attempted);
+        }
+    }
+
+    /// What the sync did so far.
+    pub fn stats(&self) -> SyncStats {
+        self.stats
+    }
+
+    /// How the sync ended. Requests without a delivered reply count as missing.
+    pub fn into_report(self) -> SyncReport {
+        let Self { plan, dispatcher, reorder, failures, stats, .. } = self;
+        let missing = failures
+            .into_iter()
+            .enumerate()
+            .filter(|(index, _)| !reorder.was_delivered(*index))
+            .map(|(index, attempts)| Missing::new(index, &plan[index], attempts))
+            .collect();
+        SyncReport { outcome: SyncOutcome::of(missing, dispatcher.has_settled_all()), stats }
+    }
+
+    /// Sends all that may be sent now.
+    fn dispatch(&mut self) {
+        let now = Instant::now().into_std();
+        while let Some((job, peer)) = self.dispatcher.next(self.reorder.next_index(), now) {
+            let Some(mut peer) = self.peers.iter().find(|candidate| candidate.id == peer).cloned() else { break };
+            self.stats.attempts += 1;
+            self.stats.retries += u64::from(!self.failures[job].is_empty());
+            let attempt = Attempt::new(job as u64, Request::from(self.plan[job].clone()));
+            self.in_flight.push(Box::pin(async move {
+                let result = peer.ask(attempt).await;
+                Attempted { job, peer: peer.id, result }
+            }));
+        }
+    }
+
+    fn settle(&mut self, Attempted { job, peer, result }: Attempted) {
+        let now = Instant::now().into_std();
+        match result {
+            Ok((reply, timing)) => {
+                self.dispatcher.settle(job, peer, Ended::Answered(timing), now);
+                self.reorder.put(Delivered { index: job, reply, timing, peer });
+            }
+            Err(error) => {
+                tracing::debug!(%peer, cycle = self.plan[job].cycle_height, %error, "attempt failed");
+                self.stats.count_failure(&error);
+                let ended = match ends_peer(&error) {
+                    true => Ended::PeerLost,
+                    false => Ended::of(error.kind()),
+                };
+                self.failures[job].push(error);
+                self.dispatcher.settle(job, peer, ended, now);
+                self.stats.peers_lost = self.dispatcher.peers_lost();
+                for given_up in self.dispatcher.take_given_up() {
+                    self.reorder.skip(given_up);
+                }
+            }
+        }
+    }
+}

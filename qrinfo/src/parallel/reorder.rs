@@ -1,0 +1,125 @@
+use std::collections::BTreeMap;
+
+use crate::Delivered;
+
+/// Puts replies back into the order of the plan.
+#[derive(Debug, Default)]
+pub(super) struct Reorder {
+    /// The request whose turn it is.
+    next: usize,
+    /// What is known of requests at or after that: a reply, or that there will be none.
+    waiting: BTreeMap<usize, Option<Delivered>>,
+    skipped: Vec<usize>,
+}
+
+impl Reorder {
+    /// The first request that is neither delivered nor passed over.
+    pub(super) fn next_index(&self) -> usize {
+        self.next
+    }
+
+    /// Takes a reply. A second one for the same request is dropped.
+    pub(super) fn put(&mut self, delivered: Delivered) {
+        if delivered.index >= self.next {
+            self.waiting.entry(delivered.index).or_insert(Some(delivered));
+        }
+    }
+
+    /// Gives up on a request.
+    pub(super) fn skip(&mut self, index: usize) {
+        if index >= self.next {
+            self.waiting.entry(index).or_insert(None);
+        }
+    }
+
+    /// The reply whose turn it is, once it is there.
+    pub(super) fn pop(&mut self) -> Option<Delivered> {
+        while let Some(entry) = self.waiting.remove(&self.next) {
+            self.next += 1;
+            match entry {
+                Some(delivered) => return Some(delivered),
+                None => self.skipped.push(self.next - 1),
+            }
+        }
+        None
+    }
+
+    /// Whether the reply to this request was handed out.
+    pub(super) fn was_delivered(&self, index: usize) -> bool {
+        index < self.next && !self.skipped.contains(&index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use qrinfo_core::{
+        BlockHash, Hash256, PeerId, Reply, Timing,
+        message::{Coinbase, CoinbasePayload, MnListDiff},
+    };
+
+    use super::*;
+
+    fn delivered(index: usize, now: Instant) -> Delivered {
+        let payload = CoinbasePayload {
+            version: 1,
+            height: 0,
+            merkle_root_mn_list: Hash256::ZERO,
+            merkle_root_quorums: None,
+            credit_pool: None,
+        };
+        let diff = MnListDiff {
+            version: 1,
+            base_block_hash: BlockHash::ZERO,
+            block_hash: BlockHash::ZERO,
+            total_transactions: 1,
+            merkle_hashes: Default::default(),
+            merkle_flags: Bytes::new(),
+            coinbase: Coinbase::new(payload),
+            deleted_masternodes: Default::default(),
+            new_masternodes: Default::default(),
+            deleted_quorums: Default::default(),
+            new_quorums: Default::default(),
+            quorums_cl_sigs: Default::default(),
+        };
+        Delivered {
+            index,
+            reply: Reply::MnListDiff(Box::new(diff)),
+            timing: Timing { sent: now, head: None, first_byte: None, done: now, bytes: 0 },
+            peer: PeerId(([127, 0, 0, 1], 1).into()),
+        }
+    }
+
+    proptest! {
+        /// Whatever the order of arrival, and however often something arrives twice: everything comes out once, in
+        /// order, without what was given up.
+        #[test]
+        fn everything_comes_out_once_and_in_order(
+            arrivals in proptest::collection::vec((0_usize..20, any::<bool>()), 0..200),
+        ) {
+            let now = tokio::time::Instant::now().into_std();
+            let mut first = BTreeMap::new();
+            let mut reorder = Reorder::default();
+            let mut out = Vec::new();
+            for (index, is_reply) in arrivals {
+                if reorder.next_index() <= index {
+                    first.entry(index).or_insert(is_reply);
+                }
+                match is_reply {
+                    true => reorder.put(delivered(index, now)),
+                    false => reorder.skip(index),
+                }
+                out.extend(std::iter::from_fn(|| reorder.pop()).map(|delivered| delivered.index));
+            }
+            let settled = (0..20).take_while(|index| first.contains_key(index)).count();
+            let expected: Vec<_> = (0..settled).filter(|index| first[index]).collect();
+            prop_assert_eq!(&out, &expected);
+            for index in 0..20 {
+                prop_assert_eq!(reorder.was_delivered(index), expected.contains(&index));
+            }
+        }
+    }
+}

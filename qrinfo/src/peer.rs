@@ -1,0 +1,61 @@
+use std::error::Error;
+
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, Timing};
+use tower::{Service, ServiceExt};
+
+/// A service that asks one peer: short for the bounds that the runs here need.
+pub trait AttemptService: Service<Attempt, Response = (Reply, Timing), Error = AttemptError> {}
+
+impl<S: Service<Attempt, Response = (Reply, Timing), Error = AttemptError>> AttemptService for S {}
+
+/// A peer that let this many requests time out in a row is not asked again: each one keeps a slot at the peer.
+pub(crate) const MAX_TIMEOUTS: u32 = 2;
+
+/// A peer that can be asked.
+#[derive(Debug, Clone)]
+pub struct Peer<S> {
+    /// Its name.
+    pub id: PeerId,
+    /// What asks it.
+    pub service: S,
+    /// The height of its tip when it was connected.
+    pub start_height: u32,
+}
+
+impl<S: AttemptService> Peer<S> {
+    /// Asks once, and checks that the reply answers the request: a service that does not go through the correlator
+    /// need not have done so.
+    pub(crate) async fn ask(&mut self, attempt: Attempt) -> Result<(Reply, Timing), AttemptError> {
+        let request = attempt.request.clone();
+        let future = self.service.ready().await?.call(attempt);
+        let (reply, timing) = future.await?;
+        match request.check_reply(&reply) {
+            Ok(()) => Ok((reply, timing)),
+            Err(mismatch) => {
+                Err(AttemptError::new(AttemptErrorKind::False).at(self.id).timed(timing).because(mismatch))
+            }
+        }
+    }
+}
+
+/// Whether a peer that failed like this can be asked anything else.
+pub(crate) fn ends_peer(error: &AttemptError) -> bool {
+    matches!(
+        error.kind(),
+        AttemptErrorKind::Disconnected
+            | AttemptErrorKind::Malformed
+            | AttemptErrorKind::False
+            | AttemptErrorKind::Local
+    )
+}
+
+/// An error and its sources on one line.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,241 @@
+//! Which blocks to ask for, and from which bases.
+
+use std::collections::BTreeSet;
+
+use qrinfo_core::{BlockHash, Network, QRInfoRequestSpec, dip24::CYCLES_BACK};
+
+/// How many cycles back the bases of a request reach.
+///
+/// Four are needed for the reply's own diffs. The other three are for stragglers: a quorum index whose DKG failed keeps
+/// its older commitment, whose snapshots reach up to three cycles further back. Without a base there, the server sends
+/// a full list (523 KB on mainnet).
+const BASES_BACK: u32 = 7;
+
+/// How far below the peers' lowest tip an anchor lies, so that a reorganisation does not take it away.
+const ANCHOR_DEPTH: u32 = 8;
+
+/// How the bases of a plan are chosen; that decides how many bytes the replies take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PlanKind {
+    /// A reply brings the step from the cycle before it; each step crosses the wire once. For consumers that apply
+    /// replies in the order of the plan and keep the lists.
+    #[default]
+    Chained,
+    /// A reply brings all of its own five steps. For consumers that apply replies one at a time or out of order.
+    FiveStep,
+}
+
+/// Says what a sync is to bring, and makes the requests for it.
+///
+/// Requests are independent on the wire and ordered only when they are applied: every base is a block whose list the
+/// client has *by the time the reply is applied*.
+///
+/// ```
+/// use qrinfo::plan::{Planner, anchor};
+/// use qrinfo_core::{BlockHash, Network};
+///
+/// # let hash = |height: u32| { let mut b = [0; 32]; b[..4].copy_from_slice(&height.to_le_bytes()); BlockHash::from_bytes(b) };
+/// // Headers up to height 2,240,504, and peers that announced 2,240,504 and 2,240,510.
+/// let plan = Planner {
+///     anchor: anchor([2_240_504, 2_240_510]),
+///     ..Planner::new(Network::Mainnet, 2_240_504)
+/// }
+/// .plan(2_239_488, 2_240_352, |height| Some(hash(height)))?;
+///
+/// assert_eq!(plan.len(), 4);
+/// assert_eq!(plan[3].block_hash, hash(2_240_504), "the newest cycle is asked for by the tip");
+/// assert_eq!(plan[0].block_hash, hash(2_239_775), "an older one by its last block");
+/// assert_eq!(plan[0].base_block_hashes, [Network::Mainnet.genesis_hash(), hash(2_240_496)]);
+/// # Ok::<(), qrinfo::plan::PlanError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Planner {
+    /// The network asked.
+    pub network: Network,
+    /// The height of our newest header.
+    pub tip: u32,
+    /// How bases are chosen.
+    pub kind: PlanKind,
+    /// Heights of the lists that the client already holds. Empty means that it starts from nothing.
+    pub known_lists: BTreeSet<u32>,
+    /// The height of a block near the tip that every peer has, see [`anchor`]. As one more base it empties the tip
+    /// diff of a historical request, which nobody applies. Without one, every reply carries that dead weight.
+    pub anchor: Option<u32>,
+    /// Whether replies bring `H-4C` as well. The first cycle of a sync from nothing needs it for the quorums of the
+    /// cycle before.
+    pub extra_share: bool,
+}
+
+/// The anchor for peers that announced these heights: eight blocks below the lowest.
+///
+/// A peer that does not have the block refuses the request and holds it against us, so one anchor must suit all peers
+/// of a plan. `None` without peers, or when their chain is shorter than that.
+pub fn anchor(start_heights: impl IntoIterator<Item = u32>) -> Option<u32> {
+    start_heights.into_iter().min()?.checked_sub(ANCHOR_DEPTH).filter(|&height| height > 0)
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The cycle has no work block four cycles back.
+    #[error(
+        "cycle {cycle} is too early: quorums need a masternode list {CYCLES_BACK} cycles before; start at {first} or later"
+    )]
+    TooEarly {
+        /// The first block of the cycle.
+        cycle: u32,
+        /// The first cycle that has one.
+        first: u32,
+    },
+    /// The range ends before it starts.
+    #[error("the last cycle {last} lies before the first cycle {first}")]
+    EmptyRange {
+        /// The first block of the first cycle.
+        first: u32,
+        /// The first block of the last cycle.
+        last: u32,
+    },
+    /// The range reaches beyond our headers.
+    #[error("cycle {cycle} starts above our newest header at {tip}; sync headers first")]
+    BeyondTip {
+        /// The first block of the cycle.
+        cycle: u32,
+        /// Our newest header.
+        tip: u32,
+    },
+    /// A header that the plan needs is not there.
+    #[error("no header at height {0}; sync headers first")]
+    MissingHeader(u32),
+}
+
+// === impl Planner ===
+
+impl Planner {
+    /// A chained plan from nothing, without an anchor, with the extra share.
+    pub fn new(network: Network, tip: u32) -> Self {
+        let kind = PlanKind::default();
+        Self { network, tip, kind, known_lists: BTreeSet::new(), anchor: None, extra_share: true }
+    }
+
+    /// One request for each cycle from the one that `first` lies in to the one that `last` lies in, oldest first.
+    /// `hash_at` gives our header's hash at a height.
+    ///
+    /// # Errors
+    /// [`PlanError`] if the range is empty, too early, or not covered by headers.
+    pub fn plan(
+        &self,
+        first: u32,
+        last: u32,
+        hash_at: impl Fn(u32) -> Option<BlockHash>,
+    ) -> Result<Vec<QRInfoRequestSpec>, PlanError> {
+        let cycles = self.network.cycles();
+        let (first, last) = (cycles.start(first), cycles.start(last));
+        if last < first {
+            return Err(PlanError::EmptyRange { first, last });
+        }
+        if last > self.tip {
+            return Err(PlanError::BeyondTip { cycle: last, tip: self.tip });
+        }
+        let earliest = (CYCLES_BACK + 1) * cycles.length();
+        let oldest_list =
+            cycles.work_height_back(first, CYCLES_BACK).ok_or(PlanError::TooEarly { cycle: first, first: earliest })?;
+        let hash = |height| match height {
+            // A client whose headers start at a checkpoint has no block 0.
+            0 => Ok(self.network.genesis_hash()),
+            _ => hash_at(height).ok_or(PlanError::MissingHeader(height)),
+        };
+        (first..=last)
+            .step_by(cycles.length() as usize)
+            .map(|cycle| {
+                let bases = self.bases(cycle, first, oldest_list);
+                let mut work_block_hashes = [BlockHash::ZERO; 5];
+                for (back, work_block) in (0..).zip(&mut work_block_hashes) {
+                    let height = cycles.work_height_back(cycle, back);
+                    *work_block = hash(height.ok_or(PlanError::TooEarly { cycle, first: earliest })?)?;
+                }
+                Ok(QRInfoRequestSpec {
+                    network: self.network,
+                    cycle_height: cycle,
+                    base_block_hashes: bases.into_iter().map(hash).collect::<Result<_, _>>()?,
+                    block_hash: hash(cycles.block_to_ask(cycle, self.tip))?,
+                    extra_share: self.extra_share,
+                    work_block_hashes,
+                })
+            })
+            .collect()
+    }
+
+    /// The heights of a request's bases, ascending and unique.
+    fn bases(&self, cycle: u32, first: u32, oldest_list: u32) -> BTreeSet<u32> {
+        let cycles = self.network.cycles();
+        let start = self.known_lists.range(..=oldest_list).next_back().copied().unwrap_or(0);
+        let nearest = match self.kind {
+            PlanKind::Chained => 1,
+            PlanKind::FiveStep => CYCLES_BACK + 1,
+        };
+        // Lists that earlier replies of this plan bring, or that the client has.
+        let has = |height: &u32| (cycle > first && *height >= oldest_list) || self.known_lists.contains(height);
+        let recent = (nearest..=BASES_BACK).filter_map(|back| cycles.work_height_back(cycle, back)).filter(has);
+        let is_newest = cycle == cycles.start(self.tip);
+        recent.chain([start]).chain(self.anchor.filter(|_| !is_newest)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(height: u32) -> BlockHash {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&height.to_le_bytes());
+        BlockHash::from_bytes(bytes)
+    }
+
+    fn bases(planner: &Planner, first: u32, last: u32) -> Vec<Vec<u32>> {
+        let plan = planner.plan(first, last, |height| Some(hash(height))).unwrap();
+        let height = |hash: &BlockHash| match *hash == planner.network.genesis_hash() {
+            true => 0,
+            false => u32::from_le_bytes(*hash.as_bytes().first_chunk().unwrap()),
+        };
+        plan.iter().map(|spec| spec.base_block_hashes.iter().map(height).collect()).collect()
+    }
+
+    #[test]
+    fn a_client_that_holds_lists_goes_on_from_them() {
+        let known_lists = [1000, 1024, 1048, 1072, 1096, 1120].into();
+        let planner = Planner { known_lists, ..Planner::new(Network::Regtest, 1772) };
+        // Cycle 1152: work blocks 1144 (itself), 1120, 1096, 1072, 1048, 1024, 1000.
+        assert_eq!(
+            bases(&planner, 1152, 1176),
+            [vec![1000, 1024, 1048, 1072, 1096, 1120], vec![1000, 1024, 1048, 1072, 1096, 1120, 1144]]
+        );
+    }
+
+    #[test]
+    fn a_known_list_above_the_oldest_one_needed_is_no_start() {
+        let planner = Planner { known_lists: [1130].into(), ..Planner::new(Network::Regtest, 1772) };
+        assert_eq!(bases(&planner, 1152, 1152), [[0]]);
+    }
+
+    #[test]
+    fn every_range_that_cannot_be_planned_has_its_reason() {
+        let planner = Planner::new(Network::Regtest, 1772);
+        let plan = |first, last| planner.plan(first, last, |height| Some(hash(height)).filter(|_| height != 1500));
+        assert_eq!(plan(96, 1772), Err(PlanError::TooEarly { cycle: 96, first: 120 }));
+        assert_eq!(plan(264, 240), Err(PlanError::EmptyRange { first: 264, last: 240 }));
+        assert_eq!(plan(264, 1776), Err(PlanError::BeyondTip { cycle: 1776, tip: 1772 }));
+        assert!(plan(1488, 1488).is_ok());
+        assert_eq!(plan(1488, 1512).map(|plan| plan.len()), Ok(2));
+        let planner = Planner { anchor: Some(1500), ..planner.clone() };
+        let plan = planner.plan(1488, 1512, |height| Some(hash(height)).filter(|_| height != 1500));
+        assert_eq!(plan, Err(PlanError::MissingHeader(1500)));
+    }
+
+    #[test]
+    fn an_anchor_suits_the_lowest_peer() {
+        assert_eq!(anchor([]), None);
+        assert_eq!(anchor([8, 100]), None);
+        assert_eq!(anchor([1772, 1700]), Some(1692));
+    }
+}

@@ -1,0 +1,122 @@
+use std::{
+    env,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// Runs every check, the quick ones first, and stops at the first that fails.
+pub(crate) fn run() -> Result<()> {
+    let mut ci = Ci::default();
+    ci.step("format", cargo(["fmt", "--all", "--check"]))?;
+    ci.step(
+        "lints",
+        cargo(["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "-D", "warnings"]),
+    )?;
+    for check in alone()? {
+        ci.step(&check.name(), check.command())?;
+    }
+    let mut docs = cargo(["doc", "--workspace", "--all-features", "--no-deps", "--locked"]);
+    docs.env("RUSTDOCFLAGS", "-D warnings");
+    ci.step("docs", docs)?;
+    ci.step("doc tests", cargo(["test", "--doc", "--workspace", "--all-features", "--locked"]))?;
+    // A workspace build unifies features: the default library has to be tested by itself.
+    ci.step("tests, sequential library", test(&["-p", "qrinfo"]))?;
+    ci.step("tests, all features", test(&["--workspace", "--all-features"]))?;
+    ci.summary();
+    Ok(())
+}
+
+#[derive(Default)]
+struct Ci {
+    passed: Vec<(String, Duration)>,
+}
+
+impl Ci {
+    fn step(&mut self, name: &str, mut command: Command) -> Result<()> {
+        eprintln!("\n== {name}");
+        #[expect(clippy::disallowed_methods, reason = "how long a step takes on this machine")]
+        let start = std::time::Instant::now();
+        let status =
+            command.stdin(Stdio::null()).status().with_context(|| format!("{name}: cannot run {command:?}"))?;
+        if !status.success() {
+            bail!("{name} failed; run it alone: {}", shown(&command));
+        }
+        self.passed.push((name.to_owned(), start.elapsed()));
+        Ok(())
+    }
+
+    fn summary(&self) {
+        eprintln!();
+        for (name, took) in &self.passed {
+            eprintln!("{:>7.1} s  {name}", took.as_secs_f64());
+        }
+        eprintln!("ci: all {} checks passed", self.passed.len());
+    }
+}
+
+fn cargo<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args);
+    command
+}
+
+/// `cargo nextest` where it is installed, `cargo test` elsewhere.
+fn test(packages: &[&str]) -> Command {
+    let has_nextest = cargo(["nextest", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    let runner: &[&str] = if has_nextest { &["nextest", "run"] } else { &["test", "--all-targets"] };
+    cargo(runner.iter().chain(packages).copied().chain(["--locked"]))
+}
+
+/// One library or command, built with one choice of features.
+struct Alone {
+    package: String,
+    features: Option<String>,
+}
+
+impl Alone {
+    fn name(&self) -> String {
+        format!("{} alone, {}", self.package, self.features.as_deref().unwrap_or("no features"))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = cargo(["check", "--quiet", "--locked", "--no-default-features", "-p", &self.package]);
+        command.args(self.features.iter().flat_map(|features| ["--features", features]));
+        command
+    }
+}
+
+/// Every crate of the workspace without features, with each one, and with all of them.
+fn alone() -> Result<Vec<Alone>> {
+    let output = cargo(["metadata", "--format-version", "1", "--no-deps", "--locked"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo metadata")?;
+    let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")?;
+    let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
+    let mut checks = Vec::new();
+    for package in packages {
+        let name = package["name"].as_str().context("a package has no name")?;
+        let features: Vec<_> =
+            package["features"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        let optional: Vec<_> = features.into_iter().filter(|feature| *feature != "default").collect();
+        let mut choices = vec![None];
+        choices.extend(optional.iter().map(|feature| Some((*feature).to_owned())));
+        if optional.len() > 1 {
+            choices.push(Some(optional.join(",")));
+        }
+        checks.extend(choices.into_iter().map(|features| Alone { package: name.to_owned(), features }));
+    }
+    Ok(checks)
+}
+
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
