@@ -1,0 +1,55 @@
+//! Progress on standard error: a bar for a person, a few plain lines for a pipe.
+
+use std::io::{self, IsTerminal};
+
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use qrinfo::SyncStats;
+
+/// Lines printed from start to end where there is no terminal.
+const PLAIN_LINES: u64 = 4;
+
+/// The progress of one sync.
+pub(crate) struct Progress {
+    label: String,
+    total: u64,
+    bar: Option<ProgressBar>,
+    next_line: u64,
+}
+
+impl Progress {
+    /// Starts at nothing of `total` replies.
+    pub(crate) fn new(label: impl Into<String>, total: usize) -> Self {
+        let label = label.into();
+        let total = total as u64;
+        let bar = io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(total);
+            let style = ProgressStyle::with_template("{prefix:30} {bar:32} {pos:>4}/{len} {elapsed_precise} {msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_prefix(label.clone());
+            bar
+        });
+        Self { label, total, bar, next_line: total.div_ceil(PLAIN_LINES) }
+    }
+
+    /// Shows where the sync is.
+    pub(crate) fn update(&mut self, stats: &SyncStats) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(stats.delivered);
+                bar.set_message(HumanBytes(stats.bytes).to_string());
+            }
+            None if stats.delivered >= self.next_line => {
+                eprintln!("{}: {}/{} replies, {}", self.label, stats.delivered, self.total, HumanBytes(stats.bytes));
+                self.next_line = stats.delivered + self.total.div_ceil(PLAIN_LINES);
+            }
+            None => {}
+        }
+    }
+
+    /// Leaves the bar as it stands.
+    pub(crate) fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.abandon();
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! One way to drive either kind of sync.
+
+use std::num::NonZeroUsize;
+
+use qrinfo::{Delivered, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncReport, SyncStats};
+use qrinfo_core::QRInfoRequestSpec;
+use qrinfo_correlate::PeerService;
+
+/// A sync under way, in one of the two modes.
+pub(crate) enum Run {
+    Sequential(SequentialSync<PeerService>),
+    Parallel(ParallelSync<PeerService>),
+}
+
+impl Run {
+    pub(crate) fn sequential(plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<PeerService>>) -> Self {
+        Self::Sequential(SequentialSync::new(plan, peers, SequentialOptions::default()))
+    }
+
+    pub(crate) fn parallel(
+        plan: Vec<QRInfoRequestSpec>,
+        peers: Vec<Peer<PeerService>>,
+        max_concurrent: NonZeroUsize,
+    ) -> Self {
+        Self::Parallel(ParallelSync::new(plan, peers, ParallelOptions { max_concurrent, ..Default::default() }))
+    }
+
+    pub(crate) async fn next(&mut self) -> Option<Delivered> {
+        match self {
+            Self::Sequential(sync) => sync.next().await,
+            Self::Parallel(sync) => sync.next().await,
+        }
+    }
+
+    pub(crate) fn stats(&self) -> SyncStats {
+        match self {
+            Self::Sequential(sync) => sync.stats(),
+            Self::Parallel(sync) => sync.stats(),
+        }
+    }
+
+    pub(crate) fn into_report(self) -> SyncReport {
+        match self {
+            Self::Sequential(sync) => sync.into_report(),
+            Self::Parallel(sync) => sync.into_report(),
+        }
+    }
+}
+
+/// How many requests are under way unless the user says otherwise: four for each peer, 32 at most.
+pub(crate) fn default_concurrency(peers: usize) -> NonZeroUsize {
+    NonZeroUsize::new((4 * peers).min(32)).unwrap_or(NonZeroUsize::MIN)
+}

@@ -1,0 +1,41 @@
+use std::net::SocketAddr;
+
+use qrinfo_correlate::{CorrelatorConfig, PeerService};
+use spv_peer::{PeerConfig, PeerError};
+
+use crate::Peer;
+
+/// Connects to a node over TCP and starts the task that speaks with it. Dropping all clones of the returned peer ends
+/// that task and the connection.
+///
+/// Must be called within a tokio runtime.
+///
+/// ```no_run
+/// use qrinfo_correlate::CorrelatorConfig;
+/// use qrinfo_core::Network;
+/// use spv_peer::PeerConfig;
+///
+/// # async fn example() -> Result<(), spv_peer::PeerError> {
+/// let address = ([127, 0, 0, 1], 19899).into();
+/// let peer = qrinfo::connect(address, &PeerConfig::new(Network::Regtest), CorrelatorConfig::default()).await?;
+/// println!("{} has blocks up to {}", peer.id, peer.start_height);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`PeerError`] if the node cannot be reached or is not one that can be used.
+pub async fn connect(
+    address: SocketAddr,
+    config: &PeerConfig,
+    correlator: CorrelatorConfig,
+) -> Result<Peer<PeerService>, PeerError> {
+    let connection = spv_peer::connect(address, config).await?;
+    let (id, start_height) = (connection.peer(), connection.start_height());
+    let (service, driver) = PeerService::new(id, connection, correlator, |_| {});
+    tokio::spawn(async move {
+        let ended = driver.await;
+        tracing::debug!(peer = %id, ?ended, "peer ended");
+    });
+    Ok(Peer { id, service, start_height })
+}
