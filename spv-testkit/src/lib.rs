@@ -1,1 +1,34 @@
-//! Recorded peers.
+//! Dash peers for tests and demonstrations, without a Dash node.
+//!
+//! * [`Recording`]: what a real node answered to hundreds of `getqrinfo`, with the headers of its chain. A part of it
+//!   is compiled in.
+//! * [`RecordedPeer`]: a TCP server on this machine that answers as that node did, at a pace that is chosen, with
+//!   faults where they are wanted.
+//! * [`LinkModel`]: the timing of a peer as plain arithmetic.
+//!
+//! ```
+//! use std::{num::NonZeroU64, sync::Arc, time::Duration};
+//!
+//! use spv_testkit::{Fault, PeerProfile, RecordedPeer, Recording};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let recording = Arc::new(Recording::bundled()?);
+//! let profile = PeerProfile {
+//!     round_trip: Duration::from_millis(80),
+//!     compute: Duration::from_millis(10),
+//!     rate: NonZeroU64::new(1_000_000),
+//! };
+//! let peer = RecordedPeer::builder(recording).profile(profile).fault(10.., Fault::Silent).spawn().await?;
+//! println!("a node that falls silent listens at {}", peer.address());
+//! # Ok(())
+//! # }
+//! ```
+
+mod link_model;
+mod recorded_peer;
+pub mod recording;
+
+pub use link_model::{LinkModel, SEND_BUFFER, Transit};
+pub use recorded_peer::{Fault, PeerProfile, PeerStats, RecordedPeer, RecordedPeerBuilder};
+pub use recording::Recording;

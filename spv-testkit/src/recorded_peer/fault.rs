@@ -1,0 +1,140 @@
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use qrinfo_core::{
+    Network,
+    wire::frame::{Command, Frame, HEADER_LEN, checksum, max_payload},
+};
+
+/// What a [`RecordedPeer`](super::RecordedPeer) does wrong with a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The request is met with silence, as a node does that lacks a block. Pings behind it are answered.
+    Refuse,
+    /// Nothing is sent any more on this connection, which stays open.
+    Silent,
+    /// The connection is closed instead of the reply.
+    Close,
+    /// The connection is closed after this many bytes of the frame; 24 of them are its header.
+    CloseInFrame {
+        /// Bytes that are sent.
+        at: usize,
+    },
+    /// The frame's header announces one byte more than a `qrinfo` may have.
+    Oversized,
+    /// One bit of the payload is wrong, and the checksum shows it.
+    BitFlip {
+        /// Which one, from the payload's first; counted around its end.
+        bit: usize,
+    },
+    /// One bit of the payload is wrong, and the checksum fits.
+    Tamper {
+        /// Which one, from the payload's first; counted around its end.
+        bit: usize,
+    },
+    /// Random bytes come in place of the frame, as many as it has.
+    Garbage {
+        /// What they are made from.
+        seed: u64,
+    },
+    /// The message has a name that nobody knows.
+    Unknown,
+    /// The recorded reply to a request for another cycle comes instead.
+    WrongReply,
+    /// The reply comes twice.
+    Duplicate,
+    /// The reply comes a few bytes at a time, whatever the peer's rate is.
+    Drip {
+        /// Bytes at a time, at least one.
+        bytes: usize,
+        /// The time that they take.
+        every: Duration,
+    },
+}
+
+/// Bytes as they leave the peer, and what it does then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Outgoing {
+    pub(super) bytes: BytesMut,
+    pub(super) drip: Option<(usize, Duration)>,
+    pub(super) then: Then,
+}
+
+/// What a peer does after it has sent something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    GoOn,
+    Close,
+    Stall,
+}
+
+// === impl Fault ===
+
+impl Fault {
+    /// Spoils a reply. `other` is the answer to another request.
+    pub(super) fn befall(self, reply: &mut Outgoing, network: Network, other: &Bytes) {
+        let bytes = &mut reply.bytes;
+        match self {
+            Self::Refuse => bytes.clear(),
+            Self::Silent => {
+                bytes.clear();
+                reply.then = Then::Stall;
+            }
+            Self::Close => {
+                bytes.clear();
+                reply.then = Then::Close;
+            }
+            Self::CloseInFrame { at } => {
+                bytes.truncate(at);
+                reply.then = Then::Close;
+            }
+            Self::Oversized => {
+                let length = u32::try_from(max_payload(Command::QR_INFO) + 1).unwrap_or(u32::MAX);
+                overwrite(bytes, 16, &length.to_le_bytes());
+            }
+            Self::BitFlip { bit } => flip(bytes, bit),
+            Self::Tamper { bit } => {
+                flip(bytes, bit);
+                let sum = checksum(bytes.get(HEADER_LEN..).unwrap_or_default());
+                overwrite(bytes, 20, &sum);
+            }
+            Self::Garbage { seed } => fastrand::Rng::with_seed(seed).fill(bytes),
+            Self::Unknown => overwrite(bytes, 4, Command::new(b"unheardof").as_bytes()),
+            Self::WrongReply => *bytes = Outgoing::frame(Command::QR_INFO, other.clone(), network).bytes,
+            Self::Duplicate => bytes.extend_from_within(..),
+            Self::Drip { bytes, every } => reply.drip = Some((bytes.max(1), every)),
+        }
+    }
+}
+
+fn overwrite(bytes: &mut [u8], at: usize, with: &[u8]) {
+    if let Some(field) = bytes.get_mut(at..at + with.len()) {
+        field.copy_from_slice(with);
+    }
+}
+
+fn flip(frame: &mut [u8], bit: usize) {
+    let payload = frame.get_mut(HEADER_LEN..).unwrap_or_default();
+    if let Some(at) = (bit / 8).checked_rem(payload.len())
+        && let Some(byte) = payload.get_mut(at)
+    {
+        *byte ^= 1 << (bit % 8);
+    }
+}
+
+// === impl Outgoing ===
+
+impl Outgoing {
+    /// A message as it should be.
+    pub(super) fn frame(command: Command, payload: Bytes, network: Network) -> Self {
+        let mut bytes = BytesMut::new();
+        Frame { command, payload }.encode(network, &mut bytes);
+        Self { bytes, drip: None, then: Then::GoOn }
+    }
+
+    /// Nothing at all.
+    pub(super) fn nothing(then: Then) -> Self {
+        Self { bytes: BytesMut::new(), drip: None, then }
+    }
+}
