@@ -1,8 +1,11 @@
 //! The planner makes exactly the requests of the recorded syncs.
 
 use qrinfo::plan::{PlanKind, Planner, anchor};
-use qrinfo_core::{Request, wire::Wire};
-use spv_testkit::{Plan, Recording};
+use qrinfo_core::{Reply, Request, message::QRInfo, wire::Wire};
+use spv_testkit::{
+    Recording,
+    recording::{Answer, Plan},
+};
 
 /// Compares every complete sync of a recording with the plan for it; says how many there were.
 fn check(recording: &Recording) -> usize {
@@ -18,7 +21,8 @@ fn check(recording: &Recording) -> usize {
         };
         assert_eq!(planner.anchor, Some(recording.anchor()));
         let plan = planner.plan(sync.first_cycle, recording.tip(), |height| recording.block_hash(height)).unwrap();
-        let planned: Vec<_> = plan.into_iter().map(|spec| Request::from(spec).to_message().to_frame().payload).collect();
+        let planned: Vec<_> =
+            plan.into_iter().map(|spec| Request::from(spec).to_message().to_frame().payload).collect();
         let recorded: Vec<_> = recording.exchanges_of(sync).map(|exchange| exchange.request.clone()).collect();
         assert_eq!(planned.len(), recorded.len(), "{}", sync.name);
         for (index, (planned, recorded)) in planned.iter().zip(&recorded).enumerate() {
@@ -42,19 +46,13 @@ fn plans_are_the_recorded_requests() {
 fn expected_replies_match_their_requests_and_no_others() {
     let recording = Recording::bundled().unwrap();
     let sync = &recording.complete_syncs()[0];
-    let planner = Planner {
-        anchor: Some(recording.anchor()),
-        ..Planner::new(recording.network(), recording.tip())
-    };
+    let planner = Planner { anchor: Some(recording.anchor()), ..Planner::new(recording.network(), recording.tip()) };
     let plan = planner.plan(sync.first_cycle, recording.tip(), |height| recording.block_hash(height)).unwrap();
     let replies: Vec<_> = recording
         .exchanges_of(sync)
         .map(|exchange| match &exchange.answer {
-            spv_testkit::Answer::Reply(bytes) => {
-                let reply = qrinfo_core::message::QRInfo::from_wire(bytes.clone()).unwrap();
-                qrinfo_core::Reply::QrInfo(Box::new(reply))
-            }
-            spv_testkit::Answer::Refused => panic!("a complete sync has no refusals"),
+            Answer::Reply(bytes) => Reply::QrInfo(Box::new(QRInfo::from_wire(bytes.clone()).unwrap())),
+            Answer::Refused => panic!("a complete sync has no refusals"),
         })
         .collect();
     for (asked, spec) in plan.into_iter().enumerate() {
