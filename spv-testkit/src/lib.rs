@@ -7,7 +7,7 @@
 //! * [`LinkModel`]: the timing of a peer as plain arithmetic.
 //!
 //! ```
-//! use std::{num::NonZeroU64, sync::Arc, time::Duration};
+//! use std::{sync::Arc, time::Duration};
 //!
 //! use spv_testkit::{Fault, PeerProfile, RecordedPeer, Recording};
 //!
@@ -17,7 +17,7 @@
 //! let profile = PeerProfile {
 //!     round_trip: Duration::from_millis(80),
 //!     compute: Duration::from_millis(10),
-//!     rate: NonZeroU64::new(1_000_000),
+//!     rate: Some(1_000_000),
 //! };
 //! let peer = RecordedPeer::builder(recording).profile(profile).fault(10.., Fault::Silent).spawn().await?;
 //! println!("a node that falls silent listens at {}", peer.address());
@@ -31,4 +31,4 @@ pub mod recording;
 
 pub use link_model::{LinkModel, SEND_BUFFER, Transit};
 pub use recorded_peer::{Fault, PeerProfile, PeerStats, RecordedPeer, RecordedPeerBuilder};
-pub use recording::Recording;
+pub use recording::{Answer, CompleteSync, Construction, Exchange, Plan, Recording, RecordingError};

@@ -7,7 +7,6 @@ mod tests;
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    num::NonZeroU64,
     ops::{Bound, RangeBounds},
     sync::{
         Arc,
@@ -75,8 +74,8 @@ pub struct PeerProfile {
     pub round_trip: Duration,
     /// To make an answer, a refusal included.
     pub compute: Duration,
-    /// Bytes a second from the peer to us; `None` for no limit.
-    pub rate: Option<NonZeroU64>,
+    /// Bytes a second from the peer to us, at least one; `None` for no limit.
+    pub rate: Option<u64>,
 }
 
 /// What a [`RecordedPeer`] has done so far, over all its connections.
@@ -171,7 +170,7 @@ impl RecordedPeerBuilder {
     /// # let recording = Arc::new(Recording::bundled()?);
     /// // The second reply breaks off and the connection with it; from the sixth on all are false.
     /// let peer = RecordedPeer::builder(recording).fault(1..=1, Fault::CloseInFrame { at: 500 }).fault(5.., Fault::WrongReply);
-    /// # Ok::<(), spv_testkit::recording::RecordingError>(())
+    /// # Ok::<(), spv_testkit::RecordingError>(())
     /// ```
     #[must_use]
     pub fn fault(mut self, replies: impl RangeBounds<u64>, fault: Fault) -> Self {
@@ -225,15 +224,15 @@ impl PeerProfile {
     /// How long `bytes` take on the link.
     ///
     /// ```
-    /// use std::{num::NonZeroU64, time::Duration};
+    /// use std::time::Duration;
     /// use spv_testkit::PeerProfile;
     ///
-    /// let profile = PeerProfile { rate: NonZeroU64::new(500_000), ..PeerProfile::default() };
+    /// let profile = PeerProfile { rate: Some(500_000), ..PeerProfile::default() };
     /// assert_eq!(profile.transfer(5_000), Duration::from_millis(10));
     /// assert_eq!(PeerProfile::default().transfer(5_000), Duration::ZERO);
     /// ```
     pub fn transfer(&self, bytes: u64) -> Duration {
-        self.rate.map_or(Duration::ZERO, |rate| share(Duration::from_secs(1), bytes, rate.get()))
+        self.rate.map_or(Duration::ZERO, |rate| share(Duration::from_secs(1), bytes, rate.max(1)))
     }
 }
 

@@ -26,7 +26,7 @@ const HEADER_LEN: usize = 80;
 /// Everything is read when it is loaded; [`bundled`](Self::bundled) needs no file at all.
 ///
 /// ```
-/// use spv_testkit::recording::{Answer, Construction, Recording};
+/// use spv_testkit::{Answer, Construction, Recording};
 ///
 /// let recording = Recording::bundled()?;
 /// assert_eq!(recording.tip(), 1772);

@@ -13,7 +13,7 @@ use qrinfo_core::{
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use spv_testkit::recording::{Answer, Construction, Exchange, Plan, Recording, RecordingError};
+use spv_testkit::{Answer, Construction, Exchange, Plan, Recording, RecordingError};
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data/regtest")

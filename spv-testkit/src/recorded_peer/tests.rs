@@ -1,4 +1,4 @@
-use std::{num::NonZeroU64, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use qrinfo_core::{
@@ -16,10 +16,7 @@ use tokio::{
 };
 
 use super::{Counters, Fault, PeerProfile, RecordedPeer, RecordedPeerBuilder, connection};
-use crate::{
-    LinkModel, Recording,
-    recording::{Answer, Construction, Exchange, Plan},
-};
+use crate::{Answer, Construction, Exchange, LinkModel, Plan, Recording};
 
 /// The whole of a client.
 struct Client<S> {
@@ -276,11 +273,8 @@ async fn dropping_the_peer_ends_its_connections() {
     assert!(TcpStream::connect(address).await.is_err());
 }
 
-const PROFILE: PeerProfile = PeerProfile {
-    round_trip: Duration::from_millis(100),
-    compute: Duration::from_millis(10),
-    rate: NonZeroU64::new(100_000),
-};
+const PROFILE: PeerProfile =
+    PeerProfile { round_trip: Duration::from_millis(100), compute: Duration::from_millis(10), rate: Some(100_000) };
 
 /// Timers fire on whole milliseconds.
 fn assert_about(got: Duration, expected: Duration) {
