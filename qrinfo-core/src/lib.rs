@@ -3,7 +3,7 @@
 //!
 //! This crate does no I/O and knows no runtime. It holds:
 //!
-//! * [`hash`]: hash types in the byte order of the wire;
+//! * [`hash`]: hash types in the byte order of the wire; [`header`]: block headers and their targets;
 //! * [`network`] and [`llmq`]: magic bytes, ports, genesis blocks and quorum parameters;
 //! * [`dip24`]: cycles, work blocks and the block to ask for;
 //! * [`wire`]: strict decoding with typed errors, and message frames;
@@ -34,6 +34,7 @@ pub mod client;
 pub mod dip24;
 pub mod error;
 pub mod hash;
+pub mod header;
 pub mod llmq;
 pub mod message;
 pub mod network;

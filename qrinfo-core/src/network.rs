@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{BlockHash, LlmqType, dip24::Cycles, llmq::LlmqParams};
+use crate::{BlockHash, LlmqType, dip24::Cycles, header::Target, llmq::LlmqParams};
 
 /// A Dash network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,6 +83,48 @@ impl Network {
         }
     }
 
+    /// The easiest target that a header may have.
+    pub const fn easiest_target(self) -> Target {
+        match self {
+            Self::Mainnet | Self::Testnet => Target::with_leading_zeros(20),
+            Self::Devnet | Self::Regtest => Target::with_leading_zeros(1),
+        }
+    }
+
+    /// Blocks that are known to be on the chain, in ascending order, from Dash Core's chain parameters. A client that
+    /// needs no older blocks starts its headers at one of them.
+    pub fn checkpoints(self) -> &'static [(u32, &'static str)] {
+        match self {
+            Self::Mainnet => &MAINNET_CHECKPOINTS,
+            Self::Testnet => &TESTNET_CHECKPOINTS,
+            Self::Devnet | Self::Regtest => &[],
+        }
+    }
+
+    /// The newest checkpoint at or below a height; the genesis block where there is none.
+    ///
+    /// ```
+    /// use qrinfo_core::Network;
+    ///
+    /// assert_eq!(Network::Mainnet.checkpoint_below(1_900_000).0, 1_889_000);
+    /// assert_eq!(Network::Regtest.checkpoint_below(1_900_000), (0, Network::Regtest.genesis_hash()));
+    /// ```
+    pub fn checkpoint_below(self, height: u32) -> (u32, BlockHash) {
+        let newest = self.checkpoints().iter().rev().find(|(checkpoint, _)| *checkpoint <= height);
+        newest
+            .and_then(|(checkpoint, hash)| Some((*checkpoint, hash.parse().ok()?)))
+            .unwrap_or((0, self.genesis_hash()))
+    }
+
+    /// Names that resolve to nodes of the network (Dash Core's DNS seeds).
+    pub const fn dns_seeds(self) -> &'static [&'static str] {
+        match self {
+            Self::Mainnet => &["dnsseed.dash.org"],
+            Self::Testnet => &["testnet-seed.dashdot.io"],
+            Self::Devnet | Self::Regtest => &[],
+        }
+    }
+
     /// The height from which quorums are rotated, or `None` where each chain sets its own.
     pub const fn dip24_height(self) -> Option<u32> {
         match self {
@@ -108,6 +150,29 @@ impl fmt::Display for Network {
         })
     }
 }
+
+const MAINNET_CHECKPOINTS: [(u32, &str); 9] = [
+    (1_450_000, "00000000000000105cfae44a995332d8ec256850ea33a1f7b700474e3dad82bc"),
+    (1_796_500, "000000000000001d531f36005159f19351bd49ca676398a561e55dcccb84eacd"),
+    (1_850_400, "00000000000000261bdbe99c01fcba992e577efa6cc41aae564b8ca9f112b2a3"),
+    (1_889_000, "00000000000000075300e852d5bf5380f905b2768241f8b442498442084807a7"),
+    (1_969_000, "000000000000000c8b7a3bdcd8b9f516462122314529c8342244c685a4c899bf"),
+    (2_029_000, "0000000000000020d5e38b6aef5bc8e430029444d7977b46f710c7d281ef1281"),
+    (2_109_672, "000000000000001889bd33ef019065e250d32bd46911f4003d3fdd8128b5358d"),
+    (2_175_051, "000000000000001cf26547602d982dcaa909231bbcd1e70c0eb3c65de25473ba"),
+    (2_216_986, "0000000000000010b1135dc743f27f6fc8a138c6420a9d963fc676f96c2048f4"),
+];
+
+const TESTNET_CHECKPOINTS: [(u32, &str); 8] = [
+    (470_000, "0000009303aeadf8cf3812f5c869691dbd4cb118ad20e9bf553be434bafe6a52"),
+    (808_000, "00000104cb60a2b5e00a8a4259582756e5bf0dca201c0993c63f0e54971ea91a"),
+    (840_000, "000000cd7c3084499912ae893125c13e8c3c656abb6e511dcec6619c3d65a510"),
+    (905_100, "0000020c5e0f86f385cbf8e90210de9a9fd63633f01433bf47a6b3227a2851fd"),
+    (960_000, "0000000386cf5061ea16404c66deb83eb67892fa4f79b9e58e5eaab097ec2bd6"),
+    (1_069_875, "00000034bfeb926662ba547c0b8dd4ba8cbb6e0c581f4e7d1bddce8f9ca3a608"),
+    (1_143_608, "000000eef20eb0062abd4e799967e98bdebb165dd1c567ab4118c1c86c6e948f"),
+    (1_189_000, "000001690314036dfbbecbdf382b230ead8e9c584241290a51f9f05a87a9cf7e"),
+];
 
 /// A name that is no Dash network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -143,6 +208,18 @@ mod tests {
             Network::Regtest.genesis_hash().to_string(),
             "000008ca1832a4baf228eb1553c03d3a2c8e02399550dd6ea8d65cec3ef23d2e"
         );
+    }
+
+    #[test]
+    fn checkpoints_are_hashes_in_ascending_order() {
+        for network in Network::ALL {
+            let checkpoints = network.checkpoints();
+            assert!(checkpoints.is_sorted_by(|a, b| a.0 < b.0));
+            for (height, hash) in checkpoints {
+                assert_eq!(network.checkpoint_below(*height), (*height, hash.parse().unwrap()));
+            }
+        }
+        assert_eq!(Network::Mainnet.checkpoint_below(1_449_999), (0, Network::Mainnet.genesis_hash()));
     }
 
     #[test]

@@ -18,6 +18,8 @@ mod peer;
 pub mod plan;
 mod probe;
 mod sequential;
+#[cfg(feature = "storage")]
+pub mod storage;
 
 pub use outcome::{Delivered, Missing, SyncOutcome, SyncReport, SyncStats};
 #[cfg(feature = "parallel-qrinfo")]

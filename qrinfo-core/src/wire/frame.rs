@@ -29,6 +29,10 @@ impl Command {
     pub const VERSION: Self = Self::new(b"version");
     /// `verack`
     pub const VERACK: Self = Self::new(b"verack");
+    /// `getheaders`
+    pub const GET_HEADERS: Self = Self::new(b"getheaders");
+    /// `headers`
+    pub const HEADERS: Self = Self::new(b"headers");
     /// `ping`
     pub const PING: Self = Self::new(b"ping");
     /// `pong`

@@ -1,0 +1,428 @@
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use qrinfo_core::{BlockHash, Network};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+
+use super::StoreError;
+
+/// The format written here. A file of a newer one is refused, never changed.
+const FORMAT: u64 = 1;
+
+/// `format` and `network`.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// Height to header and hash (the hash is slow to compute).
+const HEADERS: TableDefinition<'_, u32, (&[u8; 80], &[u8; 32])> = TableDefinition::new("headers");
+/// Hash to height.
+const HEIGHTS: TableDefinition<'_, &[u8; 32], u32> = TableDefinition::new("heights");
+/// Cycle to requested block and reply.
+const REPLIES: TableDefinition<'_, u32, (&[u8; 32], &[u8])> = TableDefinition::new("replies");
+/// Peer to the time its ban ends and the reason.
+const BANS: TableDefinition<'_, &str, (u64, &str)> = TableDefinition::new("bans");
+/// The client's own state.
+const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
+
+/// Headers, replies, bans and masternode state in one file.
+///
+/// Clones share the file. Methods block for as long as the disk takes; call them from `spawn_blocking` where that
+/// matters.
+#[derive(Clone)]
+pub struct Store {
+    database: Arc<Database>,
+    path: PathBuf,
+}
+
+/// A stored reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredReply {
+    /// The first block of the cycle it brings.
+    pub cycle_height: u32,
+    /// The block that was asked for.
+    pub block_hash: BlockHash,
+    /// The payload as the peer sent it.
+    pub payload: Bytes,
+}
+
+/// A peer not to ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ban {
+    /// Its address.
+    pub peer: String,
+    /// When the ban ends, in seconds since 1970.
+    pub until: u64,
+    /// What it did.
+    pub reason: String,
+}
+
+type Outcome<T> = std::result::Result<T, StoreError>;
+
+impl Store {
+    /// Opens the store of `network` in `directory`; makes both if they are not there.
+    ///
+    /// # Errors
+    /// [`StoreError`], one variant for each thing that can be wrong with the directory or the file.
+    pub fn open(directory: &Path, network: Network) -> Outcome<Self> {
+        let path = directory.join(format!("{network}.redb"));
+        fs::create_dir_all(directory).map_err(|source| StoreError::Open { path: path.clone(), source })?;
+        let database = Database::create(&path).map_err(|error| open_error(&path, error))?;
+        let store = Self { database: Arc::new(database), path };
+        store.check_format(network)?;
+        Ok(store)
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn check_format(&self, network: Network) -> Outcome<()> {
+        let magic = u64::from(u32::from_le_bytes(network.magic()));
+        let stored = self.read_if_there(META, |meta| {
+            let number = |key| Ok::<_, redb::StorageError>(meta.get(key)?.map(|value| value.value()));
+            Ok((number("format")?, number("network")?))
+        })?;
+        match stored {
+            Some((Some(found), _)) if found > FORMAT => {
+                Err(StoreError::NewerFormat { path: self.path.clone(), found, supported: FORMAT })
+            }
+            Some((Some(_), Some(found))) if found != magic => {
+                Err(StoreError::OtherNetwork { path: self.path.clone(), expected: network })
+            }
+            Some((Some(_), Some(_))) => Ok(()),
+            _ => self.write(|transaction| {
+                let mut meta = transaction.open_table(META)?;
+                meta.insert("format", FORMAT)?;
+                meta.insert("network", magic)?;
+                Ok(())
+            }),
+        }
+    }
+
+    /// The height of the newest header.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn tip_height(&self) -> Outcome<Option<u32>> {
+        let tip = self.read_if_there(HEADERS, |headers| Ok(headers.last()?.map(|(height, _)| height.value())))?;
+        Ok(tip.flatten())
+    }
+
+    /// The height of the oldest header.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn first_height(&self) -> Outcome<Option<u32>> {
+        let first = self.read_if_there(HEADERS, |headers| Ok(headers.first()?.map(|(height, _)| height.value())))?;
+        Ok(first.flatten())
+    }
+
+    /// The header at a height.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn header(&self, height: u32) -> Outcome<Option<[u8; 80]>> {
+        let header = self.read_if_there(HEADERS, |headers| Ok(headers.get(height)?.map(|entry| *entry.value().0)))?;
+        Ok(header.flatten())
+    }
+
+    /// The hash of the header at a height.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn hash_at(&self, height: u32) -> Outcome<Option<BlockHash>> {
+        let hash = self.read_if_there(HEADERS, |headers| {
+            Ok(headers.get(height)?.map(|entry| BlockHash::from_bytes(*entry.value().1)))
+        })?;
+        Ok(hash.flatten())
+    }
+
+    /// The height of a header on the chain stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn height_of(&self, hash: &BlockHash) -> Outcome<Option<u32>> {
+        let height =
+            self.read_if_there(HEIGHTS, |heights| Ok(heights.get(hash.as_bytes())?.map(|entry| entry.value())))?;
+        Ok(height.flatten())
+    }
+
+    /// All hashes from the oldest header on, with its height.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn hashes(&self) -> Outcome<(u32, Vec<BlockHash>)> {
+        let hashes = self.read_if_there(HEADERS, |headers| {
+            let mut first = 0;
+            let mut hashes = Vec::new();
+            for entry in headers.iter()? {
+                let (height, value) = entry?;
+                if hashes.is_empty() {
+                    first = height.value();
+                }
+                hashes.push(BlockHash::from_bytes(*value.value().1));
+            }
+            Ok((first, hashes))
+        })?;
+        Ok(hashes.unwrap_or_default())
+    }
+
+    /// Stores headers and their hashes from height `first` on. Headers stored at or above `first` are replaced: a
+    /// reorganisation. Replies whose requested block is gone with them are dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::Gap`] if they do not follow what is stored, [`StoreError::Write`].
+    pub fn store_headers(&self, first: u32, headers: &[([u8; 80], BlockHash)]) -> Outcome<()> {
+        let tip = self.tip_height()?;
+        let lowest = self.first_height()?;
+        let follows = tip.is_none_or(|tip| first <= tip.saturating_add(1)) && lowest.is_none_or(|low| first >= low);
+        if !follows {
+            return Err(StoreError::Gap { first, tip });
+        }
+        self.write(|transaction| {
+            let mut by_height = transaction.open_table(HEADERS)?;
+            let mut heights = transaction.open_table(HEIGHTS)?;
+            let mut gone = Vec::new();
+            for entry in by_height.extract_from_if(first.., |_, _| true)? {
+                gone.push(*entry?.1.value().1);
+            }
+            for hash in &gone {
+                heights.remove(hash)?;
+            }
+            for (height, (header, hash)) in (first..).zip(headers) {
+                by_height.insert(height, (header, hash.as_bytes()))?;
+                heights.insert(hash.as_bytes(), height)?;
+            }
+            if !gone.is_empty() {
+                let mut replies = transaction.open_table(REPLIES)?;
+                let mut failed = None;
+                replies.retain(|_, (block_hash, _)| match heights.get(block_hash) {
+                    Ok(height) => height.is_some(),
+                    Err(error) => {
+                        failed = Some(error);
+                        true
+                    }
+                })?;
+                if let Some(error) = failed {
+                    return Err(error.into());
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Stores a cycle's reply, replacing an older one.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn store_reply(&self, reply: &StoredReply) -> Outcome<()> {
+        self.write(|transaction| {
+            let mut replies = transaction.open_table(REPLIES)?;
+            replies.insert(reply.cycle_height, (reply.block_hash.as_bytes(), &reply.payload[..]))?;
+            Ok(())
+        })
+    }
+
+    /// A cycle's reply.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn reply(&self, cycle_height: u32) -> Outcome<Option<StoredReply>> {
+        let reply = self.read_if_there(REPLIES, |replies| {
+            Ok(replies.get(cycle_height)?.map(|entry| {
+                let (block_hash, payload) = entry.value();
+                StoredReply {
+                    cycle_height,
+                    block_hash: BlockHash::from_bytes(*block_hash),
+                    payload: Bytes::copy_from_slice(payload),
+                }
+            }))
+        })?;
+        Ok(reply.flatten())
+    }
+
+    /// Drops all replies: they belong to another plan.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn clear_replies(&self) -> Outcome<()> {
+        self.write(|transaction| transaction.delete_table(REPLIES).map(drop).map_err(Into::into))
+    }
+
+    /// Bans a peer, replacing an older ban.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn ban(&self, ban: &Ban) -> Outcome<()> {
+        self.write(|transaction| {
+            let mut bans = transaction.open_table(BANS)?;
+            bans.insert(ban.peer.as_str(), (ban.until, ban.reason.as_str()))?;
+            Ok(())
+        })
+    }
+
+    /// The bans that last beyond `now`, in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn bans(&self, now: u64) -> Outcome<Vec<Ban>> {
+        let bans = self.read_if_there(BANS, |bans| {
+            let mut found = Vec::new();
+            for entry in bans.iter()? {
+                let (peer, value) = entry?;
+                let (until, reason) = value.value();
+                if until > now {
+                    found.push(Ban { peer: peer.value().to_owned(), until, reason: reason.to_owned() });
+                }
+            }
+            Ok(found)
+        })?;
+        Ok(bans.unwrap_or_default())
+    }
+
+    /// Stores a value of the client's own under a name, replacing an older one.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn store_state(&self, name: &str, state: &[u8]) -> Outcome<()> {
+        self.write(|transaction| {
+            transaction.open_table(STATE)?.insert(name, state)?;
+            Ok(())
+        })
+    }
+
+    /// A value as last stored under a name.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn state(&self, name: &str) -> Outcome<Option<Vec<u8>>> {
+        let state = self.read_if_there(STATE, |states| Ok(states.get(name)?.map(|entry| entry.value().to_vec())))?;
+        Ok(state.flatten())
+    }
+
+    /// Reads from a table, or gives `None` while it does not exist.
+    fn read_if_there<K: redb::Key + 'static, V: redb::Value + 'static, T>(
+        &self,
+        table: TableDefinition<'_, K, V>,
+        read: impl FnOnce(redb::ReadOnlyTable<K, V>) -> Result<T, redb::StorageError>,
+    ) -> Outcome<Option<T>> {
+        let fail = |error: redb::Error| StoreError::Read(Box::new(error));
+        let transaction = self.database.begin_read().map_err(|error| fail(error.into()))?;
+        match transaction.open_table(table) {
+            Ok(table) => read(table).map(Some).map_err(|error| fail(error.into())),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(fail(error.into())),
+        }
+    }
+
+    /// Makes one durable change; nothing of it is there if it fails.
+    fn write<T>(&self, change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>) -> Outcome<T> {
+        let run = || {
+            let transaction = self.database.begin_write()?;
+            let value = change(&transaction)?;
+            transaction.commit()?;
+            Ok::<_, redb::Error>(value)
+        };
+        run().map_err(|error| StoreError::Write(Box::new(error)))
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+fn open_error(path: &Path, error: DatabaseError) -> StoreError {
+    let path = path.to_owned();
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path),
+        DatabaseError::Storage(redb::StorageError::Io(source)) => StoreError::Open { path, source },
+        other => StoreError::Damaged { path, source: Box::new(other) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{
+            Mutex,
+            atomic::{AtomicU64, Ordering},
+        },
+    };
+
+    use super::*;
+
+    /// A disk of limited size that outlives its database.
+    #[derive(Debug, Clone, Default)]
+    struct Disk {
+        bytes: Arc<Mutex<Vec<u8>>>,
+        limit: Arc<AtomicU64>,
+    }
+
+    impl redb::StorageBackend for Disk {
+        fn len(&self) -> io::Result<u64> {
+            Ok(self.bytes.lock().unwrap().len() as u64)
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            let start = offset as usize;
+            out.copy_from_slice(&self.bytes.lock().unwrap()[start..start + out.len()]);
+            Ok(())
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            if len > self.limit.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.bytes.lock().unwrap().resize(len as usize, 0);
+            Ok(())
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            let start = offset as usize;
+            self.bytes.lock().unwrap()[start..start + data.len()].copy_from_slice(data);
+            Ok(())
+        }
+    }
+
+    fn open(disk: &Disk) -> Store {
+        let database = redb::Builder::new().create_with_backend(disk.clone()).unwrap();
+        let store = Store { database: Arc::new(database), path: "disk".into() };
+        store.check_format(Network::Regtest).unwrap();
+        store
+    }
+
+    #[test]
+    fn a_full_disk_is_one_clear_error_and_loses_nothing() {
+        let disk = Disk::default();
+        disk.limit.store(4 << 20, Ordering::Relaxed);
+        let reply = |cycle_height| StoredReply {
+            cycle_height,
+            block_hash: BlockHash::ZERO,
+            payload: Bytes::from(vec![cycle_height as u8; 200_000]),
+        };
+        let store = open(&disk);
+        let full = (0..1000).find_map(|cycle| store.store_reply(&reply(cycle)).err().map(|error| (cycle, error)));
+        let (stored, error) = full.unwrap();
+        assert!(matches!(error, StoreError::Write(_)), "{error}");
+        assert!(stored > 3, "{stored}");
+        drop(store);
+
+        let store = open(&disk);
+        for cycle in 0..stored {
+            assert_eq!(store.reply(cycle).unwrap(), Some(reply(cycle)));
+        }
+        assert_eq!(store.reply(stored).unwrap(), None);
+        disk.limit.store(64 << 20, Ordering::Relaxed);
+        store.store_reply(&reply(stored)).unwrap();
+    }
+}

@@ -1,0 +1,173 @@
+//! The store keeps what it reported as stored, and says what is wrong with a file it cannot use.
+#![cfg(feature = "storage")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use bytes::Bytes;
+use qrinfo::storage::{Ban, Store, StoreError, StoredReply};
+use qrinfo_core::{BlockHash, Network};
+
+fn hash(height: u32, branch: u8) -> BlockHash {
+    let mut bytes = [branch; 32];
+    bytes[..4].copy_from_slice(&height.to_le_bytes());
+    BlockHash::from_bytes(bytes)
+}
+
+fn headers(heights: std::ops::Range<u32>, branch: u8) -> Vec<([u8; 80], BlockHash)> {
+    heights.map(|height| ([height as u8; 80], hash(height, branch))).collect()
+}
+
+fn reply(cycle_height: u32, block_hash: BlockHash) -> StoredReply {
+    StoredReply { cycle_height, block_hash, payload: Bytes::from(vec![cycle_height as u8; 5000]) }
+}
+
+#[test]
+fn what_was_stored_is_there_when_the_file_is_opened_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let ban = Ban { peer: "127.0.0.1:1".into(), until: 100, reason: "a false list".into() };
+    {
+        let store = Store::open(directory.path(), Network::Regtest).unwrap();
+        assert_eq!((store.tip_height().unwrap(), store.hash_at(0).unwrap()), (None, None));
+        store.store_headers(0, &headers(0..50, 1)).unwrap();
+        store.store_headers(50, &headers(50..60, 1)).unwrap();
+        store.store_reply(&reply(24, hash(47, 1))).unwrap();
+        store.ban(&ban).unwrap();
+        store.store_state("plan", b"chained").unwrap();
+    }
+    let store = Store::open(directory.path(), Network::Regtest).unwrap();
+    assert_eq!(store.tip_height().unwrap(), Some(59));
+    assert_eq!(store.header(59).unwrap(), Some([59; 80]));
+    assert_eq!(store.hash_at(59).unwrap(), Some(hash(59, 1)));
+    assert_eq!(store.height_of(&hash(59, 1)).unwrap(), Some(59));
+    assert_eq!(store.hashes().unwrap(), (0, (0..60).map(|height| hash(height, 1)).collect()));
+    assert_eq!(store.reply(24).unwrap(), Some(reply(24, hash(47, 1))));
+    assert_eq!(store.reply(48).unwrap(), None);
+    assert_eq!((store.bans(99).unwrap(), store.bans(100).unwrap()), (vec![ban], vec![]));
+    assert_eq!(store.state("plan").unwrap().as_deref(), Some(&b"chained"[..]));
+}
+
+#[test]
+fn a_reorganisation_takes_its_headers_and_their_replies_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), Network::Regtest).unwrap();
+    store.store_headers(0, &headers(0..60, 1)).unwrap();
+    store.store_reply(&reply(0, hash(23, 1))).unwrap();
+    store.store_reply(&reply(24, hash(47, 1))).unwrap();
+    store.store_headers(40, &headers(40..45, 2)).unwrap();
+    assert_eq!(store.tip_height().unwrap(), Some(44));
+    assert_eq!(store.hash_at(39).unwrap(), Some(hash(39, 1)));
+    assert_eq!(store.hash_at(40).unwrap(), Some(hash(40, 2)));
+    assert_eq!(store.height_of(&hash(40, 1)).unwrap(), None);
+    assert_eq!(store.height_of(&hash(59, 1)).unwrap(), None);
+    assert!(store.reply(0).unwrap().is_some());
+    assert_eq!(store.reply(24).unwrap(), None);
+}
+
+#[test]
+fn headers_that_leave_a_gap_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), Network::Regtest).unwrap();
+    store.store_headers(100, &headers(100..110, 1)).unwrap();
+    for first in [111, 99] {
+        let error = store.store_headers(first, &headers(first..first + 5, 1)).unwrap_err();
+        assert!(matches!(error, StoreError::Gap { tip: Some(109), .. }), "{error}");
+    }
+    assert_eq!(store.tip_height().unwrap(), Some(109));
+}
+
+#[test]
+fn a_second_user_of_the_same_store_is_told_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = Store::open(directory.path(), Network::Regtest).unwrap();
+    let error = Store::open(directory.path(), Network::Regtest).unwrap_err();
+    assert!(matches!(error, StoreError::InUse(_)), "{error}");
+    first.store_headers(0, &headers(0..3, 1)).unwrap();
+}
+
+#[test]
+fn a_store_of_a_newer_format_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = Store::open(directory.path(), Network::Regtest).unwrap().path().to_owned();
+    {
+        let database = redb::Database::open(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let table = redb::TableDefinition::<&str, u64>::new("meta");
+        transaction.open_table(table).unwrap().insert("format", 2).unwrap();
+        transaction.commit().unwrap();
+    }
+    for _ in 0..2 {
+        let error = Store::open(directory.path(), Network::Regtest).unwrap_err();
+        assert!(matches!(error, StoreError::NewerFormat { found: 2, supported: 1, .. }), "{error}");
+    }
+}
+
+#[test]
+fn another_networks_file_and_a_file_that_is_no_store_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = Store::open(directory.path(), Network::Regtest).unwrap().path().to_owned();
+    let other = path.with_file_name("testnet.redb");
+    fs::copy(&path, &other).unwrap();
+    let error = Store::open(directory.path(), Network::Testnet).unwrap_err();
+    assert!(matches!(error, StoreError::OtherNetwork { .. }), "{error}");
+
+    let damaged = path.with_file_name("mainnet.redb");
+    fs::write(&damaged, b"not a store, and long enough to be taken for one".repeat(100)).unwrap();
+    let error = Store::open(directory.path(), Network::Mainnet).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. } | StoreError::Open { .. }), "{error}");
+    assert!(fs::read(&damaged).unwrap().starts_with(b"not a store"));
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_to_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, b"").unwrap();
+    let error = Store::open(&file.join("below"), Network::Regtest).unwrap_err();
+    assert!(matches!(error, StoreError::Open { .. }), "{error}");
+    // Not even root may create files in /proc.
+    let error = Store::open(Path::new("/proc/self"), Network::Regtest).unwrap_err();
+    assert!(matches!(error, StoreError::Open { .. }), "{error}");
+}
+
+const CHILD: &str = "QRINFO_TEST_STORE_CHILD";
+
+/// The same test is the process that is killed: with the variable set it stores, and reports, until the end comes.
+#[test]
+fn nothing_reported_as_stored_is_lost_by_a_kill() {
+    if let Some(directory) = std::env::var_os(CHILD) {
+        let store = Store::open(Path::new(&directory), Network::Regtest).unwrap();
+        for height in 0_u32.. {
+            store.store_headers(height, &headers(height..height + 1, 1)).unwrap();
+            store.store_reply(&reply(height, hash(height, 1))).unwrap();
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "stored {height}").and_then(|()| out.flush()).unwrap();
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for round in 1..=3 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "nothing_reported_as_stored_is_lost_by_a_kill", "--nocapture"])
+            .env(CHILD, directory.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let reported = lines.filter_map(|line| line.rsplit_once("stored ")?.1.parse::<u32>().ok());
+        let last = reported.take(15 * round).last().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let store = Store::open(directory.path(), Network::Regtest).unwrap();
+        assert!(store.tip_height().unwrap() >= Some(last), "round {round}");
+        for height in 0..=last {
+            assert_eq!(store.hash_at(height).unwrap(), Some(hash(height, 1)));
+            assert_eq!(store.reply(height).unwrap(), Some(reply(height, hash(height, 1))));
+        }
+    }
+}
