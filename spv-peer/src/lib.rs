@@ -1,1 +1,43 @@
-//! One Dash peer over TCP.
+//! One Dash peer over TCP: frames, handshake, and the session that follows.
+//!
+//! [`connect`] opens a connection and shakes hands; [`handshake`] does the second half over any byte stream, so that
+//! a proxy, a pipe in a test or another transport works as well. Either gives a [`Connection`]: a
+//! [`Stream`](futures_core::Stream) of [`FrameEvent`](qrinfo_core::wire::frame::FrameEvent)s and a
+//! [`Sink`](futures_sink::Sink) of [`Frame`](qrinfo_core::wire::frame::Frame)s.
+//!
+//! What this crate does not do: it keeps no queue of messages, knows no request from a reply, starts no task and sets
+//! no timer after the handshake. Who waits for something knows best how long.
+//!
+//! ```no_run
+//! use futures_util::{SinkExt, StreamExt};
+//! use qrinfo_core::{Network, message::NetworkMessage, wire::frame::FrameEvent};
+//! use spv_peer::{PeerConfig, PeerError, connect};
+//!
+//! # async fn example() -> Result<(), PeerError> {
+//! let config = PeerConfig::new(Network::Mainnet, 0x5eed);
+//! let mut peer = connect(([203, 0, 113, 5], 9999).into(), &config).await?;
+//! println!("{} speaks {} and is at {}", peer.peer(), peer.protocol_version(), peer.start_height());
+//!
+//! peer.send(NetworkMessage::Ping(7).to_frame()).await?;
+//! while let Some(event) = peer.next().await {
+//!     if let FrameEvent::Frame(frame) = event? {
+//!         println!("{}", frame.command);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod codec;
+mod config;
+mod connect;
+mod connection;
+mod error;
+mod handshake;
+
+pub use codec::FrameCodec;
+pub use config::PeerConfig;
+pub use connect::connect;
+pub use connection::Connection;
+pub use error::PeerError;
+pub use handshake::handshake;

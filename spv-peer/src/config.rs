@@ -1,0 +1,57 @@
+use std::time::Duration;
+
+use qrinfo_core::Network;
+
+use crate::PeerError;
+
+/// The longest user agent that peers accept, in bytes (Dash Core's `MAX_SUBVERSION_LENGTH`).
+const MAX_USER_AGENT: usize = 256;
+
+/// How to connect to a peer, and what to say of ourselves.
+///
+/// ```
+/// use qrinfo_core::Network;
+/// use spv_peer::PeerConfig;
+///
+/// let config = PeerConfig { user_agent: "/my wallet:1.0/".into(), ..PeerConfig::new(Network::Testnet, 42) };
+/// assert_eq!(config.handshake_timeout.as_secs(), 10);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// The network whose frames are spoken; peers of another one are refused.
+    pub network: Network,
+    /// The number in our `version` by which a connection to ourselves is found. Draw one from the run's seed for each
+    /// connection: peers that compare notes can link connections that share it.
+    pub nonce: u64,
+    /// Our name and version in the form of BIP 14, at most 256 bytes.
+    pub user_agent: String,
+    /// How long the transport may take to connect. Default: 10 s, enough for two lost SYNs and their retries after
+    /// 1 s and 3 s.
+    pub connect_timeout: Duration,
+    /// How long the whole handshake may take, from the first byte sent to the peer's `verack`. Default: 10 s. An idle
+    /// node answers within a second, one that connects a block within a few.
+    pub handshake_timeout: Duration,
+}
+
+// === impl PeerConfig ===
+
+impl PeerConfig {
+    /// The defaults, for this network and nonce.
+    pub fn new(network: Network, nonce: u64) -> Self {
+        Self {
+            network,
+            nonce,
+            user_agent: concat!("/spv-peer:", env!("CARGO_PKG_VERSION"), "/").to_owned(),
+            connect_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// Refuses what no peer would accept.
+    pub(crate) fn check(&self) -> Result<(), PeerError> {
+        match self.user_agent.len() {
+            0..=MAX_USER_AGENT => Ok(()),
+            length => Err(PeerError::UserAgentTooLong { length, limit: MAX_USER_AGENT }),
+        }
+    }
+}

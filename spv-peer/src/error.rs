@@ -1,0 +1,119 @@
+use std::{io, time::Duration};
+
+use qrinfo_core::{
+    Network,
+    wire::{
+        DecodeError,
+        frame::{Command, FrameError},
+    },
+};
+
+/// Why a peer cannot be used, or not any longer. After any of these the connection is of no use.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// The peer's address could not be reached.
+    #[error("cannot connect")]
+    Connect(#[source] io::Error),
+    /// The peer's address did not answer in time.
+    #[error("no connection within {0:?}")]
+    ConnectTimeout(Duration),
+    /// Our user agent is longer than peers accept. Nothing was sent.
+    #[error("our user agent of {length} bytes is over the limit of {limit}")]
+    UserAgentTooLong {
+        /// Its length in bytes.
+        length: usize,
+        /// The longest that peers accept, in bytes.
+        limit: usize,
+    },
+    /// The peer's first bytes are not those of our network: it belongs to another one, or is no Dash node.
+    #[error("peer is not on {expected}: it {}", speaks(*.magic))]
+    WrongNetwork {
+        /// Our network.
+        expected: Network,
+        /// The bytes that came where our network's magic should be.
+        magic: [u8; 4],
+    },
+    /// The peer speaks a protocol whose messages have layouts that are not decoded here.
+    #[error("peer speaks protocol {version}, at least {minimum} is needed")]
+    TooOld {
+        /// The peer's newest protocol version.
+        version: i32,
+        /// The oldest that is accepted, [`MIN_PROTOCOL_VERSION`](qrinfo_core::message::MIN_PROTOCOL_VERSION).
+        minimum: i32,
+    },
+    /// The peer's nonce is ours: the connection leads back to ourselves.
+    #[error("connected to ourselves")]
+    SelfConnection,
+    /// The peer did not complete the handshake in time.
+    #[error("no {awaited} within {after:?}")]
+    HandshakeTimeout {
+        /// The message that was missing.
+        awaited: Command,
+        /// How long the whole handshake was given.
+        after: Duration,
+    },
+    /// The connection ended during the handshake. A node that does not want us, or that is on another network, may
+    /// do this without a word.
+    #[error("connection ended before {awaited}")]
+    HandshakeClosed {
+        /// The message that was missing.
+        awaited: Command,
+        /// What the transport said, unless the peer closed in good order.
+        source: Option<io::Error>,
+    },
+    /// The peer sent a second `version`, or `verack` before `version`.
+    #[error("{0} came out of order in the handshake")]
+    HandshakeOrder(Command),
+    /// The peer sent many other messages and did not complete the handshake.
+    #[error("no {awaited} among the first {limit} messages")]
+    HandshakeFlood {
+        /// The message that was missing.
+        awaited: Command,
+        /// How many messages are read before giving up.
+        limit: usize,
+    },
+    /// The peer's `version` does not decode.
+    #[error("malformed version")]
+    MalformedVersion(#[source] DecodeError),
+    /// The bytes are no frames of our network, or end inside one.
+    #[error("not a stream of frames")]
+    Frame(#[from] FrameError),
+    /// The peer asks again and again whether we are there and does not read the answers.
+    #[error("{0} pings wait for a peer that does not read")]
+    PingFlood(usize),
+    /// The transport failed.
+    #[error("connection failed")]
+    Io(#[from] io::Error),
+}
+
+// === impl PeerError ===
+
+impl PeerError {
+    /// A stable word for logs and metrics.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::ConnectTimeout(_) => "connect_timeout",
+            Self::UserAgentTooLong { .. } => "user_agent_too_long",
+            Self::WrongNetwork { .. } => "wrong_network",
+            Self::TooOld { .. } => "too_old",
+            Self::SelfConnection => "self_connection",
+            Self::HandshakeTimeout { .. } => "handshake_timeout",
+            Self::HandshakeClosed { .. } => "handshake_closed",
+            Self::HandshakeOrder(_) => "handshake_order",
+            Self::HandshakeFlood { .. } => "handshake_flood",
+            Self::MalformedVersion(_) => "malformed_version",
+            Self::Frame(_) => "frame",
+            Self::PingFlood(_) => "ping_flood",
+            Self::Io(_) => "io",
+        }
+    }
+}
+
+fn speaks(magic: [u8; 4]) -> String {
+    match Network::from_magic(magic) {
+        Some(network) => format!("speaks for {network}"),
+        None => format!("starts with {:02x?}, which is no Dash network", magic),
+    }
+}
