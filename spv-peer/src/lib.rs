@@ -34,6 +34,8 @@ mod connect;
 mod connection;
 mod error;
 mod handshake;
+pub mod headers;
+mod ping;
 
 pub use codec::FrameCodec;
 pub use config::PeerConfig;
@@ -41,3 +43,4 @@ pub use connect::connect;
 pub use connection::Connection;
 pub use error::PeerError;
 pub use handshake::handshake;
+pub use ping::round_trip;

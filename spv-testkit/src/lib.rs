@@ -30,5 +30,5 @@ mod recorded_peer;
 pub mod recording;
 
 pub use link_model::{LinkModel, SEND_BUFFER, Transit};
-pub use recorded_peer::{Fault, PeerProfile, PeerStats, RecordedPeer, RecordedPeerBuilder};
+pub use recorded_peer::{Fault, HeaderFault, PeerProfile, PeerStats, RecordedPeer, RecordedPeerBuilder};
 pub use recording::{Answer, CompleteSync, Construction, Exchange, Plan, Recording, RecordingError};

@@ -23,7 +23,7 @@ use tokio::{
 };
 use tracing::debug;
 
-pub use self::fault::Fault;
+pub use self::fault::{Fault, HeaderFault};
 use crate::{Recording, link_model::share};
 
 /// The rest after a connection could not be accepted, usually for want of file descriptors.
@@ -65,6 +65,7 @@ pub struct RecordedPeerBuilder {
     protocol: i32,
     profile: PeerProfile,
     faults: Faults,
+    header_fault: Option<HeaderFault>,
 }
 
 /// How long a peer takes. All zero by default: it answers at once.
@@ -117,6 +118,7 @@ impl RecordedPeer {
             protocol: PROTOCOL_VERSION,
             profile: PeerProfile::default(),
             faults: Faults::new(),
+            header_fault: None,
         }
     }
 
@@ -175,6 +177,13 @@ impl RecordedPeerBuilder {
     #[must_use]
     pub fn fault(mut self, replies: impl RangeBounds<u64>, fault: Fault) -> Self {
         self.faults.push(((replies.start_bound().cloned(), replies.end_bound().cloned()), fault));
+        self
+    }
+
+    /// What is wrong with the headers that it sends.
+    #[must_use]
+    pub fn header_fault(mut self, fault: HeaderFault) -> Self {
+        self.header_fault = Some(fault);
         self
     }
 

@@ -50,7 +50,7 @@ pub(super) async fn serve(
 ) -> io::Result<()> {
     let (input, output) = tokio::io::split(stream);
     let (queue, deliveries) = mpsc::channel(QUEUE);
-    let session = Session::new(&settings.recording, settings.protocol, client);
+    let session = Session::new(&settings.recording, settings.protocol, client, settings.header_fault);
     tokio::select! {
         end = read(input, session, settings, counters, queue) => end,
         end = write(output, deliveries, counters) => end,

@@ -3,6 +3,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use qrinfo_core::{
     Network,
+    header::BlockHeader,
+    message::Headers,
+    wire::Wire,
     wire::frame::{Command, Frame, HEADER_LEN, checksum, max_payload},
 };
 
@@ -51,6 +54,47 @@ pub enum Fault {
         /// The time that they take.
         every: Duration,
     },
+}
+
+/// What is wrong with a `headers` message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeaderFault {
+    /// The last header names another block than the one before it.
+    BrokenLink,
+    /// The last header claims a target that is easier than any network allows.
+    EasyTarget,
+    /// The last header claims a target that its hash does not meet.
+    NoWork,
+    /// The first header is left out: the others follow a block that the asker does not have.
+    Unconnected,
+    /// The message ends inside a header.
+    Truncated,
+}
+
+impl HeaderFault {
+    /// The payload of the spoilt message.
+    pub(super) fn spoil(self, Headers(mut headers): Headers) -> Bytes {
+        let change_last = |headers: &mut Vec<BlockHeader>, at: usize, bytes: &[u8]| {
+            if let Some(last) = headers.last_mut() {
+                let mut header = *last.as_bytes();
+                header[at..at + bytes.len()].copy_from_slice(bytes);
+                *last = BlockHeader::from_bytes(header);
+            }
+        };
+        match self {
+            Self::BrokenLink => change_last(&mut headers, 4, &[0xab; 32]),
+            Self::EasyTarget => change_last(&mut headers, 72, &0x2100_ffff_u32.to_le_bytes()),
+            Self::NoWork => change_last(&mut headers, 72, &0x1d00_ffff_u32.to_le_bytes()),
+            Self::Unconnected if !headers.is_empty() => drop(headers.remove(0)),
+            Self::Unconnected | Self::Truncated => {}
+        }
+        let mut payload = Headers(headers).to_wire();
+        if self == Self::Truncated {
+            payload.truncate(payload.len().saturating_sub(40));
+        }
+        payload
+    }
 }
 
 /// Bytes as they leave the peer, and what it does then.

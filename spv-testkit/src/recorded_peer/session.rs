@@ -2,13 +2,15 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use qrinfo_core::{
-    message::{MIN_PROTOCOL_VERSION, VersionMessage},
+    header::BlockHeader,
+    message::{GetHeaders, Headers, MAX_HEADERS, MIN_PROTOCOL_VERSION, VersionMessage},
     wire::{
         Wire,
         frame::{Command, Frame},
     },
 };
 
+use super::fault::HeaderFault;
 use crate::recording::{Answer, Construction, Exchange, Recording};
 
 /// The misbehaviour points at which a node closes a connection (Dash Core's `DISCOURAGEMENT_THRESHOLD`).
@@ -26,6 +28,7 @@ pub(super) struct Session<'a> {
     recording: &'a Recording,
     protocol: i32,
     client: SocketAddr,
+    header_fault: Option<HeaderFault>,
     stage: Stage,
     misbehaviour: u32,
 }
@@ -53,8 +56,13 @@ pub(super) enum Step<'a> {
 // === impl Session ===
 
 impl<'a> Session<'a> {
-    pub(super) fn new(recording: &'a Recording, protocol: i32, client: SocketAddr) -> Self {
-        Self { recording, protocol, client, stage: Stage::AwaitsVersion, misbehaviour: 0 }
+    pub(super) fn new(
+        recording: &'a Recording,
+        protocol: i32,
+        client: SocketAddr,
+        header_fault: Option<HeaderFault>,
+    ) -> Self {
+        Self { recording, protocol, client, header_fault, stage: Stage::AwaitsVersion, misbehaviour: 0 }
     }
 
     /// What follows from this message. Messages out of turn are ignored, as a node does.
@@ -67,6 +75,7 @@ impl<'a> Session<'a> {
             }
             (Stage::Open(_), Command::PING) => vec![Step::Send(Command::PONG, payload)],
             (Stage::Open(construction), Command::GET_QR_INFO) => self.answer(construction, &payload),
+            (Stage::Open(_), Command::GET_HEADERS) => self.headers(payload),
             _ => Vec::new(),
         }
     }
@@ -100,6 +109,19 @@ impl<'a> Session<'a> {
             // A challenge for masternodes, and whether the node takes us for one.
             trailing: Bytes::from_static(&[0; 33]),
         }
+    }
+
+    /// The headers behind the newest block of the locator that is on the chain; all of them where none is.
+    fn headers(&self, request: Bytes) -> Vec<Step<'a>> {
+        let Ok(request) = GetHeaders::from_wire(request) else { return vec![Step::Close] };
+        let shared = request.locator.iter().find_map(|hash| self.recording.height(hash)).unwrap_or(0);
+        let behind = self.recording.headers().iter().skip(shared as usize + 1).take(MAX_HEADERS);
+        let headers = Headers(behind.map(|header| BlockHeader::from_bytes(*header)).collect());
+        let payload = match self.header_fault {
+            Some(fault) => fault.spoil(headers),
+            None => headers.to_wire(),
+        };
+        vec![Step::Send(Command::HEADERS, payload)]
     }
 
     fn answer(&mut self, construction: Construction, request: &[u8]) -> Vec<Step<'a>> {
