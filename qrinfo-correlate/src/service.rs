@@ -28,19 +28,39 @@ use crate::{
 /// with the request.
 ///
 /// ```
-/// use futures_util::{channel::mpsc, SinkExt, StreamExt};
-/// use qrinfo_core::{Attempt, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId};
-/// use qrinfo_core::wire::frame::{Command, Frame, FrameEvent};
+/// use futures_util::{SinkExt, StreamExt};
+/// use qrinfo_core::{Attempt, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, Network, PeerId};
+/// use qrinfo_core::message::NetworkMessage;
+/// use qrinfo_core::wire::frame::{Frame, FrameDecoder, FrameEvent};
 /// use qrinfo_correlate::{CorrelatorConfig, PeerService};
+/// use tokio_util::{bytes::BytesMut, codec::{Decoder, Encoder, Framed}};
 /// use tower::{Service, ServiceExt};
 ///
-/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
-/// # async fn main() {
-/// // Any stream of frame events and sink of frames will do; `spv-peer` has one over TCP. Here, two channels:
-/// let (to_peer, mut at_peer) = mpsc::unbounded::<Frame>();
-/// let (from_peer, replies) = mpsc::unbounded::<Frame>();
-/// let transport = transport::Pair { replies, to_peer };
+/// /// Makes a transport of any stream of bytes.
+/// struct Wire(FrameDecoder);
 ///
+/// impl Decoder for Wire {
+///     type Item = FrameEvent;
+///     type Error = std::io::Error;
+///
+///     fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<FrameEvent>, std::io::Error> {
+///         self.0.decode(buffer).map_err(std::io::Error::other)
+///     }
+/// }
+///
+/// impl Encoder<Frame> for Wire {
+///     type Error = std::io::Error;
+///
+///     fn encode(&mut self, frame: Frame, buffer: &mut BytesMut) -> Result<(), std::io::Error> {
+///         frame.encode(Network::Regtest, buffer);
+///         Ok(())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (ours, theirs) = tokio::io::duplex(1024);
+/// let transport = Framed::new(ours, Wire(FrameDecoder::new(Network::Regtest)));
 /// let peer = PeerId(([127, 0, 0, 1], 19899).into());
 /// let (mut service, driver) = PeerService::new(peer, transport, CorrelatorConfig::default(), |report| {
 ///     println!("{report:?}");
@@ -48,45 +68,22 @@ use crate::{
 /// tokio::spawn(driver);
 ///
 /// // A peer that refuses: it sends nothing but the pong.
+/// let mut at_peer = Framed::new(theirs, Wire(FrameDecoder::new(Network::Regtest)));
 /// tokio::spawn(async move {
-///     while let Some(mut frame) = at_peer.next().await {
-///         if frame.command == Command::PING {
-///             frame.command = Command::PONG;
-///             from_peer.unbounded_send(frame).unwrap();
+///     while let Some(Ok(event)) = at_peer.next().await {
+///         let FrameEvent::Frame(frame) = event else { continue };
+///         if let Ok(NetworkMessage::Ping(nonce)) = NetworkMessage::from_frame(frame) {
+///             at_peer.send(NetworkMessage::Pong(nonce).to_frame()).await?;
 ///         }
 ///     }
+///     Ok::<(), std::io::Error>(())
 /// });
 ///
 /// let request = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::from_bytes([3; 32]) };
-/// let error = service.ready().await.unwrap().call(Attempt::new(1, request.into())).await.unwrap_err();
+/// let response = service.ready().await?.call(Attempt::new(1, request.into()));
+/// let error = response.await.expect_err("the peer refuses");
 /// assert_eq!(error.kind(), AttemptErrorKind::Refused);
-/// # }
-/// # mod transport {
-/// #     use std::{pin::Pin, task::{Context, Poll}};
-/// #     use futures_util::{Sink, SinkExt, Stream, StreamExt, channel::mpsc::*};
-/// #     use qrinfo_core::wire::frame::{Frame, FrameEvent};
-/// #     pub struct Pair { pub replies: UnboundedReceiver<Frame>, pub to_peer: UnboundedSender<Frame> }
-/// #     impl Stream for Pair {
-/// #         type Item = Result<FrameEvent, SendError>;
-/// #         fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-/// #             self.replies.poll_next_unpin(cx).map(|frame| frame.map(|frame| Ok(FrameEvent::Frame(frame))))
-/// #         }
-/// #     }
-/// #     impl Sink<Frame> for Pair {
-/// #         type Error = SendError;
-/// #         fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-/// #             self.to_peer.poll_ready_unpin(cx)
-/// #         }
-/// #         fn start_send(mut self: Pin<&mut Self>, frame: Frame) -> Result<(), SendError> {
-/// #             self.to_peer.start_send_unpin(frame)
-/// #         }
-/// #         fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-/// #             self.to_peer.poll_flush_unpin(cx)
-/// #         }
-/// #         fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-/// #             self.to_peer.poll_close_unpin(cx)
-/// #         }
-/// #     }
+/// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! Random interleavings of everything that can happen, against a server that answers by the real rules, and against
 //! one that does not.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
 

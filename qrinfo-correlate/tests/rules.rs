@@ -1,4 +1,5 @@
 //! Each rule of the correlator by itself, and the field failures that the rules are there to prevent.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
 
