@@ -1,4 +1,5 @@
 //! Whole syncs over TCP from peers that answer as recorded.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
@@ -86,7 +87,8 @@ async fn sequential(recording: &Recording, servers: &[&RecordedPeer]) -> (Vec<De
 #[tokio::test]
 async fn sixteen_in_flight_each_get_their_recorded_reply() {
     let mut recordings = vec![recording()];
-    recordings.extend(["regtest", "regtest-churn"].iter().filter_map(|name| Recording::shared(name).unwrap()).map(Arc::new));
+    recordings
+        .extend(["regtest", "regtest-churn"].iter().filter_map(|name| Recording::shared(name).unwrap()).map(Arc::new));
     for recording in recordings {
         for sync in recording.complete_syncs() {
             let server = RecordedPeer::builder(recording.clone()).protocol(sync.protocol).spawn().await.unwrap();
@@ -112,14 +114,16 @@ async fn sixteen_in_flight_each_get_their_recorded_reply() {
 #[tokio::test]
 async fn a_refusal_is_resolved_by_its_pong() {
     let mut recordings = vec![recording()];
-    recordings.extend(["regtest", "regtest-churn"].iter().filter_map(|name| Recording::shared(name).unwrap()).map(Arc::new));
+    recordings
+        .extend(["regtest", "regtest-churn"].iter().filter_map(|name| Recording::shared(name).unwrap()).map(Arc::new));
     for recording in recordings {
         for protocol in [70237, 70230] {
             let server = RecordedPeer::builder(recording.clone()).protocol(protocol).spawn().await.unwrap();
             let config = PeerConfig::new(recording.network(), 7);
             let correlator = CorrelatorConfig { head_timeout: Duration::from_secs(3600), ..Default::default() };
             let mut peer = connect(server.address(), &config, correlator).await.unwrap();
-            let refused = recording.exchanges().iter().filter(|e| e.answer == Answer::Refused && e.protocol == protocol);
+            let refused =
+                recording.exchanges().iter().filter(|e| e.answer == Answer::Refused && e.protocol == protocol);
             let mut count = 0;
             for exchange in refused {
                 let asked = GetQRInfo::from_wire(exchange.request.clone()).unwrap();
@@ -202,10 +206,14 @@ mod parallel {
 
     use super::*;
 
-    async fn parallel(recording: &Recording, servers: &[&RecordedPeer], head_timeout: Duration) -> (Vec<Delivered>, SyncReport) {
+    async fn parallel(
+        recording: &Recording,
+        servers: &[&RecordedPeer],
+        head_timeout: Duration,
+    ) -> (Vec<Delivered>, SyncReport) {
         let config = PeerConfig::new(Network::Regtest, 7);
         let correlator = CorrelatorConfig { head_timeout, ..Default::default() };
-        let connecting = servers.iter().map(|server| connect(server.address(), &config, correlator.clone()));
+        let connecting = servers.iter().map(|server| connect(server.address(), &config, correlator));
         let peers = join_all(connecting).await.into_iter().map(Result::unwrap).collect();
         let options = ParallelOptions { max_concurrent: NonZeroUsize::new(16).unwrap(), ..Default::default() };
         let mut sync = ParallelSync::new(plan_of(recording, chained(recording)), peers, options);
