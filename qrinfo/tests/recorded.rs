@@ -262,7 +262,10 @@ mod parallel {
             let second = RecordedPeer::builder(recording.clone()).spawn().await.unwrap();
             let third = RecordedPeer::builder(recording.clone()).spawn().await.unwrap();
             let servers = [&wrong, &second, &third];
-            let (delivered, report) = parallel(&recording, &servers, Duration::from_millis(100)).await;
+            // Only silence has to be waited for; a busy machine must not make a good peer look silent.
+            let waits = matches!(fault, Fault::Silent | Fault::Drip { .. });
+            let head_timeout = Duration::from_millis(if waits { 500 } else { 30_000 });
+            let (delivered, report) = parallel(&recording, &servers, head_timeout).await;
             assert_complete(&recording, &delivered, &report);
             assert!(wrong.stats().requests > 2, "{fault:?}: the peer was not asked");
             assert_eq!(report.stats.peers_lost, peers_lost, "{fault:?}: {:?}", report.stats);
