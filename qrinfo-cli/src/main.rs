@@ -1,6 +1,8 @@
 //! The command `qrinfo`.
 
+mod decode;
 mod demo;
+mod json;
 mod progress;
 mod run;
 
@@ -10,42 +12,38 @@ use std::{
 };
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::Parser;
 
-#[derive(Parser)]
-#[command(name = "qrinfo", version, about = "Sync and decode Dash's rotated quorums (DIP-24)")]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Sync 64 recorded cycles from peers on this machine: one at a time, then five at once
+/// Syncs and decodes Dash's rotated quorums (DIP-24).
+#[derive(Debug, Parser)]
+#[command(name = "qrinfo", version, max_term_width = 100)]
+enum Cli {
+    /// Syncs 64 recorded cycles from peers on this machine: from one, then from five at once.
     Demo,
+    Decode(decode::Decode),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse().command).await {
+    match run(Cli::parse()).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         // Whoever reads our output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("qrinfo: {error:#}");
+            // Nobody is left to tell where even this fails.
+            let _ = writeln!(io::stderr(), "qrinfo: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run(command: Command) -> Result<bool> {
-    let mut out = io::stdout();
-    let complete = match command {
-        Command::Demo => demo::run(&mut out).await?,
-    };
-    out.flush()?;
-    Ok(complete)
+/// Runs a command and says whether it did all that it was asked for.
+async fn run(command: Cli) -> Result<bool> {
+    match command {
+        Cli::Demo => demo::run(&mut io::stdout()).await,
+        Cli::Decode(decode) => decode.run().map(|()| true),
+    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
