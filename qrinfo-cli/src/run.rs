@@ -2,7 +2,9 @@
 
 use std::num::NonZeroUsize;
 
-use qrinfo::{Delivered, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncReport, SyncStats};
+use qrinfo::{
+    Delivered, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncReport, SyncStats,
+};
 use qrinfo_core::QRInfoRequestSpec;
 use qrinfo_correlate::PeerService;
 

@@ -17,7 +17,7 @@ use crate::Peer;
 ///
 /// # async fn example() -> Result<(), spv_peer::PeerError> {
 /// let address = ([127, 0, 0, 1], 19899).into();
-/// let peer = qrinfo::connect(address, &PeerConfig::new(Network::Regtest), CorrelatorConfig::default()).await?;
+/// let peer = qrinfo::connect(address, &PeerConfig::new(Network::Regtest, 0x5eed), CorrelatorConfig::default()).await?;
 /// println!("{} has blocks up to {}", peer.id, peer.start_height);
 /// # Ok(())
 /// # }

@@ -11,6 +11,7 @@
 //! Both runs are pulled: they do nothing but while [`next`](SequentialSync::next) is awaited, and dropping them cancels
 //! what is under way. Both end in the same typed [`SyncReport`], which never calls a sync complete that is not.
 
+mod connect;
 mod outcome;
 #[cfg(feature = "parallel-qrinfo")]
 mod parallel;
@@ -21,6 +22,7 @@ mod sequential;
 #[cfg(feature = "storage")]
 pub mod storage;
 
+pub use connect::connect;
 pub use outcome::{Delivered, Missing, SyncOutcome, SyncReport, SyncStats};
 #[cfg(feature = "parallel-qrinfo")]
 pub use parallel::{ParallelOptions, ParallelSync};

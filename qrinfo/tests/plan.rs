@@ -1,4 +1,5 @@
 //! The planner makes exactly the requests of the recorded syncs.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use qrinfo::plan::{PlanKind, Planner, anchor};
 use qrinfo_core::{Reply, Request, message::QRInfo, wire::Wire};

@@ -5,16 +5,22 @@ mod table;
 
 use std::{io::Write, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
 use qrinfo::{Peer, SyncReport, connect, plan::Planner};
 use qrinfo_core::{Network, QRInfoRequestSpec, Reply, message::PROTOCOL_VERSION, wire::Wire};
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
 use spv_peer::PeerConfig;
-use spv_testkit::{Answer, CompleteSync, PeerProfile, Plan, RecordedPeer, Recording};
+use spv_testkit::{
+    PeerProfile, RecordedPeer, Recording,
+    recording::{Answer, CompleteSync, Plan},
+};
 use tokio::time::Instant;
 
-use crate::{progress::Progress, run::{Run, default_concurrency}};
+use crate::{
+    progress::Progress,
+    run::{Run, default_concurrency},
+};
 
 /// The five peers, the fastest first: round trip and compute time in milliseconds, link in bytes per second. The spread
 /// is that of nodes near and far, idle and busy.
@@ -98,7 +104,7 @@ async fn measure(
 ) -> Result<Measured> {
     let mut peers = Vec::new();
     for server in servers {
-        let config = PeerConfig::new(Network::Regtest);
+        let config = PeerConfig::new(Network::Regtest, fastrand::u64(..));
         peers.push(connect(server.address(), &config, CorrelatorConfig::default()).await?);
     }
     let mut progress = Progress::new(label, plan.len());

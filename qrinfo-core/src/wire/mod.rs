@@ -68,8 +68,8 @@ pub(crate) fn put_compact_size(out: &mut impl BufMut, value: u64) {
     }
 }
 
-/// Appends a CompactSize length and the bytes.
-pub(crate) fn put_var_bytes(out: &mut impl BufMut, bytes: &[u8]) {
+/// Appends a CompactSize length and the bytes: what [`Reader::var_bytes`] reads.
+pub fn put_var_bytes(out: &mut impl BufMut, bytes: &[u8]) {
     put_len(out, bytes.len());
     out.put_slice(bytes);
 }

@@ -18,7 +18,7 @@ use crate::node::{
     NETWORK, Node, OUR_NONCE, VERACK, address, config, frame, handshake_with, ping, pong, raw, session, version,
 };
 
-/// The example of Dash Core's developer reference, "P2P network: version", from the nonce on and before it.
+/// The example of `version` in Dash Core's developer reference, with the user agent written out that is cut short there.
 const DOCUMENTED: &[&[u8]] = &[
     b"\x46\x12\x01\x00",
     b"\x05\0\0\0\0\0\0\0",

@@ -1,6 +1,7 @@
 //! The other side: says what the test scripts, and hears what we say.
+#![expect(clippy::unwrap_used, reason = "a script that cannot go on fails its test")]
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use qrinfo_core::{
@@ -12,7 +13,10 @@ use qrinfo_core::{
     },
 };
 use spv_peer::{Connection, PeerConfig, PeerError, handshake};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
+    time::timeout,
+};
 
 pub(crate) const NETWORK: Network = Network::Regtest;
 
@@ -78,8 +82,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Node<Io> {
         self.io.write_all(&raw(frames)).await.unwrap();
     }
 
-    /// The next frame from us, or `None` when we have closed.
+    /// The next frame from us, or `None` when we have closed. Fails rather than wait for ever.
     pub(crate) async fn hear(&mut self) -> Option<Frame> {
+        timeout(Duration::from_secs(60), self.next()).await.unwrap()
+    }
+
+    async fn next(&mut self) -> Option<Frame> {
         loop {
             match self.decoder.decode(&mut self.buffer).unwrap() {
                 Some(FrameEvent::Frame(frame)) => return Some(frame),

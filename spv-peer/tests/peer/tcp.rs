@@ -5,7 +5,10 @@ use std::{io, net::SocketAddr, time::Duration};
 use futures_util::{SinkExt, StreamExt};
 use qrinfo_core::wire::frame::{Command, FrameError, FrameEvent};
 use spv_peer::{PeerConfig, PeerError, connect};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    time::Instant,
+};
 
 use crate::node::{Node, config, frame, ping, pong};
 
@@ -89,10 +92,12 @@ async fn nobody_accepts() {
     let config =
         PeerConfig { connect_timeout: Duration::from_secs(7), handshake_timeout: Duration::from_millis(1), ..config() };
     for _ in 0..64 {
+        let start = Instant::now();
         match connect(address, &config).await {
             Err(PeerError::HandshakeTimeout { .. }) => {}
             Err(PeerError::ConnectTimeout(after)) => {
                 assert_eq!(after, Duration::from_secs(7));
+                assert_eq!(start.elapsed(), after);
                 return;
             }
             other => panic!("{other:?}"),

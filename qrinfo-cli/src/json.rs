@@ -1,0 +1,270 @@
+//! Messages as Dash Core's RPC prints them.
+//!
+//! Names, order and values are those of `quorum rotationinfo` and `protx diff`; `docs/decode.md` lists the exceptions.
+//! Everything is written as it is walked: a message of millions of bits needs no tree of values.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use qrinfo_core::{
+    message::{
+        Commitment, DeletedQuorum, MnListDiff, NetInfo, NetInfoEntry, NetInfoPurpose, QRInfo, QuorumClSig,
+        QuorumSnapshot, SmlEntry, SmlEntryKind,
+    },
+    wire::{Seq, Wire, put_var_bytes},
+};
+use serde::{
+    Serialize, Serializer,
+    ser::{SerializeMap, SerializeSeq},
+};
+
+/// Writes a part of a message in the form of the RPC.
+pub(crate) struct Rpc<'a, T>(pub(crate) &'a T);
+
+/// What prints as a string.
+struct Text<T>(T);
+
+/// Bytes in the order of the wire.
+struct Hex<'a>(&'a [u8]);
+
+/// Bytes in reverse, as Dash Core prints its 160-bit and 256-bit numbers.
+struct ReversedHex<'a>(&'a [u8]);
+
+/// Items made on the way.
+struct Items<F>(F);
+
+// === impl Rpc ===
+
+impl Serialize for Rpc<'_, QRInfo> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let message = self.0;
+        let extra = message.extra_share.as_ref();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("extraShare", &extra.is_some())?;
+        map.serialize_entry("quorumSnapshotAtHMinusC", &Rpc(&message.quorum_snapshot_at_h_minus_c))?;
+        map.serialize_entry("quorumSnapshotAtHMinus2C", &Rpc(&message.quorum_snapshot_at_h_minus_2c))?;
+        map.serialize_entry("quorumSnapshotAtHMinus3C", &Rpc(&message.quorum_snapshot_at_h_minus_3c))?;
+        if let Some(extra) = extra {
+            map.serialize_entry("quorumSnapshotAtHMinus4C", &Rpc(&extra.quorum_snapshot_at_h_minus_4c))?;
+        }
+        map.serialize_entry("mnListDiffTip", &Rpc(&message.mn_list_diff_tip))?;
+        map.serialize_entry("mnListDiffH", &Rpc(&message.mn_list_diff_h))?;
+        map.serialize_entry("mnListDiffAtHMinusC", &Rpc(&message.mn_list_diff_at_h_minus_c))?;
+        map.serialize_entry("mnListDiffAtHMinus2C", &Rpc(&message.mn_list_diff_at_h_minus_2c))?;
+        map.serialize_entry("mnListDiffAtHMinus3C", &Rpc(&message.mn_list_diff_at_h_minus_3c))?;
+        if let Some(extra) = extra {
+            map.serialize_entry("mnListDiffAtHMinus4C", &Rpc(&extra.mn_list_diff_at_h_minus_4c))?;
+        }
+        map.serialize_entry("lastCommitmentPerIndex", &Rpc(&message.last_commitment_per_index))?;
+        map.serialize_entry("quorumSnapshotList", &Items(|| message.quorum_snapshot_list.iter().map(Rpc)))?;
+        map.serialize_entry("mnListDiffList", &Items(|| message.mn_list_diff_list.iter().map(Rpc)))?;
+        map.end()
+    }
+}
+
+impl Serialize for Rpc<'_, QuorumSnapshot> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let snapshot = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("activeQuorumMembers", &Items(|| snapshot.active_quorum_members.iter()))?;
+        map.serialize_entry("mnSkipListMode", &(snapshot.skip_list_mode as u8))?;
+        map.serialize_entry("mnSkipList", &snapshot.skip_list)?;
+        map.end()
+    }
+}
+
+impl Serialize for Rpc<'_, MnListDiff> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let diff = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("nVersion", &diff.version)?;
+        map.serialize_entry("baseBlockHash", &Text(diff.base_block_hash))?;
+        map.serialize_entry("blockHash", &Text(diff.block_hash))?;
+        map.serialize_entry("cbTxMerkleTree", &Text(MerkleTree(diff)))?;
+        map.serialize_entry("cbTx", &Text(Hex(diff.coinbase.as_bytes())))?;
+        map.serialize_entry("deletedMNs", &Items(|| diff.deleted_masternodes.iter().map(Text)))?;
+        map.serialize_entry("mnList", &Rpc(&diff.new_masternodes))?;
+        map.serialize_entry("deletedQuorums", &Rpc(&diff.deleted_quorums))?;
+        map.serialize_entry("newQuorums", &Rpc(&diff.new_quorums))?;
+        if let Some(payload) = diff.coinbase.payload() {
+            map.serialize_entry("merkleRootMNList", &Text(payload.merkle_root_mn_list))?;
+            if let Some(root) = payload.merkle_root_quorums {
+                map.serialize_entry("merkleRootQuorums", &Text(root))?;
+            }
+        }
+        map.serialize_entry("quorumsCLSigs", &Rpc(&diff.quorums_cl_sigs))?;
+        map.end()
+    }
+}
+
+impl Serialize for Rpc<'_, SmlEntry> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let entry = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("nVersion", &entry.version)?;
+        map.serialize_entry("nType", &u16::from(entry.kind != SmlEntryKind::Regular))?;
+        map.serialize_entry("proRegTxHash", &Text(entry.pro_reg_tx_hash))?;
+        map.serialize_entry("confirmedHash", &Text(entry.confirmed_hash))?;
+        match &entry.net_info {
+            NetInfo::Service { ip, port } => map.serialize_entry("service", &Text(service(*ip, *port)))?,
+            NetInfo::Extended(purposes) => map.serialize_entry("addresses", &Addresses(purposes))?,
+            NetInfo::Unknown(_) => map.serialize_entry("addresses", &Addresses(&[]))?,
+        }
+        map.serialize_entry("pubKeyOperator", &Text(Hex(&entry.pub_key_operator)))?;
+        map.serialize_entry("keyIDVoting", &Text(Hex(&entry.key_id_voting)))?;
+        map.serialize_entry("isValid", &entry.is_valid)?;
+        if let SmlEntryKind::Evo { platform_http_port, platform_node_id } = entry.kind {
+            if let Some(port) = platform_http_port {
+                map.serialize_entry("platformHTTPPort", &port)?;
+            }
+            map.serialize_entry("platformNodeID", &Text(ReversedHex(&platform_node_id)))?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Rpc<'_, DeletedQuorum> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("llmqType", &self.0.llmq_type.0)?;
+        map.serialize_entry("quorumHash", &Text(self.0.quorum_hash))?;
+        map.end()
+    }
+}
+
+impl Serialize for Rpc<'_, Commitment> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let commitment = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("version", &commitment.version)?;
+        map.serialize_entry("llmqType", &commitment.llmq_type.0)?;
+        map.serialize_entry("quorumHash", &Text(commitment.quorum_hash))?;
+        // The RPC prints 0 where a commitment has no index.
+        map.serialize_entry("quorumIndex", &commitment.quorum_index.unwrap_or_default())?;
+        map.serialize_entry("signersCount", &commitment.signers.count_ones())?;
+        map.serialize_entry("signers", &Text(Hex(commitment.signers.as_bytes())))?;
+        map.serialize_entry("validMembersCount", &commitment.valid_members.count_ones())?;
+        map.serialize_entry("validMembers", &Text(Hex(commitment.valid_members.as_bytes())))?;
+        map.serialize_entry("quorumPublicKey", &Text(Hex(&commitment.quorum_public_key)))?;
+        map.serialize_entry("quorumVvecHash", &Text(commitment.quorum_vvec_hash))?;
+        map.serialize_entry("quorumSig", &Text(Hex(&commitment.quorum_sig)))?;
+        map.serialize_entry("membersSig", &Text(Hex(&commitment.members_sig)))?;
+        map.end()
+    }
+}
+
+impl Serialize for Rpc<'_, QuorumClSig> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry(&Text(Hex(&self.0.signature)), &self.0.indexes)?;
+        map.end()
+    }
+}
+
+impl<T: Wire> Serialize for Rpc<'_, Seq<T>>
+where
+    for<'item> Rpc<'item, T>: Serialize,
+{
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
+        for item in self.0 {
+            list.serialize_element(&Rpc(&item))?;
+        }
+        list.end()
+    }
+}
+
+// === addresses ===
+
+/// As Dash Core prints an address and port. It stores no address for one that is all zero, and then no port either.
+fn service(ip: [u8; 16], port: u16) -> SocketAddr {
+    let ip = Ipv6Addr::from(ip);
+    let port = if ip.is_unspecified() { 0 } else { port };
+    SocketAddr::new(ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4), port)
+}
+
+/// The addresses of an entry of version 3, by purpose.
+struct Addresses<'a>(&'a [(NetInfoPurpose, Vec<NetInfoEntry>)]);
+
+impl Serialize for Addresses<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (purpose, entries) in self.0 {
+            let entries = Items(|| entries.iter().map(|entry| Text(Address(entry))));
+            match purpose.0 {
+                0 => map.serialize_entry("core_p2p", &entries)?,
+                1 => map.serialize_entry("platform_p2p", &entries)?,
+                2 => map.serialize_entry("platform_https", &entries)?,
+                other => map.serialize_entry(&other, &entries)?,
+            }
+        }
+        map.end()
+    }
+}
+
+struct Address<'a>(&'a NetInfoEntry);
+
+impl fmt::Display for Address<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            NetInfoEntry::Address { network, address, port } => match (network, &address[..]) {
+                // BIP-155: network 1 is IPv4 and network 2 is IPv6.
+                (1, &[a, b, c, d]) => SocketAddr::from((Ipv4Addr::new(a, b, c, d), *port)).fmt(f),
+                (2, bytes) if bytes.len() == 16 => {
+                    let mut ip = [0; 16];
+                    ip.copy_from_slice(bytes);
+                    SocketAddr::from((ip, *port)).fmt(f)
+                }
+                (network, bytes) => write!(f, "network {network} {}:{port}", Hex(bytes)),
+            },
+            NetInfoEntry::Domain { name, port } => write!(f, "{}:{port}", name.escape_ascii()),
+            NetInfoEntry::Invalid => f.write_str("[invalid entry]"),
+        }
+    }
+}
+
+// === strings ===
+
+/// A diff's partial merkle tree, as it stands on the wire.
+struct MerkleTree<'a>(&'a MnListDiff);
+
+impl fmt::Display for MerkleTree<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let diff = self.0;
+        let mut wire = diff.total_transactions.to_le_bytes().to_vec();
+        diff.merkle_hashes.encode(&mut wire);
+        put_var_bytes(&mut wire, &diff.merkle_flags);
+        Hex(&wire).fmt(f)
+    }
+}
+
+impl<T: fmt::Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Display for ReversedHex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().rev().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl<F, I> Serialize for Items<F>
+where
+    F: Fn() -> I,
+    I: IntoIterator,
+    I::Item: Serialize,
+{
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
+    }
+}

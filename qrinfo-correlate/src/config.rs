@@ -1,0 +1,42 @@
+use std::{
+    num::{NonZeroU64, NonZeroUsize},
+    time::Duration,
+};
+
+/// How a [`Correlator`](crate::Correlator) treats its peer.
+///
+/// ```
+/// use std::time::Duration;
+/// use qrinfo_correlate::CorrelatorConfig;
+///
+/// let config = CorrelatorConfig { head_timeout: Duration::from_secs(10), ..CorrelatorConfig::default() };
+/// assert_eq!(config.depth.get(), 8);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CorrelatorConfig {
+    /// Slots: how many requests the peer may have before it at once, tombstones included. Default 8: a few requests
+    /// hide a round trip, and a few more slots carry the tombstones of those that were given up.
+    pub depth: NonZeroUsize,
+    /// How long the peer may be silent while somebody waits for it. Default 30 s.
+    pub head_timeout: Duration,
+    /// The slowest rate, in bytes per second, at which a reply may arrive: a reply of `n` bytes ends at
+    /// `head_timeout + n / min_rate`, however steadily it drips. Default 8,000.
+    pub min_rate: NonZeroU64,
+    /// Whether every request is followed by a ping of its own. Default true. Without it a refusal shows only in the
+    /// reply to a later request or in a timeout, and a tombstone waits for one of the former. Switch it off only where a
+    /// ping would reach more than one peer.
+    pub fence: bool,
+}
+
+// === impl CorrelatorConfig ===
+
+impl Default for CorrelatorConfig {
+    fn default() -> Self {
+        Self {
+            depth: NonZeroUsize::new(8).unwrap_or(NonZeroUsize::MIN),
+            head_timeout: Duration::from_secs(30),
+            min_rate: NonZeroU64::new(8_000).unwrap_or(NonZeroU64::MIN),
+            fence: true,
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! One peer's queue.
+
+use std::{collections::VecDeque, time::Instant};
+
+use qrinfo_core::{
+    Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, Timing,
+    message::NetworkMessage,
+    wire::{
+        DecodeError,
+        frame::{Command, Frame, FrameEvent, Partial},
+    },
+};
+
+use crate::{
+    Closed, CorrelatorConfig, Report, TimeoutCause, Violation,
+    clock::HeadClock,
+    entry::{Arrival, Entry},
+};
+
+/// Names a submitted attempt between its owner and the [`Correlator`]. The owner chooses it; no two that are alive may
+/// be equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What happens to a [`Correlator`].
+#[derive(Debug)]
+pub enum Event {
+    /// A message arrived.
+    Frame(Frame),
+    /// A part of a message arrived.
+    Partial(Partial),
+    /// Nobody waits for this attempt any more. One that has ended already is left alone.
+    Cancelled(Ticket),
+    /// The connection ended.
+    Disconnected(Closed),
+    /// Time passed: [`Correlator::next_deadline`] is reached.
+    Tick,
+}
+
+/// What a [`Correlator`] wants done.
+#[derive(Debug)]
+pub enum Action {
+    /// Tell the caller how its attempt ended: once for every ticket that was not cancelled before. A request that timed
+    /// out keeps its slot after this.
+    Answer {
+        /// Which attempt.
+        ticket: Ticket,
+        /// How it ended.
+        result: Result<(Reply, Timing), AttemptError>,
+    },
+    /// The slot is free: once for every ticket, the last that is heard of it.
+    Release {
+        /// Which attempt.
+        ticket: Ticket,
+    },
+    /// Tell the keeper of the peer's record.
+    Report(Report),
+    /// Close the connection. Nothing comes after this.
+    Close(Violation),
+}
+
+/// One peer's queue: which reply answers which request, and when one is given up.
+///
+/// A plain state machine. Drive it so: [`submit`](Self::submit) attempts; whenever the transport takes a frame, give it
+/// [`next_frame`](Self::next_frame); pass on what happens with [`handle`](Self::handle), a [`Event::Tick`] at
+/// [`next_deadline`](Self::next_deadline) included; after each of these calls carry out what
+/// [`next_action`](Self::next_action) gives. Instants must not run backwards.
+///
+/// It holds at most [`depth`](CorrelatorConfig::depth) requests and nothing of a reply. `qrinfo` and `mnlistdiff` are
+/// decoded, once; any other message but `pong` is ignored, so answering the peer's own `ping` is the transport's part.
+///
+/// ```
+/// use std::time::Duration;
+/// use qrinfo_core::{Attempt, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId, message::NetworkMessage};
+/// use qrinfo_correlate::{Action, Correlator, CorrelatorConfig, Event, Ticket};
+///
+/// let peer = PeerId(([127, 0, 0, 1], 19899).into());
+/// let mut correlator = Correlator::new(peer, CorrelatorConfig::default());
+/// let request = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::from_bytes([3; 32]) };
+/// let now = tokio::time::Instant::now().into_std();
+/// correlator.submit(Ticket(1), Attempt::new(1, request.into()), now)?;
+///
+/// // The request goes out, and behind it a ping.
+/// assert_eq!(correlator.next_frame(now).unwrap().command.to_string(), "getmnlistd");
+/// let Ok(NetworkMessage::Ping(nonce)) = NetworkMessage::from_frame(correlator.next_frame(now).unwrap()) else { panic!() };
+///
+/// // The pong comes and no reply came before it: the peer refused.
+/// let later = now + Duration::from_millis(50);
+/// correlator.handle(Event::Frame(NetworkMessage::Pong(nonce).to_frame()), later);
+/// let refused = std::iter::from_fn(|| correlator.next_action()).find_map(|action| match action {
+///     Action::Answer { result, .. } => result.err(),
+///     _ => None,
+/// });
+/// assert_eq!(refused.unwrap().kind(), AttemptErrorKind::Refused);
+/// assert!(correlator.is_empty());
+/// # Ok::<(), qrinfo_core::AttemptError>(())
+/// ```
+#[derive(Debug)]
+pub struct Correlator {
+    peer: PeerId,
+    config: CorrelatorConfig,
+    /// In the order of submission. Those that were sent come first, and of those only the last can lack its fence.
+    entries: VecDeque<Entry>,
+    actions: VecDeque<Action>,
+    submitted: u64,
+    /// Runs for the first live entry, which it names by its nonce.
+    clock: Option<(u64, HeadClock)>,
+    arriving: Option<Arrival>,
+    closed: Option<Closed>,
+}
+
+// === impl Correlator ===
+
+impl Correlator {
+    /// An empty queue for a fresh connection to `peer`.
+    pub fn new(peer: PeerId, config: CorrelatorConfig) -> Self {
+        Self {
+            peer,
+            config,
+            entries: VecDeque::new(),
+            actions: VecDeque::new(),
+            submitted: 0,
+            clock: None,
+            arriving: None,
+            closed: None,
+        }
+    }
+
+    /// Puts an attempt at the end of the queue.
+    ///
+    /// # Errors
+    /// [`Overloaded`](AttemptErrorKind::Overloaded) while every slot is held,
+    /// [`Disconnected`](AttemptErrorKind::Disconnected) after the connection ended. Nothing more is heard of the ticket.
+    pub fn submit(&mut self, ticket: Ticket, attempt: Attempt, now: Instant) -> Result<(), AttemptError> {
+        if let Some(closed) = &self.closed {
+            return Err(AttemptError::new(AttemptErrorKind::Disconnected).at(self.peer).because(closed.clone()));
+        }
+        if self.entries.len() >= self.config.depth.get() {
+            return Err(AttemptError::new(AttemptErrorKind::Overloaded).at(self.peer));
+        }
+        self.entries.push_back(Entry::new(ticket, attempt, fence_nonce(self.submitted)));
+        self.submitted += 1;
+        self.keep_time(now);
+        Ok(())
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, event: Event, now: Instant) {
+        if self.closed.is_some() {
+            return;
+        }
+        match event {
+            Event::Frame(frame) => self.received(frame, now),
+            Event::Partial(partial) => self.progressed(partial, now),
+            Event::Cancelled(ticket) => self.cancelled(ticket, now),
+            Event::Disconnected(closed) => self.end_all(closed, now),
+            Event::Tick => {}
+        }
+        // Whatever the event, so that a peer that keeps us busy does not hold up the time.
+        self.keep_time(now);
+    }
+
+    /// What to do next, until `None`.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Whether [`next_frame`](Self::next_frame) has something to send.
+    pub fn has_frame(&self) -> bool {
+        self.entries.back().is_some_and(|entry| !entry.fenced)
+    }
+
+    /// The next frame to send, taken as sent at this moment. Until then its request can be cancelled without a trace,
+    /// so take it only when the transport has room.
+    pub fn next_frame(&mut self, now: Instant) -> Option<Frame> {
+        let index = self.entries.partition_point(|entry| entry.fenced);
+        let entry = self.entries.get_mut(index)?;
+        if entry.sent.is_some() {
+            entry.fenced = true;
+            return Some(NetworkMessage::Ping(entry.nonce).to_frame());
+        }
+        entry.sent = Some(now);
+        entry.fenced = !self.config.fence;
+        if index == 0 {
+            entry.head = Some(now);
+        }
+        // The peer could not begin before this.
+        if let Some((nonce, clock)) = &mut self.clock
+            && *nonce == entry.nonce
+        {
+            *clock = HeadClock::start(now);
+        }
+        self.actions.push_back(Action::Report(Report::Sent { attempt: entry.attempt, at: now }));
+        Some(entry.request.to_message().to_frame())
+    }
+
+    /// When to [`Tick`](Event::Tick) next, unless something else happens before. There is one as long as somebody
+    /// waits.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let head = self.clock.and_then(|(_, clock)| clock.deadline(&self.config));
+        let own = self.entries.iter().filter(|entry| entry.live).filter_map(|entry| entry.deadline);
+        own.chain(head.map(|(deadline, _)| deadline)).min()
+    }
+
+    /// Slots held, tombstones included.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no slot is held.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Why the connection ended, once it has.
+    pub fn closed(&self) -> Option<&Closed> {
+        self.closed.as_ref()
+    }
+
+    fn received(&mut self, frame: Frame, now: Instant) {
+        let arriving = self.arriving.take();
+        let (command, length) = (frame.command, frame.payload.len());
+        let arrival =
+            Arrival { first_byte: arriving.map_or(now, |arriving| arriving.first_byte), bytes: length as u64 };
+        match command {
+            Command::PONG => {
+                // One that cannot be decoded answers no ping of ours.
+                if let Ok(NetworkMessage::Pong(nonce)) = NetworkMessage::from_frame(frame) {
+                    self.fence_returned(nonce, now);
+                }
+            }
+            Command::QR_INFO | Command::MN_LIST_DIFF if !self.is_asked() => {
+                self.violated(Violation::Unsolicited(command), now);
+            }
+            Command::QR_INFO | Command::MN_LIST_DIFF => match decode_reply(frame) {
+                Ok(Some(reply)) => self.replied(reply, arrival, now),
+                Ok(None) => {}
+                Err(error) => {
+                    let failure = AttemptError::new(AttemptErrorKind::Malformed).because(error.clone());
+                    self.end_first(failure, arrival, now);
+                    self.violated(Violation::Malformed { command, error }, now);
+                }
+            },
+            _ => {}
+        }
+    }
+
+    fn replied(&mut self, reply: Reply, arrival: Arrival, now: Instant) {
+        let mut first_mismatch = None;
+        let mut answered = None;
+        for (index, entry) in self.entries.iter().enumerate() {
+            let Some(sent) = entry.sent else { break };
+            match entry.request.check_reply(&reply) {
+                Ok(()) => {
+                    answered = Some((index, sent));
+                    break;
+                }
+                Err(mismatch) => {
+                    first_mismatch.get_or_insert(mismatch);
+                }
+            }
+        }
+        if let Some((index, sent)) = answered {
+            // In order: what was asked before and is not answered now never will be.
+            self.refuse_first(index, now);
+            if let Some(mut entry) = self.entries.pop_front() {
+                entry.head.get_or_insert(arrival.first_byte);
+                let timing = entry.timing_since(sent, Some(arrival), now);
+                self.end(entry, Some(timing), Ok((reply, timing)));
+                self.settled(now);
+            }
+        } else if let Some(mismatch) = first_mismatch {
+            self.end_first(AttemptError::new(AttemptErrorKind::False).because(mismatch.clone()), arrival, now);
+            self.violated(Violation::False(mismatch), now);
+        }
+    }
+
+    fn fence_returned(&mut self, nonce: u64, now: Instant) {
+        // A fence that is not out cannot have come back: the number is a guess.
+        if self.config.fence
+            && let Some(index) = self.entries.iter().position(|entry| entry.nonce == nonce && entry.fenced)
+        {
+            self.refuse_first(index + 1, now);
+            self.settled(now);
+        }
+    }
+
+    fn progressed(&mut self, Partial { command, received, length }: Partial, now: Instant) {
+        let (received, length) = (received as u64, length as u64);
+        if let Some((_, clock)) = &mut self.clock {
+            clock.progressed(length, now);
+        }
+        if command != Command::QR_INFO && command != Command::MN_LIST_DIFF {
+            return;
+        }
+        let Some(first) = self.entries.front().filter(|entry| entry.sent.is_some()) else {
+            // What begins to arrive before anything is asked cannot answer what is asked while it arrives.
+            return self.violated(Violation::Unsolicited(command), now);
+        };
+        let attempt = first.attempt;
+        let first_byte = self.arriving.map_or(now, |arriving| arriving.first_byte);
+        if self.arriving.is_none() {
+            self.actions.push_back(Action::Report(Report::FirstByte { attempt, at: now }));
+        }
+        self.arriving = Some(Arrival { first_byte, bytes: received });
+        self.actions.push_back(Action::Report(Report::Progress { attempt, at: now, received, length }));
+    }
+
+    fn cancelled(&mut self, ticket: Ticket, now: Instant) {
+        let Some(index) = self.entries.iter().position(|entry| entry.ticket == ticket && entry.live) else { return };
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.live = false;
+        }
+        self.drop_unsent(index, AttemptErrorKind::Cancelled, now);
+    }
+
+    /// Ends what has run out of time, and keeps the clock with the first that somebody waits for.
+    fn keep_time(&mut self, now: Instant) {
+        loop {
+            let head = self.entries.iter().position(|entry| entry.live);
+            let nonce = head.and_then(|index| self.entries.get(index)).map(|entry| entry.nonce);
+            self.clock = match (nonce, self.clock) {
+                (None, _) => None,
+                (Some(nonce), Some((running, clock))) if running == nonce => Some((nonce, clock)),
+                (Some(nonce), _) => Some((nonce, HeadClock::start(now))),
+            };
+            let due = |(deadline, cause): (Instant, _)| (deadline <= now).then_some(cause);
+            let late = |entry: &Entry| entry.live && entry.deadline.is_some_and(|deadline| deadline <= now);
+            let head_cause = self.clock.and_then(|(_, clock)| clock.deadline(&self.config)).and_then(due);
+            let (index, cause) = if let Some(index) = self.entries.iter().position(late) {
+                (index, TimeoutCause::Deadline)
+            } else if let (Some(index), Some(cause)) = (head, head_cause) {
+                (index, cause)
+            } else {
+                return;
+            };
+            self.time_out(index, cause, now);
+        }
+    }
+
+    /// Tells the caller. What was sent stays as a tombstone.
+    fn time_out(&mut self, index: usize, cause: TimeoutCause, now: Instant) {
+        let Some(entry) = self.entries.get_mut(index) else { return };
+        entry.live = false;
+        let arrival = self.arriving.filter(|_| index == 0);
+        let failure = AttemptError::new(AttemptErrorKind::Timeout).because(cause);
+        let (ticket, timing) = (entry.ticket, entry.timing(arrival, now));
+        self.answer_failure(ticket, failure, timing);
+        self.drop_unsent(index, AttemptErrorKind::Timeout, now);
+    }
+
+    /// Removes an entry that nobody waits for and that the peer does not know of.
+    fn drop_unsent(&mut self, index: usize, kind: AttemptErrorKind, now: Instant) {
+        if self.entries.get(index).is_some_and(|entry| entry.sent.is_none())
+            && let Some(entry) = self.entries.remove(index)
+        {
+            self.end_failed(entry, AttemptError::new(kind), None, now);
+        }
+    }
+
+    fn refuse_first(&mut self, count: usize, now: Instant) {
+        for _ in 0..count {
+            if let Some(entry) = self.entries.pop_front() {
+                self.end_failed(entry, AttemptError::new(AttemptErrorKind::Refused), None, now);
+            }
+        }
+    }
+
+    fn end_first(&mut self, failure: AttemptError, arrival: Arrival, now: Instant) {
+        if let Some(entry) = self.entries.pop_front() {
+            self.end_failed(entry, failure, Some(arrival), now);
+        }
+    }
+
+    fn violated(&mut self, violation: Violation, now: Instant) {
+        tracing::debug!(peer = %self.peer, error = %violation, "closing the connection");
+        self.end_all(Closed::Violation(violation.clone()), now);
+        self.actions.push_back(Action::Close(violation));
+    }
+
+    fn end_all(&mut self, closed: Closed, now: Instant) {
+        let mut arrival = self.arriving.take();
+        while let Some(entry) = self.entries.pop_front() {
+            let failure = AttemptError::new(AttemptErrorKind::Disconnected).because(closed.clone());
+            self.end_failed(entry, failure, arrival.take(), now);
+        }
+        self.actions.push_back(Action::Report(Report::Closed { at: now, reason: closed.clone() }));
+        self.closed = Some(closed);
+    }
+
+    fn end_failed(&mut self, entry: Entry, failure: AttemptError, arrival: Option<Arrival>, now: Instant) {
+        let timing = entry.timing(arrival, now);
+        self.end(entry, timing, Err(failure));
+    }
+
+    /// The one place where a slot is given back.
+    fn end(&mut self, entry: Entry, timing: Option<Timing>, result: Result<(Reply, Timing), AttemptError>) {
+        let Entry { ticket, attempt, live, .. } = entry;
+        let outcome = result.as_ref().map(|_| ()).map_err(AttemptError::kind);
+        match result {
+            Ok(answer) if live => self.actions.push_back(Action::Answer { ticket, result: Ok(answer) }),
+            Err(failure) if live => self.answer_failure(ticket, failure, timing),
+            _ => tracing::debug!(peer = %self.peer, attempt, ?outcome, "an abandoned request is settled"),
+        }
+        self.actions.push_back(Action::Report(Report::Done { attempt, timing, outcome, abandoned: !live }));
+        self.actions.push_back(Action::Release { ticket });
+    }
+
+    fn answer_failure(&mut self, ticket: Ticket, failure: AttemptError, timing: Option<Timing>) {
+        let failure = failure.at(self.peer);
+        let failure = match timing {
+            Some(timing) => failure.timed(timing),
+            None => failure,
+        };
+        self.actions.push_back(Action::Answer { ticket, result: Err(failure) });
+    }
+
+    /// The peer has dealt with everything up to here: the next one's time begins.
+    fn settled(&mut self, now: Instant) {
+        self.clock = None;
+        if let Some(first) = self.entries.front_mut().filter(|entry| entry.sent.is_some()) {
+            first.head.get_or_insert(now);
+        }
+    }
+
+    fn is_asked(&self) -> bool {
+        self.entries.front().is_some_and(|entry| entry.sent.is_some())
+    }
+}
+
+impl From<FrameEvent> for Event {
+    fn from(event: FrameEvent) -> Self {
+        match event {
+            FrameEvent::Frame(frame) => Self::Frame(frame),
+            FrameEvent::Partial(partial) => Self::Partial(partial),
+        }
+    }
+}
+
+fn decode_reply(frame: Frame) -> Result<Option<Reply>, DecodeError> {
+    Ok(match NetworkMessage::from_frame(frame)? {
+        NetworkMessage::QRInfo(reply) => Some(Reply::QrInfo(reply)),
+        NetworkMessage::MnListDiff(reply) => Some(Reply::MnListDiff(reply)),
+        _ => None,
+    })
+}
+
+/// The number in a fence: different for every request of a connection, and spread over 64 bits (SplitMix64) so that the
+/// transport's own pings do not meet it. It is no secret: a peer that answers a fence early only refuses its request.
+fn fence_nonce(count: u64) -> u64 {
+    let mut z = count.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,285 @@
+use std::{
+    collections::HashMap,
+    error::Error,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use qrinfo_core::{
+    Attempt, AttemptError, Reply, Timing,
+    wire::frame::{Frame, FrameEvent},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::{Instant, Sleep, sleep_until},
+};
+
+use crate::{Action, Closed, Correlator, Event, Report, Ticket, service::Shared};
+
+/// Events of the transport that are handled before other tasks get their turn. Well below the 128 operations that tokio
+/// grants a task between two yields, so that under a flood there is some left for commands, writes and the timer.
+const EVENTS_PER_POLL: usize = 32;
+
+/// The future that speaks with one peer; see [`PeerService::new`](crate::PeerService::new). Its output says why it
+/// ended.
+///
+/// It ends when the connection does, when the peer sends what it must not, or when all services are dropped and nobody
+/// waits for a reply. Replies that are still awaited then are delivered first. When it ends, or is dropped, every request
+/// ends with it and the transport is dropped, which has to close the connection.
+///
+/// It never waits for a write before it reads: a server that stops reading until we take its replies stops nothing here.
+///
+/// Must be polled within a tokio runtime that has time enabled.
+#[must_use = "the service does nothing unless its driver is polled"]
+pub struct Driver<T, O: FnMut(Report)> {
+    transport: Option<T>,
+    unflushed: bool,
+    core: Core<O>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// All but the transport and the clock: the correlator, and whom its actions concern.
+struct Core<O: FnMut(Report)> {
+    correlator: Correlator,
+    waiting: HashMap<Ticket, Slot>,
+    observer: O,
+    slots: Arc<Semaphore>,
+    shared: Arc<Shared>,
+}
+
+/// What a service or its future asks of the driver.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Submit(Box<Submission>),
+    Cancel(Ticket),
+}
+
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) ticket: Ticket,
+    pub(crate) attempt: Attempt,
+    pub(crate) respond: Respond,
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+type Respond = oneshot::Sender<Result<(Reply, Timing), AttemptError>>;
+
+/// The driver's side of a correlator's entry.
+struct Slot {
+    respond: Option<Respond>,
+    /// Given back when the entry goes.
+    _permit: OwnedSemaphorePermit,
+}
+
+// === impl Driver ===
+
+impl<T, O: FnMut(Report)> Driver<T, O> {
+    pub(crate) fn new(
+        transport: T,
+        observer: O,
+        correlator: Correlator,
+        commands: mpsc::UnboundedReceiver<Command>,
+        slots: Arc<Semaphore>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let core = Core { correlator, waiting: HashMap::new(), observer, slots, shared };
+        Self { transport: Some(transport), unflushed: false, core, commands, timer: None }
+    }
+
+    fn poll_commands(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
+        loop {
+            match ready!(self.commands.poll_recv(cx)) {
+                Some(Command::Submit(submission)) => self.core.submit(*submission),
+                Some(Command::Cancel(ticket)) => self.core.handle(Event::Cancelled(ticket)),
+                // Whoever could ask, wait or cancel holds a sender.
+                None => return Poll::Ready(Closed::Unused),
+            }
+        }
+    }
+
+    /// Reads. Ready when the connection ended.
+    fn poll_inbound<E>(&mut self, cx: &mut Context<'_>) -> Poll<Closed>
+    where
+        T: Stream<Item = Result<FrameEvent, E>> + Unpin,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Some(transport) = &mut self.transport else { return Poll::Pending };
+        for _ in 0..EVENTS_PER_POLL {
+            match ready!(Pin::new(&mut *transport).poll_next(cx)) {
+                Some(Ok(event)) => self.core.handle(event.into()),
+                Some(Err(error)) => return Poll::Ready(Closed::transport(error)),
+                None => return Poll::Ready(Closed::ByPeer),
+            }
+            if let Some(closed) = self.core.correlator.closed() {
+                return Poll::Ready(closed.clone());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Writes as much as the transport takes. Ready when the connection ended.
+    fn poll_outbound<E>(&mut self, cx: &mut Context<'_>) -> Poll<Closed>
+    where
+        T: Sink<Frame, Error = E> + Unpin,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Some(transport) = &mut self.transport else { return Poll::Pending };
+        let mut transport = Pin::new(transport);
+        while self.core.correlator.has_frame() {
+            let sent = match transport.as_mut().poll_ready(cx) {
+                Poll::Ready(Ok(())) => match self.core.next_frame() {
+                    Some(frame) => transport.as_mut().start_send(frame),
+                    None => Ok(()),
+                },
+                Poll::Ready(Err(error)) => Err(error),
+                Poll::Pending => break,
+            };
+            if let Err(error) = sent {
+                return Poll::Ready(Closed::transport(error));
+            }
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            match ready!(transport.poll_flush(cx)) {
+                Ok(()) => self.unflushed = false,
+                Err(error) => return Poll::Ready(Closed::transport(error)),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Ticks as often as time has run out, and wakes the task when it will.
+    fn poll_time(&mut self, cx: &mut Context<'_>) {
+        while let Some(deadline) = self.core.correlator.next_deadline() {
+            let deadline = Instant::from_std(deadline);
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            if timer.deadline() != deadline {
+                timer.as_mut().reset(deadline);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.core.handle(Event::Tick);
+        }
+    }
+
+    /// Ends every request and closes the connection. The first reason stands.
+    fn end(&mut self, closed: Closed) {
+        self.core.handle(Event::Disconnected(closed));
+        self.commands.close();
+        while self.commands.try_recv().is_ok() {}
+        self.transport = None;
+    }
+}
+
+impl<T, E, O> Future for Driver<T, O>
+where
+    T: Stream<Item = Result<FrameEvent, E>> + Sink<Frame, Error = E> + Unpin + Send,
+    E: Into<Box<dyn Error + Send + Sync>>,
+    O: FnMut(Report) + Send,
+{
+    type Output = Closed;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Closed> {
+        let this = &mut *self;
+        // Commands first: the slots bound them, while what arrives can be endless. What has arrived counts before the
+        // time that has passed.
+        let ended = match this.poll_commands(cx) {
+            Poll::Pending => this.poll_inbound(cx),
+            ready => ready,
+        };
+        let ended = match ended {
+            Poll::Pending => this.poll_outbound(cx),
+            ready => ready,
+        };
+        if let Poll::Ready(closed) = ended {
+            this.end(closed.clone());
+            return Poll::Ready(closed);
+        }
+        this.poll_time(cx);
+        Poll::Pending
+    }
+}
+
+// Nothing in it is pinned in place: the transport is `Unpin` where it is used, the timer is boxed.
+impl<T, O: FnMut(Report)> Unpin for Driver<T, O> {}
+
+impl<T, O: FnMut(Report)> Drop for Driver<T, O> {
+    fn drop(&mut self) {
+        self.end(Closed::DriverDropped);
+    }
+}
+
+impl<T, O: FnMut(Report)> fmt::Debug for Driver<T, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("correlator", &self.core.correlator).finish_non_exhaustive()
+    }
+}
+
+// === impl Core ===
+
+impl<O: FnMut(Report)> Core<O> {
+    fn submit(&mut self, Submission { ticket, attempt, respond, permit }: Submission) {
+        // A request whose future is gone before the driver saw it is not worth a slot.
+        if respond.is_closed() {
+            return;
+        }
+        match self.correlator.submit(ticket, attempt, now()) {
+            Ok(()) => {
+                self.waiting.insert(ticket, Slot { respond: Some(respond), _permit: permit });
+            }
+            Err(error) => answer(respond, Err(error)),
+        }
+        self.act();
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.correlator.handle(event, now());
+        self.act();
+    }
+
+    fn next_frame(&mut self) -> Option<Frame> {
+        let frame = self.correlator.next_frame(now());
+        self.act();
+        frame
+    }
+
+    fn act(&mut self) {
+        if let Some(closed) = self.correlator.closed() {
+            // Before anyone is woken.
+            self.shared.set_ended(closed.clone());
+            self.slots.close();
+        }
+        while let Some(action) = self.correlator.next_action() {
+            match action {
+                Action::Answer { ticket, result } => {
+                    if let Some(respond) = self.waiting.get_mut(&ticket).and_then(|slot| slot.respond.take()) {
+                        answer(respond, result);
+                    }
+                }
+                Action::Release { ticket } => {
+                    self.waiting.remove(&ticket);
+                }
+                Action::Report(report) => (self.observer)(report),
+                // Seen by whoever handed in the event: the correlator is closed now.
+                Action::Close(_) => {}
+            }
+        }
+    }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+fn answer(respond: Respond, result: Result<(Reply, Timing), AttemptError>) {
+    // A caller that is gone has cancelled or will; nobody misses the result.
+    let _ = respond.send(result);
+}

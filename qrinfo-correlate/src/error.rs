@@ -1,0 +1,94 @@
+//! Why a connection ended and why a request timed out: the sources of the
+//! [`AttemptError`](qrinfo_core::AttemptError)s that this crate gives.
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use qrinfo_core::{Mismatch, wire::DecodeError, wire::frame::Command};
+
+/// What a peer sent that ends its connection.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// A reply while nothing was asked.
+    #[error("{0} came unasked")]
+    Unsolicited(Command),
+    /// A reply that answers nothing that was asked; held against the oldest request.
+    #[error("a reply answers nothing that was asked")]
+    False(#[source] Mismatch),
+    /// A reply that cannot be decoded.
+    #[error("{command} cannot be decoded")]
+    Malformed {
+        /// What the message claims to be.
+        command: Command,
+        /// Where its bytes stop making sense.
+        #[source]
+        error: DecodeError,
+    },
+}
+
+/// Why a connection ended: the source of every error of kind
+/// [`Disconnected`](qrinfo_core::AttemptErrorKind::Disconnected). Clones share their source.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Closed {
+    /// The peer ended it.
+    ByPeer,
+    /// The transport failed.
+    Transport(Arc<dyn Error + Send + Sync>),
+    /// We ended it for what the peer sent.
+    Violation(Violation),
+    /// Nobody could ask the peer any more: every service was dropped, and nobody waited for a reply.
+    Unused,
+    /// The driver was dropped.
+    DriverDropped,
+}
+
+/// Which of its limits a request ran into: the source of every error of kind
+/// [`Timeout`](qrinfo_core::AttemptErrorKind::Timeout).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TimeoutCause {
+    /// The peer was silent for this long.
+    #[error("nothing arrived for {0:?}")]
+    Silent(Duration),
+    /// The reply came more slowly than the least rate allows.
+    #[error("a message of {length} bytes arrived too slowly")]
+    TooSlow {
+        /// Bytes of the message in all.
+        length: u64,
+    },
+    /// The attempt's own deadline passed.
+    #[error("the caller's deadline passed")]
+    Deadline,
+}
+
+// === impl Closed ===
+
+impl Closed {
+    /// The transport failed with `error`.
+    pub fn transport(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Transport(Arc::from(error.into()))
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ByPeer => "the peer ended the connection",
+            Self::Transport(_) => "the transport failed",
+            Self::Violation(_) => "the connection was ended for what the peer sent",
+            Self::Unused => "nobody could ask the peer any more",
+            Self::DriverDropped => "the connection's driver was dropped",
+        })
+    }
+}
+
+impl Error for Closed {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Transport(error) => Some(&**error),
+            Self::Violation(violation) => Some(violation),
+            Self::ByPeer | Self::Unused | Self::DriverDropped => None,
+        }
+    }
+}

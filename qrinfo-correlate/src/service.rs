@@ -1,0 +1,200 @@
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use qrinfo_core::{
+    Attempt, AttemptError, AttemptErrorKind, PeerId,
+    wire::frame::{Frame, FrameEvent},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::sync::PollSemaphore;
+use tower_service::Service;
+
+use crate::{
+    Closed, Correlator, CorrelatorConfig, Driver, Report, ResponseFuture, Ticket,
+    driver::{Command, Submission},
+};
+
+/// A `tower` service that asks one peer, pipelined. Clones ask the same peer and share its slots.
+///
+/// It is ready while one of the peer's [`depth`](CorrelatorConfig::depth) slots is free. The slot then belongs to the
+/// request, not to its future: dropping the future gives up the reply, but the slot stays taken until the peer has dealt
+/// with the request.
+///
+/// ```
+/// use futures_util::{SinkExt, StreamExt};
+/// use qrinfo_core::{Attempt, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, Network, PeerId};
+/// use qrinfo_core::message::NetworkMessage;
+/// use qrinfo_core::wire::frame::{Frame, FrameDecoder, FrameEvent};
+/// use qrinfo_correlate::{CorrelatorConfig, PeerService};
+/// use tokio_util::{bytes::BytesMut, codec::{Decoder, Encoder, Framed}};
+/// use tower::{Service, ServiceExt};
+///
+/// /// Makes a transport of any stream of bytes.
+/// struct Wire(FrameDecoder);
+///
+/// impl Decoder for Wire {
+///     type Item = FrameEvent;
+///     type Error = std::io::Error;
+///
+///     fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<FrameEvent>, std::io::Error> {
+///         self.0.decode(buffer).map_err(std::io::Error::other)
+///     }
+/// }
+///
+/// impl Encoder<Frame> for Wire {
+///     type Error = std::io::Error;
+///
+///     fn encode(&mut self, frame: Frame, buffer: &mut BytesMut) -> Result<(), std::io::Error> {
+///         frame.encode(Network::Regtest, buffer);
+///         Ok(())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (ours, theirs) = tokio::io::duplex(1024);
+/// let transport = Framed::new(ours, Wire(FrameDecoder::new(Network::Regtest)));
+/// let peer = PeerId(([127, 0, 0, 1], 19899).into());
+/// let (mut service, driver) = PeerService::new(peer, transport, CorrelatorConfig::default(), |report| {
+///     println!("{report:?}");
+/// });
+/// tokio::spawn(driver);
+///
+/// // A peer that refuses: it sends nothing but the pong.
+/// let mut at_peer = Framed::new(theirs, Wire(FrameDecoder::new(Network::Regtest)));
+/// tokio::spawn(async move {
+///     while let Some(Ok(event)) = at_peer.next().await {
+///         let FrameEvent::Frame(frame) = event else { continue };
+///         if let Ok(NetworkMessage::Ping(nonce)) = NetworkMessage::from_frame(frame) {
+///             at_peer.send(NetworkMessage::Pong(nonce).to_frame()).await?;
+///         }
+///     }
+///     Ok::<(), std::io::Error>(())
+/// });
+///
+/// let request = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::from_bytes([3; 32]) };
+/// let response = service.ready().await?.call(Attempt::new(1, request.into()));
+/// let error = response.await.expect_err("the peer refuses");
+/// assert_eq!(error.kind(), AttemptErrorKind::Refused);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct PeerService {
+    shared: Arc<Shared>,
+    commands: mpsc::UnboundedSender<Command>,
+    slots: PollSemaphore,
+    /// Of the next call.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What the services, their futures and the driver of one peer have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    peer: PeerId,
+    next_ticket: AtomicU64,
+    /// Set by the driver before it wakes anyone that waits for it.
+    ended: OnceLock<Closed>,
+}
+
+// === impl PeerService ===
+
+impl PeerService {
+    /// A service and its driver for a fresh connection to `peer`.
+    ///
+    /// `transport` is the connection after its handshake: messages and their progress come out, messages go in. It
+    /// answers the peer's pings itself. `observer` is given every [`Report`] while the driver is polled, so it must not
+    /// block.
+    ///
+    /// Spawn the driver. It ends with the connection, or when all services are dropped and nobody waits for a reply.
+    pub fn new<T, E, O>(peer: PeerId, transport: T, config: CorrelatorConfig, observer: O) -> (Self, Driver<T, O>)
+    where
+        T: Stream<Item = Result<FrameEvent, E>> + Sink<Frame, Error = E> + Unpin + Send,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        O: FnMut(Report) + Send,
+    {
+        let shared = Arc::new(Shared { peer, next_ticket: AtomicU64::new(0), ended: OnceLock::new() });
+        let slots = Arc::new(Semaphore::new(config.depth.get().min(Semaphore::MAX_PERMITS)));
+        // A submission carries a slot and a cancellation follows one: the slots bound the channel.
+        let (commands, received) = mpsc::unbounded_channel();
+        let driver =
+            Driver::new(transport, observer, Correlator::new(peer, config), received, slots.clone(), shared.clone());
+        (Self { shared, commands, slots: PollSemaphore::new(slots), permit: None }, driver)
+    }
+
+    /// The peer that this asks.
+    pub fn peer(&self) -> PeerId {
+        self.shared.peer
+    }
+}
+
+impl Service<Attempt> for PeerService {
+    type Response = (qrinfo_core::Reply, qrinfo_core::Timing);
+    type Error = AttemptError;
+    type Future = ResponseFuture;
+
+    /// Ready when a slot is free.
+    ///
+    /// # Errors
+    /// [`Disconnected`](AttemptErrorKind::Disconnected), with the [`Closed`] as its source, once the driver has ended.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
+        if let Some(closed) = self.shared.ended.get() {
+            return Poll::Ready(Err(self.shared.disconnected(closed.clone())));
+        }
+        if self.permit.is_none() {
+            self.permit = ready!(self.slots.poll_acquire(cx));
+        }
+        Poll::Ready(match self.permit {
+            Some(_) => Ok(()),
+            None => Err(self.shared.ended()),
+        })
+    }
+
+    /// Asks. Called without readiness it fails as [`Overloaded`](AttemptErrorKind::Overloaded).
+    fn call(&mut self, attempt: Attempt) -> ResponseFuture {
+        let Some(permit) = self.permit.take() else {
+            return ResponseFuture::failed(AttemptError::new(AttemptErrorKind::Overloaded).at(self.shared.peer));
+        };
+        let ticket = Ticket(self.shared.next_ticket.fetch_add(1, Ordering::Relaxed));
+        let (respond, response) = oneshot::channel();
+        let submission = Submission { ticket, attempt, respond, permit };
+        let sent = self.commands.send(Command::Submit(Box::new(submission)));
+        // A driver that ended in between may have overlooked it.
+        if sent.is_err() || self.shared.ended.get().is_some() {
+            return ResponseFuture::failed(self.shared.ended());
+        }
+        ResponseFuture::waiting(response, ticket, self.commands.clone(), self.shared.clone())
+    }
+}
+
+impl Clone for PeerService {
+    /// The clone has to be polled ready itself.
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), commands: self.commands.clone(), slots: self.slots.clone(), permit: None }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(crate) fn set_ended(&self, closed: Closed) {
+        // The first reason stands.
+        let _ = self.ended.set(closed);
+    }
+
+    /// The error of whoever finds the driver gone.
+    pub(crate) fn ended(&self) -> AttemptError {
+        self.disconnected(self.ended.get().cloned().unwrap_or(Closed::DriverDropped))
+    }
+
+    fn disconnected(&self, closed: Closed) -> AttemptError {
+        AttemptError::new(AttemptErrorKind::Disconnected).at(self.peer).because(closed)
+    }
+}
