@@ -9,8 +9,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use qrinfo::storage::{Ban, Store, StoreError, StoredReply};
-use qrinfo_core::{BlockHash, Network};
+use qrinfo::storage::{Store, StoreError};
+use qrinfo_core::{BlockHash, Network, client::StoredReply, header::BlockHeader};
 
 fn hash(height: u32, branch: u8) -> BlockHash {
     let mut bytes = [branch; 32];
@@ -18,66 +18,34 @@ fn hash(height: u32, branch: u8) -> BlockHash {
     BlockHash::from_bytes(bytes)
 }
 
-fn headers(heights: std::ops::Range<u32>, branch: u8) -> Vec<([u8; 80], BlockHash)> {
-    heights.map(|height| ([height as u8; 80], hash(height, branch))).collect()
+fn headers(heights: std::ops::Range<u32>, branch: u8) -> Vec<(BlockHeader, BlockHash)> {
+    heights.map(|height| (BlockHeader::from_bytes([height as u8; 80]), hash(height, branch))).collect()
 }
 
 fn reply(cycle_height: u32, block_hash: BlockHash) -> StoredReply {
     StoredReply { cycle_height, block_hash, payload: Bytes::from(vec![cycle_height as u8; 5000]) }
 }
 
+#[tokio::test]
+async fn a_store_is_a_storage_manager() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), Network::Regtest).unwrap();
+    spv_testkit::storage::check(store).await;
+}
+
 #[test]
 fn what_was_stored_is_there_when_the_file_is_opened_again() {
     let directory = tempfile::tempdir().unwrap();
-    let ban = Ban { peer: "127.0.0.1:1".into(), until: 100, reason: "a false list".into() };
     {
         let store = Store::open(directory.path(), Network::Regtest).unwrap();
-        assert_eq!((store.tip_height().unwrap(), store.hash_at(0).unwrap()), (None, None));
-        store.store_headers(0, &headers(0..50, 1)).unwrap();
-        store.store_headers(50, &headers(50..60, 1)).unwrap();
+        store.store_headers(7, &headers(7..60, 1)).unwrap();
         store.store_reply(&reply(24, hash(47, 1))).unwrap();
-        store.ban(&ban).unwrap();
-        store.store_state("plan", b"chained").unwrap();
+        store.store_masternode_state(b"state").unwrap();
     }
     let store = Store::open(directory.path(), Network::Regtest).unwrap();
-    assert_eq!(store.tip_height().unwrap(), Some(59));
-    assert_eq!(store.header(59).unwrap(), Some([59; 80]));
-    assert_eq!(store.hash_at(59).unwrap(), Some(hash(59, 1)));
-    assert_eq!(store.height_of(&hash(59, 1)).unwrap(), Some(59));
-    assert_eq!(store.hashes().unwrap(), (0, (0..60).map(|height| hash(height, 1)).collect()));
+    assert_eq!(store.headers().unwrap(), (7, headers(7..60, 1)));
     assert_eq!(store.reply(24).unwrap(), Some(reply(24, hash(47, 1))));
-    assert_eq!(store.reply(48).unwrap(), None);
-    assert_eq!((store.bans(99).unwrap(), store.bans(100).unwrap()), (vec![ban], vec![]));
-    assert_eq!(store.state("plan").unwrap().as_deref(), Some(&b"chained"[..]));
-}
-
-#[test]
-fn a_reorganisation_takes_its_headers_and_their_replies_away() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path(), Network::Regtest).unwrap();
-    store.store_headers(0, &headers(0..60, 1)).unwrap();
-    store.store_reply(&reply(0, hash(23, 1))).unwrap();
-    store.store_reply(&reply(24, hash(47, 1))).unwrap();
-    store.store_headers(40, &headers(40..45, 2)).unwrap();
-    assert_eq!(store.tip_height().unwrap(), Some(44));
-    assert_eq!(store.hash_at(39).unwrap(), Some(hash(39, 1)));
-    assert_eq!(store.hash_at(40).unwrap(), Some(hash(40, 2)));
-    assert_eq!(store.height_of(&hash(40, 1)).unwrap(), None);
-    assert_eq!(store.height_of(&hash(59, 1)).unwrap(), None);
-    assert!(store.reply(0).unwrap().is_some());
-    assert_eq!(store.reply(24).unwrap(), None);
-}
-
-#[test]
-fn headers_that_leave_a_gap_are_refused() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path(), Network::Regtest).unwrap();
-    store.store_headers(100, &headers(100..110, 1)).unwrap();
-    for first in [111, 99] {
-        let error = store.store_headers(first, &headers(first..first + 5, 1)).unwrap_err();
-        assert!(matches!(error, StoreError::Gap { tip: Some(109), .. }), "{error}");
-    }
-    assert_eq!(store.tip_height().unwrap(), Some(109));
+    assert_eq!(store.masternode_state().unwrap().as_deref(), Some(&b"state"[..]));
 }
 
 #[test]

@@ -28,7 +28,9 @@
 mod link_model;
 mod recorded_peer;
 pub mod recording;
+pub mod storage;
 
 pub use link_model::{LinkModel, SEND_BUFFER, Transit};
 pub use recorded_peer::{Fault, HeaderFault, PeerProfile, PeerStats, RecordedPeer, RecordedPeerBuilder};
 pub use recording::{Answer, CompleteSync, Construction, Exchange, Plan, Recording, RecordingError};
+pub use storage::MemoryStorageManager;

@@ -4,8 +4,13 @@ use std::{
     sync::Arc,
 };
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use qrinfo_core::{BlockHash, Network};
+use qrinfo_core::{
+    BlockHash, Network, PeerId,
+    client::{Ban, ClientError, StorageManager, StoredReply},
+    header::BlockHeader,
+};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::StoreError;
@@ -34,28 +39,6 @@ const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 pub struct Store {
     database: Arc<Database>,
     path: PathBuf,
-}
-
-/// A stored reply.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredReply {
-    /// The first block of the cycle it brings.
-    pub cycle_height: u32,
-    /// The block that was asked for.
-    pub block_hash: BlockHash,
-    /// The payload as the peer sent it.
-    pub payload: Bytes,
-}
-
-/// A peer not to ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ban {
-    /// Its address.
-    pub peer: String,
-    /// When the ban ends, in seconds since 1970.
-    pub until: u64,
-    /// What it did.
-    pub reason: String,
 }
 
 type Outcome<T> = std::result::Result<T, StoreError>;
@@ -124,8 +107,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Read`].
-    pub fn header(&self, height: u32) -> Outcome<Option<[u8; 80]>> {
-        let header = self.read_if_there(HEADERS, |headers| Ok(headers.get(height)?.map(|entry| *entry.value().0)))?;
+    pub fn header(&self, height: u32) -> Outcome<Option<BlockHeader>> {
+        let header = self.read_if_there(HEADERS, |headers| {
+            Ok(headers.get(height)?.map(|entry| BlockHeader::from_bytes(*entry.value().0)))
+        })?;
         Ok(header.flatten())
     }
 
@@ -150,24 +135,22 @@ impl Store {
         Ok(height.flatten())
     }
 
-    /// All hashes from the oldest header on, with its height.
+    /// All headers with their hashes, from the oldest on, and the oldest's height.
     ///
     /// # Errors
     /// [`StoreError::Read`].
-    pub fn hashes(&self) -> Outcome<(u32, Vec<BlockHash>)> {
-        let hashes = self.read_if_there(HEADERS, |headers| {
-            let mut first = 0;
-            let mut hashes = Vec::new();
+    pub fn headers(&self) -> Outcome<(u32, Vec<(BlockHeader, BlockHash)>)> {
+        let headers = self.read_if_there(HEADERS, |headers| {
+            let first = headers.first()?.map_or(0, |(height, _)| height.value());
+            let mut all = Vec::new();
             for entry in headers.iter()? {
-                let (height, value) = entry?;
-                if hashes.is_empty() {
-                    first = height.value();
-                }
-                hashes.push(BlockHash::from_bytes(*value.value().1));
+                let value = entry?.1;
+                let (header, hash) = value.value();
+                all.push((BlockHeader::from_bytes(*header), BlockHash::from_bytes(*hash)));
             }
-            Ok((first, hashes))
+            Ok((first, all))
         })?;
-        Ok(hashes.unwrap_or_default())
+        Ok(headers.unwrap_or_default())
     }
 
     /// Stores headers and their hashes from height `first` on. Headers stored at or above `first` are replaced: a
@@ -175,7 +158,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Gap`] if they do not follow what is stored, [`StoreError::Write`].
-    pub fn store_headers(&self, first: u32, headers: &[([u8; 80], BlockHash)]) -> Outcome<()> {
+    pub fn store_headers(&self, first: u32, headers: &[(BlockHeader, BlockHash)]) -> Outcome<()> {
         let tip = self.tip_height()?;
         let lowest = self.first_height()?;
         let follows = tip.is_none_or(|tip| first <= tip.saturating_add(1)) && lowest.is_none_or(|low| first >= low);
@@ -193,7 +176,7 @@ impl Store {
                 heights.remove(hash)?;
             }
             for (height, (header, hash)) in (first..).zip(headers) {
-                by_height.insert(height, (header, hash.as_bytes()))?;
+                by_height.insert(height, (header.as_bytes(), hash.as_bytes()))?;
                 heights.insert(hash.as_bytes(), height)?;
             }
             if !gone.is_empty() {
@@ -244,14 +227,6 @@ impl Store {
         Ok(reply.flatten())
     }
 
-    /// Drops all replies: they belong to another plan.
-    ///
-    /// # Errors
-    /// [`StoreError::Write`].
-    pub fn clear_replies(&self) -> Outcome<()> {
-        self.write(|transaction| transaction.delete_table(REPLIES).map(drop).map_err(Into::into))
-    }
-
     /// Bans a peer, replacing an older ban.
     ///
     /// # Errors
@@ -259,7 +234,7 @@ impl Store {
     pub fn ban(&self, ban: &Ban) -> Outcome<()> {
         self.write(|transaction| {
             let mut bans = transaction.open_table(BANS)?;
-            bans.insert(ban.peer.as_str(), (ban.until, ban.reason.as_str()))?;
+            bans.insert(ban.peer.to_string().as_str(), (ban.until, ban.reason.as_str()))?;
             Ok(())
         })
     }
@@ -274,8 +249,9 @@ impl Store {
             for entry in bans.iter()? {
                 let (peer, value) = entry?;
                 let (until, reason) = value.value();
-                if until > now {
-                    found.push(Ban { peer: peer.value().to_owned(), until, reason: reason.to_owned() });
+                // An address that does not read back would be one that this version cannot connect to either.
+                if let (true, Ok(address)) = (until > now, peer.value().parse()) {
+                    found.push(Ban { peer: PeerId(address), until, reason: reason.to_owned() });
                 }
             }
             Ok(found)
@@ -283,24 +259,34 @@ impl Store {
         Ok(bans.unwrap_or_default())
     }
 
-    /// Stores a value of the client's own under a name, replacing an older one.
+    /// Stores the client's masternode state, replacing an older one.
     ///
     /// # Errors
     /// [`StoreError::Write`].
-    pub fn store_state(&self, name: &str, state: &[u8]) -> Outcome<()> {
+    pub fn store_masternode_state(&self, state: &[u8]) -> Outcome<()> {
         self.write(|transaction| {
-            transaction.open_table(STATE)?.insert(name, state)?;
+            transaction.open_table(STATE)?.insert("masternodes", state)?;
             Ok(())
         })
     }
 
-    /// A value as last stored under a name.
+    /// The masternode state as last stored.
     ///
     /// # Errors
     /// [`StoreError::Read`].
-    pub fn state(&self, name: &str) -> Outcome<Option<Vec<u8>>> {
-        let state = self.read_if_there(STATE, |states| Ok(states.get(name)?.map(|entry| entry.value().to_vec())))?;
-        Ok(state.flatten())
+    pub fn masternode_state(&self) -> Outcome<Option<Vec<u8>>> {
+        let read =
+            |states: redb::ReadOnlyTable<_, &[u8]>| Ok(states.get("masternodes")?.map(|entry| entry.value().to_vec()));
+        Ok(self.read_if_there(STATE, read)?.flatten())
+    }
+
+    /// Runs a method where it may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Self) -> Outcome<T> + Send + 'static,
+    ) -> Result<T, ClientError> {
+        let store = self.clone();
+        Ok(tokio::task::spawn_blocking(move || work(store)).await??)
     }
 
     /// Reads from a table, or gives `None` while it does not exist.
@@ -327,6 +313,58 @@ impl Store {
             Ok::<_, redb::Error>(value)
         };
         run().map_err(|error| StoreError::Write(Box::new(error)))
+    }
+}
+
+#[async_trait]
+impl StorageManager for Store {
+    async fn get_tip_height(&self) -> Result<Option<u32>, ClientError> {
+        self.blocking(|store| store.tip_height()).await
+    }
+
+    async fn get_header(&self, height: u32) -> Result<Option<BlockHeader>, ClientError> {
+        self.blocking(move |store| store.header(height)).await
+    }
+
+    async fn get_header_hash(&self, height: u32) -> Result<Option<BlockHash>, ClientError> {
+        self.blocking(move |store| store.hash_at(height)).await
+    }
+
+    async fn get_header_height_by_hash(&self, hash: &BlockHash) -> Result<Option<u32>, ClientError> {
+        let hash = *hash;
+        self.blocking(move |store| store.height_of(&hash)).await
+    }
+
+    async fn store_headers(&mut self, first: u32, headers: &[(BlockHeader, BlockHash)]) -> Result<(), ClientError> {
+        let headers = headers.to_vec();
+        self.blocking(move |store| store.store_headers(first, &headers)).await
+    }
+
+    async fn store_reply(&mut self, reply: &StoredReply) -> Result<(), ClientError> {
+        let reply = reply.clone();
+        self.blocking(move |store| store.store_reply(&reply)).await
+    }
+
+    async fn load_reply(&self, cycle_height: u32) -> Result<Option<StoredReply>, ClientError> {
+        self.blocking(move |store| store.reply(cycle_height)).await
+    }
+
+    async fn store_masternode_state(&mut self, state: &[u8]) -> Result<(), ClientError> {
+        let state = state.to_vec();
+        self.blocking(move |store| store.store_masternode_state(&state)).await
+    }
+
+    async fn load_masternode_state(&self) -> Result<Option<Vec<u8>>, ClientError> {
+        self.blocking(|store| store.masternode_state()).await
+    }
+
+    async fn ban_peer(&mut self, ban: &Ban) -> Result<(), ClientError> {
+        let ban = ban.clone();
+        self.blocking(move |store| store.ban(&ban)).await
+    }
+
+    async fn bans(&self, now: u64) -> Result<Vec<Ban>, ClientError> {
+        self.blocking(move |store| store.bans(now)).await
     }
 }
 

@@ -198,7 +198,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_locator_is_short_starts_at_the_tip_and_ends_at_the_start(length in 0_usize..5000) {
+        fn a_locator_is_short_starts_at_the_tip_and_ends_at_the_start(length in 0_usize..1500) {
             let start = BlockHash::from_bytes([9; 32]);
             let mut chain = HeaderChain::new(3, start);
             chain.connect(&branch(start, 1, length)).unwrap();

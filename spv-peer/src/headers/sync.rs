@@ -58,9 +58,8 @@ pub async fn sync_headers<Io: AsyncRead + AsyncWrite + Unpin>(
     mut keep: impl FnMut(Extension, &[CheckedHeader]) -> Result<(), Box<dyn Error + Send + Sync>>,
 ) -> Result<(), HeaderSyncError> {
     loop {
-        let Headers(headers) = timeout(REPLY_TIMEOUT, ask(connection, chain.locator()))
-            .await
-            .map_err(|_| HeaderSyncError::Timeout)??;
+        let Headers(headers) =
+            timeout(REPLY_TIMEOUT, ask(connection, chain.locator())).await.map_err(|_| HeaderSyncError::Timeout)??;
         let count = headers.len();
         let checked = tokio::task::spawn_blocking(move || check(network, &headers))
             .await

@@ -1,0 +1,151 @@
+//! BLAKE-512, the SHA-3 finalist of Aumasson, Henzen, Meier and Phan with the 16 rounds of its
+//! final-round tweak.
+//!
+//! Rule: "SHA-3 proposal BLAKE", version 1.3, section 2.2. The only function of the chain whose
+//! input is not 64 bytes long, so the only one here with a general padding.
+
+/// The initial value of SHA-512.
+const IV: [u64; 8] = [
+    0x6a09e667f3bcc908,
+    0xbb67ae8584caa73b,
+    0x3c6ef372fe94f82b,
+    0xa54ff53a5f1d36f1,
+    0x510e527fade682d1,
+    0x9b05688c2b3e6c1f,
+    0x1f83d9abfb41bd6b,
+    0x5be0cd19137e2179,
+];
+
+/// The leading fractional digits of pi.
+const PI: [u64; 16] = [
+    0x243f6a8885a308d3,
+    0x13198a2e03707344,
+    0xa4093822299f31d0,
+    0x082efa98ec4e6c89,
+    0x452821e638d01377,
+    0xbe5466cf34e90c6c,
+    0xc0ac29b7c97c50dd,
+    0x3f84d5b5b5470917,
+    0x9216d5d98979fb1b,
+    0xd1310ba698dfb5ac,
+    0x2ffd72dbd01adfb7,
+    0xb8e1afed6a267e96,
+    0xba7c9045f12c7f99,
+    0x24a19947b3916cf7,
+    0x0801f2e2858efc16,
+    0x636920d871574e69,
+];
+
+/// Message word order of each round; round `r` uses row `r % 10`.
+const SIGMA: [[usize; 16]; 10] = [
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
+    [14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3],
+    [11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4],
+    [7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8],
+    [9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13],
+    [2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9],
+    [12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11],
+    [13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10],
+    [6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5],
+    [10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0],
+];
+
+const BLOCK: usize = 128;
+/// Where the 128-bit message length begins in the last block.
+const LENGTH_AT: usize = BLOCK - 16;
+
+pub(crate) fn blake512(input: &[u8]) -> [u8; 64] {
+    let mut h = IV;
+    let (blocks, rest) = input.as_chunks::<BLOCK>();
+    let mut bits = 0u128;
+    for block in blocks {
+        bits += 8 * BLOCK as u128;
+        compress(&mut h, block, bits);
+    }
+
+    let mut last = [0; BLOCK];
+    last[..rest.len()].copy_from_slice(rest);
+    last[rest.len()] = 0x80;
+    // The counter tells how many message bits were hashed so far, and is zero for a block that
+    // holds none.
+    let total = bits + 8 * rest.len() as u128;
+    let mut counter = if rest.is_empty() { 0 } else { total };
+    if rest.len() >= LENGTH_AT {
+        compress(&mut h, &last, counter);
+        last = [0; BLOCK];
+        counter = 0;
+    }
+    last[LENGTH_AT - 1] |= 1;
+    last[LENGTH_AT..].copy_from_slice(&total.to_be_bytes());
+    compress(&mut h, &last, counter);
+
+    let mut digest = [0; 64];
+    for (bytes, word) in digest.as_chunks_mut().0.iter_mut().zip(h) {
+        *bytes = word.to_be_bytes();
+    }
+    digest
+}
+
+fn compress(h: &mut [u64; 8], block: &[u8; BLOCK], counter: u128) {
+    let mut m = [0; 16];
+    for (word, bytes) in m.iter_mut().zip(block.as_chunks().0) {
+        *word = u64::from_be_bytes(*bytes);
+    }
+    let (low, high) = (counter as u64, (counter >> 64) as u64);
+
+    let mut v = [0; 16];
+    v[..8].copy_from_slice(h);
+    v[8..].copy_from_slice(&PI[..8]);
+    v[12] ^= low;
+    v[13] ^= low;
+    v[14] ^= high;
+    v[15] ^= high;
+
+    // Sixteen calls with a constant row each, so that every message index is a constant.
+    round::<0>(&mut v, &m);
+    round::<1>(&mut v, &m);
+    round::<2>(&mut v, &m);
+    round::<3>(&mut v, &m);
+    round::<4>(&mut v, &m);
+    round::<5>(&mut v, &m);
+    round::<6>(&mut v, &m);
+    round::<7>(&mut v, &m);
+    round::<8>(&mut v, &m);
+    round::<9>(&mut v, &m);
+    round::<0>(&mut v, &m);
+    round::<1>(&mut v, &m);
+    round::<2>(&mut v, &m);
+    round::<3>(&mut v, &m);
+    round::<4>(&mut v, &m);
+    round::<5>(&mut v, &m);
+
+    for (i, word) in h.iter_mut().enumerate() {
+        *word ^= v[i] ^ v[i + 8];
+    }
+}
+
+#[inline(always)]
+fn round<const ROW: usize>(v: &mut [u64; 16], m: &[u64; 16]) {
+    mix::<ROW, 0>(v, m, [0, 4, 8, 12]);
+    mix::<ROW, 1>(v, m, [1, 5, 9, 13]);
+    mix::<ROW, 2>(v, m, [2, 6, 10, 14]);
+    mix::<ROW, 3>(v, m, [3, 7, 11, 15]);
+    mix::<ROW, 4>(v, m, [0, 5, 10, 15]);
+    mix::<ROW, 5>(v, m, [1, 6, 11, 12]);
+    mix::<ROW, 6>(v, m, [2, 7, 8, 13]);
+    mix::<ROW, 7>(v, m, [3, 4, 9, 14]);
+}
+
+/// The function G of the specification.
+#[inline(always)]
+fn mix<const ROW: usize, const I: usize>(v: &mut [u64; 16], m: &[u64; 16], [a, b, c, d]: [usize; 4]) {
+    let (x, y) = (SIGMA[ROW][2 * I], SIGMA[ROW][2 * I + 1]);
+    v[a] = v[a].wrapping_add(v[b]).wrapping_add(m[x] ^ PI[y]);
+    v[d] = (v[d] ^ v[a]).rotate_right(32);
+    v[c] = v[c].wrapping_add(v[d]);
+    v[b] = (v[b] ^ v[c]).rotate_right(25);
+    v[a] = v[a].wrapping_add(v[b]).wrapping_add(m[y] ^ PI[x]);
+    v[d] = (v[d] ^ v[a]).rotate_right(16);
+    v[c] = v[c].wrapping_add(v[d]);
+    v[b] = (v[b] ^ v[c]).rotate_right(11);
+}
