@@ -246,10 +246,10 @@ impl Correlator {
     }
 
     fn replied(&mut self, reply: Reply, arrival: Arrival, now: Instant) {
-        let mut first_mismatch = None;
-        let mut answered = None;
+        let (mut answered, mut first_mismatch) = (None, None);
         for (index, entry) in self.entries.iter().enumerate() {
-            let Some(sent) = entry.sent else { break };
+            // What began to arrive before a request was sent cannot answer it.
+            let Some(sent) = entry.sent.filter(|sent| *sent <= arrival.first_byte) else { break };
             match entry.request.check_reply(&reply) {
                 Ok(()) => {
                     answered = Some((index, sent));
@@ -294,7 +294,6 @@ impl Correlator {
             return;
         }
         let Some(first) = self.entries.front().filter(|entry| entry.sent.is_some()) else {
-            // What begins to arrive before anything is asked cannot answer what is asked while it arrives.
             return self.violated(Violation::Unsolicited(command), now);
         };
         let attempt = first.attempt;

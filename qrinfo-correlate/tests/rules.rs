@@ -362,6 +362,17 @@ fn a_reply_cannot_answer_a_request_that_is_not_sent() {
 }
 
 #[test]
+fn a_reply_that_began_before_its_request_was_sent_does_not_answer_it() {
+    let mut bench = Bench::asked(1);
+    bench.partial(0, 50_000);
+    bench.pass(1);
+    bench.submit(attempt(2));
+    bench.send();
+    bench.answer(2);
+    assert_eq!((bench.kind(1), bench.kind(2)), (Some(Kind::False), Some(Kind::Disconnected)));
+}
+
+#[test]
 fn a_reply_that_cannot_be_decoded_fails_the_head_and_ends_the_connection() {
     let mut bench = Bench::asked(2);
     let payload = common::RECORDED_REPLY[..1_000].into();
