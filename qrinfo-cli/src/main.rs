@@ -5,6 +5,7 @@ mod demo;
 mod json;
 mod progress;
 mod run;
+mod sync;
 
 use std::{
     io::{self, Write},
@@ -21,6 +22,7 @@ enum Cli {
     /// Syncs 64 recorded cycles from peers on this machine: from one, then from five at once.
     Demo,
     Decode(decode::Decode),
+    Sync(sync::Options),
 }
 
 #[tokio::main]
@@ -43,6 +45,7 @@ async fn run(command: Cli) -> Result<bool> {
     match command {
         Cli::Demo => demo::run(&mut io::stdout()).await,
         Cli::Decode(decode) => decode.run().map(|()| true),
+        Cli::Sync(options) => sync::run(&options, &mut io::stdout()).await,
     }
 }
 

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
-use spv_peer::{PeerConfig, PeerError};
+use spv_peer::{Connection, PeerConfig, PeerError};
 
 use crate::Peer;
 
@@ -30,12 +30,19 @@ pub async fn connect(
     config: &PeerConfig,
     correlator: CorrelatorConfig,
 ) -> Result<Peer<PeerService>, PeerError> {
-    let connection = spv_peer::connect(address, config).await?;
+    Ok(adopt(spv_peer::connect(address, config).await?, correlator))
+}
+
+/// Starts the task that speaks with a peer over a connection on which nothing is under way. Dropping all clones of the
+/// returned peer ends that task and the connection.
+///
+/// Must be called within a tokio runtime.
+pub fn adopt(connection: Connection, correlator: CorrelatorConfig) -> Peer<PeerService> {
     let (id, start_height) = (connection.peer(), connection.start_height());
     let (service, driver) = PeerService::new(id, connection, correlator, |_| {});
     tokio::spawn(async move {
         let ended = driver.await;
         tracing::debug!(peer = %id, ?ended, "peer ended");
     });
-    Ok(Peer { id, service, start_height })
+    Peer { id, service, start_height }
 }

@@ -22,8 +22,8 @@ mod sequential;
 #[cfg(feature = "storage")]
 pub mod storage;
 
-pub use connect::connect;
-pub use outcome::{Delivered, Missing, SyncOutcome, SyncReport, SyncStats};
+pub use connect::{adopt, connect};
+pub use outcome::{Delivered, LostPeer, Missing, SyncOutcome, SyncReport, SyncStats};
 #[cfg(feature = "parallel-qrinfo")]
 pub use parallel::{ParallelOptions, ParallelSync};
 pub use peer::{AttemptService, Peer};

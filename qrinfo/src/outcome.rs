@@ -24,6 +24,18 @@ pub struct SyncReport {
     pub outcome: SyncOutcome,
     /// What it took.
     pub stats: SyncStats,
+    /// Peers that could not be asked any more, in the order in which they were lost.
+    pub lost: Vec<LostPeer>,
+}
+
+/// A peer that could not be asked any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LostPeer {
+    /// The peer.
+    pub peer: PeerId,
+    /// How its last attempt failed. [`Malformed`](AttemptErrorKind::Malformed) and [`False`](AttemptErrorKind::False)
+    /// are reasons not to connect to it again soon.
+    pub why: AttemptErrorKind,
 }
 
 /// How a sync ended.
@@ -118,8 +130,6 @@ pub struct SyncStats {
     pub refusals: u64,
     /// Attempts that timed out.
     pub timeouts: u64,
-    /// Peers that cannot be asked any more.
-    pub peers_lost: u64,
 }
 
 impl SyncStats {

@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, QRInfoRequestSpec, Request};
 
 use crate::{
-    Delivered, Missing, Peer, SyncOutcome, SyncReport, SyncStats,
+    Delivered, LostPeer, Missing, Peer, SyncOutcome, SyncReport, SyncStats,
     peer::{AttemptService, MAX_TIMEOUTS, ends_peer},
 };
 
@@ -47,6 +47,7 @@ pub struct SequentialSync<S> {
     options: SequentialOptions,
     missing: Vec<Missing>,
     stats: SyncStats,
+    lost: Vec<LostPeer>,
 }
 
 #[derive(Debug)]
@@ -60,7 +61,7 @@ impl<S: AttemptService> SequentialSync<S> {
     /// A sync of `plan` from `peers`, which are asked in this order.
     pub fn new(plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>, options: SequentialOptions) -> Self {
         let peers = peers.into_iter().map(|peer| Turn { peer, timeouts: 0 }).collect();
-        Self { plan, position: 0, peers, options, missing: Vec::new(), stats: SyncStats::default() }
+        Self { plan, position: 0, peers, options, missing: Vec::new(), stats: SyncStats::default(), lost: Vec::new() }
     }
 
     /// The next reply in the order of the plan, or `None` when the sync has ended. A request that was given up is
@@ -92,6 +93,7 @@ impl<S: AttemptService> SequentialSync<S> {
         SyncReport {
             outcome: SyncOutcome::of(self.missing, reached_the_end && !self.peers.is_empty()),
             stats: self.stats,
+            lost: self.lost,
         }
     }
 
@@ -129,7 +131,7 @@ impl<S: AttemptService> SequentialSync<S> {
         let Some(mut turn) = self.peers.pop_front() else { return };
         turn.timeouts = if error.kind() == AttemptErrorKind::Timeout { turn.timeouts + 1 } else { 0 };
         if ends_peer(error) || turn.timeouts >= MAX_TIMEOUTS {
-            self.stats.peers_lost += 1;
+            self.lost.push(LostPeer { peer: turn.peer.id, why: error.kind() });
         } else {
             self.peers.push_back(turn);
         }

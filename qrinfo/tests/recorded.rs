@@ -173,7 +173,8 @@ async fn a_sequential_sync_goes_on_at_the_next_peer() {
     let good = RecordedPeer::builder(recording.clone()).spawn().await.unwrap();
     let (delivered, report) = sequential(&recording, &[&failing, &good]).await;
     assert_complete(&recording, &delivered, &report);
-    assert_eq!((report.stats.retries, report.stats.peers_lost), (1, 1));
+    assert_eq!((report.stats.retries, report.lost.len()), (1, 1));
+    assert_eq!(report.lost[0].peer, failing.address().into());
 }
 
 #[tokio::test]
@@ -268,7 +269,7 @@ mod parallel {
             let (delivered, report) = parallel(&recording, &servers, head_timeout).await;
             assert_complete(&recording, &delivered, &report);
             assert!(wrong.stats().requests > 2, "{fault:?}: the peer was not asked");
-            assert_eq!(report.stats.peers_lost, peers_lost, "{fault:?}: {:?}", report.stats);
+            assert_eq!(report.lost.len(), peers_lost, "{fault:?}: {:?}", report.stats);
         }
     }
 }

@@ -1,40 +1,50 @@
 //! `qrinfo sync`: rotated quorums from nodes over TCP.
 
-mod headers;
+mod chain;
 mod output;
+mod peers;
+mod resume;
 
-use std::{io::Write, net::SocketAddr, num::NonZeroUsize, path::PathBuf};
+use std::{io::Write, num::NonZeroUsize, path::PathBuf};
 
-use anyhow::{Context, Result, bail};
-use futures_util::future::join_all;
+use anyhow::{Context, Result};
 use qrinfo::{
-    Peer, connect, first_answerable_cycle,
+    Peer, SyncReport, adopt, first_answerable_cycle,
     plan::{Planner, anchor},
+    storage::Store,
 };
-use qrinfo_core::Network;
+use qrinfo_core::{AttemptErrorKind, Network, QRInfoRequestSpec};
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
-use spv_peer::PeerConfig;
-use tokio::{net::lookup_host, time::Instant};
+use tokio::time::Instant;
 
-use self::headers::Headers;
+use self::{output::Row, resume::Resume};
 use crate::{
     progress::Progress,
     run::{Run, default_concurrency},
 };
 
-/// Sync rotated quorums from nodes.
+/// Syncs rotated quorums from nodes.
+///
+/// Headers come from the nodes as well, unless a file brings them. With --data-dir, headers and replies are kept: a
+/// sync that was stopped goes on where it was, without asking again.
+///
+/// Exits with 0 if nothing is missing, 1 otherwise, 2 if the command line is wrong.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Options {
     /// mainnet, testnet, devnet or regtest
     #[arg(long)]
     network: Network,
-    /// A node to ask; give it several times to ask several
-    #[arg(long = "peer", value_name = "HOST:PORT", required = true)]
+    /// A node to ask; may be given several times. Without it, nodes are found by the network's DNS seeds
+    #[arg(long = "peer", value_name = "HOST:PORT")]
     peers: Vec<String>,
-    /// Block headers: 80 bytes each, from block 0 on
+    /// Block headers in a file, 80 bytes each, from block 0 on; without it they are asked from the nodes
     #[arg(long, value_name = "FILE")]
-    headers: PathBuf,
-    /// The first cycle, by the height of any of its blocks; without it, the first that the peers can answer
+    headers: Option<PathBuf>,
+    /// Where headers and replies are kept
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The first cycle, by the height of any of its blocks; without it, the first that the nodes can answer
     #[arg(long, value_name = "HEIGHT")]
     from_cycle: Option<u32>,
     /// The last cycle, by the height of any of its blocks; without it, the newest
@@ -53,41 +63,35 @@ pub(crate) struct Options {
 
 /// Runs the sync and says whether it is complete.
 pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool> {
-    let headers = Headers::read(&options.headers, options.network)
-        .with_context(|| format!("headers of {}", options.headers.display()))?;
-    let mut peers = connect_all(options).await?;
-    let start_heights = peers.iter().map(|peer| peer.start_height);
-    // A peer refuses to be asked for a block that it does not have.
-    let tip = start_heights.clone().chain([headers.tip()]).min().unwrap_or_default();
-    let planner = Planner { anchor: anchor(start_heights.chain([tip])), ..Planner::new(options.network, tip) };
-    let hash_at = |height| headers.hash_at(height);
+    let network = options.network;
+    let store = match &options.data_dir {
+        Some(directory) => Some(Store::open(directory, network)?),
+        None => None,
+    };
+    let mut chain = chain::Source::open(network, options.from_cycle, options.headers.as_deref(), store.as_ref())?;
+    let candidates = peers::connect(network, &options.peers, store.as_ref()).await?;
+    let connections = chain.sync(candidates, store.as_ref()).await?;
+    let mut peers: Vec<_> =
+        connections.into_iter().map(|connection| adopt(connection, CorrelatorConfig::default())).collect();
+
+    let hash_at = |height| chain.hash_at(height);
+    // Nobody can be asked for a block that no node has.
+    let highest = peers.iter().map(|peer| peer.start_height).max().unwrap_or_default();
+    let tip = chain.tip().min(highest);
+    let anchor = anchor(peers.iter().map(|peer| peer.start_height).chain([tip]));
+    let planner = Planner { anchor, ..Planner::new(network, tip) };
     let first = match (options.from_cycle, peers.first_mut()) {
         (Some(height), _) => height,
         (None, Some(peer)) => first_answerable_cycle(peer, &planner, hash_at).await?,
-        (None, None) => bail!("no peer could be connected"),
+        (None, None) => anyhow::bail!("no peer is left"),
     };
     let plan = planner.plan(first, options.to_cycle.unwrap_or(tip), hash_at)?;
 
-    let label = match options.sequential {
-        true => "one at a time".to_owned(),
-        false => format!("{} peers in parallel", peers.len()),
-    };
-    let mut progress = Progress::new(label, plan.len());
     let started = Instant::now();
-    let limit = options.parallel.unwrap_or(default_concurrency(peers.len()));
-    let cycles: Vec<_> = plan.iter().map(|spec| spec.cycle_height).collect();
-    let mut run = match options.sequential {
-        true => Run::sequential(plan, peers),
-        false => Run::parallel(plan, peers, limit),
-    };
-    let mut rows = Vec::with_capacity(cycles.len());
-    while let Some(delivered) = run.next().await {
-        rows.push(output::Row::of(&delivered, cycles[delivered.index]));
-        progress.update(&run.stats());
-    }
-    progress.finish();
-    let report = run.into_report();
-    let result = output::Result { network: options.network, rows, report, wall_time: started.elapsed() };
+    let Resume { mut rows, todo } = Resume::of(plan, store.as_ref())?;
+    let report = fetch(options, todo, peers, store.as_ref(), &mut rows).await?;
+    rows.sort_by_key(Row::cycle);
+    let result = output::Outcome { network, rows, report, wall_time: started.elapsed() };
     match options.json {
         true => result.write_json(out)?,
         false => result.write_text(out)?,
@@ -95,28 +99,40 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
     Ok(result.report.outcome.is_complete())
 }
 
-/// Connects to every peer at once and goes on with those that can be used.
-async fn connect_all(options: &Options) -> Result<Vec<Peer<PeerService>>> {
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for peer in &options.peers {
-        let found = lookup_host(peer).await.with_context(|| format!("{peer} is no HOST:PORT that resolves"))?;
-        addresses.extend(found.take(1).filter(|address| !addresses.contains(address)).collect::<Vec<_>>());
+/// Asks for what is not there yet and keeps each reply as it is delivered.
+async fn fetch(
+    options: &Options,
+    todo: Vec<QRInfoRequestSpec>,
+    peers: Vec<Peer<PeerService>>,
+    store: Option<&Store>,
+    rows: &mut Vec<Row>,
+) -> Result<SyncReport> {
+    let label = match options.sequential {
+        true => "one at a time".to_owned(),
+        false => format!("{} peers in parallel", peers.len()),
+    };
+    let mut progress = Progress::new(label, todo.len());
+    let limit = options.parallel.unwrap_or(default_concurrency(peers.len()));
+    let asked = todo.clone();
+    let mut run = match options.sequential {
+        true => Run::sequential(todo, peers),
+        false => Run::parallel(todo, peers, limit),
+    };
+    while let Some(delivered) = run.next().await {
+        let spec = &asked[delivered.index];
+        if let Some(store) = store {
+            resume::keep(store, spec, &delivered.reply)?;
+        }
+        rows.push(Row::of(&delivered, spec.cycle_height));
+        progress.update(&run.stats());
     }
-    let config = PeerConfig::new(options.network);
-    let connecting = addresses.iter().map(async |&address| {
-        connect(address, &config, CorrelatorConfig::default())
-            .await
-            .map_err(|error| anyhow::Error::new(error).context(format!("cannot use {address}")))
-    });
-    let mut peers = Vec::new();
-    for result in join_all(connecting).await {
-        match result {
-            Ok(peer) => peers.push(peer),
-            Err(error) => eprintln!("qrinfo: {error:#}"),
+    progress.finish();
+    let report = run.into_report();
+    for lost in &report.lost {
+        eprintln!("qrinfo: {} was given up: {}", lost.peer, lost.why);
+        if let (Some(store), AttemptErrorKind::Malformed | AttemptErrorKind::False) = (store, lost.why) {
+            peers::ban(store, lost.peer, &lost.why.to_string()).context("cannot keep a ban")?;
         }
     }
-    if peers.is_empty() {
-        bail!("none of the {} peers can be used", addresses.len());
-    }
-    Ok(peers)
+    Ok(report)
 }

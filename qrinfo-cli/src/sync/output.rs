@@ -6,7 +6,7 @@ use std::{
 };
 
 use qrinfo::{Delivered, SyncReport};
-use qrinfo_core::{BlockHash, Network, PeerId, Reply};
+use qrinfo_core::{BlockHash, Network, PeerId, Reply, message::QRInfo};
 use serde_json::json;
 
 /// One delivered reply.
@@ -14,9 +14,9 @@ pub(super) struct Row {
     cycle: u32,
     work_block: BlockHash,
     quorums: usize,
-    peer: PeerId,
     bytes: u64,
-    took: Duration,
+    /// Who sent it and how long it took; nobody if it was stored.
+    source: Option<(PeerId, Duration)>,
 }
 
 impl Row {
@@ -27,30 +27,38 @@ impl Row {
         };
         let timing = &delivered.timing;
         let took = timing.done.saturating_duration_since(timing.sent);
-        Self { cycle, work_block, quorums, peer: delivered.peer, bytes: timing.bytes, took }
+        Self { cycle, work_block, quorums, bytes: timing.bytes, source: Some((delivered.peer, took)) }
+    }
+
+    pub(super) fn stored(reply: &QRInfo, cycle: u32, bytes: usize) -> Self {
+        let quorums = reply.last_commitment_per_index.len();
+        Self { cycle, work_block: reply.work_block_hash(), quorums, bytes: bytes as u64, source: None }
+    }
+
+    pub(super) fn cycle(&self) -> u32 {
+        self.cycle
     }
 }
 
 /// A whole sync.
-pub(super) struct Result {
+pub(super) struct Outcome {
     pub(super) network: Network,
     pub(super) rows: Vec<Row>,
     pub(super) report: SyncReport,
     pub(super) wall_time: Duration,
 }
 
-impl Result {
+impl Outcome {
     pub(super) fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
         for row in &self.rows {
+            let source = match row.source {
+                Some((peer, took)) => format!("{:>6} ms  {peer}", took.as_millis()),
+                None => "stored".to_owned(),
+            };
             writeln!(
                 out,
-                "cycle {:>8}  work block {}  {:>2} quorums  {:>9} bytes  {:>6} ms  {}",
-                row.cycle,
-                row.work_block,
-                row.quorums,
-                row.bytes,
-                row.took.as_millis(),
-                row.peer
+                "cycle {:>8}  work block {}  {:>2} quorums  {:>9} bytes  {source}",
+                row.cycle, row.work_block, row.quorums, row.bytes
             )?;
         }
         for missing in self.report.outcome.missing() {
@@ -59,16 +67,17 @@ impl Result {
         let stats = &self.report.stats;
         writeln!(
             out,
-            "{}: {}; {} replies, {} bytes, {:.2} s, {} retries, {} refusals, {} timeouts, {} peers lost",
+            "{}: {}; {} stored, {} asked, {} bytes, {:.2} s, {} retries, {} refusals, {} timeouts, {} peers lost",
             self.network,
             self.report.outcome,
+            self.rows.iter().filter(|row| row.source.is_none()).count(),
             stats.delivered,
             stats.bytes,
             self.wall_time.as_secs_f64(),
             stats.retries,
             stats.refusals,
             stats.timeouts,
-            stats.peers_lost
+            self.report.lost.len()
         )
     }
 
@@ -80,8 +89,8 @@ impl Result {
                 "workBlock": row.work_block.to_string(),
                 "quorums": row.quorums,
                 "bytes": row.bytes,
-                "milliseconds": row.took.as_millis() as u64,
-                "peer": row.peer.to_string(),
+                "milliseconds": row.source.map(|(_, took)| took.as_millis() as u64),
+                "peer": row.source.map(|(peer, _)| peer.to_string()),
             })
         });
         let missing = self.report.outcome.missing().iter();
@@ -97,7 +106,7 @@ impl Result {
             "retries": stats.retries,
             "refusals": stats.refusals,
             "timeouts": stats.timeouts,
-            "peersLost": stats.peers_lost,
+            "peersLost": self.report.lost.len(),
             "cycles": cycles.collect::<Vec<_>>(),
             "missing": missing.collect::<Vec<_>>(),
         });

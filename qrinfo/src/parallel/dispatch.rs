@@ -49,7 +49,6 @@ pub(super) struct Dispatcher {
     peers: Vec<PeerRecord>,
     in_flight: usize,
     unsettled: usize,
-    peers_lost: u64,
     given_up: Vec<usize>,
 }
 
@@ -83,7 +82,6 @@ impl Dispatcher {
             peers: peers.into_iter().map(PeerRecord::new).collect(),
             in_flight: 0,
             unsettled: jobs,
-            peers_lost: 0,
             given_up: Vec::new(),
         }
     }
@@ -107,9 +105,10 @@ impl Dispatcher {
         Some((job, peer.id))
     }
 
-    /// Takes the end of an attempt.
-    pub(super) fn settle(&mut self, job: usize, peer: PeerId, ended: Ended, now: Instant) {
+    /// Takes the end of an attempt, and says whether it was the peer's last.
+    pub(super) fn settle(&mut self, job: usize, peer: PeerId, ended: Ended, now: Instant) -> bool {
         self.in_flight -= 1;
+        let mut lost = false;
         if let Some(index) = self.peers.iter().position(|record| record.id == peer) {
             let record = &mut self.peers[index];
             record.in_flight -= 1;
@@ -120,9 +119,9 @@ impl Dispatcher {
                 Ended::TimedOut => record.timeouts += 1,
                 Ended::Cancelled | Ended::PeerLost => {}
             }
-            if ended == Ended::PeerLost || record.timeouts >= MAX_TIMEOUTS {
+            lost = ended == Ended::PeerLost || record.timeouts >= MAX_TIMEOUTS;
+            if lost {
                 self.peers.remove(index);
-                self.peers_lost += 1;
             }
         }
         match ended {
@@ -134,6 +133,7 @@ impl Dispatcher {
             self.unsent.insert(job);
         }
         self.give_up();
+        lost
     }
 
     /// Requests that were given up since the last call.
@@ -144,10 +144,6 @@ impl Dispatcher {
     /// Whether every request had its chances: it was answered, or given up while there were peers to ask.
     pub(super) fn has_settled_all(&self) -> bool {
         self.unsettled == 0 && !self.peers.is_empty()
-    }
-
-    pub(super) fn peers_lost(&self) -> u64 {
-        self.peers_lost
     }
 
     fn finish(&mut self, job: usize) {
@@ -314,10 +310,9 @@ mod tests {
         let now = tokio::time::Instant::now().into_std();
         let mut dispatcher = Dispatcher::new(3, [peer(1), peer(2)], options(8, 5, 64));
         let sent = drain(&mut dispatcher, now);
-        for (job, at) in sent.into_iter().filter(|(_, at)| *at == peer(1)) {
-            dispatcher.settle(job, at, Ended::TimedOut, now);
-        }
-        assert_eq!(dispatcher.peers_lost(), 1);
+        let sent = sent.into_iter().filter(|(_, at)| *at == peer(1));
+        let lost: Vec<_> = sent.map(|(job, at)| dispatcher.settle(job, at, Ended::TimedOut, now)).collect();
+        assert_eq!(lost, [false, true]);
         assert!(drain(&mut dispatcher, now).iter().all(|(_, at)| *at == peer(2)));
     }
 

@@ -12,7 +12,7 @@ use self::{
     reorder::Reorder,
 };
 use crate::{
-    Delivered, Missing, Peer, SyncOutcome, SyncReport, SyncStats,
+    Delivered, LostPeer, Missing, Peer, SyncOutcome, SyncReport, SyncStats,
     peer::{AttemptService, ends_peer},
 };
 
@@ -61,6 +61,7 @@ pub struct ParallelSync<S> {
     in_flight: FuturesUnordered<InFlight>,
     failures: Vec<Vec<AttemptError>>,
     stats: SyncStats,
+    lost: Vec<LostPeer>,
 }
 
 /// One attempt under way.
@@ -85,6 +86,7 @@ where
             in_flight: FuturesUnordered::new(),
             failures: plan.iter().map(|_| Vec::new()).collect(),
             stats: SyncStats::default(),
+            lost: Vec::new(),
             plan,
             peers,
         }
@@ -113,14 +115,14 @@ where
 
     /// How the sync ended. Requests without a delivered reply count as missing.
     pub fn into_report(self) -> SyncReport {
-        let Self { plan, dispatcher, reorder, failures, stats, .. } = self;
+        let Self { plan, dispatcher, reorder, failures, stats, lost, .. } = self;
         let missing = failures
             .into_iter()
             .enumerate()
             .filter(|(index, _)| !reorder.was_delivered(*index))
             .map(|(index, attempts)| Missing::new(index, &plan[index], attempts))
             .collect();
-        SyncReport { outcome: SyncOutcome::of(missing, dispatcher.has_settled_all()), stats }
+        SyncReport { outcome: SyncOutcome::of(missing, dispatcher.has_settled_all()), stats, lost }
     }
 
     /// Sends all that may be sent now.
@@ -152,9 +154,11 @@ where
                     true => Ended::PeerLost,
                     false => Ended::of(error.kind()),
                 };
+                let why = error.kind();
                 self.failures[job].push(error);
-                self.dispatcher.settle(job, peer, ended, now);
-                self.stats.peers_lost = self.dispatcher.peers_lost();
+                if self.dispatcher.settle(job, peer, ended, now) {
+                    self.lost.push(LostPeer { peer, why });
+                }
                 for given_up in self.dispatcher.take_given_up() {
                     self.reorder.skip(given_up);
                 }

@@ -1,0 +1,144 @@
+//! Where block hashes come from: a file, the store, and the nodes.
+
+use std::{fs::File, io::Read, path::Path};
+
+use anyhow::{Context, Result, bail, ensure};
+use qrinfo::storage::Store;
+use qrinfo_core::{
+    BlockHash, Network,
+    dip24::CYCLES_BACK,
+    header::{BlockHeader, HEADER_LEN},
+};
+use spv_peer::{
+    Connection,
+    headers::{CheckedHeader, Extension, HeaderChain, HeaderSyncError, check, sync_headers},
+};
+
+use super::peers;
+
+/// The most headers that are read from a file: a hundred years of blocks.
+const MAX_HEADERS: u64 = 20_000_000;
+
+/// How far a node may be behind our chain: one that is further behind lacks the anchor of the plan.
+const MAX_BEHIND: u32 = 8;
+
+/// The chain of headers that a sync works with.
+pub(super) struct Source {
+    network: Network,
+    chain: HeaderChain,
+    /// Whether the nodes are asked for what is not there yet.
+    ask: bool,
+}
+
+impl Source {
+    /// Takes what is known already: all of a file, or what the store holds.
+    pub(super) fn open(
+        network: Network,
+        from_cycle: Option<u32>,
+        file: Option<&Path>,
+        store: Option<&Store>,
+    ) -> Result<Self> {
+        if let Some(path) = file {
+            let chain = read(path, network).with_context(|| format!("headers of {}", path.display()))?;
+            return Ok(Self { network, chain, ask: false });
+        }
+        let (start, hash) = network.checkpoint_below(first_needed(network, from_cycle));
+        let mut chain = HeaderChain::new(start, hash);
+        if let Some(store) = store {
+            restore(&mut chain, store, network)?;
+        }
+        Ok(Self { network, chain, ask: true })
+    }
+
+    /// Asks the nodes, one after another, for headers that are not there yet. Gives those that can be asked for
+    /// quorums; says of each other why it cannot.
+    pub(super) async fn sync(&mut self, nodes: Vec<Connection>, store: Option<&Store>) -> Result<Vec<Connection>> {
+        let mut usable = Vec::new();
+        for mut node in nodes {
+            let peer = node.peer();
+            let keep = |extension: Extension, headers: &[CheckedHeader]| match store {
+                Some(store) => {
+                    let headers: Vec<_> = headers.iter().map(|checked| (checked.header, checked.hash)).collect();
+                    tokio::task::block_in_place(|| store.store_headers(extension.first, &headers)).map_err(Into::into)
+                }
+                None => Ok(()),
+            };
+            match self.ask {
+                false => usable.push(node),
+                true => match sync_headers(&mut node, self.network, &mut self.chain, keep).await {
+                    Ok(()) => usable.push(node),
+                    Err(HeaderSyncError::Keep(error)) => bail!(error),
+                    Err(error) => {
+                        let false_headers =
+                            matches!(error, HeaderSyncError::Headers(_) | HeaderSyncError::Malformed(_));
+                        let error = anyhow::Error::new(error);
+                        eprintln!("qrinfo: {peer} was given up: {error:#}");
+                        if let (Some(store), true) = (store, false_headers) {
+                            peers::ban(store, peer, &format!("{error:#}"))?;
+                        }
+                    }
+                },
+            }
+        }
+        let tip =
+            if self.ask { self.chain.tip() } else { usable.iter().map(Connection::start_height).max().unwrap_or(0) };
+        usable.retain(|node| {
+            let height = node.start_height();
+            let is_near = height.saturating_add(MAX_BEHIND) >= tip.min(self.chain.tip());
+            if !is_near {
+                eprintln!("qrinfo: {} is not asked: it is behind, at {height}", node.peer());
+            }
+            is_near
+        });
+        ensure!(!usable.is_empty(), "no node is left that can be asked");
+        // A node refuses to be asked for a block that it does not have.
+        Ok(usable)
+    }
+
+    pub(super) fn tip(&self) -> u32 {
+        self.chain.tip()
+    }
+
+    pub(super) fn hash_at(&self, height: u32) -> Option<BlockHash> {
+        self.chain.hash_at(height)
+    }
+}
+
+/// The oldest block whose hash a sync from this cycle needs.
+fn first_needed(network: Network, from_cycle: Option<u32>) -> u32 {
+    let cycles = network.cycles();
+    let first = from_cycle.or(network.dip24_height()).unwrap_or(0);
+    cycles.work_height_back(first, CYCLES_BACK).unwrap_or(0)
+}
+
+/// Goes on from stored headers, if they start at or below what is needed.
+fn restore(chain: &mut HeaderChain, store: &Store, network: Network) -> Result<()> {
+    let (first, headers) = store.headers()?;
+    let Some((oldest, _)) = headers.first() else { return Ok(()) };
+    let start = first.checked_sub(1).map(|height| (height, oldest.prev_block_hash()));
+    match start {
+        Some((height, hash)) if height <= chain.start() => {
+            *chain = HeaderChain::new(height, hash);
+            chain
+                .restore(headers.into_iter().map(|(header, hash)| CheckedHeader { header, hash }))
+                .context("stored headers do not fit together; move the data directory away")
+        }
+        _ => bail!(
+            "the store of {network} starts at height {first}; this sync needs older headers: choose another --data-dir"
+        ),
+    }
+}
+
+fn read(path: &Path, network: Network) -> Result<HeaderChain> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_HEADERS * HEADER_LEN as u64).read_to_end(&mut bytes).context("cannot read")?;
+    let (headers, rest) = bytes.as_chunks::<HEADER_LEN>();
+    ensure!(rest.is_empty() && !headers.is_empty(), "the file is not a row of {HEADER_LEN}-byte headers");
+    let headers: Vec<_> = headers.iter().map(|header| BlockHeader::from_bytes(*header)).collect();
+    let checked = check(network, &headers)?;
+    let (genesis, others) = checked.split_first().context("the file is empty")?;
+    ensure!(genesis.hash == network.genesis_hash(), "the first header is not {network}'s block 0");
+    let mut chain = HeaderChain::new(0, genesis.hash);
+    chain.restore(others.iter().copied())?;
+    Ok(chain)
+}

@@ -1,0 +1,177 @@
+//! The command `qrinfo sync` against peers that answer as recorded.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{
+    path::Path,
+    process::{Output, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_json::Value;
+use spv_testkit::{Fault, HeaderFault, PeerProfile, RecordedPeer, Recording};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+};
+
+fn recording() -> Arc<Recording> {
+    Arc::new(Recording::bundled().unwrap())
+}
+
+fn command(servers: &[&RecordedPeer], more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qrinfo"));
+    command.args(["sync", "--network", "regtest", "--json"]).args(more).kill_on_drop(true).stdin(Stdio::null());
+    for server in servers {
+        command.args(["--peer", &server.address().to_string()]);
+    }
+    command
+}
+
+async fn run(servers: &[&RecordedPeer], more: &[&str]) -> (Output, Value) {
+    let output = command(servers, more).output().await.unwrap();
+    let json = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (output, json)
+}
+
+fn assert_complete((output, json): &(Output, Value)) {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!((json["complete"].as_bool(), json["cycles"].as_array().map(Vec::len)), (Some(true), Some(64)), "{json}");
+    let cycles: Vec<_> = json["cycles"].as_array().unwrap().iter().map(|row| row["cycle"].as_u64().unwrap()).collect();
+    assert!(cycles.is_sorted());
+}
+
+const ALL: [&str; 2] = ["--from-cycle", "240"];
+
+#[tokio::test]
+async fn headers_come_from_the_nodes() {
+    let recording = recording();
+    let (first, second) = (RecordedPeer::builder(recording.clone()), RecordedPeer::builder(recording));
+    let servers = [&first.spawn().await.unwrap(), &second.spawn().await.unwrap()];
+    assert_complete(&run(&servers, &ALL).await);
+    assert_complete(&run(&servers, &["--from-cycle", "250", "--sequential"]).await);
+    let (output, json) = run(&servers, &["--from-cycle", "240", "--to-cycle", "500"]).await;
+    assert!(output.status.success());
+    assert_eq!(json["cycles"].as_array().unwrap().len(), 11);
+}
+
+#[tokio::test]
+async fn headers_come_from_a_file() {
+    let recording = recording();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("headers.bin");
+    std::fs::write(&file, recording.headers().as_flattened()).unwrap();
+    let server = RecordedPeer::builder(recording).spawn().await.unwrap();
+    let file = file.to_str().unwrap();
+    assert_complete(&run(&[&server], &["--headers", file, "--from-cycle", "240"]).await);
+
+    let mut bytes = std::fs::read(file).unwrap();
+    bytes[80 * 100 + 10] ^= 1;
+    std::fs::write(file, bytes).unwrap();
+    let (output, _) = run(&[&server], &["--headers", file, "--from-cycle", "240"]).await;
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("header 100 of the message names"), "{output:?}");
+}
+
+#[tokio::test]
+async fn the_first_cycle_is_found_by_asking() {
+    let Some(recording) = Recording::shared("regtest").unwrap() else { return };
+    let server = RecordedPeer::builder(Arc::new(recording)).spawn().await.unwrap();
+    assert_complete(&run(&[&server], &[]).await);
+}
+
+/// Killed in the middle, the sync goes on where it was, and asks nothing twice.
+#[tokio::test]
+async fn a_killed_sync_goes_on_without_asking_again() {
+    let recording = recording();
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path().to_str().unwrap();
+    let slow = PeerProfile { compute: Duration::from_millis(30), ..PeerProfile::default() };
+    let server = RecordedPeer::builder(recording.clone()).profile(slow).spawn().await.unwrap();
+    let more = ["--from-cycle", "240", "--sequential", "--data-dir", directory];
+    let mut child = command(&[&server], &more).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // The first line of progress comes after a quarter of the replies.
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.next_line().await.unwrap().unwrap().contains("16/64"));
+    child.kill().await.unwrap();
+
+    let server = RecordedPeer::builder(recording.clone()).spawn().await.unwrap();
+    let resumed = run(&[&server], &["--from-cycle", "240", "--data-dir", directory]).await;
+    assert_complete(&resumed);
+    let stored = resumed.1["cycles"].as_array().unwrap().iter().filter(|row| row["peer"].is_null()).count();
+    assert!((16..64).contains(&stored), "{stored}");
+    assert_eq!(server.stats().requests as usize, 64 - stored);
+
+    let server = RecordedPeer::builder(recording).spawn().await.unwrap();
+    assert_complete(&run(&[&server], &["--from-cycle", "240", "--data-dir", directory]).await);
+    assert_eq!(server.stats().requests, 0, "everything was stored");
+}
+
+#[tokio::test]
+async fn a_node_with_wrong_headers_loses_its_place_for_a_day() {
+    let recording = recording();
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path().to_str().unwrap();
+    let good = RecordedPeer::builder(recording.clone()).spawn().await.unwrap();
+    for fault in [HeaderFault::BrokenLink, HeaderFault::EasyTarget, HeaderFault::NoWork, HeaderFault::Truncated] {
+        let wrong = RecordedPeer::builder(recording.clone()).header_fault(fault).spawn().await.unwrap();
+        // Alone it brings nothing; together with the good one, the sync completes without it.
+        let (output, _) = run(&[&wrong], &ALL).await;
+        assert!(!output.status.success(), "{fault:?}");
+        let servers = [&wrong, &good];
+        assert_complete(&run(&servers, &ALL).await);
+        assert_eq!(wrong.stats().requests, 0, "{fault:?}");
+    }
+    let wrong = RecordedPeer::builder(recording.clone()).header_fault(HeaderFault::NoWork).spawn().await.unwrap();
+    let (output, _) = run(&[&wrong], &["--data-dir", directory]).await;
+    assert!(!output.status.success());
+    let connections = wrong.stats().connections;
+    let (output, _) = run(&[&wrong], &["--data-dir", directory]).await;
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is not asked"), "{output:?}");
+    assert_eq!(wrong.stats().connections, connections, "a banned node is not connected to");
+}
+
+#[tokio::test]
+async fn a_node_that_sends_a_false_reply_is_left_and_banned() {
+    let recording = recording();
+    let directory = tempfile::tempdir().unwrap();
+    let more = ["--from-cycle", "240", "--data-dir", directory.path().to_str().unwrap()];
+    let wrong = RecordedPeer::builder(recording.clone()).fault(1.., Fault::WrongReply).spawn().await.unwrap();
+    let good = RecordedPeer::builder(recording).spawn().await.unwrap();
+    let result = run(&[&wrong, &good], &more).await;
+    assert_complete(&result);
+    assert!(String::from_utf8_lossy(&result.0.stderr).contains("was given up: sent a false reply"), "{:?}", result.0);
+    let (output, _) = run(&[&wrong], &more).await;
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is not asked"), "{output:?}");
+}
+
+#[tokio::test]
+async fn a_second_process_on_the_same_store_is_told_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = qrinfo::storage::Store::open(directory.path(), qrinfo_core::Network::Regtest).unwrap();
+    let server = RecordedPeer::builder(recording()).spawn().await.unwrap();
+    let (output, _) = run(&[&server], &["--data-dir", directory.path().to_str().unwrap()]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("in use by another process"), "{output:?}");
+    drop(store);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_command_or_the_nodes_is_told_in_one_line() {
+    let nowhere = Path::new("/proc/self").to_str().unwrap();
+    let server = RecordedPeer::builder(recording()).protocol(70229).spawn().await.unwrap();
+    for (more, code, expected) in [
+        (vec!["--data-dir", nowhere], 1, "cannot open"),
+        (vec!["--peer", "nowhere"], 1, "nowhere is no HOST:PORT"),
+        (vec!["--from-cycle", "240"], 1, "none of 1 nodes can be used"),
+        (vec!["--parallel", "0"], 2, "invalid value '0'"),
+        (vec!["--parallel", "2", "--sequential"], 2, "cannot be used with"),
+    ] {
+        let (output, _) = run(&[&server], &more).await;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{errors}");
+        assert!(errors.contains(expected), "{errors}");
+    }
+    let (output, _) = run(&[], &[]).await;
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no nodes of regtest are known"), "{output:?}");
+}
