@@ -270,6 +270,12 @@ mod parallel {
             assert_complete(&recording, &delivered, &report);
             assert!(wrong.stats().requests > 2, "{fault:?}: the peer was not asked");
             assert_eq!(report.lost.len(), peers_lost, "{fault:?}: {:?}", report.stats);
+            let expected = match fault {
+                Fault::WrongReply | Fault::Duplicate => AttemptErrorKind::False,
+                Fault::Silent | Fault::Drip { .. } => AttemptErrorKind::Timeout,
+                _ => AttemptErrorKind::Disconnected,
+            };
+            assert!(report.lost.iter().all(|lost| lost.why == expected), "{fault:?}: {:?}", report.lost);
         }
     }
 }

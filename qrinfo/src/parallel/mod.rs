@@ -4,7 +4,7 @@ mod reorder;
 use std::{future::Future, num::NonZeroUsize, pin::Pin};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use qrinfo_core::{Attempt, AttemptError, PeerId, QRInfoRequestSpec, Reply, Request, Timing};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, QRInfoRequestSpec, Reply, Request, Timing};
 use tokio::time::Instant;
 
 use self::{
@@ -156,13 +156,23 @@ where
                 };
                 let why = error.kind();
                 self.failures[job].push(error);
-                if self.dispatcher.settle(job, peer, ended, now) {
-                    self.lost.push(LostPeer { peer, why });
-                }
+                let was_last = self.dispatcher.settle(job, peer, ended, now);
+                self.note_loss(peer, why, was_last);
                 for given_up in self.dispatcher.take_given_up() {
                     self.reorder.skip(given_up);
                 }
             }
+        }
+    }
+
+    /// Notes that a peer was lost. Of the attempts that end with it, one may say why; the others only that the
+    /// connection is gone, and they may come first.
+    fn note_loss(&mut self, peer: PeerId, why: AttemptErrorKind, was_last: bool) {
+        match self.lost.iter_mut().find(|lost| lost.peer == peer) {
+            Some(lost) if lost.why == AttemptErrorKind::Disconnected => lost.why = why,
+            Some(_) => {}
+            None if was_last => self.lost.push(LostPeer { peer, why }),
+            None => {}
         }
     }
 }
