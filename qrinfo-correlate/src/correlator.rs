@@ -306,7 +306,7 @@ impl Correlator {
     }
 
     fn cancelled(&mut self, ticket: Ticket, now: Instant) {
-        let Some(index) = self.entries.iter().position(|entry| entry.ticket == ticket && entry.live) else { return };
+        let Some(index) = self.entries.iter().position(|entry| entry.ticket == ticket) else { return };
         if let Some(entry) = self.entries.get_mut(index) {
             entry.live = false;
         }

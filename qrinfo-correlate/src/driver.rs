@@ -227,10 +227,6 @@ impl<T, O: FnMut(Report)> fmt::Debug for Driver<T, O> {
 
 impl<O: FnMut(Report)> Core<O> {
     fn submit(&mut self, Submission { ticket, attempt, respond, permit }: Submission) {
-        // A request whose future is gone before the driver saw it is not worth a slot.
-        if respond.is_closed() {
-            return;
-        }
         match self.correlator.submit(ticket, attempt, now()) {
             Ok(()) => {
                 self.waiting.insert(ticket, Slot { respond: Some(respond), _permit: permit });

@@ -254,6 +254,7 @@ fn a_later_reply_proves_that_earlier_requests_were_refused() {
     bench.answer(3);
     assert_eq!((bench.kind(1), bench.kind(2)), (Some(Kind::Refused), Some(Kind::Refused)));
     assert!(bench.is_answered(3));
+    assert!(bench.timing(3).head.is_some());
 }
 
 #[test]
@@ -496,6 +497,7 @@ fn the_next_one_is_given_its_own_time_behind_a_stalled_head() {
     bench.pass(1);
     assert_eq!(bench.kind(2), Some(Kind::Timeout));
     assert!(bench.is_waiting(3));
+    bench.pass(10);
     bench.answer(1);
     bench.pass(29);
     assert!(bench.is_waiting(3), "its clock starts when the one before it is settled");
@@ -539,7 +541,9 @@ fn an_attempts_own_deadline_comes_sooner() {
     bench.submit(Attempt { deadline: Some(bench.now + Duration::from_secs(5)), ..attempt(2) });
     bench.send();
     assert_eq!(bench.correlator.next_deadline(), Some(bench.start + Duration::from_secs(5)));
+    bench.partial(16_384, 50_000);
     bench.pass(5);
+    assert_eq!(bench.timing(2).bytes, 0, "what arrives is the first one's");
     assert_eq!(bench.source::<TimeoutCause>(2), TimeoutCause::Deadline);
     assert!(bench.is_waiting(1));
     assert_eq!(bench.correlator.len(), 2);
@@ -569,6 +573,18 @@ fn a_transport_that_takes_nothing_does_not_stop_the_clock() {
     bench.pass(30);
     assert_eq!(bench.kind(1), Some(Kind::Timeout));
     assert_eq!(bench.released, [1], "the peer knows nothing of it");
+}
+
+#[test]
+fn the_clock_starts_anew_when_the_request_is_sent() {
+    let mut bench = Bench::new();
+    bench.submit(attempt(1));
+    bench.pass(20);
+    bench.send();
+    bench.pass(29);
+    assert!(bench.is_waiting(1));
+    bench.pass(1);
+    assert_eq!(bench.kind(1), Some(Kind::Timeout));
 }
 
 #[test]

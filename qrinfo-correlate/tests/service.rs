@@ -21,7 +21,7 @@ use qrinfo_core::{
     message::NetworkMessage,
     wire::frame::{Command, Frame, FrameDecoder, FrameEvent},
 };
-use qrinfo_correlate::{Closed, CorrelatorConfig, Driver, PeerService, Report, Violation};
+use qrinfo_correlate::{Closed, CorrelatorConfig, Driver, PeerService, Report, ResponseFuture, Violation};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinHandle,
@@ -78,6 +78,40 @@ impl Sink<Frame> for Channels {
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Reads as the script says and writes to the channels.
+struct Scripted<F> {
+    channels: Channels,
+    read: F,
+}
+
+impl<F: FnMut() -> Poll<Option<Inbound>> + Unpin> Stream for Scripted<F> {
+    type Item = Inbound;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Inbound>> {
+        (self.read)()
+    }
+}
+
+impl<F: Unpin> Sink<Frame> for Scripted<F> {
+    type Error = io::Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.channels.poll_ready_unpin(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, frame: Frame) -> io::Result<()> {
+        self.channels.start_send_unpin(frame)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.channels.poll_flush_unpin(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.channels.poll_close_unpin(cx)
     }
 }
 
@@ -169,7 +203,7 @@ async fn settle() {
     }
 }
 
-async fn ask(service: &mut PeerService, id: u64) -> qrinfo_correlate::ResponseFuture {
+async fn ask(service: &mut PeerService, id: u64) -> ResponseFuture {
     service.ready().await.unwrap().call(attempt(id))
 }
 
@@ -303,6 +337,28 @@ async fn sent_is_when_the_transport_took_the_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_timer_follows_the_head_of_the_queue() {
+    let (mut service, _driver, hand) = spawned(2);
+    let start = tokio::time::Instant::now();
+    let (first, second) = (ask(&mut service, 1).await, ask(&mut service, 2).await);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    hand.answer(1);
+    first.await.unwrap();
+    assert_eq!(second.await.unwrap_err().kind(), Kind::Timeout);
+    assert_eq!(start.elapsed().as_secs(), 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_is_read_to_its_end() {
+    let (mut service, _driver, hand) = spawned(1);
+    let response = ask(&mut service, 1).await;
+    settle().await;
+    (0..1_000).for_each(|_| hand.send(NetworkMessage::Ping(1).to_frame()));
+    hand.answer(1);
+    response.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_attempts_own_deadline_ends_it() {
     let (mut service, _driver, _hand) = spawned(1);
     let start = tokio::time::Instant::now();
@@ -335,26 +391,41 @@ async fn the_end_of_the_connection_ends_everything_with_its_reason() {
 async fn readiness_that_was_granted_before_the_end_gives_the_reason() {
     let (mut service, driver, hand) = spawned(1);
     service.ready().await.unwrap();
+    let mut other = task::spawn(service.clone());
+    assert_pending!(other.enter(|cx, mut other| other.poll_ready(cx)));
     drop(hand);
     driver.await.unwrap();
-    let closed = closed_of(&service.call(attempt(1)).await.unwrap_err());
-    assert!(matches!(closed, Closed::ByPeer));
+    assert!(matches!(closed_of(service.ready().await.as_ref().err().unwrap()), Closed::ByPeer));
+    assert!(other.is_woken(), "the slot is reserved for ever");
+    assert_ready_err!(other.enter(|cx, mut other| other.poll_ready(cx)));
+    assert!(matches!(closed_of(&service.call(attempt(1)).await.unwrap_err()), Closed::ByPeer));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_driver_that_ended_but_still_exists_leaves_nobody_waiting() {
-    let (mut service, driver, hand) = pair(2);
+    let (to_client, inbound) = unbounded_channel();
+    let (outbound, _from_client) = unbounded_channel();
+    let channels = Channels { inbound, outbound, gate: Arc::default() };
+    // When it is read, somebody asks once more, and then it ends.
+    let last = Arc::new(Mutex::new((None::<PeerService>, None)));
+    let shared = last.clone();
+    let read = move || {
+        let (service, response) = &mut *shared.lock().unwrap();
+        *response = service.as_mut().map(|service| service.call(attempt(2)));
+        Poll::Ready(None)
+    };
+    let transport = Scripted { channels, read };
+    let (mut service, driver) = PeerService::new(peer(), transport, config(2), |_| {});
     let mut driver = task::spawn(driver);
-    assert_pending!(driver.poll());
     let first = ask(&mut service, 1).await;
-    assert_pending!(driver.poll());
-    let second = ask(&mut service, 2).await;
-    let to_client = hand.to_client.clone();
-    drop(hand);
-    drop(to_client);
+    service.ready().await.unwrap();
+    last.lock().unwrap().0 = Some(service);
     assert_ready!(driver.poll());
-    assert!(matches!(closed_of(&first.await.unwrap_err()), Closed::ByPeer | Closed::Transport(_)));
-    closed_of(&second.await.unwrap_err());
+    let last = last.lock().unwrap().1.take().unwrap();
+    let last = timeout(Duration::from_secs(1), last).await.expect("nobody will answer");
+    assert!(matches!(closed_of(&first.await.unwrap_err()), Closed::ByPeer));
+    assert!(matches!(closed_of(&last.unwrap_err()), Closed::ByPeer));
+    assert!(to_client.is_closed(), "the connection is closed before the driver is dropped");
 }
 
 #[tokio::test(start_paused = true)]
@@ -399,42 +470,13 @@ async fn without_services_the_driver_delivers_what_is_awaited_and_ends() {
     assert_eq!(hand.done(), [(1, Ok(()), false), (2, Err(Kind::Disconnected), true)]);
 }
 
-/// Pings without end, at once.
-struct Flood(Channels);
-
-impl Stream for Flood {
-    type Item = Inbound;
-
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Inbound>> {
-        Poll::Ready(Some(Ok(FrameEvent::Frame(NetworkMessage::Ping(1).to_frame()))))
-    }
-}
-
-impl Sink<Frame> for Flood {
-    type Error = io::Error;
-
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_ready_unpin(cx)
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, frame: Frame) -> io::Result<()> {
-        self.0.start_send_unpin(frame)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_flush_unpin(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_close_unpin(cx)
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_flood_starves_neither_others_nor_the_time() {
     let (_to_client, inbound) = unbounded_channel();
     let (outbound, mut from_client) = unbounded_channel();
-    let transport = Flood(Channels { inbound, outbound, gate: Arc::default() });
+    let channels = Channels { inbound, outbound, gate: Arc::default() };
+    let read = || Poll::Ready(Some(Ok(FrameEvent::Frame(NetworkMessage::Ping(1).to_frame()))));
+    let transport = Scripted { channels, read };
     let (mut service, driver) = PeerService::new(peer(), transport, config(1), |_| {});
     tokio::spawn(driver);
     let response = ask(&mut service, 1).await;
