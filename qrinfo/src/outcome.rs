@@ -33,7 +33,7 @@ pub struct SyncReport {
 pub struct LostPeer {
     /// The peer.
     pub peer: PeerId,
-    /// How its last attempt failed. [`Malformed`](AttemptErrorKind::Malformed) and [`False`](AttemptErrorKind::False)
+    /// What it did. [`Malformed`](AttemptErrorKind::Malformed) and [`False`](AttemptErrorKind::False)
     /// are reasons not to connect to it again soon.
     pub why: AttemptErrorKind,
 }

@@ -1,6 +1,7 @@
 use std::error::Error;
 
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, Timing};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, Timing, wire::frame::FrameError};
+use qrinfo_correlate::Violation;
 use tower::{Service, ServiceExt};
 
 /// A service that asks one peer: short for the bounds that the runs here need.
@@ -47,6 +48,28 @@ pub(crate) fn ends_peer(error: &AttemptError) -> bool {
             | AttemptErrorKind::False
             | AttemptErrorKind::Local
     )
+}
+
+/// What an attempt's end says of its peer. Where the connection was ended for what the peer sent, the attempts behind
+/// fail as disconnected, and only their source knows better.
+pub(crate) fn blame(error: &AttemptError) -> AttemptErrorKind {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(violation) = cause.downcast_ref::<Violation>() {
+            return match violation {
+                Violation::Malformed { .. } => AttemptErrorKind::Malformed,
+                _ => AttemptErrorKind::False,
+            };
+        }
+        // A frame that only breaks off was cut by the connection's end.
+        if let Some(frame) = cause.downcast_ref::<FrameError>()
+            && !matches!(frame, FrameError::Truncated(_))
+        {
+            return AttemptErrorKind::Malformed;
+        }
+        source = cause.source();
+    }
+    error.kind()
 }
 
 /// An error and its sources on one line.

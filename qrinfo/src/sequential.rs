@@ -4,7 +4,7 @@ use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, QRInfoRequestSpec, Re
 
 use crate::{
     Delivered, LostPeer, Missing, Peer, SyncOutcome, SyncReport, SyncStats,
-    peer::{AttemptService, MAX_TIMEOUTS, ends_peer},
+    peer::{AttemptService, MAX_TIMEOUTS, blame, ends_peer},
 };
 
 /// Settings of a [`SequentialSync`].
@@ -131,7 +131,7 @@ impl<S: AttemptService> SequentialSync<S> {
         let Some(mut turn) = self.peers.pop_front() else { return };
         turn.timeouts = if error.kind() == AttemptErrorKind::Timeout { turn.timeouts + 1 } else { 0 };
         if ends_peer(error) || turn.timeouts >= MAX_TIMEOUTS {
-            self.lost.push(LostPeer { peer: turn.peer.id, why: error.kind() });
+            self.lost.push(LostPeer { peer: turn.peer.id, why: blame(error) });
         } else {
             self.peers.push_back(turn);
         }

@@ -273,6 +273,7 @@ mod parallel {
             let expected = match fault {
                 Fault::WrongReply | Fault::Duplicate => AttemptErrorKind::False,
                 Fault::Silent | Fault::Drip { .. } => AttemptErrorKind::Timeout,
+                Fault::Oversized | Fault::BitFlip { .. } | Fault::Garbage { .. } => AttemptErrorKind::Malformed,
                 _ => AttemptErrorKind::Disconnected,
             };
             assert!(report.lost.iter().all(|lost| lost.why == expected), "{fault:?}: {:?}", report.lost);

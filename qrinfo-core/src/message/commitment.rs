@@ -45,7 +45,7 @@ impl Wire for Commitment {
 
     fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         let start = reader.offset();
-        let version = reader.u16("version")?;
+        let version = reader.u16("commitment version")?;
         if !(1..=4).contains(&version) {
             let kind = DecodeErrorKind::UndefinedValue(i64::from(version));
             return Err(DecodeError { field: "commitment version", offset: start, kind });

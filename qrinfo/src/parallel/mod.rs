@@ -13,7 +13,7 @@ use self::{
 };
 use crate::{
     Delivered, LostPeer, Missing, Peer, SyncOutcome, SyncReport, SyncStats,
-    peer::{AttemptService, ends_peer},
+    peer::{AttemptService, blame, ends_peer},
 };
 
 /// Settings of a [`ParallelSync`].
@@ -154,7 +154,7 @@ where
                     true => Ended::PeerLost,
                     false => Ended::of(error.kind()),
                 };
-                let why = error.kind();
+                let why = blame(&error);
                 self.failures[job].push(error);
                 let was_last = self.dispatcher.settle(job, peer, ended, now);
                 self.note_loss(peer, why, was_last);
