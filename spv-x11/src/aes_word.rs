@@ -4,32 +4,37 @@ use crate::lanes::Lanes;
 use aes::Block;
 
 /// Four 32-bit words, little-endian as in the AES block.
-pub(crate) type Word = Lanes<4>;
-
-pub(crate) const ZERO: Word = Lanes([0; 4]);
+pub(crate) type Word = Lanes<1>;
 
 #[inline(always)]
 pub(crate) fn from_bytes(bytes: &[u8; 16]) -> Word {
-    let mut word = ZERO;
-    for (lane, bytes) in word.0.iter_mut().zip(bytes.as_chunks().0) {
-        *lane = u32::from_le_bytes(*bytes);
-    }
-    word
+    let (words, _) = bytes.as_chunks();
+    Lanes::from_fn(|i| u32::from_le_bytes(words[i]))
 }
 
 #[inline(always)]
 pub(crate) fn to_bytes(word: Word) -> [u8; 16] {
     let mut bytes = [0; 16];
-    for (bytes, lane) in bytes.as_chunks_mut().0.iter_mut().zip(word.0) {
+    for (bytes, lane) in bytes.as_chunks_mut().0.iter_mut().zip(word.words()) {
         *bytes = lane.to_le_bytes();
     }
     bytes
 }
 
+#[inline(always)]
+pub(crate) fn from_block(block: &Block) -> Word {
+    from_bytes(&block.0)
+}
+
+#[inline(always)]
+pub(crate) fn to_block(word: Word) -> Block {
+    Block::from(to_bytes(word))
+}
+
 /// SubBytes, ShiftRows, MixColumns and the addition of `key`.
 #[inline(always)]
 pub(crate) fn aes_round(word: Word, key: Word) -> Word {
-    let mut block = Block::from(to_bytes(word));
-    aes::hazmat::cipher_round(&mut block, &Block::from(to_bytes(key)));
-    from_bytes(&block.0)
+    let mut block = to_block(word);
+    aes::hazmat::cipher_round(&mut block, &to_block(key));
+    from_block(&block)
 }

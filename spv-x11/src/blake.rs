@@ -149,3 +149,83 @@ fn mix<const ROW: usize, const I: usize>(v: &mut [u64; 16], m: &[u64; 16], [a, b
     v[c] = v[c].wrapping_add(v[d]);
     v[b] = (v[b] ^ v[c]).rotate_right(11);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::KAT_MESSAGE;
+    use hex_literal::hex;
+
+    #[test]
+    fn known_answer() {
+        let digest = hex!(
+            "ec1270cb5c96df2106a9c4f694ad6dc8d83a8ae1c375b613a447b95e2a09e76d"
+            "1a32c73cae58ef8c6822ad7ba50aabba00f01de11ac3606fabb67fadbb5be530"
+        );
+        assert_eq!(blake512(&KAT_MESSAGE), digest);
+    }
+
+    /// The two examples of the specification's appendix: one zero byte, and 144 of them.
+    #[test]
+    fn examples_of_the_specification() {
+        let one = hex!(
+            "97961587f6d970faba6d2478045de6d1fabd09b61ae50932054d52bc29d31be4"
+            "ff9102b9f69e2bbdb83be13d4b9c06091e5fa0b48bd081b634058be0ec49beb3"
+        );
+        assert_eq!(blake512(&[0]), one);
+        let two_blocks = hex!(
+            "313717d608e9cf758dcb1eb0f0c3cf9fc150b2d500fb33f51c52afc99d358a2f"
+            "1374b8a38bba7974e7f6ef79cab16f22ce1e649d6e01ad9589c213045d545dde"
+        );
+        assert_eq!(blake512(&[0; 144]), two_blocks);
+    }
+
+    #[test]
+    fn empty_message() {
+        let digest = hex!(
+            "a8cfbbd73726062df0c6864dda65defe58ef0cc52a5625090fa17601e1eecd1b"
+            "628e94f396ae402a00acc9eab77b4d4c2e852aaaa25a636d80af3fc7913ef5b8"
+        );
+        assert_eq!(blake512(&[]), digest);
+    }
+
+    /// Around the lengths where the padding changes shape; the message is 0, 1, 2 and so on, the
+    /// digests are those of sphlib.
+    #[test]
+    fn padding() {
+        let message: [u8; 200] = core::array::from_fn(|i| i as u8);
+        let digests = [
+            (
+                111,
+                hex!(
+                    "5329f386033ff4492299d9a893f8ec8e8c7ed9e5fb24a74d2a018fcf7378edc2"
+                    "5840a2df487707f02819a5822c1ef203ee41b1595fcd330edee15a7c3c0d82af"
+                ),
+            ),
+            (
+                112,
+                hex!(
+                    "55deffdbf43d5940ec59ea0670940f8ae1015b0c03a1ca920ffaa28cb44687f4"
+                    "413c38a91ae49d7cc01625c1c840fcb3e913a7ad6b08c43fb15b2c3f0ecd8b52"
+                ),
+            ),
+            (
+                128,
+                hex!(
+                    "d8501cdaf83ff9159d68e065b4d112bf2e96c570d2eae9eeddcf44f62fa22114"
+                    "8d2d53722b58778ad681fc8a441ded46fd9e9eb8c58b6e35aa635c7ae0e028f0"
+                ),
+            ),
+            (
+                200,
+                hex!(
+                    "e327afcd4b6113e8f9571f030f60b4b85ea29df58c35ac1d0daceefe9edb17c6"
+                    "ce5a8bf5934214da6a3746f72c8b96cfce9625f4edf157408d67a6d3071d5980"
+                ),
+            ),
+        ];
+        for (length, digest) in digests {
+            assert_eq!(blake512(&message[..length]), digest, "{length} bytes");
+        }
+    }
+}

@@ -181,3 +181,19 @@ fn f2(m: &[u64; 16], q: &[u64; 32]) -> [u64; 16] {
         second(7, low >> 2),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::KAT_MESSAGE;
+    use hex_literal::hex;
+
+    #[test]
+    fn known_answer() {
+        let digest = hex!(
+            "548d7a65d8beebe56c466da17f8dd80722a7a2a59352465a150f58c1cdc75e80"
+            "49f5734ea16f32f5ce5b339cdfd99d930d20a6b8655b6f20de4e7e7438c405e8"
+        );
+        assert_eq!(bmw512(&KAT_MESSAGE), digest);
+    }
+}

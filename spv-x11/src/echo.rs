@@ -4,8 +4,7 @@
 //! Rule: "SHA-3 Proposal: ECHO", version 1.5, section 3: an AES of sixteen 128-bit words in place
 //! of sixteen bytes, whose S-box is two rounds of the AES itself.
 
-use crate::aes_word::{Word, from_bytes, to_bytes};
-use crate::lanes::Lanes;
+use crate::aes_word::{Word, from_block, from_bytes, to_block, to_bytes};
 use aes::Block;
 use aes::hazmat::{Block8, cipher_round_par};
 use core::array::from_fn;
@@ -14,8 +13,8 @@ use core::array::from_fn;
 const BITS: u32 = 512;
 const ROUNDS: usize = 10;
 
-/// Sixteen words, column by column, four to a column.
-type State = [Word; 16];
+/// Sixteen words, column by column, four to a column; in the halves the AES works on.
+type State = [Block8; 2];
 
 pub(crate) fn echo512(input: &[u8; 64]) -> [u8; 64] {
     let mut block = [0; 128];
@@ -25,8 +24,8 @@ pub(crate) fn echo512(input: &[u8; 64]) -> [u8; 64] {
     block[112..116].copy_from_slice(&BITS.to_le_bytes());
     let (words, _) = block.as_chunks();
 
-    let initial: State = from_fn(|i| if i < 8 { Lanes([BITS, 0, 0, 0]) } else { from_bytes(&words[i - 8]) });
-    let mut state = initial;
+    let chain = Word::new([[BITS, 0, 0, 0]]);
+    let mut state = [Block8::from_fn(|_| to_block(chain)), Block8::from_fn(|i| Block::from(words[i]))];
     // The key counts on from the number of message bits hashed, once for every word.
     let mut counter = BITS;
     for _ in 0..ROUNDS {
@@ -37,7 +36,8 @@ pub(crate) fn echo512(input: &[u8; 64]) -> [u8; 64] {
 
     let mut digest = [0; 64];
     for (i, bytes) in digest.as_chunks_mut().0.iter_mut().enumerate() {
-        *bytes = to_bytes(initial[i] ^ initial[i + 8] ^ state[i] ^ state[i + 8]);
+        let output = from_block(&state[0][i]) ^ from_block(&state[1][i]);
+        *bytes = to_bytes(chain ^ from_bytes(&words[i]) ^ output);
     }
     digest
 }
@@ -45,36 +45,50 @@ pub(crate) fn echo512(input: &[u8; 64]) -> [u8; 64] {
 /// Two AES rounds on each word: one under the counter, one under the salt, which is zero.
 #[inline(always)]
 fn sub_words(state: &mut State, counter: u32) {
-    for (half, counter) in state.as_chunks_mut::<8>().0.iter_mut().zip([counter, counter + 8]) {
-        let mut blocks: Block8 = Block8::from_fn(|i| Block::from(to_bytes(half[i])));
-        let keys = Block8::from_fn(|i| Block::from(to_bytes(Lanes([counter + i as u32, 0, 0, 0]))));
-        cipher_round_par(&mut blocks, &keys);
-        cipher_round_par(&mut blocks, &Block8::default());
-        for (word, block) in half.iter_mut().zip(&blocks) {
-            *word = from_bytes(&block.0);
-        }
+    for (half, counter) in state.iter_mut().zip([counter, counter + 8]) {
+        let keys = Block8::from_fn(|i| to_block(Word::new([[counter + i as u32, 0, 0, 0]])));
+        cipher_round_par(half, &keys);
+        cipher_round_par(half, &Block8::default());
     }
 }
 
 /// ShiftRows of whole words, then MixColumns on each byte position of a column of words.
 #[inline(always)]
 fn shift_rows_and_mix_columns(state: &State) -> State {
-    let mut mixed = *state;
-    for (column, output) in mixed.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-        let [a, b, c, d]: [Word; 4] = from_fn(|row| state[4 * ((column + row) % 4) + row]);
+    let column = |column: usize| {
+        let [a, b, c, d]: [Word; 4] = from_fn(|row| {
+            let column = (column + row) % 4;
+            from_block(&state[column / 2][column % 2 * 4 + row])
+        });
         let (ab, bc, cd) = (a ^ b, b ^ c, c ^ d);
         let (ab2, bc2, cd2) = (double(ab), double(bc), double(cd));
-        *output = [ab2 ^ bc ^ d, bc2 ^ a ^ cd, cd2 ^ ab ^ d, ab2 ^ bc2 ^ cd2 ^ ab ^ c];
-    }
-    mixed
+        [ab2 ^ bc ^ d, bc2 ^ a ^ cd, cd2 ^ ab ^ d, ab2 ^ bc2 ^ cd2 ^ ab ^ c]
+    };
+    let columns = [column(0), column(1), column(2), column(3)];
+    from_fn(|half| Block8::from_fn(|i| to_block(columns[2 * half + i / 4][i % 4])))
 }
 
 /// Every byte times two in the field of the AES.
 #[inline(always)]
 fn double(word: Word) -> Word {
-    let bytes = to_bytes(word);
-    from_bytes(&from_fn(|i| {
-        let reduction = if bytes[i] >= 0x80 { 0x1b } else { 0 };
-        (bytes[i] << 1) ^ reduction
-    }))
+    let top = word & Word::new([[0x80808080; 4]]);
+    // 0x7f in each byte whose top bit is shifted out.
+    let carry = top - (top >> 7);
+    ((word ^ top) << 1) ^ (carry & Word::new([[0x1b1b1b1b; 4]]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::KAT_MESSAGE;
+    use hex_literal::hex;
+
+    #[test]
+    fn known_answer() {
+        let digest = hex!(
+            "ec6e7384fa2c16f125a736f57c936d07044a0ac2ebb3ef4adc2775168f94f7a8"
+            "37dc5125aad549f02af856c19198f0e70f329cade4c319b6ec91c5fc82b6eeb9"
+        );
+        assert_eq!(echo512(&KAT_MESSAGE), digest);
+    }
 }

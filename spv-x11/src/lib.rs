@@ -1,4 +1,47 @@
-//! X11
+//! X11, the hash of Dash block headers.
+//!
+//! X11 chains eleven functions of the SHA-3 competition, each with 512 bits of output: BLAKE,
+//! Blue Midnight Wish, Grøstl, Skein, JH, Keccak, Luffa, CubeHash, SHAvite-3, SIMD and ECHO. The
+//! first hashes the input, every other one the 64 bytes before it, and the first half of what
+//! ECHO returns is the result. The rule is `HashX11` in `src/hash_x11.h` of Dash Core; each
+//! function is the version its authors last submitted to the competition.
+//!
+//! The X11 of the 80 bytes of a serialized header is the hash of the block: what the next header
+//! names as its predecessor, and what its proof of work is measured by.
+//!
+//! # Byte order
+//!
+//! The result is in internal order: as it stands in headers and messages of the network, and the
+//! little-endian number that is compared with the target. User interfaces and the RPC of Dash
+//! Core display a block hash with its bytes reversed.
+//!
+//! ```
+//! use hex_literal::hex;
+//!
+//! // The first header of Dash's main chain.
+//! let mut header = [0; 80];
+//! header[0..4].copy_from_slice(&1u32.to_le_bytes()); // version
+//! // 4..36, the hash of the previous block, stays zero
+//! let mut merkle_root = hex!("e0028eb9648db56b1ac77cf090b99048a8007e2bb64b68f092c03c7f56a662c7");
+//! merkle_root.reverse(); // from display order
+//! header[36..68].copy_from_slice(&merkle_root);
+//! header[68..72].copy_from_slice(&1390095618u32.to_le_bytes()); // time
+//! header[72..76].copy_from_slice(&0x1e0ffff0u32.to_le_bytes()); // bits
+//! header[76..80].copy_from_slice(&28917698u32.to_le_bytes()); // nonce
+//!
+//! let mut hash = spv_x11::x11(&header);
+//! hash.reverse(); // to display order
+//! assert_eq!(hash, hex!("00000ffd590b1485b3caadc19b22e6379c733355108f107a430458cdf3407ab6"));
+//! ```
+//!
+//! # Notes
+//!
+//! The crate is `no_std`, allocates nothing and contains no unsafe code. SHAvite-3 and ECHO are
+//! built on the AES round and use the processor's instruction for it where there is one, found at
+//! run time; without it they take several times as long.
+//!
+//! X11 is no general-purpose hash: some of its parts have seen little analysis since the
+//! competition. Use it for what Dash uses it for.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -17,7 +60,10 @@ use groestl::Groestl512;
 use jh::Jh512;
 use sha3::{Digest, Keccak512};
 
-/// X11
+/// The X11 hash of `input`, in internal byte order.
+///
+/// For a block hash, `input` is the serialized header, 80 bytes. X11 itself is defined for any
+/// length. The [crate documentation](crate) has an example.
 #[must_use]
 pub fn x11(input: &[u8]) -> [u8; 32] {
     let hash = blake::blake512(input);
@@ -31,25 +77,13 @@ pub fn x11(input: &[u8]) -> [u8; 32] {
     let hash = shavite::shavite512(&hash);
     let hash = simd::simd512(&hash);
     let hash = echo::echo512(&hash);
-    *hash.first_chunk().unwrap_or(&[0; 32])
+    hash.as_chunks().0[0]
 }
-#[doc(hidden)]
-pub mod t {
-    pub fn f() -> [(&'static str, fn(&[u8; 64]) -> [u8; 64]); 9] {
-        [
-            ("blake", |i| crate::blake::blake512(i)),
-            ("bmw", crate::bmw::bmw512),
-            ("skein", crate::skein::skein512),
-            ("luffa", crate::luffa::luffa512),
-            ("cubehash", crate::cubehash::cubehash512),
-            ("shavite", crate::shavite::shavite512),
-            ("simd", crate::simd::simd512),
-            ("echo", crate::echo::echo512),
-            ("blake2", |i| {
-                let mut x = [0x5au8; 80];
-                x[..64].copy_from_slice(i);
-                crate::blake::blake512(&x)
-            }),
-        ]
-    }
-}
+
+/// The message of `Len = 512` in the `ShortMsgKAT` files of all SHA-3 submissions. The digests in
+/// the known-answer tests were computed with sphlib.
+#[cfg(test)]
+const KAT_MESSAGE: [u8; 64] = hex_literal::hex!(
+    "e926ae8b0af6e53176dbffcc2a6b88c6bd765f939d3d178a9bde9ef3aa131c61"
+    "e31c1e42cdfaf4b4dcde579a37e150efbef5555b4c1cb40439d835a724e2fae7"
+);

@@ -4,14 +4,14 @@
 //! expansion is a number-theoretic transform modulo 257; the compression is eight Feistel
 //! ladders side by side, one per lane.
 
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, Words};
 use core::array::from_fn;
 
-const IV: [Lanes<8>; 4] = [
-    Lanes([0x0ba16b95, 0x72f999ad, 0x9fecc2ae, 0xba3264fc, 0x5e894929, 0x8e9f30e5, 0x2f1daa37, 0xf0f2c558]),
-    Lanes([0xac506643, 0xa90635a5, 0xe25b878b, 0xaab7878f, 0x88817f7a, 0x0a02892b, 0x559a7550, 0x598f657e]),
-    Lanes([0x7eef60a1, 0x6b70e3e8, 0x9c1714d1, 0xb958e2a8, 0xab02675e, 0xed1c014f, 0xcd8d65bb, 0xfdb7a257]),
-    Lanes([0x09254899, 0xd699c7bc, 0x9019b6dc, 0x2b9022e4, 0x8fa14956, 0x21bf9bd3, 0xb94d0943, 0x6ffddc22]),
+const IV: [Lanes<2>; 4] = [
+    Lanes::new([[0x0ba16b95, 0x72f999ad, 0x9fecc2ae, 0xba3264fc], [0x5e894929, 0x8e9f30e5, 0x2f1daa37, 0xf0f2c558]]),
+    Lanes::new([[0xac506643, 0xa90635a5, 0xe25b878b, 0xaab7878f], [0x88817f7a, 0x0a02892b, 0x559a7550, 0x598f657e]]),
+    Lanes::new([[0x7eef60a1, 0x6b70e3e8, 0x9c1714d1, 0xb958e2a8], [0xab02675e, 0xed1c014f, 0xcd8d65bb, 0xfdb7a257]]),
+    Lanes::new([[0x09254899, 0xd699c7bc, 0x9019b6dc, 0x2b9022e4], [0x8fa14956, 0x21bf9bd3, 0xb94d0943, 0x6ffddc22]]),
 ];
 
 /// Rotations of the steps of each round.
@@ -60,15 +60,11 @@ const MARK: [i16; 256] = {
 };
 
 /// The last block, which holds nothing but the length of the message, 512 bits.
-const LAST_BLOCK: [Lanes<8>; 4] = {
-    let mut words = [0; 8];
-    words[0] = 512;
-    [Lanes(words), Lanes([0; 8]), Lanes([0; 8]), Lanes([0; 8])]
-};
+const LAST_BLOCK: [Lanes<2>; 4] = [Lanes::new([[512, 0, 0, 0], [0; 4]]), Lanes::ZERO, Lanes::ZERO, Lanes::ZERO];
 
 /// The expansion of the last block: the length is a two as input 1 of the transform, the mark a
 /// one as inputs 253 and 255.
-const LAST_EXPANDED: [Lanes<8>; 32] = {
+const LAST_EXPANDED: [Lanes<2>; 32] = {
     let mut y = [0; 256];
     let mut i = 0;
     while i < 256 {
@@ -76,11 +72,17 @@ const LAST_EXPANDED: [Lanes<8>; 32] = {
         y[i] = centre(sum.rem_euclid(257) as u32);
         i += 1;
     }
-    let mut words = [Lanes([0; 8]); 32];
-    let mut i = 0;
-    while i < 256 {
-        words[i / 8].0[i % 8] = expanded_word(&y, i / 8, i % 8);
-        i += 1;
+    let mut words = [Lanes::ZERO; 32];
+    let mut step = 0;
+    while step < 32 {
+        let mut quads = [[0; 4]; 2];
+        let mut lane = 0;
+        while lane < 8 {
+            quads[lane / 4][lane % 4] = expanded_word(&y, step, lane);
+            lane += 1;
+        }
+        words[step] = Lanes::new(quads);
+        step += 1;
     }
     words
 };
@@ -94,12 +96,12 @@ pub(crate) fn simd512(input: &[u8; 64]) -> [u8; 64] {
     for (word, bytes) in words.iter_mut().zip(input.as_chunks().0) {
         *word = u32::from_le_bytes(*bytes);
     }
-    let block = [Lanes(from_fn(|i| words[i])), Lanes(from_fn(|i| words[i + 8])), Lanes([0; 8]), Lanes([0; 8])];
+    let block = [Lanes::from_fn(|i| words[i]), Lanes::from_fn(|i| words[i + 8]), Lanes::ZERO, Lanes::ZERO];
     let state = compress(IV, block, &expand(&transform(input)));
     let state = compress(state, LAST_BLOCK, &LAST_EXPANDED);
 
     let mut digest = [0; 64];
-    let output = state[0].0.iter().chain(&state[1].0);
+    let output = state[0].words().chain(state[1].words());
     for (bytes, word) in digest.as_chunks_mut().0.iter_mut().zip(output) {
         *bytes = word.to_le_bytes();
     }
@@ -116,7 +118,7 @@ fn reduce(x: i16) -> i16 {
 /// The transform of the message block, whose upper half is zero, with the mark added.
 ///
 /// A Stockham transform: the values come out in order and the inner loops run over adjacent
-/// ones. Sums stay unreduced: six stages double them from at most 511 to less than 2^15.
+/// ones. Sums stay unreduced: six stages double them from at most 383 to at most 24,512.
 fn transform(input: &[u8; 64]) -> [i16; 256] {
     // Three quarters of the 256 inputs are zero, which leaves products for the first two stages.
     let mut y = [0; 256];
@@ -162,8 +164,8 @@ fn stage<const STRIDE: usize>(x: &[i16; 256]) -> [i16; 256] {
 
 /// The expanded message, eight words for each of the 32 steps.
 #[inline(always)]
-fn expand(y: &[i16; 256]) -> [Lanes<8>; 32] {
-    from_fn(|step| Lanes(from_fn(|lane| expanded_word(y, step, lane))))
+fn expand(y: &[i16; 256]) -> [Lanes<2>; 32] {
+    from_fn(|step| Lanes::from_fn(|lane| expanded_word(y, step, lane)))
 }
 
 /// Two values of the transform, each times a constant of the code, in one word.
@@ -179,48 +181,78 @@ const fn expanded_word(y: &[i16; 256], step: usize, lane: usize) -> u32 {
     low as u16 as u32 | ((high as u16 as u32) << 16)
 }
 
-fn compress(chain: [Lanes<8>; 4], block: [Lanes<8>; 4], w: &[Lanes<8>; 32]) -> [Lanes<8>; 4] {
+fn compress(chain: [Lanes<2>; 4], block: [Lanes<2>; 4], w: &[Lanes<2>; 32]) -> [Lanes<2>; 4] {
     let mut state = from_fn(|i| chain[i] ^ block[i]);
     state = round::<0>(state, w);
     state = round::<1>(state, w);
     state = round::<2>(state, w);
     state = round::<3>(state, w);
     // The feed-forward: four more steps with the chaining value as the expanded message.
-    let rotations = ROTATIONS[3];
-    for i in 0..4 {
-        state = step(state, choose, chain[i], rotations, 32 + i);
+    for (i, &w) in chain.iter().enumerate() {
+        state = step(state, choose, w, ROTATIONS[3], 32 + i);
     }
     state
 }
 
 #[inline(always)]
-fn round<const ROUND: usize>(mut state: [Lanes<8>; 4], w: &[Lanes<8>; 32]) -> [Lanes<8>; 4] {
+fn round<const ROUND: usize>(mut state: [Lanes<2>; 4], w: &[Lanes<2>; 32]) -> [Lanes<2>; 4] {
     let rotations = ROTATIONS[ROUND];
-    for i in 8 * ROUND..8 * ROUND + 4 {
-        state = step(state, choose, w[i], rotations, i);
+    for i in 0..4 {
+        state = step(state, choose, w[8 * ROUND + i], rotations, 8 * ROUND + i);
     }
-    for i in 8 * ROUND + 4..8 * ROUND + 8 {
-        state = step(state, majority, w[i], rotations, i);
+    for i in 4..8 {
+        state = step(state, majority, w[8 * ROUND + i], rotations, 8 * ROUND + i);
     }
     state
 }
 
-type Boolean = fn(Lanes<8>, Lanes<8>, Lanes<8>) -> Lanes<8>;
+type Boolean = fn(Lanes<2>, Lanes<2>, Lanes<2>) -> Lanes<2>;
 
 #[inline(always)]
-fn choose(a: Lanes<8>, b: Lanes<8>, c: Lanes<8>) -> Lanes<8> {
+fn choose(a: Lanes<2>, b: Lanes<2>, c: Lanes<2>) -> Lanes<2> {
     ((b ^ c) & a) ^ c
 }
 
 #[inline(always)]
-fn majority(a: Lanes<8>, b: Lanes<8>, c: Lanes<8>) -> Lanes<8> {
+fn majority(a: Lanes<2>, b: Lanes<2>, c: Lanes<2>) -> Lanes<2> {
     (a & b) | ((a | b) & c)
 }
 
 /// Step `i` of the ladders.
 #[inline(always)]
-fn step([a, b, c, d]: [Lanes<8>; 4], boolean: Boolean, w: Lanes<8>, rotations: [u32; 4], i: usize) -> [Lanes<8>; 4] {
+fn step([a, b, c, d]: [Lanes<2>; 4], boolean: Boolean, w: Lanes<2>, rotations: [u32; 4], i: usize) -> [Lanes<2>; 4] {
     let rotated = a.rotate_left(rotations[i % 4]);
     let sum = (d + w + boolean(a, b, c)).rotate_left(rotations[(i + 1) % 4]);
     [sum + rotated.swap(SWAPS[i % 7]), rotated, b, c]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::KAT_MESSAGE;
+    use hex_literal::hex;
+
+    #[test]
+    fn known_answer() {
+        let digest = hex!(
+            "f1c23c1573c37f1491606318203057fea497cc96edd0b307365e76f4f80624dc"
+            "618c1726b37896f79a19ee48801dfe17cbce495c77c2b4ea5d9baee6b3c3f19e"
+        );
+        assert_eq!(simd512(&KAT_MESSAGE), digest);
+    }
+
+    /// The sum that defines the transform, term by term.
+    #[test]
+    fn transform_is_the_sum_of_its_definition() {
+        for input in [KAT_MESSAGE, [0xff; 64], [0; 64]] {
+            let y = transform(&input);
+            for (i, value) in y.into_iter().enumerate() {
+                let power = |j: usize| i64::from(POWERS[i * j % 256]);
+                let message: i64 = input.iter().enumerate().map(|(j, &x)| i64::from(x) * power(j)).sum();
+                let sum = message + power(255);
+                assert_eq!(i64::from(value).rem_euclid(257), sum.rem_euclid(257), "value {i}");
+                assert!((-128..=128).contains(&value), "value {i} is {value}");
+            }
+        }
+    }
 }

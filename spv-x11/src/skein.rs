@@ -98,3 +98,19 @@ fn round(v: [u64; 8], rotations: [u32; 4]) -> [u64; 8] {
     let ((a0, a1), (b0, b1), (c0, c1), (d0, d1)) = (mix(0), mix(1), mix(2), mix(3));
     [b0, a1, c0, d1, d0, c1, a0, b1]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::KAT_MESSAGE;
+    use hex_literal::hex;
+
+    #[test]
+    fn known_answer() {
+        let digest = hex!(
+            "2df35398690d99075bc67bde85d7cdf512df9f05fff16cfd1aef3f7e641961e6"
+            "0daf81fd8f9a625fe9149866fdc69f73c58aae9f758ab5ea3011c67649e3f0b0"
+        );
+        assert_eq!(skein512(&KAT_MESSAGE), digest);
+    }
+}

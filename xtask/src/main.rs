@@ -1,5 +1,6 @@
-//! Tasks of this workspace: `cargo xtask ci`.
+//! Tasks of this workspace: `cargo xtask ci`, `cargo xtask bench`.
 
+mod bench;
 mod ci;
 
 use std::process::ExitCode;
@@ -17,11 +18,15 @@ struct Cli {
 enum Task {
     /// Format, lints, tests, doc tests, docs, and every crate alone with each of its features.
     Ci,
+    /// Measures; see docs/benchmarks.md.
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Ci => ci::run(),
+        Task::Bench(bench) => bench::run(bench),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,23 @@
+use std::{
+    env,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Runs the detached package that is built with both.
+pub(super) fn run() -> Result<()> {
+    let clang = Command::new("clang").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !clang.is_ok_and(|status| status.success()) {
+        bail!("the C code of rs-x11-hash is built by clang, which is not installed (on Debian: apt-get install clang)");
+    }
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spv-x11/bench-c/Cargo.toml");
+    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["run", "--release", "--locked", "--manifest-path"])
+        .arg(package)
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(status.success(), "the benchmark failed");
+    Ok(())
+}
