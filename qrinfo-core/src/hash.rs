@@ -1,6 +1,6 @@
 //! Hashes and keys, kept in the byte order of the wire.
 //!
-//! Dash prints 256-bit hashes reversed. [`Display`](std::fmt::Display) and [`FromStr`](std::str::FromStr) use that
+//! Dash prints 256-bit hashes reversed. [`Display`](std::fmt::Display) and [`FromStr`] use that
 //! printed order; [`from_bytes`](BlockHash::from_bytes) and [`as_bytes`](BlockHash::as_bytes) use the wire's.
 //!
 //! ```

@@ -1,5 +1,6 @@
 //! X11 against the chains of real nodes: the hash of a header is what the next header names as its
 //! predecessor.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use hex_literal::hex;
 use spv_x11::x11;
