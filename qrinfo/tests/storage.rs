@@ -43,7 +43,14 @@ fn what_was_stored_is_there_when_the_file_is_opened_again() {
         store.store_masternode_state(b"state").unwrap();
     }
     let store = Store::open(directory.path(), Network::Regtest).unwrap();
-    assert_eq!(store.headers().unwrap(), (7, headers(7..60, 1)));
+    let mut visited = Vec::new();
+    store
+        .visit_headers(|height, header, hash| {
+            visited.push((header, hash));
+            height < 50
+        })
+        .unwrap();
+    assert_eq!(visited, headers(7..51, 1));
     assert_eq!(store.reply(24).unwrap(), Some(reply(24, hash(47, 1))));
     assert_eq!(store.masternode_state().unwrap().as_deref(), Some(&b"state"[..]));
 }

@@ -113,20 +113,20 @@ fn first_needed(network: Network, from_cycle: Option<u32>) -> u32 {
 
 /// Goes on from stored headers, if they start at or below what is needed.
 fn restore(chain: &mut HeaderChain, store: &Store, network: Network) -> Result<()> {
-    let (first, headers) = store.headers()?;
-    let Some((oldest, _)) = headers.first() else { return Ok(()) };
-    let start = first.checked_sub(1).map(|height| (height, oldest.prev_block_hash()));
-    match start {
-        Some((height, hash)) if height <= chain.start() => {
-            *chain = HeaderChain::new(height, hash);
-            chain
-                .restore(headers.into_iter().map(|(header, hash)| CheckedHeader { header, hash }))
-                .context("stored headers do not fit together; move the data directory away")
-        }
+    let Some(first) = store.first_height()? else { return Ok(()) };
+    let oldest = store.header(first)?.context("the oldest stored header is gone")?;
+    match first.checked_sub(1) {
+        Some(height) if height <= chain.start() => *chain = HeaderChain::new(height, oldest.prev_block_hash()),
         _ => bail!(
             "the store of {network} starts at height {first}; this sync needs older headers: choose another --data-dir"
         ),
     }
+    let mut result = Ok(());
+    store.visit_headers(|_, header, hash| {
+        result = chain.connect(&[CheckedHeader { header, hash }]).map(drop);
+        result.is_ok()
+    })?;
+    result.context("stored headers do not fit together; move the data directory away")
 }
 
 fn read(path: &Path, network: Network) -> Result<HeaderChain> {

@@ -135,22 +135,22 @@ impl Store {
         Ok(height.flatten())
     }
 
-    /// All headers with their hashes, from the oldest on, and the oldest's height.
+    /// Shows all headers with their heights and hashes, from the oldest on, until `visit` gives false.
     ///
     /// # Errors
     /// [`StoreError::Read`].
-    pub fn headers(&self) -> Outcome<(u32, Vec<(BlockHeader, BlockHash)>)> {
-        let headers = self.read_if_there(HEADERS, |headers| {
-            let first = headers.first()?.map_or(0, |(height, _)| height.value());
-            let mut all = Vec::new();
+    pub fn visit_headers(&self, mut visit: impl FnMut(u32, BlockHeader, BlockHash) -> bool) -> Outcome<()> {
+        let visited = self.read_if_there(HEADERS, |headers| {
             for entry in headers.iter()? {
-                let value = entry?.1;
+                let (height, value) = entry?;
                 let (header, hash) = value.value();
-                all.push((BlockHeader::from_bytes(*header), BlockHash::from_bytes(*hash)));
+                if !visit(height.value(), BlockHeader::from_bytes(*header), BlockHash::from_bytes(*hash)) {
+                    break;
+                }
             }
-            Ok((first, all))
+            Ok(())
         })?;
-        Ok(headers.unwrap_or_default())
+        Ok(visited.unwrap_or_default())
     }
 
     /// Stores headers and their hashes from height `first` on. Headers stored at or above `first` are replaced: a
