@@ -1,8 +1,8 @@
 //! Blue Midnight Wish-512 with the tweak of the second round, by Gligoroski, Klima, Knapskog,
 //! El-Hadedy, Amundsen and Mjølsnes, for a 64-byte message.
 //!
-//! Rule: "Cryptographic Hash Function BLUE MIDNIGHT WISH", submission of September 2009,
-//! sections 2.2 to 2.4. The names `f0`, `f1` and `f2` are the specification's.
+//! Rule: "Cryptographic Hash Function BLUE MIDNIGHT WISH", submission of September 2009. The names
+//! `f0`, `f1` and `f2` are the specification's.
 
 use core::array::from_fn;
 

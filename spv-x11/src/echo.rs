@@ -1,8 +1,8 @@
-//! ECHO-512, by Benadjila, Billet, Gilbert, Macario-Rat, Peyrin, Robshaw and Seurin, for a
-//! 64-byte message.
+//! ECHO-512, by Benadjila, Billet, Gilbert, Macario-Rat, Peyrin, Robshaw and Seurin, for a 64-byte
+//! message.
 //!
-//! Rule: "SHA-3 Proposal: ECHO", version 1.5, section 3: an AES of sixteen 128-bit words in place
-//! of sixteen bytes, whose S-box is two rounds of the AES itself.
+//! Rule: "SHA-3 Proposal: ECHO": an AES of sixteen 128-bit words in place of sixteen bytes, whose
+//! S-box is two rounds of the AES itself.
 
 use crate::aes_word::{Word, from_block, from_bytes, to_block, to_bytes};
 use aes::Block;

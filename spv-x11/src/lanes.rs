@@ -9,7 +9,7 @@ use wide::u32x4;
 
 /// `4 * Q` words.
 #[derive(Clone, Copy)]
-pub(crate) struct Lanes<const Q: usize>(pub(crate) [u32x4; Q]);
+pub(crate) struct Lanes<const Q: usize>([u32x4; Q]);
 
 /// The operations of [`Lanes`] on each word; a single word has them as well.
 pub(crate) trait Words:
@@ -55,11 +55,6 @@ impl<const Q: usize> Lanes<Q> {
         self.0.into_iter().flat_map(u32x4::to_array)
     }
 
-    #[inline(always)]
-    pub(crate) fn first(self) -> u32 {
-        self.0[0].to_array()[0]
-    }
-
     /// Swaps the words whose indices differ exactly in the bits of `mask`.
     ///
     /// `Q` must be a power of two and `mask` a constant below `4 * Q`.
@@ -74,6 +69,18 @@ impl<const Q: usize> Lanes<Q> {
                 _ => [d, c, b, a],
             })
         }))
+    }
+}
+
+impl Lanes<1> {
+    #[inline(always)]
+    pub(crate) fn first(self) -> u32 {
+        self.to_array()[0]
+    }
+
+    #[inline(always)]
+    pub(crate) fn to_array(self) -> [u32; 4] {
+        self.0[0].to_array()
     }
 }
 
@@ -156,6 +163,6 @@ mod tests {
     #[test]
     fn rotation_keeps_every_bit() {
         let lanes = Lanes::<1>::new([[0x80000001, 0x12345678, 0, !0]]);
-        assert_eq!(lanes.rotate_left(4).0[0].to_array(), [0x18, 0x23456781, 0, !0]);
+        assert_eq!(lanes.rotate_left(4).to_array(), [0x18, 0x23456781, 0, !0]);
     }
 }

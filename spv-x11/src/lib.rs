@@ -4,7 +4,7 @@
 //! Blue Midnight Wish, Grøstl, Skein, JH, Keccak, Luffa, CubeHash, SHAvite-3, SIMD and ECHO. The
 //! first hashes the input, every other one the 64 bytes before it, and the first half of what
 //! ECHO returns is the result. The rule is `HashX11` in `src/hash_x11.h` of Dash Core; each
-//! function is the version its authors last submitted to the competition.
+//! function in the version of its last round in the competition.
 //!
 //! The X11 of the 80 bytes of a serialized header is the hash of the block: what the next header
 //! names as its predecessor, and what its proof of work is measured by.
@@ -38,7 +38,7 @@
 //!
 //! The crate is `no_std`, allocates nothing and contains no unsafe code. SHAvite-3 and ECHO are
 //! built on the AES round and use the processor's instruction for it where there is one, found at
-//! run time; without it they take several times as long.
+//! run time; without it a hash takes about four times as long.
 //!
 //! X11 is no general-purpose hash: some of its parts have seen little analysis since the
 //! competition. Use it for what Dash uses it for.

@@ -1,8 +1,8 @@
 //! Luffa-512 version 2, by De Cannière, Sato and Watanabe, for a 64-byte message.
 //!
-//! Rule: "Hash Function Luffa, Specification Ver. 2.0", sections 3 and 4. Five permutations of
-//! eight 32-bit words run side by side, so one lane per permutation does them all at once: four
-//! in a vector and the fifth in scalar registers, which the processor works on in parallel.
+//! Rule: "Hash Function Luffa, Specification Ver. 2.0". Five permutations of eight 32-bit words run
+//! side by side, so one lane per permutation does them all at once: four in a vector and the fifth
+//! in scalar registers, which the processor works on in parallel.
 
 use crate::lanes::{Lanes, Words};
 use core::array::from_fn;
@@ -103,7 +103,7 @@ fn inject(State { four, fifth }: State, message: Block<u32>) -> State {
 
     // Each permutation takes in the one after it, then the one before it.
     let next = from_fn(|i| {
-        let [_, b, c, d] = four[i].0[0].to_array();
+        let [_, b, c, d] = four[i].to_array();
         Lanes::new([[b, c, d, fifth[i]]])
     });
     let first = four.map(Lanes::first);
@@ -112,7 +112,7 @@ fn inject(State { four, fifth }: State, message: Block<u32>) -> State {
 
     let mut last = [0; 8];
     let previous = from_fn(|i| {
-        let [a, b, c, d] = four[i].0[0].to_array();
+        let [a, b, c, d] = four[i].to_array();
         last[i] = d;
         Lanes::new([[fifth[i], a, b, c]])
     });

@@ -1,10 +1,8 @@
-//! SHAvite-3-512 with the tweak of the second round, by Biham and Dunkelman, for a 64-byte
-//! message.
+//! SHAvite-3-512 with the tweak of the second round, by Biham and Dunkelman, for a 64-byte message.
 //!
-//! Rule: "The SHAvite-3 Hash Function", tweaked version of November 2009, section 3.2.2 for the
-//! block cipher, 3.3 for the padding. This is the function of the text; the reference code and the
-//! test vectors of the second round put the bytes into the AES in another order and give other
-//! digests.
+//! Rule: "The SHAvite-3 Hash Function", tweaked for the second round. This is the function of the
+//! text; the reference code and the test vectors of the second round put the bytes into the AES in
+//! another order and give other digests.
 
 use crate::aes_word::{Word, aes_round, from_bytes, to_bytes};
 use core::array::from_fn;
@@ -62,7 +60,7 @@ fn nonlinear(k: RoundKeys, step: usize) -> RoundKeys {
     let mut keys = [Word::ZERO; 8];
     let mut before = k[7];
     for (i, (key, old)) in keys.iter_mut().zip(k).enumerate() {
-        let [a, b, c, d] = old.0[0].to_array();
+        let [a, b, c, d] = old.to_array();
         before = before ^ aes_round(Word::new([[b, c, d, a]]), Word::ZERO);
         // The counter enters four times, each time at another place and in another order; the
         // inverted word makes sure that it is never without effect.
@@ -85,8 +83,8 @@ fn linear(k: RoundKeys) -> RoundKeys {
     let mut keys = k;
     let (mut older, mut old) = (k[6], k[7]);
     for key in &mut keys {
-        let [_, a, b, c] = older.0[0].to_array();
-        let [d, ..] = old.0[0].to_array();
+        let [_, a, b, c] = older.to_array();
+        let [d, ..] = old.to_array();
         *key = *key ^ Word::new([[a, b, c, d]]);
         (older, old) = (old, *key);
     }

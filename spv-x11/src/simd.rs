@@ -1,8 +1,9 @@
-//! SIMD-512 version 1.1, by Leurent, Bouillaguet and Fouque, for a 64-byte message.
+//! SIMD-512 with the tweak of the second round, by Leurent, Bouillaguet and Fouque, for a 64-byte
+//! message.
 //!
-//! Rule: "SIMD Is a Message Digest", update of September 2009, sections 1.2 to 1.4. The message
-//! expansion is a number-theoretic transform modulo 257; the compression is eight Feistel
-//! ladders side by side, one per lane.
+//! Rule: "SIMD Is a Message Digest", updated for the second round. The message expansion is a
+//! number-theoretic transform modulo 257; the compression is eight Feistel ladders side by side,
+//! one per lane.
 
 use crate::lanes::{Lanes, Words};
 use core::array::from_fn;

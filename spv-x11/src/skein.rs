@@ -3,7 +3,7 @@
 //! Rule: "The Skein Hash Function Family", version 1.3, sections 3.3 (Threefish), 3.4 (UBI) and
 //! 3.5 (Skein). One message block and one output block, so Threefish-512 runs twice.
 
-/// The chaining value after the configuration block of Skein-512-512 (appendix B.9).
+/// The chaining value after the configuration block of Skein-512-512 (appendix B).
 const IV: [u64; 8] = [
     0x4903adff749c51ce,
     0x0d95de399746df03,

@@ -140,7 +140,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Read`].
     pub fn visit_headers(&self, mut visit: impl FnMut(u32, BlockHeader, BlockHash) -> bool) -> Outcome<()> {
-        let visited = self.read_if_there(HEADERS, |headers| {
+        self.read_if_there(HEADERS, |headers| {
             for entry in headers.iter()? {
                 let (height, value) = entry?;
                 let (header, hash) = value.value();
@@ -150,7 +150,7 @@ impl Store {
             }
             Ok(())
         })?;
-        Ok(visited.unwrap_or_default())
+        Ok(())
     }
 
     /// Stores headers and their hashes from height `first` on. Headers stored at or above `first` are replaced: a
