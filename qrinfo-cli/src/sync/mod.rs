@@ -35,8 +35,8 @@ pub(crate) struct Options {
     /// mainnet, testnet, devnet or regtest
     #[arg(long)]
     network: Network,
-    /// A node to ask; may be given several times. Without it, nodes are found by the network's DNS seeds
-    #[arg(long = "peer", value_name = "HOST:PORT")]
+    /// Nodes to ask. Without it, nodes are found by the network's DNS seeds
+    #[arg(long = "peer", value_name = "HOST:PORT", num_args = 1..)]
     peers: Vec<String>,
     /// Block headers in a file, 80 bytes each, from block 0 on; without it they are asked from the nodes
     #[arg(long, value_name = "FILE")]
