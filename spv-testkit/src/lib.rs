@@ -2,8 +2,10 @@
 //!
 //! * [`Recording`]: what a real node answered to hundreds of `getqrinfo`, with the headers of its chain. A part of it
 //!   is compiled in.
-//! * [`RecordedPeer`]: a TCP server on this machine that answers as that node did, at a pace that is chosen, with
-//!   faults where they are wanted.
+//! * [`SimulatedPeer`]: a node in this process that answers from anything that implements [`Answers`], over TCP or in
+//!   memory, at a pace that is chosen, with faults and lies where they are wanted.
+//! * [`RecordedPeer`]: one that answers over TCP as that recorded node did.
+//! * [`Scenario`]: peers, replies and their times as explicit numbers, for benchmarks that give the same result each time.
 //! * [`LinkModel`]: the timing of a peer as plain arithmetic.
 //!
 //! ```
@@ -25,12 +27,19 @@
 //! # }
 //! ```
 
+mod answers;
 mod link_model;
+mod pace;
 mod recorded_peer;
 pub mod recording;
+pub mod scenario;
+mod simulated_peer;
 pub mod storage;
 
+pub use answers::{Answers, Cost, NodeFacts, Response};
 pub use link_model::{LinkModel, SEND_BUFFER, Transit};
-pub use recorded_peer::{Fault, HeaderFault, PeerProfile, PeerStats, RecordedPeer, RecordedPeerBuilder};
+pub use recorded_peer::{RecordedAnswers, RecordedPeer, RecordedPeerBuilder};
 pub use recording::{Answer, CompleteSync, Construction, Exchange, Plan, Recording, RecordingError};
+pub use scenario::{Scenario, ScenarioError, Timeline};
+pub use simulated_peer::{Fault, HeaderFault, PeerProfile, PeerStats, SimulatedPeer, SimulatedPeerBuilder};
 pub use storage::MemoryStorageManager;

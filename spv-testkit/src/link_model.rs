@@ -3,6 +3,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::pace::{Pace, later};
+
 /// How many bytes may be unsent at a server before it stops reading from that client (Dash Core's default of
 /// `-maxsendbuffer`). What is on its way does not count.
 pub const SEND_BUFFER: u64 = 1_000_000;
@@ -10,8 +12,8 @@ pub const SEND_BUFFER: u64 = 1_000_000;
 /// When a peer's answers arrive: half a round trip, one compute stage, one link, half a round trip.
 ///
 /// Both stages take one answer at a time in the order asked, and work at the same time: the peer computes an answer
-/// while the one before is on the link. It takes up a request only while at most [`SEND_BUFFER`] bytes are waiting for
-/// the link.
+/// while the one before is on the link. It takes up a request only while at most [`SEND_BUFFER`] bytes of answers are
+/// waiting for the link.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -30,6 +32,8 @@ pub const SEND_BUFFER: u64 = 1_000_000;
 #[derive(Debug, Clone)]
 pub struct LinkModel {
     half_trip: Duration,
+    send_buffer: u64,
+    pace: Pace,
     /// When the compute stage has done what it was asked.
     computed: Option<Instant>,
     /// Answers that are not wholly on their way, oldest first.
@@ -50,6 +54,7 @@ pub struct Transit {
 #[derive(Debug, Clone, Copy)]
 struct Unsent {
     bytes: u64,
+    start: Instant,
     transfer: Duration,
     sent: Instant,
 }
@@ -59,32 +64,69 @@ struct Unsent {
 impl LinkModel {
     /// An idle peer at this round trip.
     pub fn new(round_trip: Duration) -> Self {
-        Self { half_trip: round_trip / 2, computed: None, unsent: VecDeque::new(), link_free: None }
+        Self {
+            half_trip: round_trip / 2,
+            send_buffer: SEND_BUFFER,
+            pace: Pace::default(),
+            computed: None,
+            unsent: VecDeque::new(),
+            link_free: None,
+        }
+    }
+
+    /// How many bytes may be unsent before it stops reading, [`SEND_BUFFER`] unless set.
+    #[must_use]
+    pub fn send_buffer(mut self, bytes: u64) -> Self {
+        self.send_buffer = bytes;
+        self
+    }
+
+    /// From this instant on both stages take `factor` times as long, also for what they have begun; several such
+    /// changes replace one another. Not for a model that has answered already.
+    #[must_use]
+    pub fn slow(mut self, from: Instant, factor: u32) -> Self {
+        self.pace.slow(from, factor);
+        self
+    }
+
+    pub(crate) fn pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
     }
 
     /// A request leaves the client at `sent`, not before any earlier one. Its answer takes `compute` to make and
     /// `transfer` on the link for its `bytes`. A refusal has no bytes and takes no time on the link.
     pub fn answer(&mut self, sent: Instant, compute: Duration, transfer: Duration, bytes: u64) -> Transit {
-        let arrived = sent + self.half_trip;
+        let arrived = later(sent, self.half_trip);
         let taken = self.gate(self.computed.map_or(arrived, |computed| computed.max(arrived)));
-        let computed = taken + compute;
+        let computed = self.pace.after(taken, compute);
         let start = self.link_free.map_or(computed, |free| free.max(computed));
-        let end = start + transfer;
+        let end = self.pace.after(start, transfer);
         self.computed = Some(computed);
         self.link_free = Some(end);
-        self.unsent.push_back(Unsent { bytes, transfer, sent: end });
-        Transit { first_byte: start + self.half_trip, last_byte: end + self.half_trip }
+        self.unsent.push_back(Unsent { bytes, start, transfer, sent: end });
+        Transit { first_byte: later(start, self.half_trip), last_byte: later(end, self.half_trip) }
+    }
+
+    /// When `part` of the `whole` bytes of an answer that takes `transfer` on the link have arrived.
+    pub(crate) fn arrival(&self, transit: Transit, transfer: Duration, part: u64, whole: u64) -> Instant {
+        // The link's clock is half a round trip behind the client's.
+        let start = transit.first_byte - self.half_trip;
+        later(self.pace.after(start, share(transfer, part, whole)), self.half_trip)
     }
 
     /// The first instant from `at` on when the unsent bytes fit the send buffer.
     fn gate(&mut self, at: Instant) -> Instant {
         self.unsent.retain(|answer| answer.sent > at);
-        let mut room = SEND_BUFFER;
+        let mut room = self.send_buffer;
         // The newest leaves last: go back to the answer of which only a part may still be there.
         for answer in self.unsent.iter().rev() {
             match room.checked_sub(answer.bytes) {
                 Some(left) => room = left,
-                None => return at.max(answer.sent - share(answer.transfer, room, answer.bytes)),
+                None => {
+                    let to_send = share(answer.transfer, answer.bytes - room, answer.bytes);
+                    return at.max(self.pace.after(answer.start, to_send));
+                }
             }
         }
         at

@@ -9,7 +9,7 @@ use qrinfo_core::{
     wire::frame::{Command, Frame, HEADER_LEN, checksum, max_payload},
 };
 
-/// What a [`RecordedPeer`](super::RecordedPeer) does wrong with a reply.
+/// What a [`SimulatedPeer`](crate::SimulatedPeer) does wrong with a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -43,7 +43,7 @@ pub enum Fault {
     },
     /// The message has a name that nobody knows.
     Unknown,
-    /// The recorded reply to a request for another cycle comes instead.
+    /// A true reply to a request for another cycle comes instead.
     WrongReply,
     /// The reply comes twice.
     Duplicate,
@@ -54,6 +54,14 @@ pub enum Fault {
         /// The time that they take.
         every: Duration,
     },
+    /// The reply takes longer to make, and what is asked behind it waits.
+    Late {
+        /// How much longer.
+        by: Duration,
+    },
+    /// Instead of this reply and everything behind it come messages that nobody asked for, without end: each an `inv`
+    /// of one block, as fast as the link carries them and the other side reads, at most 16 MB a second.
+    Flood,
 }
 
 /// What is wrong with a `headers` message.
@@ -102,6 +110,8 @@ impl HeaderFault {
 pub(super) struct Outgoing {
     pub(super) bytes: BytesMut,
     pub(super) drip: Option<(usize, Duration)>,
+    /// By how much longer it takes to make.
+    pub(super) late: Duration,
     pub(super) then: Then,
 }
 
@@ -111,13 +121,14 @@ pub(super) enum Then {
     GoOn,
     Close,
     Stall,
+    Flood,
 }
 
 // === impl Fault ===
 
 impl Fault {
     /// Spoils a reply. `other` is the answer to another request.
-    pub(super) fn befall(self, reply: &mut Outgoing, network: Network, other: &Bytes) {
+    pub(super) fn befall(self, reply: &mut Outgoing, network: Network, other: Option<&Frame>) {
         let bytes = &mut reply.bytes;
         match self {
             Self::Refuse => bytes.clear(),
@@ -145,9 +156,18 @@ impl Fault {
             }
             Self::Garbage { seed } => fastrand::Rng::with_seed(seed).fill(bytes),
             Self::Unknown => overwrite(bytes, 4, Command::new(b"unheardof").as_bytes()),
-            Self::WrongReply => *bytes = Outgoing::frame(Command::QR_INFO, other.clone(), network).bytes,
+            Self::WrongReply => {
+                if let Some(other) = other {
+                    reply.replace(other, network);
+                }
+            }
             Self::Duplicate => bytes.extend_from_within(..),
             Self::Drip { bytes, every } => reply.drip = Some((bytes.max(1), every)),
+            Self::Late { by } => reply.late = reply.late.saturating_add(by),
+            Self::Flood => {
+                bytes.clear();
+                reply.then = Then::Flood;
+            }
         }
     }
 }
@@ -171,14 +191,20 @@ fn flip(frame: &mut [u8], bit: usize) {
 
 impl Outgoing {
     /// A message as it should be.
-    pub(super) fn frame(command: Command, payload: Bytes, network: Network) -> Self {
-        let mut bytes = BytesMut::new();
-        Frame { command, payload }.encode(network, &mut bytes);
-        Self { bytes, drip: None, then: Then::GoOn }
+    pub(super) fn frame(frame: &Frame, network: Network) -> Self {
+        let mut outgoing = Self::nothing(Then::GoOn);
+        outgoing.replace(frame, network);
+        outgoing
     }
 
     /// Nothing at all.
     pub(super) fn nothing(then: Then) -> Self {
-        Self { bytes: BytesMut::new(), drip: None, then }
+        Self { bytes: BytesMut::new(), drip: None, late: Duration::ZERO, then }
+    }
+
+    /// Another message in place of this one.
+    pub(super) fn replace(&mut self, frame: &Frame, network: Network) {
+        self.bytes.clear();
+        frame.encode(network, &mut self.bytes);
     }
 }

@@ -1,0 +1,90 @@
+use std::{fmt, time::Duration};
+
+use qrinfo_core::{BlockHash, Network, message::Headers, wire::frame::Frame};
+
+/// Where a [`SimulatedPeer`](crate::SimulatedPeer)'s answers come from: a recording, a chain, the numbers of a
+/// scenario.
+///
+/// The peer does everything else: the handshake, pings, the order, the time that it takes, and faults. A node that is
+/// behind the tip, or on a fork, is an answerer that knows fewer blocks, or others.
+///
+/// ```
+/// use qrinfo_core::{Network, wire::frame::{Command, Frame}};
+/// use spv_testkit::{Answers, NodeFacts, Response, SimulatedPeer};
+///
+/// /// A node without any blocks.
+/// #[derive(Debug)]
+/// struct Empty;
+///
+/// impl Answers for Empty {
+///     fn node(&self) -> NodeFacts {
+///         NodeFacts { network: Network::Regtest, user_agent: "/empty/".into(), start_height: 0, time: 0 }
+///     }
+///
+///     fn answer(&self, request: &Frame, _protocol: i32) -> Response {
+///         if request.command == Command::GET_QR_INFO { Response::Refuse } else { Response::Ignore }
+///     }
+/// }
+///
+/// let peer = SimulatedPeer::builder(Empty).build();
+/// assert_eq!(peer.stats().requests, 0);
+/// ```
+pub trait Answers: fmt::Debug + Send + Sync + 'static {
+    /// What the node says of itself. Asked once a connection.
+    fn node(&self) -> NodeFacts;
+
+    /// What the node does with a message, in a session of this protocol version: the lower of both sides'. The peer
+    /// asks this for every message after the handshake but `ping` and `getheaders`.
+    fn answer(&self, request: &Frame, protocol: i32) -> Response;
+
+    /// How long the answer to this message takes, a refusal included; `None`, the default, leaves it to the peer's
+    /// [`PeerProfile`](crate::PeerProfile).
+    fn cost(&self, _request: &Frame) -> Option<Cost> {
+        None
+    }
+
+    /// The headers behind the newest block of a locator, at most
+    /// [`MAX_HEADERS`](qrinfo_core::message::MAX_HEADERS). None by default.
+    fn headers(&self, _locator: &[BlockHash]) -> Headers {
+        Headers(Vec::new())
+    }
+
+    /// A true reply to a request for another cycle, for [`Fault::WrongReply`](crate::Fault::WrongReply), which does
+    /// nothing where there is none. None by default.
+    fn other(&self, _request: &Frame, _protocol: i32) -> Option<Frame> {
+        None
+    }
+}
+
+/// What a node says of itself in its `version`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// Its network.
+    pub network: Network,
+    /// Its name and version.
+    pub user_agent: String,
+    /// The height of its tip.
+    pub start_height: u32,
+    /// Its clock, in seconds since 1970. A fixed one, so that a session can be replayed.
+    pub time: i64,
+}
+
+/// What a node does with a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Response {
+    /// It sends this.
+    Reply(Frame),
+    /// It sends nothing, and counts a point of misbehaviour.
+    Refuse,
+    /// It takes no notice, and no time.
+    Ignore,
+}
+
+/// How long an answer takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cost {
+    /// To make it.
+    pub compute: Duration,
+    /// On the link, from its first byte to its last.
+    pub transfer: Duration,
+}

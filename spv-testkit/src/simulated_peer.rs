@@ -1,0 +1,305 @@
+mod connection;
+mod fault;
+mod mishap;
+mod profile;
+mod session;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    ops::RangeBounds,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use qrinfo_core::message::{PROTOCOL_VERSION, QRInfo};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, duplex},
+    net::TcpListener,
+    task::JoinSet,
+    time,
+};
+use tracing::debug;
+
+pub use self::{
+    fault::{Fault, HeaderFault},
+    profile::PeerProfile,
+    stats::PeerStats,
+};
+use self::{
+    mishap::{Mishap, Replies, Wrong},
+    stats::Counters,
+};
+use crate::{
+    answers::Answers,
+    link_model::{LinkModel, SEND_BUFFER},
+    pace::Pace,
+};
+
+/// The rest after a connection could not be accepted, usually for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many unread bytes a connection in memory holds each way: about what the system holds for TCP. A client that
+/// reads what comes never sees this bound; one that does not read holds up the peer, as it would over TCP.
+const PIPE: usize = 4 << 20;
+
+/// Bytes are handed on at least as often as this: what a client sees of a reply's progress is never older.
+const PROGRESS: Duration = Duration::from_millis(5);
+
+/// A Dash node that answers from given [`Answers`], at a pace that is chosen, with faults where they are wanted.
+///
+/// It speaks the handshake, sends what a node sends unasked, answers pings and `getheaders`, and deals with one message
+/// after another in order, in the time that [`LinkModel`] tells. What cannot be answered is met with silence and a
+/// point of misbehaviour; at 100 points it closes the connection. It stops when it is dropped.
+///
+/// Clients reach it through [`connect`](Self::connect) in memory, where paused time is exact, or over TCP through
+/// [`listen`](Self::listen). Each connection has a compute stage and a link of its own: a second connection is served
+/// as if the first did not exist, which no node does.
+///
+/// A connection that stays silent costs nothing, and one that sends more than it reads is read no further, so memory
+/// is bounded by the number of connections.
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+///
+/// use qrinfo_core::{Network, PeerId};
+/// use spv_peer::{PeerConfig, handshake};
+/// use spv_testkit::{PeerProfile, RecordedAnswers, Recording, SimulatedPeer};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let answers = RecordedAnswers::new(Arc::new(Recording::bundled()?));
+/// let profile = PeerProfile { round_trip: Duration::from_millis(80), ..PeerProfile::default() };
+/// let peer = SimulatedPeer::builder(answers).profile(profile).build();
+///
+/// let name = PeerId(([203, 0, 113, 5], 19899).into());
+/// let connection = handshake(peer.connect(), name, &PeerConfig::new(Network::Regtest, 7)).await?;
+/// assert_eq!(connection.start_height(), 1772);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct SimulatedPeer {
+    settings: Arc<Settings>,
+    counters: Arc<Counters>,
+    /// Connections and listeners. They end with the peer.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// The settings of a [`SimulatedPeer`].
+#[derive(Debug, Clone)]
+#[must_use = "builds nothing by itself"]
+pub struct SimulatedPeerBuilder {
+    settings: Settings,
+}
+
+#[derive(Debug, Clone)]
+struct Settings {
+    answers: Arc<dyn Answers>,
+    protocol: i32,
+    /// Instead of that of the answers.
+    start_height: Option<u32>,
+    profile: PeerProfile,
+    send_buffer: u64,
+    pace: Pace,
+    progress: Duration,
+    mishaps: Vec<Mishap>,
+    header_fault: Option<HeaderFault>,
+}
+
+// === impl SimulatedPeer ===
+
+impl SimulatedPeer {
+    /// A peer that answers from `answers`.
+    pub fn builder(answers: impl Answers) -> SimulatedPeerBuilder {
+        SimulatedPeerBuilder {
+            settings: Settings {
+                answers: Arc::new(answers),
+                protocol: PROTOCOL_VERSION,
+                start_height: None,
+                profile: PeerProfile::default(),
+                send_buffer: SEND_BUFFER,
+                pace: Pace::default(),
+                progress: PROGRESS,
+                mishaps: Vec::new(),
+                header_fault: None,
+            },
+        }
+    }
+
+    /// Connects to it in memory, and gives the client's end. It holds up to 4 MiB each way that are not read.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn connect(&self) -> DuplexStream {
+        let (ours, theirs) = duplex(PIPE);
+        let client = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        self.tasks().spawn(serve(theirs, client, Arc::clone(&self.settings), Arc::clone(&self.counters)));
+        ours
+    }
+
+    /// Starts to listen on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// What the system says if there is no such port.
+    pub async fn listen(&self) -> io::Result<SocketAddr> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        self.tasks().spawn(accept(listener, Arc::clone(&self.settings), Arc::clone(&self.counters)));
+        Ok(address)
+    }
+
+    /// What it has done so far.
+    pub fn stats(&self) -> PeerStats {
+        self.counters.stats()
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks
+    }
+}
+
+/// Serves whoever connects. Connections end with this future.
+async fn accept(listener: TcpListener, settings: Arc<Settings>, counters: Arc<Counters>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let (stream, client) = match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        debug!(%error, "cannot accept a connection");
+                        time::sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    }
+                };
+                let _ = stream.set_nodelay(true);
+                connections.spawn(serve(stream, client, Arc::clone(&settings), Arc::clone(&counters)));
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite,
+    client: SocketAddr,
+    settings: Arc<Settings>,
+    counters: Arc<Counters>,
+) {
+    Counters::add(&counters.connections, 1);
+    let end = connection::serve(stream, client, &settings, &counters).await;
+    debug!(%client, ?end, "connection ended");
+}
+
+// === impl SimulatedPeerBuilder ===
+
+impl SimulatedPeerBuilder {
+    /// The protocol version that the peer announces, 70237 unless set. A session uses the lower of both sides'.
+    pub fn protocol(mut self, protocol: i32) -> Self {
+        self.settings.protocol = protocol;
+        self
+    }
+
+    /// The height that the peer announces, instead of its answers' own.
+    pub fn start_height(mut self, height: u32) -> Self {
+        self.settings.start_height = Some(height);
+        self
+    }
+
+    /// How long it takes.
+    pub fn profile(mut self, profile: PeerProfile) -> Self {
+        self.settings.profile = profile;
+        self
+    }
+
+    /// How many bytes of replies may be unsent before it stops reading, [`SEND_BUFFER`] unless set.
+    pub fn send_buffer(mut self, bytes: u64) -> Self {
+        self.settings.send_buffer = bytes;
+        self
+    }
+
+    /// How old what a client sees of a reply's progress may be, 5 ms unless set. Less time costs more steps.
+    pub fn progress(mut self, every: Duration) -> Self {
+        self.settings.progress = every;
+        self
+    }
+
+    /// From this instant on it takes `factor` times as long to compute and to send, also for what it has begun. A great
+    /// factor is a stall; a later call with 1 ends it.
+    ///
+    /// ```
+    /// use std::{sync::Arc, time::Duration};
+    ///
+    /// use spv_testkit::{RecordedAnswers, Recording, SimulatedPeer};
+    /// use tokio::time::Instant;
+    ///
+    /// let now = Instant::now().into_std();
+    /// let answers = RecordedAnswers::new(Arc::new(Recording::bundled()?));
+    /// let stalls = SimulatedPeer::builder(answers)
+    ///     .slow(now + Duration::from_secs(3), 1_000)
+    ///     .slow(now + Duration::from_secs(60), 1);
+    /// # Ok::<(), spv_testkit::RecordingError>(())
+    /// ```
+    pub fn slow(mut self, from: Instant, factor: u32) -> Self {
+        self.settings.pace.slow(from, factor);
+        self
+    }
+
+    /// What goes wrong with these of its replies. They count from 0 over all its connections; what is refused does not
+    /// count. A reply that several faults and lies befall suffers them in the order in which they were set.
+    pub fn fault(self, replies: impl RangeBounds<u64>, fault: Fault) -> Self {
+        self.mishap(Replies::range(&replies), Wrong::Fault(fault))
+    }
+
+    /// What goes wrong with each reply with this probability, the same ones for the same seed.
+    pub fn random_fault(self, probability: f64, seed: u64, fault: Fault) -> Self {
+        self.mishap(Replies::Chance { probability, seed }, Wrong::Fault(fault))
+    }
+
+    /// What is false in these of its replies: the closure changes the decoded `qrinfo`, which is then sent with a
+    /// fitting checksum. It takes as long as the changed reply's length says.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use qrinfo_core::BlockHash;
+    /// use spv_testkit::{RecordedAnswers, Recording, SimulatedPeer};
+    ///
+    /// let answers = RecordedAnswers::new(Arc::new(Recording::bundled()?));
+    /// let liar = SimulatedPeer::builder(answers).lie(2.., |reply| reply.mn_list_diff_h.block_hash = BlockHash::ZERO);
+    /// # Ok::<(), spv_testkit::RecordingError>(())
+    /// ```
+    pub fn lie(self, replies: impl RangeBounds<u64>, lie: impl Fn(&mut QRInfo) + Send + Sync + 'static) -> Self {
+        self.mishap(Replies::range(&replies), Wrong::Lie(Arc::new(lie)))
+    }
+
+    /// What is wrong with the headers that it sends.
+    pub fn header_fault(mut self, fault: HeaderFault) -> Self {
+        self.settings.header_fault = Some(fault);
+        self
+    }
+
+    /// The peer, to which nobody is connected.
+    pub fn build(self) -> SimulatedPeer {
+        SimulatedPeer { settings: Arc::new(self.settings), counters: Arc::default(), tasks: Mutex::default() }
+    }
+
+    fn mishap(mut self, replies: Replies, wrong: Wrong) -> Self {
+        self.settings.mishaps.push(Mishap { replies, wrong });
+        self
+    }
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// The timing of a fresh connection.
+    fn link_model(&self) -> LinkModel {
+        LinkModel::new(self.profile.round_trip).send_buffer(self.send_buffer).pace(self.pace.clone())
+    }
+}

@@ -1,0 +1,150 @@
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use qrinfo_core::{
+    message::{GetHeaders, MIN_PROTOCOL_VERSION, VersionMessage},
+    wire::{
+        Wire,
+        frame::{Command, Frame},
+    },
+};
+
+use super::fault::HeaderFault;
+use crate::answers::{Answers, NodeFacts, Response};
+
+/// The misbehaviour points at which a node closes a connection (Dash Core's `DISCOURAGEMENT_THRESHOLD`).
+const MISBEHAVIOUR_LIMIT: u32 = 100;
+
+/// What a node offers: its blocks (1), bloom filters (4), compact filters (64) and the newest blocks (1024).
+const SERVICES: u64 = 1 | 4 | 64 | 1024;
+
+/// The number in the ping that follows the handshake. A node draws one; nobody here needs it to be unlike another.
+const PING_NONCE: u64 = 0x0070_696e_6721_0001;
+
+/// What a node does with each message of a connection, without time.
+#[derive(Debug)]
+pub(super) struct Session<'a> {
+    answers: &'a dyn Answers,
+    node: NodeFacts,
+    protocol: i32,
+    client: SocketAddr,
+    header_fault: Option<HeaderFault>,
+    stage: Stage,
+    misbehaviour: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    AwaitsVersion,
+    /// With the protocol of the session.
+    AwaitsVerack(i32),
+    Open(i32),
+}
+
+/// What a message makes the node do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It sends a message, at once.
+    Send(Frame),
+    /// It makes the reply to a request, in a session of this protocol.
+    Reply { request: Frame, reply: Frame, protocol: i32 },
+    /// It finds that it cannot answer a request.
+    Refuse(Frame),
+    /// It closes the connection.
+    Close,
+}
+
+// === impl Session ===
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        answers: &'a dyn Answers,
+        node: NodeFacts,
+        protocol: i32,
+        client: SocketAddr,
+        header_fault: Option<HeaderFault>,
+    ) -> Self {
+        Self { answers, node, protocol, client, header_fault, stage: Stage::AwaitsVersion, misbehaviour: 0 }
+    }
+
+    /// What follows from this message. Messages out of turn are ignored, as a node does.
+    pub(super) fn receive(&mut self, frame: Frame) -> Vec<Step> {
+        match (self.stage, frame.command) {
+            (Stage::AwaitsVersion, Command::VERSION) => self.greet(frame.payload),
+            (Stage::AwaitsVerack(protocol), Command::VERACK) => {
+                self.stage = Stage::Open(protocol);
+                unasked()
+            }
+            (Stage::Open(_), Command::PING) => vec![send(Command::PONG, frame.payload)],
+            (Stage::Open(_), Command::GET_HEADERS) => self.headers(frame.payload),
+            (Stage::Open(protocol), _) => self.answer(frame, protocol),
+            _ => Vec::new(),
+        }
+    }
+
+    fn greet(&mut self, payload: Bytes) -> Vec<Step> {
+        let Ok(theirs) = VersionMessage::from_wire(payload) else { return vec![Step::Close] };
+        let protocol = self.protocol.min(theirs.protocol_version);
+        if protocol < MIN_PROTOCOL_VERSION {
+            return vec![Step::Close];
+        }
+        self.stage = Stage::AwaitsVerack(protocol);
+        vec![
+            send(Command::VERSION, self.version().to_wire()),
+            send(Command::new(b"sendaddrv2"), Bytes::new()),
+            send(Command::VERACK, Bytes::new()),
+        ]
+    }
+
+    fn version(&self) -> VersionMessage {
+        VersionMessage {
+            protocol_version: self.protocol,
+            services: SERVICES,
+            timestamp: self.node.time,
+            receiver: self.client,
+            nonce: 1,
+            user_agent: self.node.user_agent.clone(),
+            start_height: i32::try_from(self.node.start_height).unwrap_or(i32::MAX),
+            relay: true,
+            // A challenge for masternodes, and whether the node takes us for one.
+            trailing: Bytes::from_static(&[0; 33]),
+        }
+    }
+
+    fn headers(&self, request: Bytes) -> Vec<Step> {
+        let Ok(request) = GetHeaders::from_wire(request) else { return vec![Step::Close] };
+        let headers = self.answers.headers(&request.locator);
+        let payload = match self.header_fault {
+            Some(fault) => fault.spoil(headers),
+            None => headers.to_wire(),
+        };
+        vec![send(Command::HEADERS, payload)]
+    }
+
+    fn answer(&mut self, request: Frame, protocol: i32) -> Vec<Step> {
+        match self.answers.answer(&request, protocol) {
+            Response::Reply(reply) => vec![Step::Reply { request, reply, protocol }],
+            Response::Ignore => Vec::new(),
+            Response::Refuse => {
+                self.misbehaviour += 1;
+                let refuse = Step::Refuse(request);
+                if self.misbehaviour == MISBEHAVIOUR_LIMIT { vec![refuse, Step::Close] } else { vec![refuse] }
+            }
+        }
+    }
+}
+
+fn send(command: Command, payload: Bytes) -> Step {
+    Step::Send(Frame { command, payload })
+}
+
+/// What a node says when the handshake is done.
+fn unasked() -> Vec<Step> {
+    let send_compact_blocks = Bytes::from_static(&[0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    vec![
+        send(Command::new(b"sendheaders2"), Bytes::new()),
+        send(Command::new(b"sendcmpct"), send_compact_blocks),
+        send(Command::new(b"senddsq"), Bytes::from_static(&[1])),
+        send(Command::PING, Bytes::copy_from_slice(&PING_NONCE.to_le_bytes())),
+    ]
+}
