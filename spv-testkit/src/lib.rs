@@ -25,10 +25,13 @@
 //! # }
 //! ```
 
+pub mod builder;
+pub mod chain;
 mod link_model;
 mod recorded_peer;
 pub mod recording;
 
+pub use chain::Chain;
 pub use link_model::{LinkModel, SEND_BUFFER, Transit};
 pub use recorded_peer::{Fault, PeerProfile, PeerStats, RecordedPeer, RecordedPeerBuilder};
 pub use recording::{Answer, CompleteSync, Construction, Exchange, Plan, Recording, RecordingError};
