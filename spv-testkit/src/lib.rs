@@ -28,6 +28,8 @@
 //! ```
 
 mod answers;
+pub mod builder;
+pub mod chain;
 mod link_model;
 mod pace;
 mod recorded_peer;
@@ -37,6 +39,7 @@ mod simulated_peer;
 pub mod storage;
 
 pub use answers::{Answers, Cost, NodeFacts, Response};
+pub use chain::Chain;
 pub use link_model::{LinkModel, SEND_BUFFER, Transit};
 pub use recorded_peer::{RecordedAnswers, RecordedPeer, RecordedPeerBuilder};
 pub use recording::{Answer, CompleteSync, Construction, Exchange, Plan, Recording, RecordingError};

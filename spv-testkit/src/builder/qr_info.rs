@@ -1,0 +1,160 @@
+use std::collections::BTreeSet;
+
+use qrinfo_core::{
+    dip24::{CYCLES_BACK, WORK_BLOCK_OFFSET},
+    message::{ExtraShare, GetQRInfo, MnListDiff, QRInfo, QuorumSnapshot},
+};
+
+use super::{
+    Refusal,
+    diff::{base_height, between},
+};
+use crate::{
+    Construction,
+    chain::{Chain, Place},
+};
+
+/// Builds the answer to a `getqrinfo` in a session of this protocol version.
+///
+/// # Errors
+/// [`Refusal`]: the node would answer nothing.
+pub fn qr_info(chain: &Chain, request: &GetQRInfo, protocol: i32) -> Result<QRInfo, Refusal> {
+    let bases: Result<Vec<_>, _> = request.base_block_hashes.iter().map(|hash| base_height(chain, *hash)).collect();
+    let mut bases = Bases { heights: bases?.into_iter().collect(), construction: Construction::of(protocol) };
+    let requested = Requested::find(chain, request)?;
+    let cycles = chain.network().cycles();
+    let cycle = cycles.start(requested.height);
+    let work = cycles.work_height(cycle).ok_or(Refusal::NoAncestor(0))?;
+    if requested.fork_height.is_some_and(|fork| work > fork) {
+        return Err(Refusal::StaleBlock(request.block_hash));
+    }
+
+    // Core looks for H-4C even where it is not asked for, but not for that one's work block and snapshot.
+    let start = |back: u32| cycle.checked_sub(back * cycles.length()).ok_or(Refusal::NoAncestor(back));
+    start(CYCLES_BACK)?;
+    let past = |back: u32| PastCycle::find(chain, start(back)?).ok_or(Refusal::NoAncestor(back))?;
+    let (one, two, three) = (past(1)?, past(2)?, past(3)?);
+    let four = if request.extra_share { Some(past(CYCLES_BACK)?) } else { None };
+
+    let last_commitments = requested.last_commitments(chain)?;
+    let mut needed: BTreeSet<u32> = BTreeSet::new();
+    for (height, _) in &last_commitments {
+        let cycle = cycles.start(*height);
+        for back in 1..=3 {
+            needed.insert(cycle.checked_sub(back * cycles.length()).ok_or(Refusal::NoAncestor(back))?);
+        }
+    }
+    for known in [Some(&one), Some(&two), Some(&three), four.as_ref()].into_iter().flatten() {
+        needed.remove(&known.start);
+    }
+    let trailing = needed
+        .into_iter()
+        .map(|start| PastCycle::find(chain, start).ok_or(Refusal::NoAncestor(CYCLES_BACK))?)
+        .collect::<Result<Vec<_>, _>>()?;
+
+    // The order in which the diffs are built is the order in which they can become each other's bases.
+    let extra_share = match four {
+        Some(four) => {
+            let diff = bases.build(chain, four.work)?;
+            Some(ExtraShare { quorum_snapshot_at_h_minus_4c: four.snapshot, mn_list_diff_at_h_minus_4c: diff })
+        }
+        None => None,
+    };
+    let mn_list_diff_list =
+        trailing.iter().map(|cycle| bases.build(chain, cycle.work)).collect::<Result<Vec<_>, _>>()?;
+    let mn_list_diff_at_h_minus_3c = bases.build(chain, three.work)?;
+    let mn_list_diff_at_h_minus_2c = bases.build(chain, two.work)?;
+    let mn_list_diff_at_h_minus_c = bases.build(chain, one.work)?;
+    let mn_list_diff_h = bases.build(chain, work)?;
+    let mn_list_diff_tip = bases.build(chain, chain.tip())?;
+
+    Ok(QRInfo {
+        quorum_snapshot_at_h_minus_c: one.snapshot,
+        quorum_snapshot_at_h_minus_2c: two.snapshot,
+        quorum_snapshot_at_h_minus_3c: three.snapshot,
+        mn_list_diff_tip,
+        mn_list_diff_h,
+        mn_list_diff_at_h_minus_c,
+        mn_list_diff_at_h_minus_2c,
+        mn_list_diff_at_h_minus_3c,
+        extra_share,
+        last_commitment_per_index: last_commitments.into_iter().map(|(_, commitment)| commitment).collect(),
+        quorum_snapshot_list: trailing.into_iter().map(|cycle| cycle.snapshot).collect(),
+        mn_list_diff_list,
+    })
+}
+
+/// The blocks that a diff may start from.
+#[derive(Debug)]
+struct Bases {
+    heights: BTreeSet<u32>,
+    construction: Construction,
+}
+
+/// A cycle before the requested one.
+#[derive(Debug)]
+struct PastCycle {
+    start: u32,
+    work: u32,
+    snapshot: QuorumSnapshot,
+}
+
+/// The block asked for. It need not be on the active chain, as long as the reply's blocks are.
+#[derive(Debug)]
+struct Requested {
+    height: u32,
+    fork_height: Option<u32>,
+}
+
+// === impl Bases ===
+
+impl Bases {
+    /// Builds the diff to `target` from the highest base at or below it, or from genesis.
+    fn build(&mut self, chain: &Chain, target: u32) -> Result<MnListDiff, Refusal> {
+        let base = self.heights.range(..=target).next_back().copied().unwrap_or(0);
+        if self.construction == Construction::Efficient {
+            self.heights.insert(target);
+        }
+        between(chain, base, target)
+    }
+}
+
+// === impl PastCycle ===
+
+impl PastCycle {
+    /// `None` if the cycle's work block would lie before genesis.
+    fn find(chain: &Chain, start: u32) -> Option<Result<Self, Refusal>> {
+        let work = start.checked_sub(WORK_BLOCK_OFFSET)?;
+        let snapshot = chain.snapshot(start).cloned().ok_or(Refusal::NoSnapshot(start));
+        Some(snapshot.map(|snapshot| Self { start, work, snapshot }))
+    }
+}
+
+// === impl Requested ===
+
+impl Requested {
+    fn find(chain: &Chain, request: &GetQRInfo) -> Result<Self, Refusal> {
+        match chain.find(&request.block_hash) {
+            Some(Place::Active(height)) => Ok(Self { height, fork_height: None }),
+            Some(Place::Stale(stale)) => Ok(Self { height: stale.height, fork_height: Some(stale.fork_height) }),
+            None => Err(Refusal::UnknownBlock(request.block_hash)),
+        }
+    }
+
+    /// The newest commitment of each index as of the requested block, with the height of the quorum's block. They are
+    /// those of the active chain; one of a quorum above the fork is not found under the other branch's hash.
+    fn last_commitments(&self, chain: &Chain) -> Result<Vec<(u32, qrinfo_core::message::Commitment)>, Refusal> {
+        let llmq_type = chain.network().rotated_llmq();
+        let until = self.height.min(chain.tip());
+        let mut commitments = Vec::new();
+        for quorum in chain.quorums().last_per_index(llmq_type, until) {
+            if self.fork_height.is_some_and(|fork| quorum.height > fork) {
+                return Err(Refusal::StaleBlock(qrinfo_core::BlockHash::from_bytes(
+                    *quorum.commitment.quorum_hash.as_bytes(),
+                )));
+            }
+            commitments.push((quorum.height, quorum.commitment.clone()));
+        }
+        Ok(commitments)
+    }
+}
