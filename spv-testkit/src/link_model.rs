@@ -81,14 +81,8 @@ impl LinkModel {
         self
     }
 
-    /// From this instant on both stages take `factor` times as long, also for what they have begun; several such
-    /// changes replace one another. Not for a model that has answered already.
+    /// At another speed from some instants on.
     #[must_use]
-    pub fn slow(mut self, from: Instant, factor: u32) -> Self {
-        self.pace.slow(from, factor);
-        self
-    }
-
     pub(crate) fn pace(mut self, pace: Pace) -> Self {
         self.pace = pace;
         self

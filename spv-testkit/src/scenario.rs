@@ -36,8 +36,8 @@ use crate::{
 /// ```
 /// use std::time::Duration;
 ///
-/// use futures_util::SinkExt;
-/// use qrinfo_core::{Network, PeerId, Request, message::NetworkMessage};
+/// use futures_util::{SinkExt, StreamExt};
+/// use qrinfo_core::{PeerId, Request, wire::frame::{Command, FrameEvent}};
 /// use spv_peer::{PeerConfig, handshake};
 /// use spv_testkit::{Scenario, Timeline, scenario};
 /// use tokio::time::{Instant, sleep_until};
@@ -54,16 +54,19 @@ use crate::{
 /// }"#)?;
 ///
 /// // The run begins ten of its seconds from now: until then there is time to shake hands.
-/// let timeline = Timeline::exact(Instant::now() + Timeline::EXACT * Duration::from_secs(10));
+/// let ten_seconds = Timeline::EXACT * Duration::from_secs(10);
+/// let timeline = Timeline::exact(Instant::now() + ten_seconds);
 /// let peer = scenario.peer(0, 0, timeline).ok_or("no such peer")?.build();
-/// let config = PeerConfig { handshake_timeout: Timeline::EXACT * Duration::from_secs(10), ..PeerConfig::new(scenario::NETWORK, 1) };
+/// let config = PeerConfig { handshake_timeout: ten_seconds, ..PeerConfig::new(scenario::NETWORK, 1) };
 /// let mut connection = handshake(peer.connect(), PeerId(([203, 0, 113, 5], 9999).into()), &config).await?;
 ///
 /// sleep_until(timeline.start()).await;
 /// connection.send(Request::from(scenario::request(0)).to_message().to_frame()).await?;
-/// # use futures_util::StreamExt;
-/// # use qrinfo_core::wire::frame::{Command, FrameEvent};
-/// while !matches!(connection.next().await.ok_or("the peer is gone")??, FrameEvent::Frame(frame) if frame.command == Command::QR_INFO) {}
+/// while let Some(event) = connection.next().await {
+///     if matches!(event?, FrameEvent::Frame(frame) if frame.command == Command::QR_INFO) {
+///         break;
+///     }
+/// }
 /// assert_eq!(timeline.micros(Instant::now()), 80001 + 4321 + 1234);
 /// # Ok(())
 /// # }

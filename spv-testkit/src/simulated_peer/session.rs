@@ -18,6 +18,9 @@ const MISBEHAVIOUR_LIMIT: u32 = 100;
 /// What a node offers: its blocks (1), bloom filters (4), compact filters (64) and the newest blocks (1024).
 const SERVICES: u64 = 1 | 4 | 64 | 1024;
 
+/// The number in its `version`, by which a client finds that it has connected to itself: none that a test would choose.
+const VERSION_NONCE: u64 = 0x006e_6f64_6521_0001;
+
 /// The number in the ping that follows the handshake. A node draws one; nobody here needs it to be unlike another.
 const PING_NONCE: u64 = 0x0070_696e_6721_0001;
 
@@ -102,7 +105,7 @@ impl<'a> Session<'a> {
             services: SERVICES,
             timestamp: self.node.time,
             receiver: self.client,
-            nonce: 1,
+            nonce: VERSION_NONCE,
             user_agent: self.node.user_agent.clone(),
             start_height: i32::try_from(self.node.start_height).unwrap_or(i32::MAX),
             relay: true,
