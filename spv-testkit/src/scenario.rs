@@ -57,7 +57,7 @@ use crate::{
 /// let ten_seconds = Timeline::EXACT * Duration::from_secs(10);
 /// let timeline = Timeline::exact(Instant::now() + ten_seconds);
 /// let peer = scenario.peer(0, 0, timeline).ok_or("no such peer")?.build();
-/// let config = PeerConfig { handshake_timeout: ten_seconds, ..PeerConfig::new(scenario::NETWORK, 1) };
+/// let config = PeerConfig { handshake_timeout: ten_seconds, ..PeerConfig::new(scenario::NETWORK, 7) };
 /// let mut connection = handshake(peer.connect(), PeerId(([203, 0, 113, 5], 9999).into()), &config).await?;
 ///
 /// sleep_until(timeline.start()).await;
