@@ -3,6 +3,7 @@
 //! [`builder`](crate::builder) answers requests from it. It is loaded from a recording
 //! ([`Chain::from_recording`]) or made up ([`SyntheticChain`](crate::SyntheticChain)).
 
+mod answers;
 mod block;
 mod masternodes;
 mod merkle;
