@@ -3,6 +3,8 @@ use std::net::SocketAddr;
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
 use spv_peer::{Connection, PeerConfig, PeerError};
 
+use tokio::io::{AsyncRead, AsyncWrite};
+
 use crate::Peer;
 
 /// Connects to a node over TCP and starts the task that speaks with it. Dropping all clones of the returned peer ends
@@ -37,7 +39,10 @@ pub async fn connect(
 /// returned peer ends that task and the connection.
 ///
 /// Must be called within a tokio runtime.
-pub fn adopt(connection: Connection, correlator: CorrelatorConfig) -> Peer<PeerService> {
+pub fn adopt<Io>(connection: Connection<Io>, correlator: CorrelatorConfig) -> Peer<PeerService>
+where
+    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (id, start_height) = (connection.peer(), connection.start_height());
     let (service, driver) = PeerService::new(id, connection, correlator, |_| {});
     tokio::spawn(async move {

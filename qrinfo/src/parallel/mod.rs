@@ -3,7 +3,11 @@ mod reorder;
 
 use std::{future::Future, num::NonZeroUsize, pin::Pin};
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{
+    StreamExt,
+    future::{AbortHandle, abortable},
+    stream::FuturesUnordered,
+};
 use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, QRInfoRequestSpec, Reply, Request, Timing};
 use tokio::time::Instant;
 
@@ -59,6 +63,8 @@ pub struct ParallelSync<S> {
     dispatcher: Dispatcher,
     reorder: Reorder,
     in_flight: FuturesUnordered<InFlight>,
+    /// By which attempts at a peer that was lost are ended.
+    aborts: Vec<(usize, PeerId, AbortHandle)>,
     failures: Vec<Vec<AttemptError>>,
     stats: SyncStats,
     lost: Vec<LostPeer>,
@@ -84,6 +90,7 @@ where
             dispatcher: Dispatcher::new(plan.len(), peers.iter().map(|peer| peer.id), options),
             reorder: Reorder::default(),
             in_flight: FuturesUnordered::new(),
+            aborts: Vec::new(),
             failures: plan.iter().map(|_| Vec::new()).collect(),
             stats: SyncStats::default(),
             lost: Vec::new(),
@@ -133,15 +140,19 @@ where
             self.stats.attempts += 1;
             self.stats.retries += u64::from(!self.failures[job].is_empty());
             let attempt = Attempt::new(job as u64, Request::from(self.plan[job].clone()));
+            let id = peer.id;
+            let (asked, abort) = abortable(async move { peer.ask(attempt).await });
+            self.aborts.push((job, id, abort));
             self.in_flight.push(Box::pin(async move {
-                let result = peer.ask(attempt).await;
-                Attempted { job, peer: peer.id, result }
+                let aborted = |_| Err(AttemptError::new(AttemptErrorKind::Cancelled).at(id));
+                Attempted { job, peer: id, result: asked.await.unwrap_or_else(aborted) }
             }));
         }
     }
 
     fn settle(&mut self, Attempted { job, peer, result }: Attempted) {
         let now = Instant::now().into_std();
+        self.aborts.retain(|(of, at, _)| (*of, *at) != (job, peer));
         match result {
             Ok((reply, timing)) => {
                 self.dispatcher.settle(job, peer, Ended::Answered(timing), now);
@@ -165,9 +176,16 @@ where
         }
     }
 
-    /// Notes that a peer was lost. Of the attempts that end with it, one may say why; the others only that the
-    /// connection is gone, and they may come first.
+    /// Notes that a peer was lost, and ends what it still holds: it goes to other peers at once. Of the attempts that
+    /// end with a peer, one may say why; the others only that the connection is gone, and they may come first.
     fn note_loss(&mut self, peer: PeerId, why: AttemptErrorKind, was_last: bool) {
+        if was_last {
+            self.peers.retain(|other| other.id != peer);
+        }
+        // Where the connection is gone they end by themselves, and say why.
+        if was_last && why == AttemptErrorKind::Timeout {
+            self.aborts.iter().filter(|(_, at, _)| *at == peer).for_each(|(_, _, abort)| abort.abort());
+        }
         match self.lost.iter_mut().find(|lost| lost.peer == peer) {
             Some(lost) if lost.why == AttemptErrorKind::Disconnected => lost.why = why,
             Some(_) => {}

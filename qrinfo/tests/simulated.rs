@@ -1,0 +1,133 @@
+//! Syncs from simulated nodes in virtual time.
+#![cfg(feature = "parallel-qrinfo")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use qrinfo::{
+    Delivered, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncReport, adopt,
+    plan::{Planner, anchor},
+};
+use qrinfo_core::{
+    Attempt, AttemptErrorKind, MnListDiffRequestSpec, PeerId, QRInfoRequestSpec, Reply, Request,
+    message::PROTOCOL_VERSION, wire::Wire,
+};
+use qrinfo_correlate::{CorrelatorConfig, PeerService};
+use spv_peer::{PeerConfig, handshake};
+use spv_testkit::{Chain, Fault, PeerProfile, Recording, SimulatedPeer, SimulatedPeerBuilder, builder};
+use tokio::time::Instant;
+use tower::ServiceExt;
+
+const FIRST_CYCLE: u32 = 240;
+
+fn chain() -> Chain {
+    Chain::from_recording(&Recording::bundled().unwrap(), |_| true).unwrap()
+}
+
+fn profile(round_trip: u64, compute: u64) -> PeerProfile {
+    let (round_trip, compute) = (Duration::from_millis(round_trip), Duration::from_millis(compute));
+    PeerProfile { round_trip, compute, rate: Some(1_000_000) }
+}
+
+/// Nodes and our ends of the connections to them.
+async fn connect(nodes: Vec<SimulatedPeerBuilder>) -> (Vec<SimulatedPeer>, Vec<Peer<PeerService>>) {
+    let nodes: Vec<_> = nodes.into_iter().map(SimulatedPeerBuilder::build).collect();
+    let mut peers = Vec::new();
+    for (index, node) in nodes.iter().enumerate() {
+        let id = PeerId(([203, 0, 113, index as u8 + 1], 19899).into());
+        let config = PeerConfig::new(qrinfo_core::Network::Regtest, 7);
+        peers.push(adopt(handshake(node.connect(), id, &config).await.unwrap(), CorrelatorConfig::default()));
+    }
+    (nodes, peers)
+}
+
+fn plan(chain: &Chain, anchor_at: Option<u32>) -> Vec<QRInfoRequestSpec> {
+    let planner = Planner { anchor: anchor_at, ..Planner::new(chain.network(), chain.tip()) };
+    planner.plan(FIRST_CYCLE, chain.tip(), |height| chain.block(height).map(|block| block.hash)).unwrap()
+}
+
+fn assert_true(chain: &Chain, plan: &[QRInfoRequestSpec], delivered: &[Delivered]) {
+    for delivered in delivered {
+        let request = Request::from(plan[delivered.index].clone()).to_message();
+        let expected = builder::answer(chain, &request, PROTOCOL_VERSION).unwrap().unwrap();
+        let (Reply::QrInfo(expected), Reply::QrInfo(got)) = (&expected, &delivered.reply) else { panic!() };
+        assert_eq!(got.to_wire(), expected.to_wire(), "request {}", delivered.index);
+    }
+}
+
+async fn parallel(plan: &[QRInfoRequestSpec], peers: Vec<Peer<PeerService>>) -> (Vec<Delivered>, SyncReport, Duration) {
+    let started = Instant::now();
+    let options = ParallelOptions { max_concurrent: NonZeroUsize::new(16).unwrap(), ..Default::default() };
+    let mut sync = ParallelSync::new(plan.to_vec(), peers, options);
+    let mut delivered = Vec::new();
+    while let Some(next) = sync.next().await {
+        delivered.push(next);
+    }
+    (delivered, sync.into_report(), started.elapsed())
+}
+
+async fn sequential(
+    plan: &[QRInfoRequestSpec],
+    peers: Vec<Peer<PeerService>>,
+) -> (Vec<Delivered>, SyncReport, Duration) {
+    let started = Instant::now();
+    let mut sync = SequentialSync::new(plan.to_vec(), peers, SequentialOptions::default());
+    let mut delivered = Vec::new();
+    while let Some(next) = sync.next().await {
+        delivered.push(next);
+    }
+    (delivered, sync.into_report(), started.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_peers_take_less_than_a_third_of_the_time_of_one() {
+    let chain = chain();
+    let plan = plan(&chain, anchor([chain.tip()]));
+    let node = || SimulatedPeer::builder(chain.clone()).profile(profile(100, 50));
+    let (_nodes, peers) = connect(vec![node()]).await;
+    let (alone, report, sequential) = sequential(&plan, peers).await;
+    assert!(report.outcome.is_complete());
+    assert_true(&chain, &plan, &alone);
+    let (_nodes, peers) = connect(vec![node(), node(), node()]).await;
+    let (together, report, parallel) = parallel(&plan, peers).await;
+    assert!(report.outcome.is_complete());
+    assert_true(&chain, &plan, &together);
+    assert!(parallel * 3 < sequential, "{parallel:?} of {sequential:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_that_die_in_the_middle_leave_the_rest_to_the_others() {
+    let chain = chain();
+    let plan = plan(&chain, anchor([chain.tip()]));
+    let node = || SimulatedPeer::builder(chain.clone()).profile(profile(100, 50));
+    let dying = || node().fault(5.., Fault::Close);
+    let (_nodes, peers) = connect(vec![dying(), node(), dying(), node()]).await;
+    let (delivered, report, _) = parallel(&plan, peers).await;
+    assert!(report.outcome.is_complete(), "{}", report.outcome);
+    assert_eq!((delivered.len(), report.lost.len()), (plan.len(), 2));
+    assert_true(&chain, &plan, &delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_costs_two_timeouts_and_no_reply() {
+    let chain = chain();
+    let plan = plan(&chain, anchor([chain.tip()]));
+    let node = || SimulatedPeer::builder(chain.clone()).profile(profile(100, 50));
+    let (_nodes, peers) = connect(vec![node().fault(3.., Fault::Silent), node(), node()]).await;
+    let (delivered, report, took) = parallel(&plan, peers).await;
+    assert!(report.outcome.is_complete(), "{}", report.outcome);
+    assert_true(&chain, &plan, &delivered);
+    assert_eq!(report.lost[0].why, AttemptErrorKind::Timeout);
+    assert!(took < Duration::from_secs(70), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mnlistdiff_is_asked_and_answered_like_a_qrinfo() {
+    let chain = chain();
+    let (_nodes, peers) = connect(vec![SimulatedPeer::builder(chain.clone())]).await;
+    let (base, target) = (chain.block(1720).unwrap().hash, chain.block(1744).unwrap().hash);
+    let request = MnListDiffRequestSpec { base_block_hash: base, block_hash: target };
+    let (reply, _) = peers[0].service.clone().oneshot(Attempt::new(1, request.into())).await.unwrap();
+    let Reply::MnListDiff(diff) = reply else { panic!("another reply") };
+    assert_eq!((diff.base_block_hash, diff.block_hash), (base, target));
+}
