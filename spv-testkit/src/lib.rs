@@ -4,6 +4,8 @@
 //!   is compiled in.
 //! * [`RecordedPeer`]: a TCP server on this machine that answers as that node did, at a pace that is chosen, with
 //!   faults where they are wanted.
+//! * [`Chain`]: what a node stores, learnt from a recording, or made up from a seed ([`SyntheticChain`]).
+//! * [`builder`]: what Dash Core answers from a chain, to the byte.
 //! * [`LinkModel`]: the timing of a peer as plain arithmetic.
 //!
 //! ```
@@ -30,8 +32,10 @@ pub mod chain;
 mod link_model;
 mod recorded_peer;
 pub mod recording;
+mod synthetic;
 
 pub use chain::Chain;
 pub use link_model::{LinkModel, SEND_BUFFER, Transit};
 pub use recorded_peer::{Fault, PeerProfile, PeerStats, RecordedPeer, RecordedPeerBuilder};
 pub use recording::{Answer, CompleteSync, Construction, Exchange, Plan, Recording, RecordingError};
+pub use synthetic::{Fork, HeaderHash, Keys, SyntheticChain, SyntheticParams, sha256d_header};

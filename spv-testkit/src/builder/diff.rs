@@ -17,7 +17,8 @@ const VERSION: u16 = 1;
 /// # Errors
 /// [`Refusal`]: the node would answer nothing.
 pub fn mn_list_diff(chain: &Chain, request: &GetMnListDiff) -> Result<MnListDiff, Refusal> {
-    let base = if request.base_block_hash == BlockHash::ZERO { 0 } else { base_height(chain, request.base_block_hash)? };
+    let base =
+        if request.base_block_hash == BlockHash::ZERO { 0 } else { base_height(chain, request.base_block_hash)? };
     let target = match chain.find(&request.block_hash) {
         Some(Place::Active(height)) => height,
         Some(Place::Stale(_)) => return Err(Refusal::StaleBlock(request.block_hash)),
@@ -70,9 +71,7 @@ pub(super) fn between(chain: &Chain, base: u32, target: u32) -> Result<MnListDif
         coinbase: body.coinbase.clone(),
         deleted_masternodes: masternodes.deleted.into_iter().collect(),
         new_masternodes: masternodes.updated.into_iter().map(|entry| entry.as_ref().clone()).collect(),
-        deleted_quorums: gone
-            .map(|&(llmq_type, quorum_hash)| DeletedQuorum { llmq_type, quorum_hash })
-            .collect(),
+        deleted_quorums: gone.map(|&(llmq_type, quorum_hash)| DeletedQuorum { llmq_type, quorum_hash }).collect(),
         new_quorums: new().map(|quorum| quorum.commitment.clone()).collect(),
         quorums_cl_sigs: groups.into_values().collect(),
     })

@@ -91,7 +91,8 @@ impl Quarters {
         let combined: Vec<_> = unused.chain(by_score(&used_entries, modifier)).collect();
 
         let (quarters, skip_list) = draw(params, &combined, used_in)?;
-        let is_used = |place| sorted.get(place).is_some_and(|entry: &Arc<SmlEntry>| used.contains(&entry.pro_reg_tx_hash));
+        let is_used =
+            |place| sorted.get(place).is_some_and(|entry: &Arc<SmlEntry>| used.contains(&entry.pro_reg_tx_hash));
         let snapshot = QuorumSnapshot {
             skip_list_mode: if skip_list.is_empty() { SkipListMode::NoSkipping } else { SkipListMode::SkipFirst },
             active_quorum_members: (0..list.len()).map(is_used).collect(),
