@@ -11,6 +11,8 @@ mod modifier;
 mod quorums;
 mod recorded;
 mod rotation;
+#[cfg(test)]
+mod tests;
 mod trie_order;
 
 use std::{

@@ -6,6 +6,8 @@
 //!   memory, at a pace that is chosen, with faults and lies where they are wanted.
 //! * [`RecordedPeer`]: one that answers over TCP as that recorded node did.
 //! * [`Scenario`]: peers, replies and their times as explicit numbers, for benchmarks that give the same result each time.
+//! * [`Chain`]: what a node stores, learnt from a recording, or made up from a seed ([`SyntheticChain`]).
+//! * [`builder`]: what Dash Core answers from a chain, to the byte.
 //! * [`LinkModel`]: the timing of a peer as plain arithmetic.
 //!
 //! ```
@@ -37,6 +39,7 @@ pub mod recording;
 pub mod scenario;
 mod simulated_peer;
 pub mod storage;
+mod synthetic;
 
 pub use answers::{Answers, Cost, NodeFacts, Response};
 pub use chain::Chain;
@@ -46,3 +49,4 @@ pub use recording::{Answer, CompleteSync, Construction, Exchange, Plan, Recordin
 pub use scenario::{Scenario, ScenarioError, Timeline};
 pub use simulated_peer::{Fault, HeaderFault, PeerProfile, PeerStats, SimulatedPeer, SimulatedPeerBuilder};
 pub use storage::MemoryStorageManager;
+pub use synthetic::{Fork, HeaderHash, Keys, SyntheticChain, SyntheticParams, sha256d_header};

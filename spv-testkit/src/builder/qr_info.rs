@@ -1,8 +1,9 @@
 use std::collections::BTreeSet;
 
 use qrinfo_core::{
+    BlockHash,
     dip24::{CYCLES_BACK, WORK_BLOCK_OFFSET},
-    message::{ExtraShare, GetQRInfo, MnListDiff, QRInfo, QuorumSnapshot},
+    message::{Commitment, ExtraShare, GetQRInfo, MnListDiff, QRInfo, QuorumSnapshot},
 };
 
 use super::{
@@ -24,33 +25,30 @@ pub fn qr_info(chain: &Chain, request: &GetQRInfo, protocol: i32) -> Result<QRIn
     let requested = Requested::find(chain, request)?;
     let cycles = chain.network().cycles();
     let cycle = cycles.start(requested.height);
-    let work = cycles.work_height(cycle).ok_or(Refusal::NoAncestor(0))?;
+    let work = cycles.work_height(cycle).ok_or(Refusal::BeforeGenesis)?;
     if requested.fork_height.is_some_and(|fork| work > fork) {
         return Err(Refusal::StaleBlock(request.block_hash));
     }
 
-    // Core looks for H-4C even where it is not asked for, but not for that one's work block and snapshot.
-    let start = |back: u32| cycle.checked_sub(back * cycles.length()).ok_or(Refusal::NoAncestor(back));
-    start(CYCLES_BACK)?;
-    let past = |back: u32| PastCycle::find(chain, start(back)?).ok_or(Refusal::NoAncestor(back))?;
-    let (one, two, three) = (past(1)?, past(2)?, past(3)?);
-    let four = if request.extra_share { Some(past(CYCLES_BACK)?) } else { None };
+    // Core looks for H-4C even where it is not asked for, but then not for its work block and snapshot.
+    let cycle_before = |cycle: u32, back: u32| cycle.checked_sub(back * cycles.length()).ok_or(Refusal::BeforeGenesis);
+    let oldest = cycle_before(cycle, CYCLES_BACK)?;
+    let one = PastCycle::find(chain, cycle_before(cycle, 1)?)?;
+    let two = PastCycle::find(chain, cycle_before(cycle, 2)?)?;
+    let three = PastCycle::find(chain, cycle_before(cycle, 3)?)?;
+    let four = if request.extra_share { Some(PastCycle::find(chain, oldest)?) } else { None };
 
     let last_commitments = requested.last_commitments(chain)?;
-    let mut needed: BTreeSet<u32> = BTreeSet::new();
+    let mut needed = BTreeSet::new();
     for (height, _) in &last_commitments {
-        let cycle = cycles.start(*height);
         for back in 1..=3 {
-            needed.insert(cycle.checked_sub(back * cycles.length()).ok_or(Refusal::NoAncestor(back))?);
+            needed.insert(cycle_before(cycles.start(*height), back)?);
         }
     }
     for known in [Some(&one), Some(&two), Some(&three), four.as_ref()].into_iter().flatten() {
         needed.remove(&known.start);
     }
-    let trailing = needed
-        .into_iter()
-        .map(|start| PastCycle::find(chain, start).ok_or(Refusal::NoAncestor(CYCLES_BACK))?)
-        .collect::<Result<Vec<_>, _>>()?;
+    let trailing = needed.into_iter().map(|start| PastCycle::find(chain, start)).collect::<Result<Vec<_>, _>>()?;
 
     // The order in which the diffs are built is the order in which they can become each other's bases.
     let extra_share = match four {
@@ -122,11 +120,10 @@ impl Bases {
 // === impl PastCycle ===
 
 impl PastCycle {
-    /// `None` if the cycle's work block would lie before genesis.
-    fn find(chain: &Chain, start: u32) -> Option<Result<Self, Refusal>> {
-        let work = start.checked_sub(WORK_BLOCK_OFFSET)?;
-        let snapshot = chain.snapshot(start).cloned().ok_or(Refusal::NoSnapshot(start));
-        Some(snapshot.map(|snapshot| Self { start, work, snapshot }))
+    fn find(chain: &Chain, start: u32) -> Result<Self, Refusal> {
+        let work = start.checked_sub(WORK_BLOCK_OFFSET).ok_or(Refusal::BeforeGenesis)?;
+        let snapshot = chain.snapshot(start).cloned().ok_or(Refusal::NoSnapshot(start))?;
+        Ok(Self { start, work, snapshot })
     }
 }
 
@@ -143,15 +140,13 @@ impl Requested {
 
     /// The newest commitment of each index as of the requested block, with the height of the quorum's block. They are
     /// those of the active chain; one of a quorum above the fork is not found under the other branch's hash.
-    fn last_commitments(&self, chain: &Chain) -> Result<Vec<(u32, qrinfo_core::message::Commitment)>, Refusal> {
+    fn last_commitments(&self, chain: &Chain) -> Result<Vec<(u32, Commitment)>, Refusal> {
         let llmq_type = chain.network().rotated_llmq();
         let until = self.height.min(chain.tip());
         let mut commitments = Vec::new();
         for quorum in chain.quorums().last_per_index(llmq_type, until) {
             if self.fork_height.is_some_and(|fork| quorum.height > fork) {
-                return Err(Refusal::StaleBlock(qrinfo_core::BlockHash::from_bytes(
-                    *quorum.commitment.quorum_hash.as_bytes(),
-                )));
+                return Err(Refusal::StaleBlock(BlockHash::from_bytes(*quorum.commitment.quorum_hash.as_bytes())));
             }
             commitments.push((quorum.height, quorum.commitment.clone()));
         }

@@ -24,9 +24,9 @@ pub enum Refusal {
         /// The block's height.
         target: u32,
     },
-    /// A cycle that the reply needs, this many before the requested one, or its work block, would lie before genesis.
-    #[error("there is no block {0} cycles before")]
-    NoAncestor(u32),
+    /// A cycle that the reply needs, or its work block, would lie before genesis.
+    #[error("a cycle that is needed lies before genesis")]
+    BeforeGenesis,
     /// No snapshot is stored for the cycle that starts at this height.
     #[error("there is no quorum snapshot at height {0}")]
     NoSnapshot(u32),

@@ -53,3 +53,25 @@ fn walk_node<T>(node: &[(TrieKey, T)], level: u32, visit: &mut impl FnMut(&T)) {
         walk_node(slot, level + 1, visit);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lone_entries_of_a_node_come_before_the_nodes_below_it() {
+        let key = |first: u8, second: u8| {
+            let mut hash = [0; 32];
+            (hash[0], hash[1]) = (first, second);
+            TrieKey::of(ProTxHash::from_bytes(hash))
+        };
+        // In the root: 1, which two share, and 2 and 5, which are alone.
+        let mut entries =
+            [(key(1, 0), "1 0"), (key(0b10_0001, 0), "1 1"), (key(2, 0), "2"), (key(5, 9), "5"), (key(1, 4), "1 0 1")];
+        entries.sort();
+        let mut order = Vec::new();
+        walk(&entries, &mut |name| order.push(*name));
+        // Slot 1 holds a node, in which slot 1 is alone and slot 0 is a node again.
+        assert_eq!(order, ["2", "5", "1 1", "1 0", "1 0 1"]);
+    }
+}
