@@ -19,8 +19,7 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "qrinfo", version, max_term_width = 100)]
 enum Cli {
-    /// Syncs 64 recorded cycles from peers on this machine: from one, then from five at once.
-    Demo,
+    Demo(demo::Options),
     Decode(decode::Decode),
     Sync(sync::Options),
 }
@@ -43,7 +42,7 @@ async fn main() -> ExitCode {
 /// Runs a command and says whether it did all that it was asked for.
 async fn run(command: Cli) -> Result<bool> {
     match command {
-        Cli::Demo => demo::run(&mut io::stdout()).await,
+        Cli::Demo(options) => demo::run(&options, &mut io::stdout()).await,
         Cli::Decode(decode) => decode.run().map(|()| true),
         Cli::Sync(options) => sync::run(&options, &mut io::stdout()).await,
     }

@@ -11,7 +11,7 @@ use qrinfo_correlate::PeerService;
 /// A sync under way, in one of the two modes.
 pub(crate) enum Run {
     Sequential(SequentialSync<PeerService>),
-    Parallel(ParallelSync<PeerService>),
+    Parallel(Box<ParallelSync<PeerService>>),
 }
 
 impl Run {
@@ -24,7 +24,8 @@ impl Run {
         peers: Vec<Peer<PeerService>>,
         max_concurrent: NonZeroUsize,
     ) -> Self {
-        Self::Parallel(ParallelSync::new(plan, peers, ParallelOptions { max_concurrent, ..Default::default() }))
+        let options = ParallelOptions { max_concurrent, ..Default::default() };
+        Self::Parallel(Box::new(ParallelSync::new(plan, peers, options)))
     }
 
     pub(crate) async fn next(&mut self) -> Option<Delivered> {

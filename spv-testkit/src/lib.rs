@@ -49,4 +49,4 @@ pub use recording::{Answer, CompleteSync, Construction, Exchange, Plan, Recordin
 pub use scenario::{Scenario, ScenarioError, Timeline};
 pub use simulated_peer::{Fault, HeaderFault, PeerProfile, PeerStats, SimulatedPeer, SimulatedPeerBuilder};
 pub use storage::MemoryStorageManager;
-pub use synthetic::{Fork, HeaderHash, Keys, SyntheticChain, SyntheticParams, sha256d_header};
+pub use synthetic::{Fork, Keys, SyntheticChain, SyntheticParams};

@@ -20,7 +20,6 @@ use qrinfo_core::{
     wire::Wire,
 };
 
-pub use block::{HeaderHash, sha256d_header};
 pub use params::{Keys, SyntheticParams};
 
 use crate::chain::{Block, Chain, ChainData, MinedQuorum, Modifier, Quarters, QuorumLog, by_score, merkle_root};

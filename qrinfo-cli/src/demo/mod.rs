@@ -1,119 +1,80 @@
-//! `qrinfo demo`: a whole sync on recorded data, one peer at a time and from five at once.
+//! `qrinfo demo`: a whole sync, one peer at a time and from five at once.
 
 mod bound;
+mod stage;
 mod table;
 
-use std::{io::Write, sync::Arc, time::Duration};
+use std::{io::Write, net::SocketAddr, time::Duration};
 
-use anyhow::{Context, Result, bail, ensure};
-use bytes::Bytes;
-use qrinfo::{Peer, SyncReport, connect, plan::Planner};
-use qrinfo_core::{Network, QRInfoRequestSpec, Reply, message::PROTOCOL_VERSION, wire::Wire};
+use anyhow::{Result, bail};
+use qrinfo::{Peer, SyncReport, connect};
+use qrinfo_core::{QRInfoRequestSpec, Reply, wire::Wire};
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
 use spv_peer::PeerConfig;
-use spv_testkit::{
-    PeerProfile, RecordedPeer, Recording,
-    recording::{Answer, CompleteSync, Plan},
-};
 use tokio::time::Instant;
 
+use self::stage::{PROFILES, Stage};
 use crate::{
     progress::Progress,
     run::{Run, default_concurrency},
 };
 
-/// The five peers, the fastest first: round trip and compute time in milliseconds, link in bytes per second. The spread
-/// is that of nodes near and far, idle and busy.
-const PROFILES: [PeerProfile; 5] = [
-    profile(80, 80, 2_000_000),
-    profile(120, 100, 1_000_000),
-    profile(150, 130, 500_000),
-    profile(220, 180, 250_000),
-    profile(300, 260, 120_000),
-];
-
-const fn profile(round_trip: u64, compute: u64, rate: u64) -> PeerProfile {
-    PeerProfile {
-        round_trip: Duration::from_millis(round_trip),
-        compute: Duration::from_millis(compute),
-        rate: Some(rate),
-    }
+/// Syncs from peers on this machine: from the fastest alone, then from five at once.
+///
+/// The peers answer as recorded from a node, with delays and link rates of their own. Every reply is compared with
+/// the recording. Exits with 0 only if nothing is missing or different.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Options {
+    /// 48 cycles of a made-up chain of mainnet's size, instead of 64 recorded ones
+    #[arg(long)]
+    mainnet_size: bool,
 }
 
 /// What one way of syncing did.
 struct Measured {
     report: SyncReport,
     wall_time: Duration,
-    /// Replies whose bytes are not the recorded ones.
+    /// Replies whose bytes are not the expected ones.
     different: usize,
 }
 
-/// Runs the demo and says whether every reply arrived as recorded.
-pub(crate) async fn run(out: &mut impl Write) -> Result<bool> {
-    let recording = Arc::new(Recording::bundled().context("the recorded chain")?);
-    let recorded = chained_sync(&recording)?;
-    let expected: Vec<_> = recording.exchanges_of(recorded).collect();
-    let plan = Planner { anchor: Some(recording.anchor()), ..Planner::new(recording.network(), recording.tip()) }
-        .plan(recorded.first_cycle, recording.tip(), |height| recording.block_hash(height))?;
-    ensure!(plan.len() == expected.len(), "the plan has {} requests, the recording {}", plan.len(), expected.len());
-    let expected: Vec<_> = expected
-        .into_iter()
-        .map(|exchange| match &exchange.answer {
-            Answer::Reply(bytes) => Ok(bytes.clone()),
-            Answer::Refused => bail!("recorded exchange {} is a refusal", exchange.id),
-        })
-        .collect::<Result<_>>()?;
+/// Runs the demo and says whether every reply arrived as expected.
+pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool> {
+    let stage = if options.mainnet_size { Stage::mainnet_size().await? } else { Stage::recorded().await? };
+    eprintln!("{}, {} peers on this machine", stage.what, stage.peers.len());
+    let addresses: Vec<_> = stage.peers.iter().map(|(_, address)| *address).collect();
 
-    let mut servers = Vec::new();
-    for profile in PROFILES {
-        servers.push(RecordedPeer::builder(recording.clone()).profile(profile).spawn().await?);
-    }
-    eprintln!(
-        "{} cycles of a chain recorded from {}, {} recorded peers on this machine",
-        plan.len(),
-        recording.node(),
-        servers.len()
-    );
-
-    let alone = measure("fastest peer, one at a time", &plan, &expected, &servers[..1], Run::sequential).await?;
-    let limit = default_concurrency(servers.len());
-    let label = format!("{} peers, up to {limit} at once", servers.len());
+    let alone = measure("fastest peer, one at a time", &stage, &addresses[..1], Run::sequential).await?;
+    let limit = default_concurrency(addresses.len());
+    let label = format!("{} peers, up to {limit} at once", addresses.len());
     let parallel = |plan, peers| Run::parallel(plan, peers, limit);
-    let together = measure(&label, &plan, &expected, &servers, parallel).await?;
+    let together = measure(&label, &stage, &addresses, parallel).await?;
 
-    let lengths: Vec<_> = expected.iter().map(|reply| reply.len()).collect();
+    let lengths: Vec<_> = stage.expected.iter().map(|reply| reply.len()).collect();
     let bound = bound::best_time(&PROFILES, &lengths);
     table::print(out, limit, &alone, &together, bound)?;
     Ok([alone, together].iter().all(|measured| measured.report.outcome.is_complete() && measured.different == 0))
 }
 
-fn chained_sync(recording: &Recording) -> Result<&CompleteSync> {
-    recording
-        .complete_syncs()
-        .iter()
-        .find(|sync| sync.plan == Plan::Chained && sync.protocol == PROTOCOL_VERSION)
-        .context("the recording holds no chained sync")
-}
-
 async fn measure(
     label: &str,
-    plan: &[QRInfoRequestSpec],
-    expected: &[Bytes],
-    servers: &[RecordedPeer],
+    stage: &Stage,
+    addresses: &[SocketAddr],
     start: impl FnOnce(Vec<QRInfoRequestSpec>, Vec<Peer<PeerService>>) -> Run,
 ) -> Result<Measured> {
     let mut peers = Vec::new();
-    for server in servers {
-        let config = PeerConfig::new(Network::Regtest, fastrand::u64(..));
-        peers.push(connect(server.address(), &config, CorrelatorConfig::default()).await?);
+    for address in addresses {
+        let config = PeerConfig::new(stage.network, fastrand::u64(..));
+        peers.push(connect(*address, &config, CorrelatorConfig::default()).await?);
     }
-    let mut progress = Progress::new(label, plan.len());
+    let mut progress = Progress::new(label, stage.plan.len());
     let mut different = 0;
     let started = Instant::now();
-    let mut run = start(plan.to_vec(), peers);
+    let mut run = start(stage.plan.clone(), peers);
     while let Some(delivered) = run.next().await {
         let Reply::QrInfo(reply) = &delivered.reply else { bail!("a reply is no qrinfo") };
-        different += usize::from(expected.get(delivered.index) != Some(&reply.to_wire()));
+        different += usize::from(stage.expected.get(delivered.index) != Some(&reply.to_wire()));
         progress.update(&run.stats());
     }
     let wall_time = started.elapsed();

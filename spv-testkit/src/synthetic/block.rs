@@ -3,16 +3,12 @@ use std::ops::RangeInclusive;
 use bytes::{BufMut, BytesMut};
 use qrinfo_core::{
     BlockHash, Hash256, Network,
-    hash::sha256d,
     message::{Coinbase, CoinbasePayload, CreditPool},
     wire::{Wire, put_var_bytes},
 };
 
 use super::{SyntheticParams, random_bytes};
 use crate::chain::{Block, BlockBody, CoinbaseProof};
-
-/// How an 80-byte header is hashed to its block's hash. On Dash's networks that is X11.
-pub type HeaderHash = fn(&[u8; 80]) -> BlockHash;
 
 /// Regtest's difficulty: about every second hash will do.
 const BITS: u32 = 0x207f_ffff;
@@ -30,15 +26,9 @@ pub(super) struct ChainLock {
 /// Makes blocks from what they commit to.
 #[derive(Debug)]
 pub(super) struct BlockMaker {
-    header_hash: HeaderHash,
     transactions: RangeInclusive<u32>,
     v20_height: u32,
     genesis_time: u32,
-}
-
-/// Hashes a header by double SHA-256, in place of X11.
-pub fn sha256d_header(header: &[u8; 80]) -> BlockHash {
-    BlockHash::from_bytes(sha256d(header))
 }
 
 /// The network's genesis block with its real header and hash. Its transactions are not kept.
@@ -76,7 +66,6 @@ fn header(version: u32, parent: BlockHash, merkle_root: [u8; 32], time_bits_nonc
 impl BlockMaker {
     pub(super) fn new(params: &SyntheticParams) -> Self {
         Self {
-            header_hash: params.header_hash,
             transactions: params.transactions.clone(),
             v20_height: params.v20_height,
             genesis_time: genesis_proof(params.network).0,
@@ -119,7 +108,7 @@ impl BlockMaker {
         let mut nonce = 0;
         loop {
             let header = header(0x2000_0000, parent, merkle_root, [time, BITS, nonce]);
-            let hash = (self.header_hash)(&header);
+            let hash = BlockHash::from_bytes(spv_x11::x11(&header));
             // The hash is a little-endian number, and the target starts with 7f.
             if hash.as_bytes()[31] < 0x7f || nonce == u32::MAX {
                 return (header, hash);

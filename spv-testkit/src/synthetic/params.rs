@@ -2,8 +2,6 @@ use std::ops::RangeInclusive;
 
 use qrinfo_core::{LlmqType, Network};
 
-use super::block::{HeaderHash, sha256d_header};
-
 /// What a made-up chain is like. Start from [`regtest`](Self::regtest) or [`mainnet_like`](Self::mainnet_like) and
 /// change what matters.
 #[derive(Debug, Clone)]
@@ -38,8 +36,6 @@ pub struct SyntheticParams {
     pub transactions: RangeInclusive<u32>,
     /// Where keys and signatures come from.
     pub keys: Keys,
-    /// How a header is hashed.
-    pub header_hash: HeaderHash,
 }
 
 /// Where a made-up chain's BLS keys and signatures come from.
@@ -75,7 +71,6 @@ impl SyntheticParams {
             late_chain_locks: 0.1,
             transactions: 1..=9,
             keys: Keys::Random,
-            header_hash: sha256d_header,
         }
     }
 
@@ -98,7 +93,6 @@ impl SyntheticParams {
             late_chain_locks: 0.03,
             transactions: 2..=40,
             keys: Keys::Random,
-            header_hash: sha256d_header,
         }
     }
 
