@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use qrinfo_core::{
     Network,
-    message::{GetMnListDiff, GetQRInfo, SkipListMode},
+    message::{GetMnListDiff, GetQRInfo, SkipListMode, SmlEntryKind},
     wire::Wire,
 };
 use spv_testkit::{Chain, Fork, SyntheticChain, SyntheticParams, builder};
@@ -114,6 +114,37 @@ fn masternodes_live_and_quorums_of_every_type_form() {
             assert!(params.mining_window(start).contains(&quorum.mined_height), "seed {seed}: {quorum:?}");
         }
     }
+}
+
+#[test]
+fn quorums_that_are_not_rotated_have_the_highest_scores() {
+    let params = SyntheticParams::regtest();
+    let mut before_v20 = 0;
+    for seed in SEEDS {
+        eprintln!("seed {seed}");
+        let synthetic = SyntheticChain::generate(seed, &params);
+        let chain = &synthetic.chain;
+        for quorum in chain.quorums().iter().filter(|quorum| quorum.commitment.quorum_index.is_none()) {
+            let llmq_type = quorum.commitment.llmq_type;
+            let is_v20 = quorum.height >= params.v20_height;
+            let from = if is_v20 { quorum.height - 8 } else { quorum.height };
+            let block = chain.block(from).unwrap();
+            let pool = block.body.as_ref().unwrap().payload().unwrap().credit_pool.as_ref();
+            let signature = pool.map(|pool| pool.best_cl_signature).filter(|_| is_v20);
+            let modifier = verify::modifier(llmq_type, from, block.hash, signature.filter(|s| *s != [0; 96]));
+            let only_evo = llmq_type.0 == 106 && quorum.height >= params.v19_height;
+            let list = chain.masternodes().at(from).filter(|entry| entry.is_valid);
+            let list = list.filter(|entry| !only_evo || matches!(entry.kind, SmlEntryKind::Evo { .. }));
+            let list = list.map(|entry| (entry.pro_reg_tx_hash, *entry.confirmed_hash.as_bytes())).collect();
+            let highest = verify::sort(list, &modifier);
+            let size = usize::from(llmq_type.params().unwrap().size);
+            let drawn = synthetic.members(llmq_type, quorum.commitment.quorum_hash).unwrap();
+            let highest = highest.iter().take(size).map(|(hash, _)| *hash);
+            assert!(drawn.iter().map(|entry| entry.pro_reg_tx_hash).eq(highest), "{quorum:?}");
+            before_v20 += usize::from(!is_v20);
+        }
+    }
+    assert!(before_v20 > 50, "{before_v20}");
 }
 
 #[test]

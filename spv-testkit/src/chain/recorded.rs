@@ -114,6 +114,7 @@ impl Chain {
         let cycles = recording.network().cycles();
         let chain = Self::new(ChainData {
             network: recording.network(),
+            // A recording does not tell; every node that can be recorded today has it active where quorums rotate.
             v19_height: 0,
             v20_height: v20_height(&bodies),
             masternodes: masternodes(&states),

@@ -65,13 +65,20 @@ mod tests {
             (hash[0], hash[1]) = (first, second);
             TrieKey::of(ProTxHash::from_bytes(hash))
         };
-        // In the root: 1, which two share, and 2 and 5, which are alone.
-        let mut entries =
-            [(key(1, 0), "1 0"), (key(0b10_0001, 0), "1 1"), (key(2, 0), "2"), (key(5, 9), "5"), (key(1, 4), "1 0 1")];
+        // In the root: 2 and 5, which are alone, and 1 and 3, which several share.
+        let mut entries = [
+            (key(3, 4), "3 0 1"),
+            (key(1, 0), "1 0"),
+            (key(0b10_0001, 0), "1 1"),
+            (key(2, 0), "2"),
+            (key(5, 9), "5"),
+            (key(1, 4), "1 0 1"),
+            (key(3, 0), "3 0"),
+        ];
         entries.sort();
         let mut order = Vec::new();
         walk(&entries, &mut |name| order.push(*name));
-        // Slot 1 holds a node, in which slot 1 is alone and slot 0 is a node again.
-        assert_eq!(order, ["2", "5", "1 1", "1 0", "1 0 1"]);
+        // In slot 1 is a node whose slot 1 holds one entry alone and whose slot 0 a node again.
+        assert_eq!(order, ["2", "5", "1 1", "1 0", "1 0 1", "3 0", "3 0 1"]);
     }
 }

@@ -125,6 +125,8 @@ impl<'a> Light<'a> {
                 assert_eq!(pool.map_or([0; 96], |pool| pool.best_cl_signature), group.signature);
             }
         }
+        let hashes: Vec<_> = diff.quorums_cl_sigs.iter().map(|group| double(&group.signature)).collect();
+        assert!(hashes.is_sorted(), "Core's map of signatures is sorted by their hashes");
         named.sort();
         let is_v20 = target + 1 >= self.headers.v20_height();
         assert_eq!(named, if is_v20 { (0..quorums.len() as u16).collect() } else { Vec::new() });
@@ -161,7 +163,7 @@ impl<'a> Light<'a> {
     }
 }
 
-type Member = (ProTxHash, [u8; 32]);
+pub(crate) type Member = (ProTxHash, [u8; 32]);
 
 fn single(parts: &[&[u8]]) -> [u8; 32] {
     Sha256::digest(parts.concat()).into()
@@ -225,7 +227,7 @@ fn proof_root(diff: &MnListDiff) -> [u8; 32] {
     root
 }
 
-fn modifier(llmq_type: LlmqType, height: u32, hash: BlockHash, signature: Option<[u8; 96]>) -> [u8; 32] {
+pub(crate) fn modifier(llmq_type: LlmqType, height: u32, hash: BlockHash, signature: Option<[u8; 96]>) -> [u8; 32] {
     match signature {
         Some(signature) => double(&[&[llmq_type.0], &height.to_le_bytes()[..], &signature].concat()),
         None => double(&[&[llmq_type.0], &hash.as_bytes()[..]].concat()),
@@ -233,7 +235,7 @@ fn modifier(llmq_type: LlmqType, height: u32, hash: BlockHash, signature: Option
 }
 
 /// Highest score first. A score is a little-endian number.
-fn sort(mut members: Vec<Member>, modifier: &[u8; 32]) -> Vec<Member> {
+pub(crate) fn sort(mut members: Vec<Member>, modifier: &[u8; 32]) -> Vec<Member> {
     members.retain(|(_, confirmed)| *confirmed != [0; 32]);
     let score = |(hash, confirmed): &Member| -> (u128, u128) {
         let score = single(&[&single(&[hash.as_bytes(), confirmed]), modifier]);
