@@ -6,10 +6,10 @@ use std::sync::Arc;
 use qrinfo_core::{BlockHash, Network, header::BlockHeader};
 use spv_peer::{
     Connection, PeerConfig, connect,
-    headers::{CheckedHeader, HeaderChain, HeaderError, HeaderSyncError, check, sync_headers},
+    headers::{CheckedHeader, Extension, HeaderChain, HeaderError, HeaderSyncError, check, sync_headers},
     round_trip,
 };
-use spv_testkit::{HeaderFault, RecordedPeer, Recording};
+use spv_testkit::{Chain, Fork, HeaderFault, RecordedPeer, Recording, SimulatedPeer, SyntheticChain, SyntheticParams};
 
 fn recording() -> Arc<Recording> {
     Arc::new(Recording::bundled().unwrap())
@@ -121,4 +121,41 @@ fn all_recorded_hashes_are_right() {
         assert_eq!(checked.iter().map(|checked| checked.hash).collect::<Vec<BlockHash>>(), expected);
         assert!(expected.len() > 1700);
     }
+}
+
+/// Two branches of a made-up chain that part at block 4,000: a short one and a longer one.
+fn branches() -> (Chain, Chain) {
+    let params = |tip| SyntheticParams { tip, masternodes: 4, ..SyntheticParams::regtest() };
+    let long = SyntheticChain::generate(7, &params(4_500));
+    let short = SyntheticChain::generate_fork(7, &params(4_300), Fork { height: 4_000, seed: 8 });
+    (short.chain, long.chain)
+}
+
+#[tokio::test]
+async fn a_long_chain_takes_several_messages_and_a_branch_with_more_work_replaces_ours() {
+    let (short, long) = branches();
+    let (first, second) = (SimulatedPeer::builder(short.clone()).build(), SimulatedPeer::builder(long.clone()).build());
+    let (first, second) = (first.listen().await.unwrap(), second.listen().await.unwrap());
+    let config = PeerConfig::new(Network::Regtest, 7);
+    let mut chain = genesis();
+    let mut extensions = Vec::new();
+    let mut keep = |extension: Extension, _: &[CheckedHeader]| {
+        extensions.push((extension.first, extension.count, extension.replaced));
+        Ok(())
+    };
+    for address in [first, second] {
+        let mut connection = connect(address, &config).await.unwrap();
+        sync_headers(&mut connection, Network::Regtest, &mut chain, &mut keep).await.unwrap();
+    }
+    // The branch point is found by the locator; what both share is not asked for again.
+    assert_eq!(extensions, [(1, 2000, 0), (2001, 2000, 0), (4001, 300, 0), (4001, 500, 300)]);
+    assert_eq!(chain.tip(), 4_500);
+    for height in [1, 3_999, 4_000, 4_001, 4_300, 4_500] {
+        assert_eq!(chain.hash_at(height), long.block(height).map(|block| block.hash), "height {height}");
+    }
+    // A node on the weaker branch does not take us back.
+    let mut connection = connect(first, &config).await.unwrap();
+    let error = sync_headers(&mut connection, Network::Regtest, &mut chain, |_, _| Ok(())).await.unwrap_err();
+    assert!(matches!(error, HeaderSyncError::Headers(HeaderError::LessWork { fork: 4_000 })), "{error:?}");
+    assert_eq!(chain.tip(), 4_500);
 }

@@ -11,7 +11,7 @@ use qrinfo_core::{
 };
 use spv_peer::{
     Connection,
-    headers::{CheckedHeader, Extension, HeaderChain, HeaderSyncError, check, sync_headers},
+    headers::{CheckedHeader, Extension, HeaderChain, HeaderError, HeaderSyncError, check, sync_headers},
 };
 
 use super::peers;
@@ -69,8 +69,12 @@ impl Source {
                     Ok(()) => usable.push(node),
                     Err(HeaderSyncError::Keep(error)) => bail!(error),
                     Err(error) => {
-                        let false_headers =
-                            matches!(error, HeaderSyncError::Headers(_) | HeaderSyncError::Malformed(_));
+                        let false_headers = match &error {
+                            // A node on a branch that lost is behind, not false.
+                            HeaderSyncError::Headers(HeaderError::LessWork { .. }) => false,
+                            HeaderSyncError::Headers(_) | HeaderSyncError::Malformed(_) => true,
+                            _ => false,
+                        };
                         let error = anyhow::Error::new(error);
                         eprintln!("qrinfo: {peer} was given up: {error:#}");
                         if let (Some(store), true) = (store, false_headers) {
