@@ -59,11 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             view.cap,
             outcomes.iter().map(|outcome| outcome.highest_in_flight).max().unwrap_or(0),
             outcomes.iter().map(|outcome| outcome.highest_depth).max().unwrap_or(0),
-            format!(
-                "{:.1}, {:.1}",
-                copies.clone().sum::<f64>() / outcomes.len() as f64,
-                copies.fold(0.0, f64::max)
-            ),
+            format!("{:.1}, {:.1}", copies.clone().sum::<f64>() / outcomes.len() as f64, copies.fold(0.0, f64::max)),
             format!("{one:.2} ({one_worst:.2})"),
         );
     }

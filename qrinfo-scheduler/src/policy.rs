@@ -3,27 +3,20 @@
 //! Everything follows from two estimates of each peer: when a request sent to it now would be done, and how many it
 //! would have done before a given time. `docs/scheduling.md` says what each rule is worth.
 
-use std::{
-    collections::BTreeMap,
-    time::Instant,
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use qrinfo_core::PeerId;
 
 use crate::{
-    DispatchId, PeerHealth, Ticket, Window,
-    budget::CopyBudget,
-    peer::Forecast,
-    queue::Queue,
-    scheduler::Job,
+    DispatchId, PeerHealth, Ticket, Window, budget::CopyBudget, peer::Forecast, queue::Queue, scheduler::Job,
     sizes::Sizes,
 };
 
 /// A copy that gains less is not worth its bytes, seconds.
 const LEAST_GAIN: f64 = 0.02;
 
-/// In the tail a copy must save this share of the time that the request still needs.
-const LEAST_GAIN_OF_REST: f64 = 0.3;
+/// A copy must save this share of the time that the request still needs, because estimates err in proportion.
+const LEAST_GAIN_OF_REST: f64 = 0.2;
 
 /// Copies of a request at peers that are trusted with it.
 const MAX_COPIES: usize = 2;
@@ -54,12 +47,7 @@ struct Member {
 // === impl Crew ===
 
 impl Crew {
-    pub(crate) fn new(
-        peers: &BTreeMap<PeerId, PeerHealth>,
-        sizes: &Sizes,
-        common_rate: f64,
-        now: Instant,
-    ) -> Self {
+    pub(crate) fn new(peers: &BTreeMap<PeerId, PeerHealth>, sizes: &Sizes, common_rate: f64, now: Instant) -> Self {
         let mut members: Vec<Member> = peers
             .iter()
             .filter(|(_, health)| health.is_live())
@@ -100,7 +88,7 @@ impl Crew {
         };
         for member in self.open() {
             let done = member.forecast.done_at_risk();
-            let by_all = self.completions_before(done, member, |_| true);
+            let by_all = self.completions_before(done, |_| true);
             let skip = match window {
                 Some(_) => (by_all as usize).min(eligible.saturating_sub(1)),
                 None => 0,
@@ -112,7 +100,7 @@ impl Crew {
                 }
                 let by_others = match job.attempt.avoid.is_empty() && job.copies.is_empty() {
                     true => by_all,
-                    false => self.completions_before(done, member, |peer| job.allows(peer)),
+                    false => self.completions_before(done, |peer| job.allows(peer)),
                 };
                 if by_others >= waiting {
                     continue;
@@ -120,7 +108,7 @@ impl Crew {
                 if let Some(window) = window {
                     let late = done + member.forecast.transfer;
                     let room = index as f64 + window.length as f64;
-                    if self.completions_before(late, member, |peer| job.allows(peer)) >= room {
+                    if self.completions_before(late, |peer| peer != member.peer && job.allows(peer)) >= room {
                         continue;
                     }
                 }
@@ -130,9 +118,11 @@ impl Crew {
         None
     }
 
-    /// A second copy of a request that its peer will be late with.
+    /// A second copy of a request that everything would wait for.
     ///
-    /// Only when no request waits that could be sent instead: in the tail, or with the window full.
+    /// The others need until some time, the horizon, to do all that waits (under a window: all that it admits before
+    /// the request is delivered). A request that will be done long after that is sent to another peer too, if it will
+    /// be done much sooner there.
     pub(crate) fn second_copy(
         &self,
         queue: &Queue,
@@ -141,45 +131,76 @@ impl Crew {
         window: Option<Window>,
         budget: &CopyBudget,
     ) -> Option<Choice> {
-        let tail = queue.is_empty();
-        if !budget.allows_one() || !tail && window.is_none() {
+        // While work waits, what a stall would cost is kept back: as many as the fullest peer holds.
+        let reserve = match queue.is_empty() {
+            true => 0,
+            false => self.members.iter().map(|member| member.forecast.held.len()).max().unwrap_or(0),
+        };
+        if !budget.allows_one(reserve) {
             return None;
         }
-        let mut late: Vec<(Ticket, &Job, f64)> = self
-            .members
-            .iter()
-            .flat_map(|member| &member.forecast.held)
-            .filter_map(|&(_, ticket, done)| Some((ticket, jobs.get(&ticket)?, done)))
-            .filter(|(_, job, _)| job.trusted_copies(peers) < MAX_COPIES)
-            .collect();
-        if tail {
-            late.sort_by(|a, b| b.2.total_cmp(&a.2));
-        } else {
-            late.sort_by_key(|(ticket, job, _)| (job.attempt.id, *ticket));
-        }
-        for (ticket, job, done) in late {
-            let Some(member) =
-                self.open().find(|member| member.forecast.held.len() < 2 && job.allows(member.peer))
-            else {
+        let mut best: Option<(f64, Choice)> = None;
+        for held in self.members.iter().flat_map(|member| &member.forecast.held) {
+            let Some(job) = jobs.get(&held.ticket) else { continue };
+            if job.trusted_copies(peers) >= MAX_COPIES {
                 continue;
-            };
-            let gain = done - member.forecast.done;
-            if gain > LEAST_GAIN && (!tail || gain > LEAST_GAIN_OF_REST * done) {
-                return Some(Choice { ticket, peer: member.peer, aged: false });
+            }
+            let work = match window {
+                Some(window) => {
+                    let end = job.attempt.id.max(window.first).saturating_add(window.length);
+                    queue.below(Some(end)).count()
+                }
+                None => queue.len(),
+            } as f64;
+            if self.completions_before(held.done, |_| true) < work {
+                continue;
+            }
+            let target = self
+                .open()
+                .filter(|member| job.allows(member.peer))
+                .map(|member| (member.forecast.done_with(held.size), member.peer))
+                .min_by(|a, b| a.0.total_cmp(&b.0));
+            let Some((done, peer)) = target else { continue };
+            let gain = held.done - done.max(self.horizon(work));
+            if gain > LEAST_GAIN
+                && gain > LEAST_GAIN_OF_REST * held.done
+                && best.as_ref().is_none_or(|(most, _)| gain > *most)
+            {
+                best = Some((gain, Choice { ticket: held.ticket, peer, aged: false }));
             }
         }
-        None
+        best.map(|(_, choice)| choice)
+    }
+
+    /// When the peers will have done `work` more requests.
+    fn horizon(&self, work: f64) -> f64 {
+        if work < 1.0 {
+            return 0.0;
+        }
+        let (mut low, mut high) = (0.0, 1.0);
+        while self.completions_before(high, |_| true) < work && high < 1e6 {
+            (low, high) = (high, high * 2.0);
+        }
+        for _ in 0..12 {
+            let middle = (low + high) / 2.0;
+            if self.completions_before(middle, |_| true) < work {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        high
     }
 
     fn open(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(|member| member.is_open)
     }
 
-    /// How many requests the others among the peers that `may` take them will have done before `time`.
-    fn completions_before(&self, time: f64, but: &Member, may: impl Fn(PeerId) -> bool) -> f64 {
+    /// How many requests the peers that `may` take them will have done before `time`.
+    fn completions_before(&self, time: f64, may: impl Fn(PeerId) -> bool) -> f64 {
         self.members
             .iter()
-            .filter(|member| member.peer != but.peer && may(member.peer))
+            .filter(|member| may(member.peer))
             .map(|member| member.forecast.completions_before(time))
             .sum()
     }

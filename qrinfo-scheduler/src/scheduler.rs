@@ -332,8 +332,8 @@ impl Scheduler {
         let crew = Crew::new(&self.peers, &self.sizes, common_rate, now);
         let choice = self
             .overdue(&crew, now)
-            .or_else(|| crew.first_copy(&self.queue, &self.jobs, self.window))
-            .or_else(|| crew.second_copy(&self.queue, &self.jobs, &self.peers, self.window, &self.copies))?;
+            .or_else(|| crew.second_copy(&self.queue, &self.jobs, &self.peers, self.window, &self.copies))
+            .or_else(|| crew.first_copy(&self.queue, &self.jobs, self.window))?;
         self.dispatch(choice, now)
     }
 

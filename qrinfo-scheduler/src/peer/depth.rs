@@ -2,7 +2,7 @@
 
 /// The greatest depth. The model asks for less nearly always; deeper pipelines only mean more to fetch again when a
 /// peer stalls, and at 300 KB a reply six already pass the 1 MB at which a server stops reading.
-pub const MAX_DEPTH: usize = 6;
+pub const MAX_DEPTH: usize = 8;
 
 /// A ceiling that halves when the peer times out or drops us, and grows by one for as many good replies as it is deep.
 ///
@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn halves_to_one_and_comes_back_slowly() {
         let mut depth = Depth::new();
-        for expected in [3, 1, 1] {
+        for expected in [4, 2, 1, 1] {
             depth.decrease();
             assert_eq!(depth.limit(), expected);
         }

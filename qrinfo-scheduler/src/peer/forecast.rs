@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use super::{PeerHealth, PeerState, estimate::LinkRate};
-use crate::{DispatchId, Ticket, seconds, sizes::Sizes};
+use crate::{Ticket, seconds, sizes::Sizes};
 
 /// A reply that has been on the link for less is too young to judge.
 const STALL_AFTER: f64 = 0.1;
@@ -16,6 +16,9 @@ const STALL_BYTES: f64 = 50_000.0;
 
 /// Less than this share of what should have come is a stall. Links vary by a factor of two without being stalled.
 const STALL_SHARE: f64 = 0.3;
+
+/// A reply that begins later than expected by so many service times is a stall. Computing times vary ten-fold.
+const LATE_BY: f64 = 4.0;
 
 /// The progress of a reply is reported in steps. Silence below this long is taken for being between two steps.
 const BETWEEN_REPORTS: f64 = 0.1;
@@ -31,8 +34,20 @@ pub(crate) struct Forecast {
     pub(crate) done: f64,
     /// Whether one more belongs into the pipeline now.
     pub(crate) has_slot: bool,
-    /// The requests that it holds, and when each will be done.
-    pub(crate) held: Vec<(DispatchId, Ticket, f64)>,
+    /// Bytes per second.
+    rate: f64,
+    /// The requests that it holds.
+    pub(crate) held: Vec<Held>,
+}
+
+/// A request that a peer holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) ticket: Ticket,
+    /// When it will be done.
+    pub(crate) done: f64,
+    /// How long its reply will be, bytes.
+    pub(crate) size: f64,
 }
 
 // === impl Forecast ===
@@ -41,6 +56,11 @@ impl Forecast {
     /// When a request that is sent now would be done, and a second one: the risk that it is late by one reply.
     pub(crate) fn done_at_risk(&self) -> f64 {
         self.done + self.transfer
+    }
+
+    /// When a request that is sent now would be done if its reply has this many bytes.
+    pub(crate) fn done_with(&self, size: f64) -> f64 {
+        self.done - self.transfer + size / self.rate
     }
 
     /// Seconds between two replies of a full pipeline.
@@ -74,6 +94,7 @@ impl PeerHealth {
         let mut link_free = past(self.last_done);
         let mut held = Vec::with_capacity(self.entries.len());
         for entry in &self.entries {
+            let mut size = sizes.mean();
             link_free = match entry.first {
                 Some(_) => {
                     let seen = entry.bytes as f64;
@@ -81,6 +102,7 @@ impl PeerHealth {
                         Some(length) => (length as f64 - seen).max(0.0),
                         None => sizes.residual(seen),
                     };
+                    size = seen + left;
                     left / rate
                 }
                 None => {
@@ -94,7 +116,7 @@ impl PeerHealth {
                     first_byte + transfer
                 }
             };
-            held.push((entry.id, entry.ticket, link_free));
+            held.push(Held { ticket: entry.ticket, done: link_free, size });
         }
 
         let done = (round_trip.max(compute_free) + compute).max(link_free) + transfer;
@@ -109,7 +131,7 @@ impl PeerHealth {
                 };
                 ahead < 1.3 * stage + 0.5 * (lead * stage).sqrt() + 0.2
             };
-        Forecast { compute, transfer, done, has_slot, held }
+        Forecast { compute, transfer, done, has_slot, rate, held }
     }
 
     /// How many requests it may hold now.
@@ -128,10 +150,7 @@ impl PeerHealth {
         match head.first {
             Some((first, early)) => {
                 let elapsed = seconds(first, now);
-                let mut expected = rate * elapsed;
-                if let Some(length) = head.length {
-                    expected = expected.min(length as f64);
-                }
+                let expected = rate * elapsed;
                 let came = head.bytes.saturating_sub(early) as f64;
                 self.rate.own().is_some()
                     && elapsed > STALL_AFTER
@@ -139,13 +158,12 @@ impl PeerHealth {
                     && came < STALL_SHARE * expected
             }
             None => {
-                let past = |instant: Option<Instant>| {
-                    instant.map_or(f64::NEG_INFINITY, |instant| -seconds(instant, now))
-                };
-                let computed =
-                    (self.round_trip - seconds(head.sent, now)).max(past(self.last_first_byte)) + self.compute.seconds();
+                let past =
+                    |instant: Option<Instant>| instant.map_or(f64::NEG_INFINITY, |instant| -seconds(instant, now));
+                let computed = (self.round_trip - seconds(head.sent, now)).max(past(self.last_first_byte))
+                    + self.compute.seconds();
                 let late = -computed.max(past(self.last_done));
-                late > 3.0 * (self.compute.seconds() + sizes.mean() / rate) + 0.1
+                late > LATE_BY * (self.compute.seconds() + sizes.mean() / rate) + STALL_AFTER
             }
         }
     }

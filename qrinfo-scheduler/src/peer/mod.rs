@@ -11,11 +11,11 @@ use std::{
 
 use qrinfo_core::{AttemptErrorKind, Timing};
 
+pub use self::depth::MAX_DEPTH;
 use self::{
     depth::Depth,
     estimate::{Compute, LinkRate},
 };
-pub use self::depth::MAX_DEPTH;
 pub(crate) use self::{estimate::PRIOR_RATE, forecast::Forecast};
 use crate::{DispatchId, Gcra, Rate, Ticket, seconds, sizes::Sizes};
 

@@ -199,10 +199,7 @@ impl<'a> Simulation<'a> {
             let copies = self.sent_tickets.entry(dispatch.ticket).or_default();
             self.outcome.duplicates += usize::from(*copies > 0);
             *copies += 1;
-            self.sent.insert(
-                dispatch.id,
-                Sent { job, at: self.now, seen, refused: cost.refused, bytes: cost.bytes },
-            );
+            self.sent.insert(dispatch.id, Sent { job, at: self.now, seen, refused: cost.refused, bytes: cost.bytes });
             if !cost.refused {
                 self.plan(seen.first_byte, Happening::Progress { bytes: 0 }, Some(dispatch.id));
             }
