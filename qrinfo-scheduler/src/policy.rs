@@ -53,7 +53,7 @@ impl Crew {
             .filter(|(_, health)| health.is_live())
             .map(|(&peer, health)| {
                 let forecast = health.forecast(now, common_rate, sizes);
-                let is_open = forecast.has_slot && health.conforms_at(now) <= now;
+                let is_open = forecast.has_slot && health.takes_one(now);
                 Member { peer, forecast, is_open }
             })
             .collect();
@@ -81,19 +81,14 @@ impl Crew {
             return None;
         }
         let waiting = queue.len() as f64;
-        let end = window.map(|window| window.end());
-        let eligible = match end {
-            Some(end) => queue.below(Some(end)).count(),
-            None => queue.len(),
-        };
+        if let Some(choice) = self.for_the_first(queue, jobs, window) {
+            return Some(choice);
+        }
         for member in self.open() {
             let done = member.forecast.done_at_risk();
             let by_all = self.completions_before(done, |_| true);
-            let skip = match window {
-                Some(_) => (by_all as usize).min(eligible.saturating_sub(1)),
-                None => 0,
-            };
-            for (index, place) in queue.below(end).enumerate().skip(skip) {
+            let mut last = None;
+            for (index, place) in queue.below(window.map(|window| window.end())).enumerate() {
                 let Some(job) = jobs.get(&place.ticket) else { continue };
                 if !job.allows(member.peer) {
                     continue;
@@ -105,17 +100,41 @@ impl Crew {
                 if by_others >= waiting {
                     continue;
                 }
-                if let Some(window) = window {
-                    let late = done + member.forecast.transfer;
-                    let room = index as f64 + window.length as f64;
-                    if self.completions_before(late, |peer| peer != member.peer && job.allows(peer)) >= room {
-                        continue;
-                    }
+                let choice = Some(Choice { ticket: place.ticket, peer: member.peer, aged: false });
+                let Some(window) = window else { return choice };
+                let late = done + member.forecast.transfer;
+                let room = index as f64 + window.length as f64;
+                // Whoever is soonest may be late: nobody would be less so.
+                if by_others > 0.0
+                    && self.completions_before(late, |peer| peer != member.peer && job.allows(peer)) >= room
+                {
+                    continue;
                 }
-                return Some(Choice { ticket: place.ticket, peer: member.peer, aged: false });
+                if by_others <= index as f64 {
+                    return choice;
+                }
+                last = choice;
+            }
+            if last.is_some() {
+                return last;
             }
         }
         None
+    }
+
+    /// The best peer for the request that is first in the queue.
+    ///
+    /// It goes before the peers choose, so that one which some peers have failed already is not kept waiting by those.
+    fn for_the_first(&self, queue: &Queue, jobs: &BTreeMap<Ticket, Job>, window: Option<Window>) -> Option<Choice> {
+        let ticket = queue.below(window.map(|window| window.end())).next()?.ticket;
+        let job = jobs.get(&ticket)?;
+        let member = self.open().find(|member| job.allows(member.peer))?;
+        let by_others = self.completions_before(member.forecast.done_at_risk(), |peer| job.allows(peer));
+        let held_back = match window {
+            Some(_) => by_others > 0.0,
+            None => by_others >= queue.len() as f64,
+        };
+        (!held_back).then_some(Choice { ticket, peer: member.peer, aged: false })
     }
 
     /// A second copy of a request that everything would wait for.
@@ -141,7 +160,8 @@ impl Crew {
         }
         let mut best: Option<(f64, Choice)> = None;
         for held in self.members.iter().flat_map(|member| &member.forecast.held) {
-            let Some(job) = jobs.get(&held.ticket) else { continue };
+            let Some(ticket) = held.ticket else { continue };
+            let Some(job) = jobs.get(&ticket) else { continue };
             if job.trusted_copies(peers) >= MAX_COPIES {
                 continue;
             }
@@ -166,7 +186,7 @@ impl Crew {
                 && gain > LEAST_GAIN_OF_REST * held.done
                 && best.as_ref().is_none_or(|(most, _)| gain > *most)
             {
-                best = Some((gain, Choice { ticket: held.ticket, peer, aged: false }));
+                best = Some((gain, Choice { ticket, peer, aged: false }));
             }
         }
         best.map(|(_, choice)| choice)
@@ -214,7 +234,7 @@ impl Job {
         !self.attempt.avoid.contains(&peer) && self.copies.iter().all(|copy| copy.peer() != peer)
     }
 
-    fn trusted_copies(&self, peers: &BTreeMap<PeerId, PeerHealth>) -> usize {
+    pub(crate) fn trusted_copies(&self, peers: &BTreeMap<PeerId, PeerHealth>) -> usize {
         let trusted = |copy: &&DispatchId| peers.get(&copy.peer()).is_some_and(PeerHealth::is_trusted);
         self.copies.iter().filter(trusted).count()
     }

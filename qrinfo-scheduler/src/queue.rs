@@ -1,7 +1,7 @@
 //! Who waits, and in which order.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     ops::Bound,
     time::{Duration, Instant},
 };
@@ -31,7 +31,8 @@ pub(crate) struct Place {
 pub(crate) struct Queue {
     /// Greatest priority first.
     classes: [BTreeMap<(u64, Ticket), Place>; CLASSES],
-    by_age: BTreeSet<(Instant, Ticket)>,
+    /// With the order, by which a window admits.
+    by_age: BTreeMap<(Instant, Ticket), u64>,
     /// Sends since the last one that ageing decided.
     sends: u32,
 }
@@ -49,7 +50,7 @@ impl Queue {
 
     pub(crate) fn insert(&mut self, place: Place) {
         self.class_mut(place.priority).insert((place.order, place.ticket), place);
-        self.by_age.insert((place.since, place.ticket));
+        self.by_age.insert((place.since, place.ticket), place.order);
     }
 
     pub(crate) fn remove(&mut self, place: &Place) -> bool {
@@ -58,7 +59,7 @@ impl Queue {
     }
 
     pub(crate) fn contains(&self, place: &Place) -> bool {
-        self.by_age.contains(&(place.since, place.ticket))
+        self.by_age.contains_key(&(place.since, place.ticket))
     }
 
     /// Everything ordered below `limit`, the greatest priority first.
@@ -67,13 +68,19 @@ impl Queue {
         self.classes.iter().flat_map(move |class| class.range((Bound::Unbounded, end)).map(|(_, place)| place))
     }
 
-    /// The one that ageing puts first, if it is ageing's turn.
+    /// The one below `limit` that ageing puts first, if it is ageing's turn.
     ///
     /// The bound that follows: a request with `k` older ones before it is sent within `8 (k + 1)` sends after it has
     /// waited for `ageing`, whatever else arrives.
-    pub(crate) fn overdue(&self, ageing: Duration, now: Instant) -> Option<Ticket> {
-        let &(since, ticket) = self.by_age.first()?;
-        (self.sends + 1 >= AGED_SHARE && now.saturating_duration_since(since) >= ageing).then_some(ticket)
+    pub(crate) fn overdue(&self, limit: Option<u64>, ageing: Duration, now: Instant) -> Option<Ticket> {
+        if self.sends + 1 < AGED_SHARE {
+            return None;
+        }
+        self.by_age
+            .iter()
+            .take_while(|((since, _), _)| now.saturating_duration_since(*since) >= ageing)
+            .find(|&(_, &order)| limit.is_none_or(|limit| order < limit))
+            .map(|(&(_, ticket), _)| ticket)
     }
 
     /// Counts a send; `aged` says that [`overdue`](Self::overdue) chose it.

@@ -66,7 +66,7 @@ pub enum Event {
 #[error("{capacity} requests wait already")]
 pub struct Overloaded {
     /// What was not taken.
-    pub attempt: Attempt,
+    pub attempt: Box<Attempt>,
     /// How many may wait.
     pub capacity: usize,
 }
@@ -242,7 +242,7 @@ impl Scheduler {
     pub fn submit(&mut self, attempt: Attempt, now: Instant) -> Result<Ticket, Overloaded> {
         let capacity = self.settings.capacity;
         if self.queue.len() >= capacity {
-            return Err(Overloaded { attempt, capacity });
+            return Err(Overloaded { attempt: Box::new(attempt), capacity });
         }
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
@@ -265,12 +265,12 @@ impl Scheduler {
     pub fn peer_joined(&mut self, peer: PeerId, round_trip: Duration) {
         self.peer_left(peer);
         let mut health = PeerHealth::new(round_trip, self.settings.peer_rate);
-        if let Some(index) = self.remembered.iter().position(|&(remembered, _)| remembered == peer) {
-            if let Some((_, points)) = self.remembered.remove(index) {
-                health.remember(points);
-            }
+        let index = self.remembered.iter().position(|&(remembered, _)| remembered == peer);
+        if let Some((_, points)) = index.and_then(|index| self.remembered.remove(index)) {
+            health.remember(points);
         }
         self.peers.insert(peer, health);
+        self.end_those_with_nobody_left();
         self.dismiss_if_drained(peer);
     }
 
@@ -279,7 +279,9 @@ impl Scheduler {
         let Some(health) = self.peers.remove(&peer) else { return };
         self.remember(peer, &health);
         for entry in health.entries() {
-            self.copy_failed(entry.ticket, entry.id, AttemptErrorKind::Disconnected);
+            if let Some(ticket) = entry.ticket {
+                self.copy_failed(ticket, entry.id, AttemptErrorKind::Disconnected);
+            }
         }
         self.end_those_with_nobody_left();
     }
@@ -366,9 +368,9 @@ impl Scheduler {
     pub fn replied(&mut self, id: DispatchId, timing: &Timing) {
         let Some(peer) = self.peers.get_mut(&id.peer) else { return };
         let trusted = peer.is_trusted();
-        let Some(ticket) = peer.replied(id, timing) else { return };
+        let Some(entry) = peer.replied(id, timing) else { return };
         self.sizes.add(timing.bytes);
-        if self.jobs.contains_key(&ticket) {
+        if let Some(ticket) = entry.ticket.filter(|ticket| self.jobs.contains_key(ticket)) {
             self.forget(ticket);
             self.events.push_back(Event::Replied(ticket, id));
         }
@@ -379,9 +381,29 @@ impl Scheduler {
     pub fn failed(&mut self, id: DispatchId, kind: AttemptErrorKind, now: Instant) {
         let Some(peer) = self.peers.get_mut(&id.peer) else { return };
         let trusted = peer.is_trusted();
-        let Some(ticket) = peer.failed(id, kind, now) else { return };
-        self.copy_failed(ticket, id, kind);
+        let Some(entry) = peer.failed(id, kind, now) else { return };
+        if let Some(ticket) = entry.ticket {
+            self.copy_failed(ticket, id, kind);
+        }
         self.after_answer(id.peer, trusted);
+    }
+
+    /// We wait no longer, while the peer still holds the request: its slot stays in use until
+    /// [`replied`](Self::replied) or [`failed`](Self::failed) tells what became of it, or the peer leaves.
+    pub fn timed_out(&mut self, id: DispatchId, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&id.peer) else { return };
+        let trusted = peer.is_trusted();
+        if let Some(ticket) = peer.timed_out(id, now) {
+            self.copy_failed(ticket, id, AttemptErrorKind::Timeout);
+        }
+        self.after_answer(id.peer, trusted);
+    }
+
+    /// Whether the peer's service takes a request now. One that has joined does until this says otherwise.
+    pub fn set_ready(&mut self, peer: &PeerId, ready: bool) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.set_ready(ready);
+        }
     }
 
     /// The next decision that is not a sending.
@@ -435,35 +457,32 @@ impl Scheduler {
     /// again.
     fn trust_changed(&mut self, peer: PeerId) {
         let Some(health) = self.peers.get(&peer) else { return };
-        let tickets: Vec<Ticket> = health.entries().map(|entry| entry.ticket).collect();
+        let tickets: Vec<Ticket> = health.entries().filter_map(|entry| entry.ticket).collect();
         for ticket in tickets {
-            let Some(job) = self.jobs.get(&ticket) else { continue };
-            let in_good_hands =
-                job.copies.iter().any(|copy| self.peers.get(&copy.peer).is_some_and(PeerHealth::is_trusted));
-            if in_good_hands {
-                self.queue.remove(&job.place);
-            } else if !self.queue.contains(&job.place) {
-                self.queue.insert(job.place);
-            }
+            self.queue_unless_in_good_hands(ticket);
+        }
+    }
+
+    fn queue_unless_in_good_hands(&mut self, ticket: Ticket) {
+        let Some(job) = self.jobs.get(&ticket) else { return };
+        if job.trusted_copies(&self.peers) > 0 {
+            self.queue.remove(&job.place);
+        } else {
+            self.queue.insert(job.place);
         }
     }
 
     fn copy_failed(&mut self, ticket: Ticket, id: DispatchId, kind: AttemptErrorKind) {
         let Some(job) = self.jobs.get_mut(&ticket) else { return };
         job.copies.retain(|copy| *copy != id);
-        if job.copies.is_empty() && !self.queue.contains(&job.place) {
+        job.attempt.avoid.push(id.peer);
+        let (alone, place) = (job.copies.is_empty(), job.place);
+        if alone && (!self.queue.contains(&place) || self.nobody_left(ticket)) {
             self.forget(ticket);
             self.events.push_back(Event::Failed(ticket, id, kind));
-            return;
+        } else {
+            self.queue_unless_in_good_hands(ticket);
         }
-        job.attempt.avoid.push(id.peer);
-        let place = job.place;
-        let in_good_hands =
-            job.copies.iter().any(|copy| self.peers.get(&copy.peer).is_some_and(PeerHealth::is_trusted));
-        if !in_good_hands && !self.queue.contains(&place) {
-            self.queue.insert(place);
-        }
-        self.end_if_nobody_left(ticket);
     }
 
     fn forget(&mut self, ticket: Ticket) {
@@ -484,12 +503,17 @@ impl Scheduler {
     }
 
     fn end_if_nobody_left(&mut self, ticket: Ticket) {
-        let Some(job) = self.jobs.get(&ticket) else { return };
-        let mut staying = self.peers.iter().filter(|(_, peer)| peer.state() != PeerState::Leaving).peekable();
-        if job.copies.is_empty() && staying.peek().is_some() && staying.all(|(id, _)| job.attempt.avoid.contains(id)) {
+        if self.nobody_left(ticket) {
             self.forget(ticket);
             self.events.push_back(Event::NobodyLeft(ticket));
         }
+    }
+
+    /// Whether the request is nowhere, and avoids every peer that stays. Without any peer it waits for one.
+    fn nobody_left(&self, ticket: Ticket) -> bool {
+        let Some(job) = self.jobs.get(&ticket) else { return false };
+        let mut staying = self.peers.iter().filter(|(_, peer)| peer.state() != PeerState::Leaving).peekable();
+        job.copies.is_empty() && staying.peek().is_some() && staying.all(|(id, _)| job.attempt.avoid.contains(id))
     }
 
     fn remember(&mut self, peer: PeerId, health: &PeerHealth) {
@@ -515,7 +539,7 @@ impl Scheduler {
     }
 
     fn overdue(&self, crew: &Crew, now: Instant) -> Option<Choice> {
-        let ticket = self.queue.overdue(self.settings.ageing, now)?;
+        let ticket = self.queue.overdue(self.window.map(|window| window.end()), self.settings.ageing, now)?;
         crew.overdue(ticket, self.jobs.get(&ticket)?)
     }
 

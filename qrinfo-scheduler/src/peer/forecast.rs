@@ -43,7 +43,7 @@ pub(crate) struct Forecast {
 /// A request that a peer holds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Held {
-    pub(crate) ticket: Ticket,
+    pub(crate) ticket: Option<Ticket>,
     /// When it will be done.
     pub(crate) done: f64,
     /// How long its reply will be, bytes.

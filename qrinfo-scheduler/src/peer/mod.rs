@@ -43,6 +43,8 @@ pub struct PeerHealth {
     last_first_byte: Option<Instant>,
     last_done: Option<Instant>,
     bucket: Option<Gcra>,
+    /// Whether its service takes a request.
+    ready: bool,
 }
 
 /// Whether a peer is given requests.
@@ -75,7 +77,8 @@ pub enum PeerState {
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) id: DispatchId,
-    pub(crate) ticket: Ticket,
+    /// The request that this is a copy of; `None` once we have given this copy up.
+    pub(crate) ticket: Option<Ticket>,
     sent: Instant,
     /// When the reply began, and how much of it came with its beginning.
     first: Option<(Instant, u64)>,
@@ -135,6 +138,7 @@ impl PeerHealth {
             last_first_byte: None,
             last_done: None,
             bucket: rate_limit.map(Gcra::new),
+            ready: true,
         }
     }
 
@@ -167,6 +171,15 @@ impl PeerHealth {
         }
     }
 
+    pub(crate) fn set_ready(&mut self, ready: bool) {
+        self.ready = ready;
+    }
+
+    /// Whether a request can be handed to it now.
+    pub(crate) fn takes_one(&self, now: Instant) -> bool {
+        self.ready && self.conforms_at(now) <= now
+    }
+
     /// When its rate limit lets the next request pass.
     pub(crate) fn conforms_at(&self, now: Instant) -> Instant {
         self.bucket.as_ref().map_or(now, |bucket| bucket.next(now))
@@ -179,7 +192,15 @@ impl PeerHealth {
         if let PeerState::HalfOpen { probe } = &mut self.state {
             *probe = Some(id);
         }
-        self.entries.push_back(Entry { id, ticket, sent: now, first: None, latest: now, bytes: 0, length: None });
+        self.entries.push_back(Entry {
+            id,
+            ticket: Some(ticket),
+            sent: now,
+            first: None,
+            latest: now,
+            bytes: 0,
+            length: None,
+        });
     }
 
     /// `bytes` of the reply have come so far.
@@ -195,7 +216,7 @@ impl PeerHealth {
         }
     }
 
-    pub(crate) fn replied(&mut self, id: DispatchId, timing: &Timing) -> Option<Ticket> {
+    pub(crate) fn replied(&mut self, id: DispatchId, timing: &Timing) -> Option<Entry> {
         let entry = self.remove(id)?;
         let (first, early) = match (entry.first, timing.first_byte) {
             (Some(first), _) => first,
@@ -214,10 +235,10 @@ impl PeerHealth {
         self.depth.increase();
         self.last_done = Some(timing.done);
         self.answered(id, |former_rate| bytes >= 0.5 * former_rate * took);
-        Some(entry.ticket)
+        Some(entry)
     }
 
-    pub(crate) fn failed(&mut self, id: DispatchId, kind: AttemptErrorKind, now: Instant) -> Option<Ticket> {
+    pub(crate) fn failed(&mut self, id: DispatchId, kind: AttemptErrorKind, now: Instant) -> Option<Entry> {
         let entry = self.remove(id)?;
         match kind {
             AttemptErrorKind::Refused => {
@@ -243,7 +264,16 @@ impl PeerHealth {
                 self.cool(now);
             }
         }
-        Some(entry.ticket)
+        Some(entry)
+    }
+
+    /// We wait no longer, while the peer still holds it.
+    pub(crate) fn timed_out(&mut self, id: DispatchId, now: Instant) -> Option<Ticket> {
+        let ticket = self.entries.iter_mut().find(|entry| entry.id == id)?.ticket.take();
+        if self.cool(now) {
+            self.depth.decrease();
+        }
+        ticket
     }
 
     pub(crate) fn leave(&mut self) {

@@ -25,7 +25,6 @@ pub struct Outcome {
     /// Sendings of a request that was with another peer already, or still.
     pub duplicates: usize,
     pub jobs: usize,
-    pub refusals: usize,
     pub highest_in_flight: usize,
     pub highest_depth: usize,
 }
@@ -40,13 +39,12 @@ pub struct View {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Happening {
-    Progress { bytes: u64 },
-    Done,
+    Progress(DispatchId, u64),
+    Done(DispatchId),
     Wakeup,
 }
 
 struct Sent {
-    job: usize,
     at: f64,
     seen: Seen,
     refused: bool,
@@ -74,7 +72,7 @@ struct Simulation<'a> {
     now: f64,
     scheduler: Scheduler,
     peers: Vec<ModelPeer>,
-    agenda: BinaryHeap<Reverse<(u64, u64, Happening, Option<DispatchId>)>>,
+    agenda: BinaryHeap<Reverse<(u64, u64, Happening)>>,
     happenings: u64,
     sent: BTreeMap<DispatchId, Sent>,
     tickets: BTreeMap<Ticket, Attempt>,
@@ -132,55 +130,52 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn plan(&mut self, at: f64, happening: Happening, id: Option<DispatchId>) {
+    fn plan(&mut self, at: f64, happening: Happening) {
         self.happenings += 1;
-        self.agenda.push(Reverse((at.max(self.now).round() as u64, self.happenings, happening, id)));
+        self.agenda.push(Reverse((at.max(self.now).round() as u64, self.happenings, happening)));
     }
 
     fn run(mut self) -> Outcome {
         self.act();
         while self.finished.is_none() {
-            let Some(Reverse((at, _, happening, id))) = self.agenda.pop() else {
+            let Some(Reverse((at, _, happening))) = self.agenda.pop() else {
                 panic!("nothing is under way and {} jobs are missing", self.tickets.len());
             };
             if happening == Happening::Wakeup && self.wakeup != Some(at) {
                 continue;
             }
             self.now = at as f64;
-            if let Some(id) = id {
-                self.report(id, happening);
-            }
+            self.report(happening);
             self.act();
         }
         self.outcome.score = self.finished.unwrap_or(f64::NAN) / self.run.floor_us;
         self.outcome
     }
 
-    fn report(&mut self, id: DispatchId, happening: Happening) {
+    fn report(&mut self, happening: Happening) {
         let now = self.instant(self.now);
-        let Some(sent) = self.sent.get(&id) else { return };
         match happening {
-            Happening::Progress { bytes } => {
+            Happening::Wakeup => {}
+            Happening::Progress(id, bytes) => {
+                let Some(sent) = self.sent.get(&id) else { return };
                 let length = self.view.lengths.then_some(sent.bytes as u64);
                 self.scheduler.progress(id, bytes, length, now);
                 let next = bytes as f64 + REPORT_EVERY;
                 if next < sent.bytes {
                     let at = sent.seen.when(next);
-                    self.plan(at, Happening::Progress { bytes: next as u64 }, Some(id));
+                    self.plan(at, Happening::Progress(id, next as u64));
                 }
             }
-            Happening::Done if sent.refused => {
-                self.sent.remove(&id);
-                self.outcome.refusals += 1;
-                self.scheduler.failed(id, AttemptErrorKind::Refused, now);
-            }
-            Happening::Done => {
-                let (at, seen, bytes) = (self.instant(sent.at), self.instant(sent.seen.first_byte), sent.bytes as u64);
-                self.sent.remove(&id);
-                let timing = Timing { sent: at, head: None, first_byte: Some(seen), done: now, bytes };
+            Happening::Done(id) => {
+                let Some(sent) = self.sent.remove(&id) else { return };
+                if sent.refused {
+                    return self.scheduler.failed(id, AttemptErrorKind::Refused, now);
+                }
+                let (at, first_byte) = (self.instant(sent.at), self.instant(sent.seen.first_byte));
+                let bytes = sent.bytes as u64;
+                let timing = Timing { sent: at, head: None, first_byte: Some(first_byte), done: now, bytes };
                 self.scheduler.replied(id, &timing);
             }
-            Happening::Wakeup => {}
         }
     }
 
@@ -199,11 +194,11 @@ impl<'a> Simulation<'a> {
             let copies = self.sent_tickets.entry(dispatch.ticket).or_default();
             self.outcome.duplicates += usize::from(*copies > 0);
             *copies += 1;
-            self.sent.insert(dispatch.id, Sent { job, at: self.now, seen, refused: cost.refused, bytes: cost.bytes });
+            self.sent.insert(dispatch.id, Sent { at: self.now, seen, refused: cost.refused, bytes: cost.bytes });
             if !cost.refused {
-                self.plan(seen.first_byte, Happening::Progress { bytes: 0 }, Some(dispatch.id));
+                self.plan(seen.first_byte, Happening::Progress(dispatch.id, 0));
             }
-            self.plan(seen.done, Happening::Done, Some(dispatch.id));
+            self.plan(seen.done, Happening::Done(dispatch.id));
             self.outcome.highest_in_flight = self.outcome.highest_in_flight.max(self.scheduler.in_flight());
             let depth = self.scheduler.peer(&dispatch.id.peer()).map_or(0, |peer| peer.outstanding());
             self.outcome.highest_depth = self.outcome.highest_depth.max(depth);
@@ -213,7 +208,7 @@ impl<'a> Simulation<'a> {
         if at != self.wakeup || at.is_some_and(|at| at as f64 <= self.now) {
             self.wakeup = at;
             if let Some(at) = at {
-                self.plan(at as f64, Happening::Wakeup, None);
+                self.plan(at as f64, Happening::Wakeup);
             }
         }
     }
