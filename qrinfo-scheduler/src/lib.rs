@@ -1,17 +1,25 @@
 //! Which request goes to which peer, and when.
 
+mod aimd;
 mod budget;
 mod gcra;
+mod limit;
 mod peer;
 mod policy;
 mod queue;
 mod scheduler;
+mod service;
 mod sizes;
 
 pub use self::{
     gcra::{Gcra, Rate},
+    limit::{ConcurrencyLimit, ConcurrencyLimitLayer, LimitedFuture, RateLimit, RateLimitLayer},
     peer::{MAX_DEPTH, MAX_POINTS, PeerHealth, PeerState},
     scheduler::{Dispatch, DispatchId, Event, Overloaded, Scheduler, Settings, Ticket, Window},
+    service::{
+        Driver, Peer, Peers, Reporter, Reports, ResponseFuture, ScheduleError, SchedulerHandle, SchedulerService,
+        reports,
+    },
 };
 
 use std::time::Instant;

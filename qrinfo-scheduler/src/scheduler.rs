@@ -158,11 +158,19 @@ pub(crate) struct Job {
 
 impl Ticket {
     pub(crate) const FIRST: Self = Self(0);
+
+    pub(crate) fn new(number: u64) -> Self {
+        Self(number)
+    }
 }
 
 // === impl DispatchId ===
 
 impl DispatchId {
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The peer it was sent to.
     pub fn peer(&self) -> PeerId {
         self.peer
@@ -397,6 +405,12 @@ impl Scheduler {
             self.copy_failed(ticket, id, AttemptErrorKind::Timeout);
         }
         self.after_answer(id.peer, trusted);
+    }
+
+    /// Whether this copy has [timed out](Self::timed_out) and the peer still holds it.
+    pub(crate) fn is_given_up(&self, id: DispatchId) -> bool {
+        let held = self.peers.get(&id.peer).into_iter().flat_map(PeerHealth::entries).find(|entry| entry.id == id);
+        held.is_some_and(|entry| entry.ticket.is_none())
     }
 
     /// Whether the peer's service takes a request now. One that has joined does until this says otherwise.

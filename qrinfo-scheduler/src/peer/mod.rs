@@ -1,6 +1,5 @@
 //! What is known of one peer, and what it owes us.
 
-mod depth;
 mod estimate;
 mod forecast;
 
@@ -11,13 +10,14 @@ use std::{
 
 use qrinfo_core::{AttemptErrorKind, Timing};
 
-pub use self::depth::MAX_DEPTH;
-use self::{
-    depth::Depth,
-    estimate::{Compute, LinkRate},
-};
+use self::estimate::{Compute, LinkRate};
 pub(crate) use self::{estimate::PRIOR_RATE, forecast::Forecast};
-use crate::{DispatchId, Gcra, Rate, Ticket, seconds, sizes::Sizes};
+use crate::{DispatchId, Gcra, Rate, Ticket, aimd::Aimd, seconds, sizes::Sizes};
+
+/// How many requests a peer may hold at most, however fast it is. The forecast asks for less at most peers; deeper
+/// pipelines only mean more to fetch again when a peer stalls. It is also the default number of slots of a
+/// `PeerService`.
+pub const MAX_DEPTH: usize = 8;
 
 /// Misbehaviour points that we may cause at a peer. Dash Core adds one for a request it refuses, and at 100 drops and
 /// discourages the address; half leaves room for what else is counted against us there.
@@ -36,7 +36,8 @@ pub struct PeerHealth {
     round_trip: f64,
     rate: LinkRate,
     compute: Compute,
-    depth: Depth,
+    /// The safety cap only: how deep a healthy pipeline is follows from the forecast.
+    depth: Aimd,
     points: u32,
     failures_in_a_row: u32,
     entries: VecDeque<Entry>,
@@ -105,6 +106,11 @@ impl PeerHealth {
         self.depth.limit()
     }
 
+    /// How many requests a peer may hold at most, however fast it is. The forecast asks for less at most peers; deeper
+    /// pipelines only mean more to fetch again when a peer stalls. It is also the default number of slots of a
+    /// `PeerService`.
+    pub const MAX_DEPTH: usize = 8;
+
     /// Misbehaviour points that we caused at it; never above [`MAX_POINTS`] and what it held when it reached that.
     pub fn points(&self) -> u32 {
         self.points
@@ -131,7 +137,7 @@ impl PeerHealth {
             round_trip: round_trip.as_secs_f64(),
             rate: LinkRate::default(),
             compute: Compute::default(),
-            depth: Depth::new(),
+            depth: Aimd::new(MAX_DEPTH),
             points: 0,
             failures_in_a_row: 0,
             entries: VecDeque::new(),

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qrinfo_core::{Attempt, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId, Timing};
+use qrinfo_core::{
+    Attempt, AttemptErrorKind, BlockHash, Hash256, MnListDiffRequestSpec, PeerId, Reply, Timing,
+    message::{Coinbase, CoinbasePayload, MnListDiff},
+};
 use qrinfo_scheduler::{DispatchId, Event, Scheduler, Settings, Ticket, Window};
 
 use super::{
@@ -55,9 +58,46 @@ pub fn peer_id(index: usize) -> PeerId {
     PeerId(([10, 0, 0, index as u8 + 1], 9999).into())
 }
 
+/// The block that job `id` asks for.
+pub fn hash(id: u64) -> BlockHash {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&id.to_le_bytes());
+    BlockHash::from_bytes(bytes)
+}
+
+/// The job that asks for this block.
+pub fn job_of(block_hash: &BlockHash) -> usize {
+    block_hash.as_bytes().iter().take(8).rev().fold(0, |job, &byte| job << 8 | usize::from(byte))
+}
+
 pub fn attempt(id: u64) -> Attempt {
-    let block_hash = BlockHash::from_bytes([7; 32]);
-    Attempt::new(id, MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash }.into())
+    let spec = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: hash(id) };
+    Attempt::new(id, spec.into())
+}
+
+/// The least reply about this block.
+pub fn reply(block_hash: BlockHash) -> Reply {
+    let payload = CoinbasePayload {
+        version: 1,
+        height: 1,
+        merkle_root_mn_list: Hash256::from_bytes([1; 32]),
+        merkle_root_quorums: None,
+        credit_pool: None,
+    };
+    Reply::MnListDiff(Box::new(MnListDiff {
+        version: 1,
+        base_block_hash: BlockHash::ZERO,
+        block_hash,
+        total_transactions: 1,
+        merkle_hashes: Default::default(),
+        merkle_flags: Default::default(),
+        coinbase: Coinbase::new(payload),
+        deleted_masternodes: Default::default(),
+        new_masternodes: Default::default(),
+        deleted_quorums: Default::default(),
+        new_quorums: Default::default(),
+        quorums_cl_sigs: Default::default(),
+    }))
 }
 
 /// Runs one run to its end. `base` is time zero.
