@@ -1,0 +1,118 @@
+//! A rate limit: the generic cell rate algorithm.
+
+use std::time::{Duration, Instant};
+
+/// How many sends a second, and how many of them may come at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// The mean distance between two sends.
+    pub interval: Duration,
+    /// How many sends may come at once after a pause. Zero counts as one.
+    pub burst: u32,
+}
+
+/// A bucket that says when the next send conforms to a [`Rate`].
+///
+/// It is one instant: the time at which the bucket would be full again. That makes it exact, whatever the clock does
+/// between two sends.
+///
+/// ```
+/// use std::time::Duration;
+/// use qrinfo_scheduler::{Gcra, Rate};
+///
+/// # let now = tokio::time::Instant::now().into_std();
+/// let mut bucket = Gcra::new(Rate { interval: Duration::from_millis(100), burst: 2 });
+/// bucket.take(now);
+/// bucket.take(now);
+/// assert_eq!(bucket.next(now), now + Duration::from_millis(100));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Gcra {
+    rate: Rate,
+    full_at: Option<Instant>,
+}
+
+// === impl Rate ===
+
+impl Rate {
+    /// `n` sends a second, in bursts of at most `burst`. Zero a second counts as one.
+    pub fn per_second(n: u32, burst: u32) -> Self {
+        Self { interval: Duration::from_secs(1) / n.max(1), burst }
+    }
+
+    fn tolerance(&self) -> Duration {
+        self.interval.saturating_mul(self.burst.saturating_sub(1))
+    }
+}
+
+// === impl Gcra ===
+
+impl Gcra {
+    /// A full bucket.
+    pub fn new(rate: Rate) -> Self {
+        Self { rate, full_at: None }
+    }
+
+    /// When the next send conforms: `now`, or later.
+    pub fn next(&self, now: Instant) -> Instant {
+        match self.full_at.and_then(|full_at| full_at.checked_sub(self.rate.tolerance())) {
+            Some(next) => next.max(now),
+            None => now,
+        }
+    }
+
+    /// Whether a send at `now` conforms.
+    pub fn is_ready(&self, now: Instant) -> bool {
+        self.next(now) <= now
+    }
+
+    /// Counts a send at `now`.
+    pub fn take(&mut self, now: Instant) {
+        let from = self.full_at.map_or(now, |full_at| full_at.max(now));
+        // An interval beyond the clock's range closes the bucket for as long as the clock can say.
+        self.full_at = from.checked_add(self.rate.interval).or(Some(from));
+    }
+
+    /// Goes on at another rate; what was sent so far counts.
+    pub fn set_rate(&mut self, rate: Rate) {
+        self.rate = rate;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(base: Instant, ms: u64) -> Instant {
+        base + Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn never_more_than_burst_and_rate_allow() {
+        let base = tokio::time::Instant::now().into_std();
+        let mut bucket = Gcra::new(Rate::per_second(10, 3));
+        let mut sent = Vec::new();
+        for ms in 0..3000 {
+            while bucket.is_ready(at(base, ms)) {
+                bucket.take(at(base, ms));
+                sent.push(ms);
+            }
+        }
+        assert_eq!(sent[..5], [0, 0, 0, 100, 200]);
+        assert_eq!(sent.len(), 3 + 29);
+        for window in sent.windows(4) {
+            assert!(window[3] - window[0] >= 100);
+        }
+    }
+
+    #[test]
+    fn a_pause_refills_the_burst_and_no_more() {
+        let base = tokio::time::Instant::now().into_std();
+        let mut bucket = Gcra::new(Rate::per_second(10, 2));
+        for ms in [0, 0, 10_000, 10_000] {
+            assert!(bucket.is_ready(at(base, ms)));
+            bucket.take(at(base, ms));
+        }
+        assert_eq!(bucket.next(at(base, 10_000)), at(base, 10_100));
+    }
+}

@@ -1,0 +1,181 @@
+//! When a peer will be done with what it holds.
+//!
+//! A peer is two queues in a row: one request computes at a time, then one reply is on the link at a time. All times
+//! here are seconds from now, so that an instant in the past is negative.
+
+use std::time::Instant;
+
+use super::{PeerHealth, PeerState, estimate::LinkRate};
+use crate::{Ticket, seconds, sizes::Sizes};
+
+/// A reply that has been on the link for less is too young to judge.
+const STALL_AFTER: f64 = 0.1;
+
+/// A reply of which less should have come is too small to judge; three 16 KiB reports.
+const STALL_BYTES: f64 = 50_000.0;
+
+/// Less than this share of what should have come is a stall. Links vary by a factor of two without being stalled.
+const STALL_SHARE: f64 = 0.3;
+
+/// A reply that begins later than expected by so many service times is a stall. Computing times vary ten-fold.
+const LATE_BY: f64 = 4.0;
+
+/// The progress of a reply is reported in steps. Silence below this long is taken for being between two steps.
+const BETWEEN_REPORTS: f64 = 0.1;
+
+/// What a peer will do, by estimate.
+#[derive(Debug, Clone)]
+pub(crate) struct Forecast {
+    /// Seconds to compute a reply.
+    pub(crate) compute: f64,
+    /// Seconds to transfer a reply of mean size.
+    pub(crate) transfer: f64,
+    /// When a request that is sent now would be done.
+    pub(crate) done: f64,
+    /// Whether one more belongs into the pipeline now.
+    pub(crate) has_slot: bool,
+    /// Bytes per second.
+    rate: f64,
+    /// The requests that it holds.
+    pub(crate) held: Vec<Held>,
+}
+
+/// A request that a peer holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) ticket: Option<Ticket>,
+    /// When it will be done.
+    pub(crate) done: f64,
+    /// How long its reply will be, bytes.
+    pub(crate) size: f64,
+}
+
+// === impl Forecast ===
+
+impl Forecast {
+    /// When a request that is sent now would be done, and a second one: the risk that it is late by one reply.
+    pub(crate) fn done_at_risk(&self) -> f64 {
+        self.done + self.transfer
+    }
+
+    /// When a request that is sent now would be done if its reply has this many bytes.
+    pub(crate) fn done_with(&self, size: f64) -> f64 {
+        self.done - self.transfer + size / self.rate
+    }
+
+    /// Seconds between two replies of a full pipeline.
+    pub(crate) fn service(&self) -> f64 {
+        // Never zero: it divides.
+        self.compute.max(self.transfer).max(0.001)
+    }
+
+    /// How many requests sent from now on the peer will have done before `time`, seconds from now.
+    pub(crate) fn completions_before(&self, time: f64) -> f64 {
+        ((time - self.done_at_risk()) / self.service()).ceil().max(0.0)
+    }
+}
+
+// === impl PeerHealth ===
+
+impl PeerHealth {
+    /// The rate by all that has come, the reply under way included.
+    pub(crate) fn rate_so_far(&self, now: Instant) -> Option<f64> {
+        self.rate_with_head(now).own()
+    }
+
+    pub(crate) fn forecast(&self, now: Instant, common_rate: f64, sizes: &Sizes) -> Forecast {
+        let round_trip = self.round_trip;
+        let compute = self.compute.seconds();
+        let rate = self.rate_with_head(now).shrunk(common_rate);
+        let transfer = sizes.mean() / rate;
+
+        let past = |instant: Option<Instant>| instant.map_or(f64::NEG_INFINITY, |instant| -seconds(instant, now));
+        let mut compute_free = past(self.last_first_byte);
+        let mut link_free = past(self.last_done);
+        let mut held = Vec::with_capacity(self.entries.len());
+        for entry in &self.entries {
+            let mut size = sizes.mean();
+            link_free = match entry.first {
+                Some(_) => {
+                    let seen = entry.bytes as f64;
+                    let left = match entry.length {
+                        Some(length) => (length as f64 - seen).max(0.0),
+                        None => sizes.residual(seen),
+                    };
+                    size = seen + left;
+                    left / rate
+                }
+                None => {
+                    compute_free = (round_trip - seconds(entry.sent, now)).max(compute_free) + compute;
+                    let mut first_byte = compute_free.max(link_free);
+                    if first_byte < 0.0 {
+                        // It is late. The longer it has been, the longer it is expected to take.
+                        first_byte *= -0.5;
+                        compute_free = first_byte;
+                    }
+                    first_byte + transfer
+                }
+            };
+            held.push(Held { ticket: entry.ticket, done: link_free, size });
+        }
+
+        let done = (round_trip.max(compute_free) + compute).max(link_free) + transfer;
+        let has_slot = held.is_empty()
+            || held.len() < self.ceiling() && {
+                // One more is sent when, on its arrival, the slower stage would have little left to do: about one
+                // reply, more where a round trip is long beside it, because news of the pipeline is that much older.
+                let (ahead, stage, lead) = if compute > transfer {
+                    (compute_free - round_trip, compute, round_trip)
+                } else {
+                    (link_free - round_trip - compute, transfer, round_trip + compute)
+                };
+                ahead < 1.3 * stage + 0.5 * (lead * stage).sqrt() + 0.2
+            };
+        Forecast { compute, transfer, done, has_slot, rate, held }
+    }
+
+    /// How many requests it may hold now.
+    fn ceiling(&self) -> usize {
+        match self.state {
+            PeerState::Open if self.rate.own().is_none() => self.depth.limit().min(2),
+            PeerState::Open => self.depth.limit(),
+            PeerState::HalfOpen { probe: None } => 1,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn has_stalled(&self, now: Instant, common_rate: f64, sizes: &Sizes) -> bool {
+        let Some(head) = self.entries.front() else { return false };
+        let rate = self.rate.shrunk(common_rate);
+        match head.first {
+            Some((first, early)) => {
+                let elapsed = seconds(first, now);
+                let expected = rate * elapsed;
+                let came = head.bytes.saturating_sub(early) as f64;
+                self.rate.own().is_some()
+                    && elapsed > STALL_AFTER
+                    && expected > STALL_BYTES
+                    && came < STALL_SHARE * expected
+            }
+            None => {
+                let past =
+                    |instant: Option<Instant>| instant.map_or(f64::NEG_INFINITY, |instant| -seconds(instant, now));
+                let computed = (self.round_trip - seconds(head.sent, now)).max(past(self.last_first_byte))
+                    + self.compute.seconds();
+                let late = -computed.max(past(self.last_done));
+                late > LATE_BY * (self.compute.seconds() + sizes.mean() / rate) + STALL_AFTER
+            }
+        }
+    }
+
+    fn rate_with_head(&self, now: Instant) -> LinkRate {
+        let head = self.entries.front().and_then(|entry| entry.first.map(|first| (entry, first)));
+        match head {
+            Some((entry, (first, early))) => {
+                let took = seconds(first, entry.latest).max(seconds(first, now) - BETWEEN_REPORTS);
+                self.rate.with(entry.bytes.saturating_sub(early) as f64, took)
+            }
+            None => self.rate.clone(),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Who waits, and in which order.
+
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    time::{Duration, Instant},
+};
+
+use qrinfo_core::RequestPriority;
+
+use crate::Ticket;
+
+/// Of so many sends, one belongs to the request that has waited longest, once it has waited longer than the ageing
+/// bound. Greater would make Low wait longer; smaller would take more from those that somebody waits for.
+const AGED_SHARE: u32 = 8;
+
+const CLASSES: usize = 4;
+
+/// Where a request stands: what the queue needs to know of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) priority: RequestPriority,
+    /// The order within a priority.
+    pub(crate) order: u64,
+    pub(crate) since: Instant,
+    pub(crate) ticket: Ticket,
+}
+
+/// Requests by priority, and by order within one.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    /// Greatest priority first.
+    classes: [BTreeMap<(u64, Ticket), Place>; CLASSES],
+    /// With the order, by which a window admits.
+    by_age: BTreeMap<(Instant, Ticket), u64>,
+    /// Sends since the last one that ageing decided.
+    sends: u32,
+}
+
+// === impl Queue ===
+
+impl Queue {
+    pub(crate) fn len(&self) -> usize {
+        self.by_age.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_age.is_empty()
+    }
+
+    pub(crate) fn insert(&mut self, place: Place) {
+        self.class_mut(place.priority).insert((place.order, place.ticket), place);
+        self.by_age.insert((place.since, place.ticket), place.order);
+    }
+
+    pub(crate) fn remove(&mut self, place: &Place) -> bool {
+        self.by_age.remove(&(place.since, place.ticket));
+        self.class_mut(place.priority).remove(&(place.order, place.ticket)).is_some()
+    }
+
+    pub(crate) fn contains(&self, place: &Place) -> bool {
+        self.by_age.contains_key(&(place.since, place.ticket))
+    }
+
+    /// Everything ordered below `limit`, the greatest priority first.
+    pub(crate) fn below(&self, limit: Option<u64>) -> impl Iterator<Item = &Place> {
+        let end = limit.map_or(Bound::Unbounded, |limit| Bound::Excluded((limit, Ticket::FIRST)));
+        self.classes.iter().flat_map(move |class| class.range((Bound::Unbounded, end)).map(|(_, place)| place))
+    }
+
+    /// The one below `limit` that ageing puts first, if it is ageing's turn.
+    ///
+    /// The bound that follows: a request with `k` older ones before it is sent within `8 (k + 1)` sends after it has
+    /// waited for `ageing`, whatever else arrives.
+    pub(crate) fn overdue(&self, limit: Option<u64>, ageing: Duration, now: Instant) -> Option<Ticket> {
+        if self.sends + 1 < AGED_SHARE {
+            return None;
+        }
+        self.by_age
+            .iter()
+            .take_while(|((since, _), _)| now.saturating_duration_since(*since) >= ageing)
+            .find(|&(_, &order)| limit.is_none_or(|limit| order < limit))
+            .map(|(&(_, ticket), _)| ticket)
+    }
+
+    /// Counts a send; `aged` says that [`overdue`](Self::overdue) chose it.
+    pub(crate) fn count_send(&mut self, aged: bool) {
+        self.sends = if aged { 0 } else { self.sends.saturating_add(1) };
+    }
+
+    fn class_mut(&mut self, priority: RequestPriority) -> &mut BTreeMap<(u64, Ticket), Place> {
+        let [critical, high, normal, low] = &mut self.classes;
+        match priority {
+            RequestPriority::Critical => critical,
+            RequestPriority::High => high,
+            RequestPriority::Normal => normal,
+            RequestPriority::Low => low,
+        }
+    }
+}

@@ -1,0 +1,37 @@
+use qrinfo_core::{AttemptError, AttemptErrorKind};
+
+/// Why the scheduler itself ended a request. The source of the [`AttemptError`] that its caller gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScheduleError {
+    /// The driver has ended, or was dropped.
+    #[error("the scheduler has stopped")]
+    Stopped,
+    /// The attempt's deadline passed.
+    #[error("the deadline passed")]
+    DeadlinePassed,
+    /// The attempt avoids every peer that is left, or there will be no peers any more.
+    #[error("no peer is left to ask")]
+    NobodyLeft,
+    /// The peer was taken away while it held the request.
+    #[error("the peer was taken away")]
+    PeerRemoved,
+}
+
+// === impl ScheduleError ===
+
+impl ScheduleError {
+    fn kind(self) -> AttemptErrorKind {
+        match self {
+            Self::Stopped | Self::NobodyLeft => AttemptErrorKind::Local,
+            Self::DeadlinePassed => AttemptErrorKind::Cancelled,
+            Self::PeerRemoved => AttemptErrorKind::Disconnected,
+        }
+    }
+}
+
+impl From<ScheduleError> for AttemptError {
+    fn from(error: ScheduleError) -> Self {
+        AttemptError::new(error.kind()).because(error)
+    }
+}

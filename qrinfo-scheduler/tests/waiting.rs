@@ -1,0 +1,217 @@
+//! Who waits, for how long, and how much waits: priorities, ageing, bounds, cancelling, deadlines, limits.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use qrinfo_core::{Attempt, AttemptErrorKind, RequestPriority, Timing};
+use qrinfo_scheduler::{Dispatch, Event, PeerState, Rate, Scheduler, Settings};
+use support::run::{attempt, peer_id};
+
+const ROUND_TRIP: Duration = Duration::from_millis(50);
+
+fn start() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn with_peers(settings: Settings, peers: usize) -> Scheduler {
+    let mut scheduler = Scheduler::new(settings);
+    for peer in 0..peers {
+        scheduler.peer_joined(peer_id(peer), ROUND_TRIP);
+    }
+    scheduler
+}
+
+fn sequential() -> Settings {
+    Settings { cap: 1, ..Settings::default() }
+}
+
+fn priority(id: u64, priority: RequestPriority) -> Attempt {
+    Attempt { priority, ..attempt(id) }
+}
+
+/// The peer answers what it was sent, `after` the sending.
+fn answer(scheduler: &mut Scheduler, dispatch: &Dispatch, sent: Instant, after: Duration) -> Instant {
+    let done = sent + after;
+    let timing = Timing { sent, head: None, first_byte: Some(sent + after / 2), done, bytes: 20_000 };
+    scheduler.replied(dispatch.id, &timing);
+    assert_eq!(scheduler.event(), Some(Event::Replied(dispatch.ticket, dispatch.id)));
+    done
+}
+
+#[test]
+fn ten_thousand_wait_and_critical_overtakes_them_all() {
+    let mut now = start();
+    let mut scheduler = with_peers(Settings { capacity: 10_001, ..sequential() }, 1);
+    for id in 0..10_000 {
+        let class = [RequestPriority::High, RequestPriority::Normal, RequestPriority::Low][id as usize % 3];
+        scheduler.submit(priority(id, class), now).unwrap();
+    }
+    scheduler.submit(priority(99_999, RequestPriority::Critical), now).unwrap();
+    let refused = scheduler.submit(attempt(5), now).unwrap_err();
+    assert_eq!((refused.capacity, refused.attempt.id), (10_001, 5));
+
+    let mut order = Vec::new();
+    while let Some(dispatch) = scheduler.next(now) {
+        assert!(scheduler.next(now).is_none(), "one at a time");
+        order.push(dispatch.attempt.id);
+        now = answer(&mut scheduler, &dispatch, now, Duration::from_micros(100));
+    }
+    assert_eq!(order.len(), 10_001);
+    assert_eq!(order[0], 99_999);
+    let rank = |id: &u64| (id % 3, *id);
+    assert!(order[1..].is_sorted_by_key(rank), "by priority, oldest first within one");
+    assert_eq!((scheduler.unfinished(), scheduler.waiting(), scheduler.in_flight()), (0, 0, 0));
+}
+
+#[test]
+fn low_is_served_within_its_bound_under_a_flood() {
+    let mut now = start();
+    let settings = Settings { ageing: Duration::from_secs(10), ..sequential() };
+    let mut scheduler = with_peers(settings, 1);
+    let low = scheduler.submit(priority(0, RequestPriority::Low), now).unwrap();
+    let since = now;
+    let mut sends_overdue = 0;
+    for id in 1.. {
+        // There is always something critical to do.
+        scheduler.submit(priority(id, RequestPriority::Critical), now).unwrap();
+        let dispatch = scheduler.next(now).unwrap();
+        let waited = now.duration_since(since);
+        if dispatch.ticket == low {
+            assert!(waited >= Duration::from_secs(10), "not before its time: {waited:?}");
+            break;
+        }
+        sends_overdue += u32::from(waited >= Duration::from_secs(10));
+        assert!(sends_overdue <= 8, "one of eight sends belongs to the oldest");
+        now = answer(&mut scheduler, &dispatch, now, Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_retry_keeps_its_place_and_avoids_its_peer() {
+    let now = start();
+    let mut scheduler = with_peers(sequential(), 2);
+    for id in 0..3 {
+        scheduler.submit(attempt(id), now).unwrap();
+    }
+    let first = scheduler.next(now).unwrap();
+    assert_eq!(first.attempt.id, 0);
+    scheduler.failed(first.id, AttemptErrorKind::Refused, now);
+    assert_eq!(scheduler.event(), Some(Event::Failed(first.ticket, first.id, AttemptErrorKind::Refused)));
+
+    let mut retry = first.attempt.clone();
+    retry.avoid.push(first.id.peer());
+    scheduler.submit(retry.clone(), now).unwrap();
+    let second = scheduler.next(now).unwrap();
+    assert_eq!(second.attempt.id, 0);
+    assert_ne!(second.id.peer(), first.id.peer());
+
+    retry.avoid.push(second.id.peer());
+    let hopeless = scheduler.submit(retry, now).unwrap();
+    assert_eq!(scheduler.event(), Some(Event::NobodyLeft(hopeless)));
+}
+
+#[test]
+fn a_cancelled_request_leaves_the_queue_and_keeps_its_slot() {
+    let now = start();
+    let mut scheduler = with_peers(sequential(), 1);
+    let sent = scheduler.submit(attempt(0), now).unwrap();
+    let waiting = scheduler.submit(attempt(1), now).unwrap();
+    let third = scheduler.submit(attempt(2), now).unwrap();
+    let dispatch = scheduler.next(now).unwrap();
+    scheduler.cancel(sent);
+    scheduler.cancel(waiting);
+    assert_eq!((scheduler.unfinished(), scheduler.in_flight()), (1, 1));
+    assert!(scheduler.next(now).is_none(), "the peer still holds the cancelled one");
+    scheduler.failed(dispatch.id, AttemptErrorKind::Cancelled, now);
+    assert_eq!(scheduler.event(), None);
+    assert_eq!(scheduler.next(now).unwrap().ticket, third);
+}
+
+#[test]
+fn a_deadline_ends_what_waits_and_what_is_sent() {
+    let now = start();
+    let mut scheduler = with_peers(sequential(), 1);
+    let deadline = now + Duration::from_secs(1);
+    let tickets = [0, 1].map(|id| scheduler.submit(Attempt { deadline: Some(deadline), ..attempt(id) }, now).unwrap());
+    scheduler.next(now).unwrap();
+    assert_eq!(scheduler.next_wakeup(deadline - Duration::from_millis(1)), Some(deadline));
+    assert!(scheduler.next(deadline).is_none());
+    assert_eq!(scheduler.event(), Some(Event::Expired(tickets[0])));
+    assert_eq!(scheduler.event(), Some(Event::Expired(tickets[1])));
+    assert_eq!(scheduler.in_flight(), 1);
+}
+
+#[test]
+fn the_cap_and_the_rates_can_be_changed_while_it_runs() {
+    let now = start();
+    let mut scheduler = with_peers(sequential(), 4);
+    for id in 0..100 {
+        scheduler.submit(attempt(id), now).unwrap();
+    }
+    let drain = |scheduler: &mut Scheduler, now| std::iter::from_fn(|| scheduler.next(now)).count();
+    assert_eq!(drain(&mut scheduler, now), 1);
+    scheduler.set_settings(Settings { cap: 3, ..scheduler.settings().clone() });
+    assert_eq!(drain(&mut scheduler, now), 2);
+    let slow = Some(Rate::per_second(1, 2));
+    scheduler.set_settings(Settings { cap: 64, rate: slow, ..scheduler.settings().clone() });
+    assert_eq!(drain(&mut scheduler, now), 2);
+    let wakeup = scheduler.next_wakeup(now).unwrap();
+    assert!(wakeup <= now + Duration::from_millis(200), "something is outstanding");
+    assert_eq!(drain(&mut scheduler, now + Duration::from_secs(1)), 1);
+    scheduler.set_settings(Settings { cap: 0, rate: None, ..scheduler.settings().clone() });
+    assert_eq!(drain(&mut scheduler, now + Duration::from_secs(2)), 0);
+}
+
+#[test]
+fn a_peer_that_times_out_rests_and_comes_back_with_one_probe() {
+    let mut now = start();
+    let mut scheduler = with_peers(Settings { cap: 64, ..Settings::default() }, 1);
+    for id in 0..20 {
+        scheduler.submit(attempt(id), now).unwrap();
+    }
+    let sent: Vec<Dispatch> = std::iter::from_fn(|| scheduler.next(now)).collect();
+    assert_eq!(sent.len(), 2, "two until it has shown what it can");
+    now += Duration::from_secs(30);
+    scheduler.timed_out(sent[0].id, now);
+    assert_eq!(scheduler.event(), Some(Event::Failed(sent[0].ticket, sent[0].id, AttemptErrorKind::Timeout)));
+    let health = |scheduler: &Scheduler| scheduler.peer(&peer_id(0)).unwrap().clone();
+    let PeerState::Cooling { until } = health(&scheduler).state() else { panic!("{:?}", health(&scheduler)) };
+    assert_eq!(health(&scheduler).depth_limit(), 4);
+    assert_eq!(health(&scheduler).outstanding(), 2, "a tombstone keeps its slot");
+
+    assert!(scheduler.next(now).is_none());
+    for dispatch in &sent {
+        scheduler.failed(dispatch.id, AttemptErrorKind::Timeout, now);
+    }
+    assert_eq!(scheduler.event(), Some(Event::Failed(sent[1].ticket, sent[1].id, AttemptErrorKind::Timeout)));
+    assert_eq!(health(&scheduler).depth_limit(), 4, "what fails together is one failure");
+    assert_eq!(scheduler.next_wakeup(now), Some(until));
+    let probe = scheduler.next(until).unwrap();
+    assert!(scheduler.next(until).is_none(), "one probe");
+    assert_eq!(health(&scheduler).state(), PeerState::HalfOpen { probe: Some(probe.id) });
+    answer(&mut scheduler, &probe, until, Duration::from_millis(200));
+    assert_eq!(health(&scheduler).state(), PeerState::Open);
+}
+
+#[test]
+fn a_peer_is_left_long_before_it_would_ban_us_and_remembers_it() {
+    let now = start();
+    let mut scheduler = with_peers(Settings { cap: 64, capacity: 1_000, ..Settings::default() }, 1);
+    for id in 0..200 {
+        scheduler.submit(attempt(id), now).unwrap();
+    }
+    let mut refused = 0;
+    while let Some(dispatch) = scheduler.next(now) {
+        scheduler.failed(dispatch.id, AttemptErrorKind::Refused, now);
+        refused += 1;
+    }
+    assert_eq!(refused, qrinfo_scheduler::MAX_POINTS);
+    let dismissed = Event::Dismissed(peer_id(0));
+    assert!(std::iter::from_fn(|| scheduler.event()).any(|event| event == dismissed));
+    assert!(scheduler.peer(&peer_id(0)).is_none());
+
+    scheduler.peer_joined(peer_id(0), ROUND_TRIP);
+    assert!(std::iter::from_fn(|| scheduler.event()).any(|event| event == dismissed));
+    assert!(scheduler.next(now).is_none());
+}
