@@ -1,6 +1,9 @@
 //! `cargo xtask bench`: the figures in docs/benchmarks.md.
 
+mod makespan;
 mod x11;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -10,10 +13,17 @@ use clap::Subcommand;
 pub(crate) enum Bench {
     /// Hashes per second of spv-x11 beside the C code of rs-x11-hash, in one run.
     X11,
+    /// Makespan of the real stack over simulated nodes in virtual time, as a multiple of the floor.
+    Makespan {
+        /// A directory of scenario files.
+        #[arg(long, value_name = "DIR", default_value = "../shared/bench/scenarios")]
+        scenarios: PathBuf,
+    },
 }
 
 pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench {
         Bench::X11 => x11::run(),
+        Bench::Makespan { scenarios } => makespan::run(&scenarios),
     }
 }

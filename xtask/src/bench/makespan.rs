@@ -1,0 +1,232 @@
+//! How long the real stack takes for the scenario files, beside what is possible.
+//!
+//! Simulated nodes follow each file's numbers; `spv-peer`, `qrinfo-correlate` and `qrinfo-scheduler` run unchanged on
+//! tokio's paused clock, so a run is exact and repeatable. Events arrive on whole milliseconds, the clock's grain.
+
+use std::{
+    fs,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use futures_util::{StreamExt, stream, stream::FuturesUnordered};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId};
+use qrinfo_correlate::{CorrelatorConfig, PeerService, Report};
+use qrinfo_scheduler::{Peer, Reporter, SchedulerService, Settings, Window, reports};
+use spv_peer::{PeerConfig, handshake, round_trip};
+use spv_testkit::scenario::{self, Scenario, Timeline};
+use tokio::time::{Instant, sleep_until};
+use tower::{ServiceExt, discover::Change};
+
+/// Requests under way at all peers together, at most.
+const CAP: usize = 64;
+
+/// Median and worst to reach, makespan over floor.
+const TARGETS: [(&str, f64, f64); 8] = [
+    ("clean", 1.08, 1.30),
+    ("clean-window64", 1.13, 1.40),
+    ("eight-peers", 1.11, 1.40),
+    ("refusals", 1.09, 1.30),
+    ("stall", 1.09, 1.30),
+    ("stall-window64", 1.10, 1.45),
+    ("three-peers", 1.05, 1.20),
+    ("uniform", 1.03, 1.06),
+];
+
+/// What one run came to.
+struct Outcome {
+    makespan: Duration,
+    jobs: usize,
+    /// Replies beyond one for each job.
+    duplicates: u64,
+    /// The most requests that any peer held.
+    depth: usize,
+}
+
+/// Runs every file of a directory and prints one table.
+pub(super) fn run(directory: &Path) -> Result<()> {
+    let mut files: Vec<PathBuf> = fs::read_dir(directory)
+        .with_context(|| format!("no scenarios in {}", directory.display()))?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    ensure!(!files.is_empty(), "no scenarios in {}", directory.display());
+    eprintln!(
+        "{:<16} {:>6} {:>6} {:>12} {:>5} {:>5} {:>11} {:>17}",
+        "makespan / floor", "median", "worst", "target", "cap", "depth", "duplicates", "one at a time"
+    );
+    for file in files {
+        let scenario = Scenario::load(&file)?;
+        let mut scores = Vec::new();
+        let mut alone = Vec::new();
+        let (mut duplicates, mut jobs, mut depth) = (0, 0, 0);
+        for index in 0..scenario.runs.len() {
+            let outcome = measure(&scenario, index).with_context(|| format!("{}, run {index}", scenario.name))?;
+            let floor = Duration::from_micros(scenario.runs[index].floor_us).as_secs_f64();
+            scores.push(outcome.makespan.as_secs_f64() / floor);
+            alone.push(one_at_a_time(&scenario, index).as_secs_f64() / floor);
+            duplicates += outcome.duplicates;
+            jobs += outcome.jobs;
+            depth = depth.max(outcome.depth);
+        }
+        let target = TARGETS.iter().find(|(name, ..)| *name == scenario.name);
+        let (median, worst) = spread(scores);
+        let (alone_median, alone_worst) = spread(alone);
+        eprintln!(
+            "{:<16} {:>6.3} {:>6.3} {:>12} {:>5} {:>5} {:>9.1} % {:>17} {}",
+            scenario.name,
+            median,
+            worst,
+            target.map_or(String::new(), |(_, median, worst)| format!("{median:.2} ({worst:.2})")),
+            CAP,
+            depth,
+            100.0 * duplicates as f64 / jobs as f64,
+            format!("{alone_median:.2} ({alone_worst:.2})"),
+            match target {
+                Some((_, m, w)) if median > *m || worst > *w => "over its target",
+                _ => "",
+            }
+        );
+    }
+    Ok(())
+}
+
+fn measure(scenario: &Scenario, index: usize) -> Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    runtime.block_on(play(scenario, index))
+}
+
+async fn play(scenario: &Scenario, index: usize) -> Result<Outcome> {
+    let run = &scenario.runs[index];
+    // Late enough for the handshakes.
+    let start = Instant::now() + Duration::from_secs(60);
+    let timeline = Timeline::real(start);
+    let (mut nodes, mut peers, mut depths) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 0..run.peers.len() {
+        let node = scenario.peer(index, number, timeline).context("a peer without numbers")?.build();
+        let id = PeerId(([203, 0, 113, u8::try_from(number)? + 1], 9999).into());
+        let patient = Duration::from_secs(30);
+        let config = PeerConfig { handshake_timeout: patient, ..PeerConfig::new(scenario::NETWORK, 7) };
+        let mut connection = handshake(node.connect(), id, &config).await?;
+        let round_trip = round_trip(&mut connection, 99).await?;
+        let (reporter, reports) = reports();
+        let depth = Arc::new(AtomicUsize::new(0));
+        let (service, driver) = PeerService::new(id, connection, correlator(), observe(reporter, depth.clone()));
+        tokio::spawn(driver);
+        peers.push(Ok::<_, AttemptError>(Change::Insert(id, Peer::new(service, round_trip).with_reports(reports))));
+        nodes.push(node);
+        depths.push(depth);
+    }
+    sleep_until(start).await;
+
+    let settings = Settings { cap: CAP, ..Settings::default() };
+    let (service, driver) = SchedulerService::new(stream::iter(peers).chain(stream::pending()), settings);
+    let handle = service.handle();
+    tokio::spawn(driver);
+    let window = |first: usize| run.window.map(|length| Window { first: first as u64, length: length as u64 });
+    handle.set_window(window(0));
+    let jobs = run.reply_bytes.len();
+    let mut asked: FuturesUnordered<_> = (0..jobs).map(|job| ask(service.clone(), job)).collect();
+    let mut done = vec![false; jobs];
+    let mut next = 0;
+    while let Some(job) = asked.next().await {
+        done[job?] = true;
+        while done.get(next) == Some(&true) {
+            next += 1;
+        }
+        handle.set_window(window(next));
+    }
+    let makespan = start.elapsed();
+    let replies: u64 = nodes.iter().map(|node| node.stats().replies).sum();
+    let depth = depths.iter().map(|depth| depth.load(Ordering::Relaxed)).max().unwrap_or(0);
+    Ok(Outcome { makespan, jobs, duplicates: replies.saturating_sub(jobs as u64), depth })
+}
+
+/// Asks for a job until a peer answers it, never twice at a peer that failed it.
+async fn ask(service: SchedulerService, job: usize) -> Result<usize> {
+    let mut attempt = Attempt::new(job as u64, scenario::request(job).into());
+    loop {
+        match service.clone().oneshot(attempt.clone()).await {
+            Ok(_) => return Ok(job),
+            Err(error) => match (error.kind(), error.peer()) {
+                (AttemptErrorKind::Refused | AttemptErrorKind::Timeout, Some(peer)) => attempt.avoid.push(peer),
+                _ => return Err(anyhow::Error::new(error).context(format!("job {job}"))),
+            },
+        }
+    }
+}
+
+/// Nothing is lost in these runs, so only the scheduler's own patience matters.
+fn correlator() -> CorrelatorConfig {
+    let depth = NonZeroUsize::new(CAP).unwrap_or(NonZeroUsize::MIN);
+    CorrelatorConfig { head_timeout: Duration::from_secs(3600), depth, ..CorrelatorConfig::default() }
+}
+
+/// Passes a peer's reports on, and counts how many requests it held at most.
+fn observe(reporter: Reporter, most: Arc<AtomicUsize>) -> impl FnMut(Report) + Send + 'static {
+    let mut held = 0_usize;
+    move |report| match report {
+        Report::Sent { .. } => {
+            held += 1;
+            most.fetch_max(held, Ordering::Relaxed);
+        }
+        Report::FirstByte { attempt, at } => reporter.progress(attempt, 0, None, at),
+        Report::Progress { attempt, at, received, length } => reporter.progress(attempt, received, Some(length), at),
+        Report::Done { attempt, timing, outcome, .. } => {
+            held = held.saturating_sub(1);
+            if let Some(timing) = timing {
+                reporter.settled(attempt, outcome.map(|()| timing), timing.done);
+            }
+        }
+        Report::Closed { .. } => {}
+        _ => {}
+    }
+}
+
+/// The time that the best peer takes alone, one request at a time; what it refuses is asked of the others.
+fn one_at_a_time(scenario: &Scenario, index: usize) -> Duration {
+    let run = &scenario.runs[index];
+    let refuses = |peer: usize, job| run.refused.get(peer).is_some_and(|jobs: &Vec<usize>| jobs.contains(&job));
+    let cost = |peer: usize, job: usize, at: u64| {
+        let numbers = &run.peers[peer];
+        let transfer = if refuses(peer, job) { 0 } else { numbers.transfer_us[job] };
+        let factor = match &run.stall {
+            Some(stall) if stall.peer == peer && at >= stall.at_us => stall.factor,
+            _ => 1,
+        };
+        numbers.rtt_us + (numbers.compute_us[job] + transfer) * u64::from(factor)
+    };
+    let alone = |first: usize| {
+        (0..run.reply_bytes.len()).fold(0, |at, job| {
+            let mut at = at;
+            let order = std::iter::once(first).chain((0..run.peers.len()).filter(|&peer| peer != first));
+            for peer in order {
+                at += cost(peer, job, at);
+                if !refuses(peer, job) {
+                    break;
+                }
+            }
+            at
+        })
+    };
+    Duration::from_micros((0..run.peers.len()).map(alone).min().unwrap_or(0))
+}
+
+/// Median and greatest.
+fn spread(mut values: Vec<f64>) -> (f64, f64) {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let median = match values.len() {
+        0 => f64::NAN,
+        len if len % 2 == 0 => (values[middle - 1] + values[middle]) / 2.0,
+        _ => values[middle],
+    };
+    (median, values.last().copied().unwrap_or(f64::NAN))
+}
