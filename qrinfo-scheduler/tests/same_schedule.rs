@@ -1,5 +1,6 @@
 //! The tower service, driven by tokio's clock and its peers' reports, is as fast as the plain scheduler driven by a
 //! loop: what the simulation shows of the one holds for the other.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 

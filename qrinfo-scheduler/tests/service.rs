@@ -1,4 +1,5 @@
 //! The tower service: peers that come and go, backpressure, cancelling, errors, reports. In paused time.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
