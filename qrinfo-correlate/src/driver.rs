@@ -213,7 +213,10 @@ impl<T, O: FnMut(Report)> Unpin for Driver<T, O> {}
 
 impl<T, O: FnMut(Report)> Drop for Driver<T, O> {
     fn drop(&mut self) {
-        self.end(Closed::DriverDropped);
+        // The observer may be what panicked; a second panic would end the process.
+        if !std::thread::panicking() {
+            self.end(Closed::DriverDropped);
+        }
     }
 }
 

@@ -1,7 +1,8 @@
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, Timing, wire::frame::FrameError};
 use qrinfo_correlate::Violation;
+use tokio::time::timeout;
 use tower::{Service, ServiceExt};
 
 /// A service that asks one peer: short for the bounds that the runs here need.
@@ -11,6 +12,10 @@ impl<S: Service<Attempt, Response = (Reply, Timing), Error = AttemptError>> Atte
 
 /// A peer that let this many requests time out in a row is not asked again: each one keeps a slot at the peer.
 pub(crate) const MAX_TIMEOUTS: u32 = 2;
+
+/// How long a request waits for a slot at its peer. Longer than the correlator's default timeout, so that a slot that is
+/// only slow to come back is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A peer that can be asked.
 #[derive(Debug, Clone)]
@@ -28,7 +33,14 @@ impl<S: AttemptService> Peer<S> {
     /// need not have done so.
     pub(crate) async fn ask(&mut self, attempt: Attempt) -> Result<(Reply, Timing), AttemptError> {
         let request = attempt.request.clone();
-        let future = self.service.ready().await?.call(attempt);
+        // A peer whose slots are all held by requests that nobody waits for any more may never free one.
+        let service = match timeout(PATIENCE, self.service.ready()).await {
+            Ok(ready) => ready?,
+            Err(_) => {
+                return Err(AttemptError::new(AttemptErrorKind::Timeout).at(self.id).because("no slot became free"));
+            }
+        };
+        let future = service.call(attempt);
         let (reply, timing) = future.await?;
         match request.check_reply(&reply) {
             Ok(()) => Ok((reply, timing)),

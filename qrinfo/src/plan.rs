@@ -69,7 +69,8 @@ pub struct Planner {
 /// The anchor for peers that announced these heights: eight blocks below the lowest.
 ///
 /// A peer that does not have the block refuses the request and holds it against us, so one anchor must suit all peers
-/// of a plan. `None` without peers, or when their chain is shorter than that.
+/// of a plan. One peer that is far behind moves it down for all: leave such a peer out. A request whose work block is
+/// not below the anchor goes without. `None` without peers, or when their chain is shorter than that.
 pub fn anchor(start_heights: impl IntoIterator<Item = u32>) -> Option<u32> {
     start_heights.into_iter().min()?.checked_sub(ANCHOR_DEPTH).filter(|&height| height > 0)
 }
@@ -178,7 +179,9 @@ impl Planner {
         let has = |height: &u32| (cycle > first && *height >= oldest_list) || self.known_lists.contains(height);
         let recent = (nearest..=BASES_BACK).filter_map(|back| cycles.work_height_back(cycle, back)).filter(has);
         let is_newest = cycle == cycles.start(self.tip);
-        recent.chain([start]).chain(self.anchor.filter(|_| !is_newest)).collect()
+        // At or below the work block it would be taken for a list that the client has.
+        let anchor = self.anchor.filter(|&anchor| !is_newest && Some(anchor) > cycles.work_height(cycle));
+        recent.chain([start]).chain(anchor).collect()
     }
 }
 
@@ -230,6 +233,15 @@ mod tests {
         let planner = Planner { anchor: Some(1500), ..planner.clone() };
         let plan = planner.plan(1488, 1512, |height| Some(hash(height)).filter(|_| height != 1500));
         assert_eq!(plan, Err(PlanError::MissingHeader(1500)));
+    }
+
+    #[test]
+    fn an_anchor_is_never_a_base_of_the_lists_that_a_reply_leads_to() {
+        let planner = Planner { anchor: Some(1692), ..Planner::new(Network::Regtest, 1772) };
+        let bases = bases(&planner, 1656, 1752);
+        // Work blocks: 1648, 1672, 1696, 1720, 1744.
+        let with_anchor: Vec<_> = bases.iter().map(|bases| bases.contains(&1692)).collect();
+        assert_eq!(with_anchor, [true, true, false, false, false]);
     }
 
     #[test]

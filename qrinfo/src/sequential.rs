@@ -1,6 +1,6 @@
-use std::collections::VecDeque;
+use std::{collections::VecDeque, fmt, future::Future, pin::Pin};
 
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, QRInfoRequestSpec, Request};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, QRInfoRequestSpec, Reply, Request, Timing};
 
 use crate::{
     Delivered, LostPeer, Missing, Peer, SyncOutcome, SyncReport, SyncStats,
@@ -10,7 +10,7 @@ use crate::{
 /// Settings of a [`SequentialSync`].
 #[derive(Debug, Clone, Copy)]
 pub struct SequentialOptions {
-    /// How often one request is asked before it is given up; at least once.
+    /// How often one request is asked before it is given up, refusals not counted; at least once.
     pub max_attempts: u32,
 }
 
@@ -29,7 +29,8 @@ impl Default for SequentialOptions {
 /// ```
 /// # use qrinfo::{AttemptService, Peer, SequentialOptions, SequentialSync};
 /// # use qrinfo_core::QRInfoRequestSpec;
-/// # async fn example<S: AttemptService>(plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>) {
+/// # async fn example<S: AttemptService<Future: Send + 'static> + Clone + Send + 'static>(
+/// #     plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>) {
 /// let mut sync = SequentialSync::new(plan, peers, SequentialOptions::default());
 /// while let Some(delivered) = sync.next().await {
 ///     println!("request {} was answered by {}", delivered.index, delivered.peer);
@@ -45,10 +46,19 @@ pub struct SequentialSync<S> {
     /// The peer to ask is the first.
     peers: VecDeque<Turn<S>>,
     options: SequentialOptions,
+    /// How the request at `position` has failed so far.
+    failures: Vec<AttemptError>,
+    /// The attempt under way.
+    asked: Option<Asked>,
     missing: Vec<Missing>,
     stats: SyncStats,
     lost: Vec<LostPeer>,
 }
+
+/// An attempt under way.
+struct Asked(Pin<Box<dyn Future<Output = Answered> + Send>>);
+
+type Answered = Result<(Reply, Timing), AttemptError>;
 
 #[derive(Debug)]
 struct Turn<S> {
@@ -57,17 +67,30 @@ struct Turn<S> {
     timeouts: u32,
 }
 
-impl<S: AttemptService> SequentialSync<S> {
+impl<S> SequentialSync<S>
+where
+    S: AttemptService<Future: Send + 'static> + Clone + Send + 'static,
+{
     /// A sync of `plan` from `peers`, which are asked in this order.
     pub fn new(plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>, options: SequentialOptions) -> Self {
         let peers = peers.into_iter().map(|peer| Turn { peer, timeouts: 0 }).collect();
-        Self { plan, position: 0, peers, options, missing: Vec::new(), stats: SyncStats::default(), lost: Vec::new() }
+        Self {
+            plan,
+            position: 0,
+            peers,
+            options,
+            failures: Vec::new(),
+            asked: None,
+            missing: Vec::new(),
+            stats: SyncStats::default(),
+            lost: Vec::new(),
+        }
     }
 
     /// The next reply in the order of the plan, or `None` when the sync has ended. A request that was given up is
     /// passed over; [`into_report`](Self::into_report) names it.
     ///
-    /// Dropping the future cancels the request under way; the next call asks it again.
+    /// Safe to cancel: a dropped call loses neither the request under way nor its reply.
     pub async fn next(&mut self) -> Option<Delivered> {
         while let Some(spec) = self.plan.get(self.position).filter(|_| !self.peers.is_empty()) {
             let spec = spec.clone();
@@ -98,15 +121,26 @@ impl<S: AttemptService> SequentialSync<S> {
     }
 
     async fn ask(&mut self, spec: &QRInfoRequestSpec) -> Option<Delivered> {
-        let mut failures = Vec::new();
-        for attempt in 0..self.options.max_attempts.max(1) {
-            let Some(Turn { peer, timeouts }) = self.peers.front_mut() else { break };
-            self.stats.attempts += 1;
-            self.stats.retries += u64::from(attempt > 0);
-            let id = peer.id;
-            match peer.ask(Attempt::new(self.position as u64, Request::from(spec.clone()))).await {
+        while self.may_ask_again() {
+            let Some(turn) = self.peers.front() else { break };
+            let id = turn.peer.id;
+            if self.asked.is_none() {
+                self.stats.attempts += 1;
+                self.stats.retries += u64::from(!self.failures.is_empty());
+                let mut peer = turn.peer.clone();
+                let attempt = Attempt::new(self.position as u64, Request::from(spec.clone()));
+                self.asked = Some(Asked(Box::pin(async move { peer.ask(attempt).await })));
+            }
+            // It stays here while it is awaited, so that a dropped call loses nothing.
+            let Some(asked) = self.asked.as_mut() else { break };
+            let result = asked.0.as_mut().await;
+            self.asked = None;
+            match result {
                 Ok((reply, timing)) => {
-                    *timeouts = 0;
+                    if let Some(turn) = self.peers.front_mut() {
+                        turn.timeouts = 0;
+                    }
+                    self.failures.clear();
                     self.stats.count_delivery(&timing);
                     return Some(Delivered { index: self.position, reply, timing, peer: id });
                 }
@@ -114,16 +148,24 @@ impl<S: AttemptService> SequentialSync<S> {
                     tracing::debug!(peer = %id, cycle = spec.cycle_height, %error, "attempt failed");
                     self.stats.count_failure(&error);
                     self.pass_on(&error);
-                    let refused = error.kind() == AttemptErrorKind::Refused;
-                    failures.push(error);
-                    if refused && self.all_refused(&failures) {
-                        break;
-                    }
+                    self.failures.push(error);
                 }
             }
         }
+        let failures = std::mem::take(&mut self.failures);
         self.missing.push(Missing::new(self.position, spec, failures));
         None
+    }
+
+    /// Whether the request has chances left: attempts, and a peer that has not refused it. Asking again what a peer
+    /// refused would only be held against us.
+    fn may_ask_again(&self) -> bool {
+        let refused = |error: &&AttemptError| error.kind() == AttemptErrorKind::Refused;
+        let others = self.failures.iter().filter(|error| !refused(error)).count();
+        let refused_by = |id| self.failures.iter().filter(refused).any(|error| error.peer() == Some(id));
+        self.asked.is_some()
+            || (others < self.options.max_attempts.max(1) as usize
+                && self.peers.iter().any(|turn| !refused_by(turn.peer.id)))
     }
 
     /// Moves on from the peer that failed to the next one.
@@ -136,10 +178,10 @@ impl<S: AttemptService> SequentialSync<S> {
             self.peers.push_back(turn);
         }
     }
+}
 
-    /// Whether every peer that is left has refused the request: asking again would only be held against us.
-    fn all_refused(&self, failures: &[AttemptError]) -> bool {
-        let refused = |id| failures.iter().any(|e| e.peer() == Some(id) && e.kind() == AttemptErrorKind::Refused);
-        self.peers.iter().all(|turn| refused(turn.peer.id))
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Asked")
     }
 }

@@ -122,6 +122,62 @@ async fn a_silent_peer_costs_two_timeouts_and_no_reply() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_drips_does_not_stall_the_sync() {
+    let chain = chain();
+    let plan = plan(&chain, anchor([chain.tip()]));
+    let node = || SimulatedPeer::builder(chain.clone()).profile(profile(100, 50));
+    let drips = Fault::Drip { bytes: 3, every: Duration::from_millis(200) };
+    let (_nodes, peers) = connect(vec![node().fault(3.., drips), node(), node()]).await;
+    let (delivered, report, took) = parallel(&plan, peers).await;
+    assert!(report.outcome.is_complete(), "{}", report.outcome);
+    assert_true(&chain, &plan, &delivered);
+    assert!(took < Duration::from_secs(70), "{took:?}");
+}
+
+/// A refusal comes quickly. It must not make its peer look fast, nor use up a request's chances.
+#[tokio::test(start_paused = true)]
+async fn peers_that_refuse_everything_do_not_draw_the_load() {
+    let chain = chain();
+    let plan = plan(&chain, anchor([chain.tip()]));
+    let refuses = || SimulatedPeer::builder(chain.clone()).profile(profile(20, 1)).fault(0.., Fault::Refuse);
+    let honest = SimulatedPeer::builder(chain.clone()).profile(profile(100, 50));
+    let nodes = vec![refuses(), refuses(), refuses(), refuses(), refuses(), honest.clone()];
+    let (nodes, peers) = connect(nodes).await;
+    let (delivered, report, _) = parallel(&plan, peers).await;
+    assert!(report.outcome.is_complete(), "{}", report.outcome);
+    assert_true(&chain, &plan, &delivered);
+    for node in &nodes[..5] {
+        assert!(node.stats().refusals <= 10, "{:?}", node.stats());
+    }
+
+    let (_nodes, peers) = connect(vec![refuses(), refuses(), refuses(), refuses(), refuses(), honest]).await;
+    let (delivered, report, _) = sequential(&plan, peers).await;
+    assert!(report.outcome.is_complete(), "{}", report.outcome);
+    assert_true(&chain, &plan, &delivered);
+}
+
+/// A caller that looks at a clock while it waits loses nothing by it.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_call_loses_no_reply() {
+    let chain = chain();
+    let plan = plan(&chain, anchor([chain.tip()]));
+    let node = SimulatedPeer::builder(chain.clone()).profile(profile(100, 50));
+    let (nodes, peers) = connect(vec![node]).await;
+    let mut sync = SequentialSync::new(plan.clone(), peers, SequentialOptions::default());
+    let mut delivered = Vec::new();
+    loop {
+        match tokio::time::timeout(Duration::from_millis(40), sync.next()).await {
+            Ok(Some(next)) => delivered.push(next),
+            Ok(None) => break,
+            Err(_) => {}
+        }
+    }
+    assert_true(&chain, &plan, &delivered);
+    assert!(sync.into_report().outcome.is_complete());
+    assert_eq!(nodes[0].stats().requests, plan.len() as u64);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_mnlistdiff_is_asked_and_answered_like_a_qrinfo() {
     let chain = chain();
     let (_nodes, peers) = connect(vec![SimulatedPeer::builder(chain.clone())]).await;

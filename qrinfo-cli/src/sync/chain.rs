@@ -28,6 +28,8 @@ pub(super) struct Source {
     chain: HeaderChain,
     /// Whether the nodes are asked for what is not there yet.
     ask: bool,
+    /// The newest height that half of the nodes have.
+    agreed_tip: u32,
 }
 
 impl Source {
@@ -40,14 +42,14 @@ impl Source {
     ) -> Result<Self> {
         if let Some(path) = file {
             let chain = read(path, network).with_context(|| format!("headers of {}", path.display()))?;
-            return Ok(Self { network, chain, ask: false });
+            return Ok(Self { network, chain, ask: false, agreed_tip: 0 });
         }
         let (start, hash) = network.checkpoint_below(first_needed(network, from_cycle));
         let mut chain = HeaderChain::new(start, hash);
         if let Some(store) = store {
             restore(&mut chain, store, network)?;
         }
-        Ok(Self { network, chain, ask: true })
+        Ok(Self { network, chain, ask: true, agreed_tip: 0 })
     }
 
     /// Asks the nodes, one after another, for headers that are not there yet. Gives those that can be asked for
@@ -99,8 +101,9 @@ impl Source {
         Ok(usable)
     }
 
+    /// The newest height that can be asked for: our chain has it, and half of the nodes.
     pub(super) fn tip(&self) -> u32 {
-        self.chain.tip()
+        self.agreed_tip
     }
 
     pub(super) fn hash_at(&self, height: u32) -> Option<BlockHash> {

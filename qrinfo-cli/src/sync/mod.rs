@@ -75,9 +75,7 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
         connections.into_iter().map(|connection| adopt(connection, CorrelatorConfig::default())).collect();
 
     let hash_at = |height| chain.hash_at(height);
-    // Nobody can be asked for a block that no node has.
-    let highest = peers.iter().map(|peer| peer.start_height).max().unwrap_or_default();
-    let tip = chain.tip().min(highest);
+    let tip = chain.tip();
     let anchor = anchor(peers.iter().map(|peer| peer.start_height).chain([tip]));
     let planner = Planner { anchor, ..Planner::new(network, tip) };
     let first = match (options.from_cycle, peers.first_mut()) {

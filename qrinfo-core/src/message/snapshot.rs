@@ -2,6 +2,10 @@ use bytes::BufMut;
 
 use crate::wire::{Bits, DecodeError, DecodeErrorKind, Reader, Wire, put_len};
 
+/// The longest skip list that is accepted. Filling the quarters of 32 quorums passes over each masternode a few times
+/// at most, and there are some three thousand.
+const MAX_SKIP_LIST: usize = 1 << 16;
+
 /// How a cycle's quarter is picked from its sorted list (DIP-24).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -47,7 +51,11 @@ impl Wire for QuorumSnapshot {
             }
         };
         let active_quorum_members = Bits::decode(reader)?;
+        let offset = reader.offset();
         let count = reader.count("mnSkipList", 4)?;
+        if count > MAX_SKIP_LIST {
+            return Err(DecodeError { field: "mnSkipList", offset, kind: DecodeErrorKind::BadLength(count) });
+        }
         let skip_list = (0..count).map(|_| reader.i32("mnSkipList")).collect::<Result<_, _>>()?;
         Ok(Self { skip_list_mode, active_quorum_members, skip_list })
     }

@@ -12,6 +12,10 @@ use crate::peer::MAX_TIMEOUTS;
 /// other peer can take them over.
 const MAX_DEPTH: usize = 6;
 
+/// A peer that refused this many requests in a row is asked only for what no other can be asked for: each refusal is
+/// held against us, and at a hundred a node bans us.
+const MAX_REFUSALS: u32 = 4;
+
 /// How much a new observation counts.
 const WEIGHT: f64 = 0.3;
 
@@ -71,6 +75,8 @@ struct PeerRecord {
     /// When the request at the head of its queue got there.
     busy_since: Option<Instant>,
     timeouts: u32,
+    /// Refusals since the last reply.
+    refusals: u32,
 }
 
 impl Dispatcher {
@@ -115,7 +121,10 @@ impl Dispatcher {
             record.busy_since = Some(now);
             match &ended {
                 Ended::Answered(timing) => record.answered(timing),
-                Ended::Refused => record.timeouts = 0,
+                Ended::Refused => {
+                    record.timeouts = 0;
+                    record.refusals += 1;
+                }
                 Ended::TimedOut => record.timeouts += 1,
                 Ended::Cancelled | Ended::PeerLost => {}
             }
@@ -126,7 +135,11 @@ impl Dispatcher {
         }
         match ended {
             Ended::Answered(_) => self.finish(job),
-            Ended::Refused => self.jobs[job].refused_by.push(peer),
+            Ended::Refused => {
+                // Each peer is asked once at most for what it refuses, so this needs no other bound.
+                self.jobs[job].attempts -= 1;
+                self.jobs[job].refused_by.push(peer);
+            }
             Ended::TimedOut | Ended::Cancelled | Ended::PeerLost => self.jobs[job].failed_at.push(peer),
         }
         if !self.jobs[job].settled {
@@ -178,13 +191,18 @@ impl Dispatcher {
         // A peer that failed this request is asked again only where no other is left.
         let others_left = self.peers.iter().any(|peer| may(peer) && !failed_at.contains(&peer.id));
         let eligible = |peer: &PeerRecord| may(peer) && !(others_left && failed_at.contains(&peer.id));
+        let willing = self.peers.iter().any(|peer| eligible(peer) && peer.refusals < MAX_REFUSALS);
         let (index, peer) = self
             .peers
             .iter()
             .enumerate()
             .filter(|(_, peer)| eligible(peer) && peer.has_slot())
-            .min_by_key(|(_, peer)| peer.expected_wait(now))?;
-        (peer.expected_wait(now) <= self.time_for_rest(now, eligible)).then_some(index)
+            .filter(|(_, peer)| peer.refusals < MAX_REFUSALS || !willing)
+            // A refusal comes quickly: it must not make its peer look fast.
+            .min_by_key(|(_, peer)| (peer.refusals, peer.expected_wait(now)))?;
+        // Those that refuse more are not waited for.
+        let helps = |other: &PeerRecord| eligible(other) && other.refusals <= peer.refusals;
+        (peer.expected_wait(now) <= self.time_for_rest(now, helps)).then_some(index)
     }
 
     /// How long the eligible peers would take for all that is unsent, each working to the end: a peer that would
@@ -207,7 +225,7 @@ impl Dispatcher {
 
 impl PeerRecord {
     fn new(id: PeerId) -> Self {
-        Self { id, in_flight: 0, latency: None, interval: None, busy_since: None, timeouts: 0 }
+        Self { id, in_flight: 0, latency: None, interval: None, busy_since: None, timeouts: 0, refusals: 0 }
     }
 
     /// Whether one more request would reach the peer before it runs out of work.
@@ -238,6 +256,7 @@ impl PeerRecord {
 
     fn answered(&mut self, timing: &Timing) {
         self.timeouts = 0;
+        self.refusals = 0;
         match timing.head {
             // It waited behind another: what it took from there on is the peer's pace.
             Some(head) if head > timing.sent => {
@@ -355,7 +374,7 @@ mod tests {
                     prop_assert!(!refused.contains(&(job, at)) && !done.contains(&job));
                     asked[job] += 1;
                     out.push((job, at, tick));
-                    prop_assert!(out.len() <= cap && asked[job] <= max_attempts);
+                    prop_assert!(out.len() <= cap && asked[job] <= max_attempts + u32::from(peers));
                     prop_assert!(out.iter().filter(|(_, to, _)| *to == at).count() <= MAX_DEPTH);
                 }
                 if out.is_empty() {

@@ -1,7 +1,7 @@
 mod dispatch;
 mod reorder;
 
-use std::{future::Future, num::NonZeroUsize, pin::Pin};
+use std::{collections::BTreeSet, future::Future, num::NonZeroUsize, pin::Pin};
 
 use futures_util::{
     StreamExt,
@@ -25,9 +25,9 @@ use crate::{
 pub struct ParallelOptions {
     /// Requests under way at all peers together, at most.
     pub max_concurrent: NonZeroUsize,
-    /// How often one request is asked before it is given up; at least once.
+    /// How often one request is asked before it is given up, refusals not counted; at least once.
     pub max_attempts: u32,
-    /// Replies that may wait for an earlier one, counting those under way: what bounds memory.
+    /// Replies that may wait for an earlier one, counting those under way. Memory holds that many replies at most.
     pub window: NonZeroUsize,
 }
 
@@ -84,8 +84,10 @@ impl<S> ParallelSync<S>
 where
     S: AttemptService<Future: Send + 'static> + Clone + Send + 'static,
 {
-    /// A sync of `plan` from `peers`.
-    pub fn new(plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>, options: ParallelOptions) -> Self {
+    /// A sync of `plan` from `peers`. Of several with one name, the first is asked.
+    pub fn new(plan: Vec<QRInfoRequestSpec>, mut peers: Vec<Peer<S>>, options: ParallelOptions) -> Self {
+        let mut names = BTreeSet::new();
+        peers.retain(|peer| names.insert(peer.id));
         Self {
             dispatcher: Dispatcher::new(plan.len(), peers.iter().map(|peer| peer.id), options),
             reorder: Reorder::default(),

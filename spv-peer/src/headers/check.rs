@@ -17,7 +17,8 @@ pub struct CheckedHeader {
     pub hash: BlockHash,
 }
 
-/// Why headers are not accepted. Each of these is the fault of the peer that sent them.
+/// Why headers are not accepted. All but [`LessWork`](Self::LessWork), which an honest peer on a losing branch causes,
+/// are the fault of the peer that sent them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderError {
@@ -67,7 +68,9 @@ pub enum HeaderError {
 /// Hashes headers, on all cores, and checks that each names the one before it and meets a target that `network`
 /// allows. What the first one follows is for [`HeaderChain::connect`](super::HeaderChain::connect) to say.
 ///
-/// How a target follows from the headers before it is not checked: a false chain costs its maker the same work.
+/// How a target follows from the headers before it is not checked. A false extension of a chain therefore costs its
+/// maker only the work that the network's easiest target takes: seconds a header. Do not take a height for the network's
+/// that a single peer shows.
 ///
 /// This takes about ten microseconds a header; call it from `spawn_blocking`.
 ///
