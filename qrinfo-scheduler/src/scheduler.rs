@@ -164,6 +164,7 @@ pub(crate) struct Job {
 
 impl Ticket {
     pub(crate) const FIRST: Self = Self(0);
+    pub(crate) const LAST: Self = Self(u64::MAX);
 
     pub(crate) fn new(number: u64) -> Self {
         Self(number)
@@ -264,7 +265,7 @@ impl Scheduler {
         self.quiet_until = None;
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
-        let place = Place { priority: attempt.priority, order: attempt.id, since: now, ticket };
+        let place = Place { priority: attempt.priority, order: attempt.id, again: false, since: now, ticket };
         if let Some(deadline) = attempt.deadline {
             self.deadlines.insert((deadline, ticket));
         }
@@ -510,10 +511,11 @@ impl Scheduler {
     }
 
     fn queue_unless_in_good_hands(&mut self, ticket: Ticket) {
-        let Some(job) = self.jobs.get(&ticket) else { return };
-        if job.trusted_copies(&self.peers) > 0 {
-            self.queue.remove(&job.place);
-        } else {
+        let Some(job) = self.jobs.get_mut(&ticket) else { return };
+        self.queue.remove(&job.place);
+        if job.trusted_copies(&self.peers) == 0 {
+            // Under a window the others would soon wait for it.
+            job.place.again = !job.copies.is_empty() && self.window.is_none();
             self.queue.insert(job.place);
         }
     }
