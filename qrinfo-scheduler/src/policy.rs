@@ -150,8 +150,9 @@ impl Crew {
         window: Option<Window>,
         budget: &CopyBudget,
     ) -> Option<Choice> {
-        // While work waits, what a stall would cost is kept back: as many as the fullest peer holds.
-        let reserve = match queue.is_empty() {
+        // While there is work, what a stall would cost is kept back: as many as the fullest peer holds.
+        let idle = queue.below(window.map(|window| window.end())).next().is_none();
+        let reserve = match idle {
             true => 0,
             false => self.members.iter().map(|member| member.forecast.held.len()).max().unwrap_or(0),
         };
@@ -175,18 +176,21 @@ impl Crew {
             if self.completions_before(held.done, |_| true) < work {
                 continue;
             }
+            // Of all, not only of those that take one now: where the best is full for a moment, waiting for it is better
+            // than a copy at a slow peer.
             let target = self
-                .open()
+                .members
+                .iter()
                 .filter(|member| job.allows(member.peer))
-                .map(|member| (member.forecast.done_with(held.size), member.peer))
+                .map(|member| (member.forecast.done_with(held.size), member))
                 .min_by(|a, b| a.0.total_cmp(&b.0));
-            let Some((done, peer)) = target else { continue };
+            let Some((done, Member { peer, is_open: true, .. })) = target else { continue };
             let gain = held.done - done.max(self.horizon(work));
             if gain > LEAST_GAIN
                 && gain > LEAST_GAIN_OF_REST * held.done
                 && best.as_ref().is_none_or(|(most, _)| gain > *most)
             {
-                best = Some((gain, Choice { ticket, peer, aged: false }));
+                best = Some((gain, Choice { ticket, peer: *peer, aged: false }));
             }
         }
         best.map(|(_, choice)| choice)

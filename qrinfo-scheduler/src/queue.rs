@@ -22,19 +22,32 @@ pub(crate) struct Place {
     pub(crate) priority: RequestPriority,
     /// The order within a priority.
     pub(crate) order: u64,
+    /// Whether it has been sent and its peer still may answer: it goes after all others of its priority.
+    pub(crate) again: bool,
     pub(crate) since: Instant,
     pub(crate) ticket: Ticket,
 }
+
+/// The order within a priority: not sent before, then the number.
+type Key = (bool, u64, Ticket);
 
 /// Requests by priority, and by order within one.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     /// Greatest priority first.
-    classes: [BTreeMap<(u64, Ticket), Place>; CLASSES],
+    classes: [BTreeMap<Key, Place>; CLASSES],
     /// With the order, by which a window admits.
     by_age: BTreeMap<(Instant, Ticket), u64>,
     /// Sends since the last one that ageing decided.
     sends: u32,
+}
+
+// === impl Place ===
+
+impl Place {
+    fn key(&self) -> Key {
+        (self.again, self.order, self.ticket)
+    }
 }
 
 // === impl Queue ===
@@ -49,13 +62,13 @@ impl Queue {
     }
 
     pub(crate) fn insert(&mut self, place: Place) {
-        self.class_mut(place.priority).insert((place.order, place.ticket), place);
+        self.class_mut(place.priority).insert(place.key(), place);
         self.by_age.insert((place.since, place.ticket), place.order);
     }
 
     pub(crate) fn remove(&mut self, place: &Place) -> bool {
         self.by_age.remove(&(place.since, place.ticket));
-        self.class_mut(place.priority).remove(&(place.order, place.ticket)).is_some()
+        self.class_mut(place.priority).remove(&place.key()).is_some()
     }
 
     pub(crate) fn contains(&self, place: &Place) -> bool {
@@ -64,8 +77,16 @@ impl Queue {
 
     /// Everything ordered below `limit`, the greatest priority first.
     pub(crate) fn below(&self, limit: Option<u64>) -> impl Iterator<Item = &Place> {
-        let end = limit.map_or(Bound::Unbounded, |limit| Bound::Excluded((limit, Ticket::FIRST)));
-        self.classes.iter().flat_map(move |class| class.range((Bound::Unbounded, end)).map(|(_, place)| place))
+        let range = move |again| {
+            let end = match limit {
+                Some(limit) => Bound::Excluded((again, limit, Ticket::FIRST)),
+                None => Bound::Included((again, u64::MAX, Ticket::LAST)),
+            };
+            (Bound::Included((again, 0, Ticket::FIRST)), end)
+        };
+        self.classes.iter().flat_map(move |class| {
+            [false, true].into_iter().flat_map(move |again| class.range(range(again)).map(|(_, place)| place))
+        })
     }
 
     /// The one below `limit` that ageing puts first, if it is ageing's turn.
@@ -88,7 +109,7 @@ impl Queue {
         self.sends = if aged { 0 } else { self.sends.saturating_add(1) };
     }
 
-    fn class_mut(&mut self, priority: RequestPriority) -> &mut BTreeMap<(u64, Ticket), Place> {
+    fn class_mut(&mut self, priority: RequestPriority) -> &mut BTreeMap<Key, Place> {
         let [critical, high, normal, low] = &mut self.classes;
         match priority {
             RequestPriority::Critical => critical,

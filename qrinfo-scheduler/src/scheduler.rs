@@ -19,6 +19,10 @@ use crate::{
 /// While a reply is outstanding, silence is looked at this often.
 const CHECK_EVERY: Duration = Duration::from_millis(200);
 
+/// Progress alone is looked at this often. Ten times as fast as silence, and rare beside reports of every 16 KiB, each
+/// of which would ask for a forecast of every peer.
+const PROGRESS_EVERY: Duration = Duration::from_millis(20);
+
 /// Records of peers that left, kept because their servers remember us. Bounds memory where addresses come and go.
 const REMEMBERED_PEERS: usize = 256;
 
@@ -140,6 +144,8 @@ pub struct Scheduler {
     sizes: Sizes,
     copies: CopyBudget,
     events: VecDeque<Event>,
+    /// There is nothing to send before, unless something happens that is more than progress.
+    quiet_until: Option<Instant>,
     last_ticket: u64,
     last_dispatch: u64,
 }
@@ -158,6 +164,7 @@ pub(crate) struct Job {
 
 impl Ticket {
     pub(crate) const FIRST: Self = Self(0);
+    pub(crate) const LAST: Self = Self(u64::MAX);
 
     pub(crate) fn new(number: u64) -> Self {
         Self(number)
@@ -212,6 +219,7 @@ impl Scheduler {
             sizes: Sizes::default(),
             copies: CopyBudget::default(),
             events: VecDeque::new(),
+            quiet_until: None,
             last_ticket: 0,
             last_dispatch: 0,
         }
@@ -224,6 +232,7 @@ impl Scheduler {
 
     /// Goes on with other settings. What is under way stays under way.
     pub fn set_settings(&mut self, settings: Settings) {
+        self.quiet_until = None;
         match (&mut self.bucket, settings.rate) {
             (Some(bucket), Some(rate)) => bucket.set_rate(rate),
             (bucket, rate) => *bucket = rate.map(Gcra::new),
@@ -236,6 +245,7 @@ impl Scheduler {
 
     /// Says which attempts may be under way; `None` means all.
     pub fn set_window(&mut self, window: Option<Window>) {
+        self.quiet_until = None;
         self.window = window;
     }
 
@@ -252,13 +262,15 @@ impl Scheduler {
         if self.queue.len() >= capacity {
             return Err(Overloaded { attempt: Box::new(attempt), capacity });
         }
+        self.quiet_until = None;
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
-        let place = Place { priority: attempt.priority, order: attempt.id, since: now, ticket };
+        let place = Place { priority: attempt.priority, order: attempt.id, again: false, since: now, ticket };
         if let Some(deadline) = attempt.deadline {
             self.deadlines.insert((deadline, ticket));
         }
         self.queue.insert(place);
+        self.copies.earn();
         self.jobs.insert(ticket, Job { attempt, place, copies: Vec::new(), sent_once: false });
         self.end_if_nobody_left(ticket);
         Ok(ticket)
@@ -266,11 +278,13 @@ impl Scheduler {
 
     /// Nobody waits for this request any more. Copies that are sent keep their slots until their peers have answered.
     pub fn cancel(&mut self, ticket: Ticket) {
+        self.quiet_until = None;
         self.forget(ticket);
     }
 
     /// A peer is ready for requests; `round_trip` is that of a ping.
     pub fn peer_joined(&mut self, peer: PeerId, round_trip: Duration) {
+        self.quiet_until = None;
         self.peer_left(peer);
         let mut health = PeerHealth::new(round_trip, self.settings.peer_rate);
         let index = self.remembered.iter().position(|&(remembered, _)| remembered == peer);
@@ -284,6 +298,7 @@ impl Scheduler {
 
     /// A peer is gone, and with it what it held.
     pub fn peer_left(&mut self, peer: PeerId) {
+        self.quiet_until = None;
         let Some(health) = self.peers.remove(&peer) else { return };
         self.remember(peer, &health);
         for entry in health.entries() {
@@ -296,6 +311,7 @@ impl Scheduler {
 
     /// Gives a peer up, because a reply of it is false. It is dismissed when it has answered what it holds.
     pub fn blame(&mut self, peer: PeerId) {
+        self.quiet_until = None;
         if let Some(health) = self.peers.get_mut(&peer) {
             health.leave();
             self.end_those_with_nobody_left();
@@ -328,9 +344,22 @@ impl Scheduler {
         self.peers.values().map(PeerHealth::outstanding).sum()
     }
 
-    /// What to send now. To be asked until there is nothing, after each call that tells the scheduler something.
+    /// What to send now. To be asked until there is nothing, after each call that tells the scheduler something; then
+    /// ask for [`event`](Self::event)s.
     pub fn next(&mut self, now: Instant) -> Option<Dispatch> {
         self.expire(now);
+        if self.quiet_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        let dispatch = self.decide(now).and_then(|choice| self.dispatch(choice, now));
+        self.quiet_until = match dispatch {
+            Some(_) => None,
+            None => self.next_wakeup(now).into_iter().chain([now + PROGRESS_EVERY]).min(),
+        };
+        dispatch
+    }
+
+    fn decide(&mut self, now: Instant) -> Option<Choice> {
         if self.peers.is_empty() || self.in_flight() == 0 && self.queue.is_empty() {
             return None;
         }
@@ -340,11 +369,9 @@ impl Scheduler {
             return None;
         }
         let crew = Crew::new(&self.peers, &self.sizes, common_rate, now);
-        let choice = self
-            .overdue(&crew, now)
+        self.overdue(&crew, now)
             .or_else(|| crew.second_copy(&self.queue, &self.jobs, &self.peers, self.window, &self.copies))
-            .or_else(|| crew.first_copy(&self.queue, &self.jobs, self.window))?;
-        self.dispatch(choice, now)
+            .or_else(|| crew.first_copy(&self.queue, &self.jobs, self.window))
     }
 
     /// When to ask [`next`](Self::next) again if nothing happens before.
@@ -367,13 +394,16 @@ impl Scheduler {
     /// So many bytes of a reply's payload have come; none yet when only its header has. `length` is the payload's
     /// length by the header, where it is known.
     pub fn progress(&mut self, id: DispatchId, bytes: u64, length: Option<u64>, now: Instant) {
-        if let Some(peer) = self.peers.get_mut(&id.peer) {
-            peer.progress(id, bytes, length, now);
+        if let Some(peer) = self.peers.get_mut(&id.peer)
+            && peer.progress(id, bytes, length, now)
+        {
+            self.quiet_until = None;
         }
     }
 
     /// The reply has come.
     pub fn replied(&mut self, id: DispatchId, timing: &Timing) {
+        self.quiet_until = None;
         let Some(peer) = self.peers.get_mut(&id.peer) else { return };
         let trusted = peer.is_trusted();
         let Some(entry) = peer.replied(id, timing) else { return };
@@ -387,6 +417,7 @@ impl Scheduler {
 
     /// It failed: refused, timed out, and so on. Its slot is free.
     pub fn failed(&mut self, id: DispatchId, kind: AttemptErrorKind, now: Instant) {
+        self.quiet_until = None;
         let Some(peer) = self.peers.get_mut(&id.peer) else { return };
         let trusted = peer.is_trusted();
         let Some(entry) = peer.failed(id, kind, now) else { return };
@@ -399,6 +430,7 @@ impl Scheduler {
     /// We wait no longer, while the peer still holds the request: its slot stays in use until
     /// [`replied`](Self::replied) or [`failed`](Self::failed) tells what became of it, or the peer leaves.
     pub fn timed_out(&mut self, id: DispatchId, now: Instant) {
+        self.quiet_until = None;
         let Some(peer) = self.peers.get_mut(&id.peer) else { return };
         let trusted = peer.is_trusted();
         if let Some(ticket) = peer.timed_out(id, now) {
@@ -415,6 +447,7 @@ impl Scheduler {
 
     /// Whether the peer's service takes a request now. One that has joined does until this says otherwise.
     pub fn set_ready(&mut self, peer: &PeerId, ready: bool) {
+        self.quiet_until = None;
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.set_ready(ready);
         }
@@ -478,10 +511,11 @@ impl Scheduler {
     }
 
     fn queue_unless_in_good_hands(&mut self, ticket: Ticket) {
-        let Some(job) = self.jobs.get(&ticket) else { return };
-        if job.trusted_copies(&self.peers) > 0 {
-            self.queue.remove(&job.place);
-        } else {
+        let Some(job) = self.jobs.get_mut(&ticket) else { return };
+        self.queue.remove(&job.place);
+        if job.trusted_copies(&self.peers) == 0 {
+            // Under a window the others would soon wait for it.
+            job.place.again = !job.copies.is_empty() && self.window.is_none();
             self.queue.insert(job.place);
         }
     }
@@ -571,8 +605,6 @@ impl Scheduler {
         }
         if job.sent_once {
             self.copies.spend();
-        } else {
-            self.copies.earn();
         }
         job.sent_once = true;
         job.copies.push(id);

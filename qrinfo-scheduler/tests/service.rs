@@ -48,11 +48,11 @@ impl Asked {
     }
 
     fn times(&self) -> Vec<u64> {
-        self.log.lock().unwrap().iter().map(|(at, ..)| at.as_millis() as u64).collect()
+        self.log.lock().expect("nobody panics").iter().map(|(at, ..)| at.as_millis() as u64).collect()
     }
 
     fn blocks(&self) -> Vec<BlockHash> {
-        self.log.lock().unwrap().iter().map(|(.., block)| *block).collect()
+        self.log.lock().expect("nobody panics").iter().map(|(.., block)| *block).collect()
     }
 }
 
@@ -93,7 +93,7 @@ impl Service<Attempt> for TestPeer {
         let now = Instant::now();
         let elapsed = now.duration_since(self.asked.base);
         let block = block(&attempt.request);
-        self.asked.log.lock().unwrap().push((elapsed, self.id, block));
+        self.asked.log.lock().expect("nobody panics").push((elapsed, self.id, block));
         let refused = self.manner == Manner::Refuses;
         let cost = Cost { compute: 20e3, transfer: 100e3, bytes: REPLY_BYTES as f64, refused };
         let seen = self.model.serve(cost, elapsed.as_micros() as f64);

@@ -11,8 +11,8 @@ use crate::{Ticket, seconds, sizes::Sizes};
 /// A reply that has been on the link for less is too young to judge.
 const STALL_AFTER: f64 = 0.1;
 
-/// A reply of which less should have come is too small to judge; three 16 KiB reports.
-const STALL_BYTES: f64 = 50_000.0;
+/// Progress is reported in steps: so much more may have come than was told.
+const REPORT_STEP: f64 = 16_384.0;
 
 /// Less than this share of what should have come is a stall. Links vary by a factor of two without being stalled.
 const STALL_SHARE: f64 = 0.3;
@@ -151,11 +151,8 @@ impl PeerHealth {
             Some((first, early)) => {
                 let elapsed = seconds(first, now);
                 let expected = rate * elapsed;
-                let came = head.bytes.saturating_sub(early) as f64;
-                self.rate.own().is_some()
-                    && elapsed > STALL_AFTER
-                    && expected > STALL_BYTES
-                    && came < STALL_SHARE * expected
+                let came = head.bytes.saturating_sub(early) as f64 + REPORT_STEP;
+                self.rate.own().is_some() && elapsed > STALL_AFTER && came < STALL_SHARE * expected
             }
             None => {
                 let past =

@@ -209,17 +209,19 @@ impl PeerHealth {
         });
     }
 
-    /// `bytes` of the reply have come so far.
-    pub(crate) fn progress(&mut self, id: DispatchId, bytes: u64, length: Option<u64>, now: Instant) {
-        let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) else { return };
+    /// `bytes` of the reply have come so far. Whether they are the first.
+    pub(crate) fn progress(&mut self, id: DispatchId, bytes: u64, length: Option<u64>, now: Instant) -> bool {
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) else { return false };
         entry.bytes = entry.bytes.max(bytes);
         entry.length = length.or(entry.length);
         entry.latest = now;
-        if entry.first.is_none() {
+        let begins = entry.first.is_none();
+        if begins {
             entry.first = Some((now, bytes));
             let sent = entry.sent;
             self.began(sent, now);
         }
+        begins
     }
 
     pub(crate) fn replied(&mut self, id: DispatchId, timing: &Timing) -> Option<Entry> {

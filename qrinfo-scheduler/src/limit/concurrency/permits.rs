@@ -106,7 +106,7 @@ impl Shared {
     pub(super) fn claim(&self, priority: RequestPriority, order: u64, now: Instant) -> Claim {
         let mut permits = self.lock();
         permits.last += 1;
-        let place = Place { priority, order, since: now, ticket: Ticket::new(permits.last) };
+        let place = Place { priority, order, again: false, since: now, ticket: Ticket::new(permits.last) };
         permits.queue.insert(place);
         drop(permits);
         Claim { shared: self.clone(), place, held: false }
