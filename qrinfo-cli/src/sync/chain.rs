@@ -86,18 +86,21 @@ impl Source {
                 },
             }
         }
-        let tip =
-            if self.ask { self.chain.tip() } else { usable.iter().map(Connection::start_height).max().unwrap_or(0) };
+        // One node must not make all others look behind, be it by a height or by headers that cost little: what half
+        // of them have counts.
+        let mut heights: Vec<_> = usable.iter().map(Connection::start_height).collect();
+        heights.sort_unstable();
+        let median = heights.get(heights.len().saturating_sub(1) / 2).copied().unwrap_or_default();
+        self.agreed_tip = self.chain.tip().min(median);
         usable.retain(|node| {
             let height = node.start_height();
-            let is_near = height.saturating_add(MAX_BEHIND) >= tip.min(self.chain.tip());
+            let is_near = height.saturating_add(MAX_BEHIND) >= self.agreed_tip;
             if !is_near {
                 eprintln!("qrinfo: {} is not asked: it is behind, at {height}", node.peer());
             }
             is_near
         });
         ensure!(!usable.is_empty(), "no node is left that can be asked");
-        // A node refuses to be asked for a block that it does not have.
         Ok(usable)
     }
 
