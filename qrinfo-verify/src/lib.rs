@@ -1,0 +1,1 @@
+//! Whether a `qrinfo` reply is true.
