@@ -11,7 +11,7 @@ use qrinfo_correlate::PeerService;
 /// A sync under way, in one of the two modes.
 pub(crate) enum Run {
     Sequential(SequentialSync<PeerService>),
-    Parallel(Box<ParallelSync<PeerService>>),
+    Parallel(Box<ParallelSync>),
 }
 
 impl Run {

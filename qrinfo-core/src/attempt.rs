@@ -62,10 +62,12 @@ impl Attempt {
     }
 }
 
-/// When things happened to an attempt at its peer. Instants come from the clock of the one who drives the stack;
-/// under a paused tokio clock they are virtual.
+/// Where an attempt was made, and when things happened to it there. Instants come from the clock of the one who drives
+/// the stack; under a paused tokio clock they are virtual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
+    /// Who was asked.
+    pub peer: PeerId,
     /// The request was handed to the transport.
     pub sent: Instant,
     /// Everything asked of this peer before it was settled.

@@ -1,5 +1,7 @@
 //! What is asked, what comes back, and whether one answers the other.
 
+use std::fmt;
+
 use crate::{
     BlockHash, Network,
     error::Mismatch,
@@ -98,6 +100,15 @@ impl Request {
             (Self::MnListDiff(spec), Reply::MnListDiff(diff)) => spec.check_reply(diff),
             (Self::QrInfo(_), Reply::MnListDiff(_)) => Err(Mismatch::Message { expected: "qrinfo", got: "mnlistdiff" }),
             (Self::MnListDiff(_), Reply::QrInfo(_)) => Err(Mismatch::Message { expected: "mnlistdiff", got: "qrinfo" }),
+        }
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::QrInfo(spec) => write!(f, "cycle {}", spec.cycle_height),
+            Self::MnListDiff(spec) => write!(f, "list at {}", spec.block_hash),
         }
     }
 }

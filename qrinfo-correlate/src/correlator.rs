@@ -265,7 +265,7 @@ impl Correlator {
             self.refuse_first(index, now);
             if let Some(mut entry) = self.entries.pop_front() {
                 entry.head.get_or_insert(arrival.first_byte);
-                let timing = entry.timing_since(sent, Some(arrival), now);
+                let timing = entry.timing_since(self.peer, sent, Some(arrival), now);
                 self.end(entry, Some(timing), Ok((reply, timing)));
                 self.settled(now);
             }
@@ -343,7 +343,7 @@ impl Correlator {
         entry.live = false;
         let arrival = self.arriving.filter(|_| index == 0);
         let failure = AttemptError::new(AttemptErrorKind::Timeout).because(cause);
-        let (ticket, timing) = (entry.ticket, entry.timing(arrival, now));
+        let (ticket, timing) = (entry.ticket, entry.timing(self.peer, arrival, now));
         self.answer_failure(ticket, failure, timing);
         self.drop_unsent(index, AttemptErrorKind::Timeout, now);
     }
@@ -388,7 +388,7 @@ impl Correlator {
     }
 
     fn end_failed(&mut self, entry: Entry, failure: AttemptError, arrival: Option<Arrival>, now: Instant) {
-        let timing = entry.timing(arrival, now);
+        let timing = entry.timing(self.peer, arrival, now);
         self.end(entry, timing, Err(failure));
     }
 

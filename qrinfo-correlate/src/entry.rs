@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use qrinfo_core::{Attempt, Request, Timing};
+use qrinfo_core::{Attempt, PeerId, Request, Timing};
 
 use crate::Ticket;
 
@@ -47,12 +47,13 @@ impl Entry {
     }
 
     /// What its end at `now` looks like, or `None` if it was not sent.
-    pub(crate) fn timing(&self, arrival: Option<Arrival>, now: Instant) -> Option<Timing> {
-        self.sent.map(|sent| self.timing_since(sent, arrival, now))
+    pub(crate) fn timing(&self, peer: PeerId, arrival: Option<Arrival>, now: Instant) -> Option<Timing> {
+        self.sent.map(|sent| self.timing_since(peer, sent, arrival, now))
     }
 
-    pub(crate) fn timing_since(&self, sent: Instant, arrival: Option<Arrival>, now: Instant) -> Timing {
+    pub(crate) fn timing_since(&self, peer: PeerId, sent: Instant, arrival: Option<Arrival>, now: Instant) -> Timing {
         Timing {
+            peer,
             sent,
             head: self.head,
             first_byte: arrival.map(|arrival| arrival.first_byte),

@@ -34,6 +34,9 @@ pub(crate) struct Choice {
 #[derive(Debug)]
 pub(crate) struct Crew {
     members: Vec<Member>,
+    /// Those that refuse whatever they are asked, while there are others. A refusal comes quickly: by their numbers
+    /// they would draw the load.
+    unwilling: Vec<Member>,
 }
 
 #[derive(Debug)]
@@ -48,17 +51,20 @@ struct Member {
 
 impl Crew {
     pub(crate) fn new(peers: &BTreeMap<PeerId, PeerHealth>, sizes: &Sizes, common_rate: f64, now: Instant) -> Self {
-        let mut members: Vec<Member> = peers
-            .iter()
-            .filter(|(_, health)| health.is_live())
-            .map(|(&peer, health)| {
-                let forecast = health.forecast(now, common_rate, sizes);
-                let is_open = forecast.has_slot && health.takes_one(now);
-                Member { peer, forecast, is_open }
-            })
-            .collect();
-        members.sort_by(|a, b| a.forecast.done_at_risk().total_cmp(&b.forecast.done_at_risk()));
-        Self { members }
+        let live = || peers.iter().filter(|(_, health)| health.is_live());
+        let any_willing = live().any(|(_, health)| health.is_willing(now));
+        let (mut members, mut unwilling) = (Vec::new(), Vec::new());
+        for (&peer, health) in live() {
+            let forecast = health.forecast(now, common_rate, sizes);
+            let is_open = forecast.has_slot && health.takes_one(now);
+            match health.is_willing(now) || !any_willing {
+                true => &mut members,
+                false => &mut unwilling,
+            }
+            .push(Member { peer, forecast, is_open });
+        }
+        members.sort_by(|a: &Member, b| a.forecast.done_at_risk().total_cmp(&b.forecast.done_at_risk()));
+        Self { members, unwilling }
     }
 
     /// The best peer for a request whose turn it is by age.
@@ -135,6 +141,25 @@ impl Crew {
             None => by_others >= queue.len() as f64,
         };
         (!held_back).then_some(Choice { ticket, peer: member.peer, aged: false })
+    }
+
+    /// A request that all others have failed, to a peer that may refuse it too.
+    pub(crate) fn last_resort(
+        &self,
+        queue: &Queue,
+        jobs: &BTreeMap<Ticket, Job>,
+        window: Option<Window>,
+    ) -> Option<Choice> {
+        if !self.unwilling.iter().any(|member| member.is_open) {
+            return None;
+        }
+        let places = queue.below(window.map(|window| window.end()));
+        places.filter_map(|place| Some((place.ticket, jobs.get(&place.ticket)?))).find_map(|(ticket, job)| {
+            let hopeless = self.members.iter().all(|member| !job.allows(member.peer));
+            let mut open = self.unwilling.iter().filter(|member| member.is_open);
+            let member = open.find(|member| hopeless && job.allows(member.peer))?;
+            Some(Choice { ticket, peer: member.peer, aged: false })
+        })
     }
 
     /// A second copy of a request that everything would wait for.

@@ -126,7 +126,7 @@ pub struct Window {
 /// assert_eq!(dispatch.id.peer(), peer);
 ///
 /// let done = now + Duration::from_millis(120);
-/// let timing = Timing { sent: now, head: Some(now), first_byte: Some(done), done, bytes: 19_000 };
+/// let timing = Timing { peer, sent: now, head: Some(now), first_byte: Some(done), done, bytes: 19_000 };
 /// scheduler.replied(dispatch.id, &timing);
 /// assert_eq!(scheduler.event(), Some(Event::Replied(ticket, dispatch.id)));
 /// # Ok::<(), qrinfo_scheduler::Overloaded>(())
@@ -372,6 +372,7 @@ impl Scheduler {
         self.overdue(&crew, now)
             .or_else(|| crew.second_copy(&self.queue, &self.jobs, &self.peers, self.window, &self.copies))
             .or_else(|| crew.first_copy(&self.queue, &self.jobs, self.window))
+            .or_else(|| crew.last_resort(&self.queue, &self.jobs, self.window))
     }
 
     /// When to ask [`next`](Self::next) again if nothing happens before.

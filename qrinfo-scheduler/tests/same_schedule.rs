@@ -69,7 +69,7 @@ impl Service<Attempt> for ReportingPeer {
         let seen = self.model.serve(cost, sent.duration_since(self.start).as_micros() as f64);
         let start = self.start;
         let at = move |us: f64| start + Duration::from_micros(us.round() as u64);
-        let (reporter, length) = (self.reporter.clone(), cost.bytes as u64);
+        let (id, reporter, length) = (peer_id(self.index), self.reporter.clone(), cost.bytes as u64);
         Box::pin(async move {
             if cost.refused {
                 time::sleep_until(at(seen.done)).await;
@@ -82,7 +82,7 @@ impl Service<Attempt> for ReportingPeer {
             time::sleep_until(at(seen.done)).await;
             let first_byte = Some(at(seen.first_byte).into_std());
             let done = Instant::now().into_std();
-            let timing = Timing { sent: sent.into_std(), head: None, first_byte, done, bytes: length };
+            let timing = Timing { peer: id, sent: sent.into_std(), head: None, first_byte, done, bytes: length };
             Ok((support::run::reply(spec_hash(&attempt)), timing))
         })
     }

@@ -268,6 +268,7 @@ impl Schedule {
             return self.scheduler.failed(id, AttemptErrorKind::False, now);
         }
         let timing = Timing {
+            peer: id.peer(),
             sent: self.instant(copy.sent),
             head: None,
             first_byte: Some(self.instant(copy.seen.first_byte)),

@@ -99,7 +99,7 @@ impl Service<Attempt> for TestPeer {
         let seen = self.model.serve(cost, elapsed.as_micros() as f64);
         let at = |us: f64| self.asked.base + Duration::from_micros(us as u64);
         let (first_byte, done) = (at(seen.first_byte), at(seen.done));
-        let (manner, reporter) = (self.manner, self.reporter.clone());
+        let (id, manner, reporter) = (self.id, self.manner, self.reporter.clone());
         Box::pin(async move {
             if manner == Manner::TimesOut {
                 time::sleep(Duration::from_secs(1)).await;
@@ -117,6 +117,7 @@ impl Service<Attempt> for TestPeer {
                 return Err(AttemptError::new(AttemptErrorKind::Refused));
             }
             let timing = Timing {
+                peer: id,
                 sent: now.into_std(),
                 head: None,
                 first_byte: Some(first_byte.into_std()),
@@ -404,5 +405,5 @@ async fn without_peers_to_come_requests_fail() {
     let (service, driver) = SchedulerService::new(peers, sequential());
     tokio::spawn(driver);
     let error = ask(&service, attempt(0)).await.unwrap_err();
-    assert_eq!(source(&error), Some(ScheduleError::NobodyLeft));
+    assert_eq!(source(&error), Some(ScheduleError::NoPeers));
 }

@@ -33,7 +33,8 @@ fn priority(id: u64, priority: RequestPriority) -> Attempt {
 /// The peer answers what it was sent, `after` the sending.
 fn answer(scheduler: &mut Scheduler, dispatch: &Dispatch, sent: Instant, after: Duration) -> Instant {
     let done = sent + after;
-    let timing = Timing { sent, head: None, first_byte: Some(sent + after / 2), done, bytes: 20_000 };
+    let timing =
+        Timing { peer: dispatch.id.peer(), sent, head: None, first_byte: Some(sent + after / 2), done, bytes: 20_000 };
     scheduler.replied(dispatch.id, &timing);
     assert_eq!(scheduler.event(), Some(Event::Replied(dispatch.ticket, dispatch.id)));
     done
@@ -214,4 +215,42 @@ fn a_peer_is_left_long_before_it_would_ban_us_and_remembers_it() {
     scheduler.peer_joined(peer_id(0), ROUND_TRIP);
     assert!(std::iter::from_fn(|| scheduler.event()).any(|event| event == dismissed));
     assert!(scheduler.next(now).is_none());
+}
+
+/// A refusal comes quickly, so by its times alone this peer would look like the fastest.
+#[test]
+fn a_peer_that_refuses_everything_is_asked_only_for_what_the_others_refused() {
+    let mut now = start();
+    let mut scheduler = with_peers(Settings { cap: 4, ..Settings::default() }, 2);
+    for id in 0..40 {
+        scheduler.submit(attempt(id), now).unwrap();
+    }
+    let mut refused = 0;
+    while let Some(dispatch) = scheduler.next(now) {
+        if dispatch.id.peer() == peer_id(0) {
+            now += Duration::from_millis(1);
+            scheduler.failed(dispatch.id, AttemptErrorKind::Refused, now);
+            let again = Attempt { avoid: vec![peer_id(0)], ..dispatch.attempt };
+            scheduler.submit(again, now).unwrap();
+            refused += 1;
+        } else {
+            now += Duration::from_millis(100);
+            scheduler.replied(
+                dispatch.id,
+                &Timing {
+                    peer: dispatch.id.peer(),
+                    sent: now - Duration::from_millis(100),
+                    head: None,
+                    first_byte: Some(now - Duration::from_millis(40)),
+                    done: now,
+                    bytes: 20_000,
+                },
+            );
+        }
+    }
+    assert!((4..=6).contains(&refused), "{refused}");
+
+    // What the other has failed is asked of it at once.
+    scheduler.submit(Attempt { avoid: vec![peer_id(1)], ..attempt(40) }, now).unwrap();
+    assert_eq!(scheduler.next(now).unwrap().id.peer(), peer_id(0));
 }

@@ -38,7 +38,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut sync = SequentialSync::new(plan, peers, SequentialOptions::default());
     while let Some(delivered) = sync.next().await {
         if delivered.index % 8 == 0 {
-            println!("reply {:>2}: {:>5} bytes from {}", delivered.index, delivered.timing.bytes, delivered.peer);
+            println!(
+                "reply {:>2}: {:>5} bytes from {}",
+                delivered.index, delivered.timing.bytes, delivered.timing.peer
+            );
         }
     }
     let report = sync.into_report();

@@ -1,5 +1,7 @@
 use std::net::SocketAddr;
 
+#[cfg(feature = "parallel-qrinfo")]
+use qrinfo_correlate::Report;
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
 use spv_peer::{Connection, PeerConfig, PeerError};
 
@@ -44,10 +46,33 @@ where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (id, start_height) = (connection.peer(), connection.start_height());
-    let (service, driver) = PeerService::new(id, connection, correlator, |_| {});
+    let round_trip = connection.greeting_time();
+    #[cfg(feature = "parallel-qrinfo")]
+    let (reporter, reports) = qrinfo_scheduler::reports();
+    #[cfg(feature = "parallel-qrinfo")]
+    let observer = observe(reporter);
+    #[cfg(not(feature = "parallel-qrinfo"))]
+    let observer = |_| {};
+    let (service, driver) = PeerService::new(id, connection, correlator, observer);
     tokio::spawn(async move {
         let ended = driver.await;
         tracing::debug!(peer = %id, ?ended, "peer ended");
     });
-    Peer { id, service, start_height }
+    let peer = Peer::new(id, service, start_height).with_round_trip(round_trip);
+    #[cfg(feature = "parallel-qrinfo")]
+    let peer = peer.with_reports(reports);
+    peer
+}
+
+/// Passes the correlator's reports of a peer on to the scheduler.
+#[cfg(feature = "parallel-qrinfo")]
+pub fn observe(reporter: qrinfo_scheduler::Reporter) -> impl FnMut(Report) + Send + 'static {
+    move |report| match report {
+        Report::FirstByte { attempt, at } => reporter.progress(attempt, 0, None, at),
+        Report::Progress { attempt, at, received, length } => reporter.progress(attempt, received, Some(length), at),
+        Report::Done { attempt, timing: Some(timing), outcome, .. } => {
+            reporter.settled(attempt, outcome.map(|()| timing), timing.done);
+        }
+        _ => {}
+    }
 }

@@ -22,6 +22,8 @@ mod sequential;
 #[cfg(feature = "storage")]
 pub mod storage;
 
+#[cfg(feature = "parallel-qrinfo")]
+pub use connect::observe;
 pub use connect::{adopt, connect};
 pub use outcome::{Delivered, LostPeer, Missing, SyncOutcome, SyncReport, SyncStats};
 #[cfg(feature = "parallel-qrinfo")]

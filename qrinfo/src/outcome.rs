@@ -1,6 +1,6 @@
 use std::fmt;
 
-use qrinfo_core::{AttemptError, AttemptErrorKind, PeerId, QRInfoRequestSpec, Reply, Timing};
+use qrinfo_core::{AttemptError, AttemptErrorKind, PeerId, Reply, Request, Timing};
 
 use crate::peer;
 
@@ -11,10 +11,8 @@ pub struct Delivered {
     pub index: usize,
     /// What the peer sent.
     pub reply: Reply,
-    /// When.
+    /// Who, and when.
     pub timing: Timing,
-    /// Who.
-    pub peer: PeerId,
 }
 
 /// How a sync ended, and what it took.
@@ -93,21 +91,15 @@ impl fmt::Display for SyncOutcome {
 pub struct Missing {
     /// Its position in the plan.
     pub index: usize,
-    /// The first block of the cycle it asked for.
-    pub cycle_height: u32,
+    /// What was asked.
+    pub request: Request,
     /// What each peer that was asked did, in order. Empty if the request was never sent.
     pub attempts: Vec<AttemptError>,
 }
 
-impl Missing {
-    pub(crate) fn new(index: usize, spec: &QRInfoRequestSpec, attempts: Vec<AttemptError>) -> Self {
-        Self { index, cycle_height: spec.cycle_height, attempts }
-    }
-}
-
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cycle {}: ", self.cycle_height)?;
+        write!(f, "{}: ", self.request)?;
         match self.attempts.as_slice() {
             [] => f.write_str("never asked"),
             attempts => f.write_str(&attempts.iter().map(|e| peer::chain(e)).collect::<Vec<_>>().join("; ")),

@@ -17,8 +17,26 @@ pub(crate) const MAX_TIMEOUTS: u32 = 2;
 /// only slow to come back is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The round trip of a peer of which nothing is known: a long way.
+const ROUND_TRIP: Duration = Duration::from_millis(200);
+
 /// A peer that can be asked.
-#[derive(Debug, Clone)]
+///
+/// [`connect`](crate::connect) makes one of an address. A client with connections of its own makes one of any `tower`
+/// service that takes an [`Attempt`]:
+///
+/// ```
+/// use qrinfo::Peer;
+/// use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, Reply, Timing};
+///
+/// let refuses = tower::service_fn(|_: Attempt| async {
+///     Err::<(Reply, Timing), _>(AttemptError::new(AttemptErrorKind::Refused))
+/// });
+/// let peer = Peer::new(([203, 0, 113, 5], 9999).into(), refuses, 2_240_504);
+/// assert_eq!(peer.id.to_string(), "203.0.113.5:9999");
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
 pub struct Peer<S> {
     /// Its name.
     pub id: PeerId,
@@ -26,28 +44,63 @@ pub struct Peer<S> {
     pub service: S,
     /// The height of its tip when it was connected.
     pub start_height: u32,
+    /// How long a message takes there and back. A guess will do; one that is too long is corrected by the first
+    /// replies. Only [`ParallelSync`](crate::ParallelSync) uses it.
+    pub round_trip: Duration,
+    #[cfg(feature = "parallel-qrinfo")]
+    pub(crate) reports: Option<qrinfo_scheduler::Reports>,
 }
 
-impl<S: AttemptService> Peer<S> {
-    /// Asks once, and checks that the reply answers the request: a service that does not go through the correlator
-    /// need not have done so.
-    pub(crate) async fn ask(&mut self, attempt: Attempt) -> Result<(Reply, Timing), AttemptError> {
-        let request = attempt.request.clone();
-        // A peer whose slots are all held by requests that nobody waits for any more may never free one.
-        let service = match timeout(PATIENCE, self.service.ready()).await {
-            Ok(ready) => ready?,
-            Err(_) => {
-                return Err(AttemptError::new(AttemptErrorKind::Timeout).at(self.id).because("no slot became free"));
-            }
-        };
-        let future = service.call(attempt);
-        let (reply, timing) = future.await?;
-        match request.check_reply(&reply) {
-            Ok(()) => Ok((reply, timing)),
-            Err(mismatch) => {
-                Err(AttemptError::new(AttemptErrorKind::False).at(self.id).timed(timing).because(mismatch))
-            }
+// === impl Peer ===
+
+impl<S> Peer<S> {
+    /// A peer with a round trip of 200 ms and without reports.
+    pub fn new(id: PeerId, service: S, start_height: u32) -> Self {
+        Self {
+            id,
+            service,
+            start_height,
+            round_trip: ROUND_TRIP,
+            #[cfg(feature = "parallel-qrinfo")]
+            reports: None,
         }
+    }
+
+    /// A peer that is this far away.
+    #[must_use]
+    pub fn with_round_trip(self, round_trip: Duration) -> Self {
+        Self { round_trip, ..self }
+    }
+
+    /// A peer that reports the progress of its replies, so that a stall is seen as it happens. One sync listens to
+    /// them.
+    #[cfg(feature = "parallel-qrinfo")]
+    #[must_use]
+    pub fn with_reports(self, reports: qrinfo_scheduler::Reports) -> Self {
+        Self { reports: Some(reports), ..self }
+    }
+}
+
+/// Asks a peer once, and checks that the reply answers the request: a service that does not go through the correlator
+/// need not have done so.
+pub(crate) async fn ask<S: AttemptService>(
+    peer: PeerId,
+    service: &mut S,
+    attempt: Attempt,
+) -> Result<(Reply, Timing), AttemptError> {
+    let request = attempt.request.clone();
+    // A peer whose slots are all held by requests that nobody waits for any more may never free one.
+    let service = match timeout(PATIENCE, service.ready()).await {
+        Ok(ready) => ready?,
+        Err(_) => {
+            return Err(AttemptError::new(AttemptErrorKind::Timeout).at(peer).because("no slot became free"));
+        }
+    };
+    let future = service.call(attempt);
+    let (reply, timing) = future.await?;
+    match request.check_reply(&reply) {
+        Ok(()) => Ok((reply, timing)),
+        Err(mismatch) => Err(AttemptError::new(AttemptErrorKind::False).at(peer).timed(timing).because(mismatch)),
     }
 }
 

@@ -2,7 +2,7 @@ use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, BlockHash, Request, d
 
 use crate::{
     Peer,
-    peer::AttemptService,
+    peer::{AttemptService, ask},
     plan::{PlanError, Planner},
 };
 
@@ -63,7 +63,7 @@ async fn answers<S: AttemptService>(
 ) -> Result<bool, ProbeError> {
     let plan = planner.plan(cycle, cycle, hash_at)?;
     for spec in plan {
-        match peer.ask(Attempt::new(u64::from(cycle), Request::from(spec))).await {
+        match ask(peer.id, &mut peer.service, Attempt::new(u64::from(cycle), Request::from(spec))).await {
             Ok(_) => {}
             Err(error) if error.kind() == AttemptErrorKind::Refused => return Ok(false),
             Err(error) => return Err(error.into()),

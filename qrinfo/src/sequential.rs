@@ -4,7 +4,7 @@ use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, QRInfoRequestSpec, Re
 
 use crate::{
     Delivered, LostPeer, Missing, Peer, SyncOutcome, SyncReport, SyncStats,
-    peer::{AttemptService, MAX_TIMEOUTS, blame, ends_peer},
+    peer::{self, AttemptService, MAX_TIMEOUTS, blame, ends_peer},
 };
 
 /// Settings of a [`SequentialSync`].
@@ -33,7 +33,7 @@ impl Default for SequentialOptions {
 /// #     plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>) {
 /// let mut sync = SequentialSync::new(plan, peers, SequentialOptions::default());
 /// while let Some(delivered) = sync.next().await {
-///     println!("request {} was answered by {}", delivered.index, delivered.peer);
+///     println!("request {} was answered by {}", delivered.index, delivered.timing.peer);
 /// }
 /// println!("{}", sync.into_report().outcome);
 /// # }
@@ -111,7 +111,11 @@ where
     /// How the sync ended. Requests that were not asked yet count as missing.
     pub fn into_report(mut self) -> SyncReport {
         let rest = self.plan.iter().enumerate().skip(self.position);
-        self.missing.extend(rest.map(|(index, spec)| Missing::new(index, spec, Vec::new())));
+        self.missing.extend(rest.map(|(index, spec)| Missing {
+            index,
+            request: spec.clone().into(),
+            attempts: Vec::new(),
+        }));
         let reached_the_end = self.position == self.plan.len();
         SyncReport {
             outcome: SyncOutcome::of(self.missing, reached_the_end && !self.peers.is_empty()),
@@ -127,9 +131,9 @@ where
             if self.asked.is_none() {
                 self.stats.attempts += 1;
                 self.stats.retries += u64::from(!self.failures.is_empty());
-                let mut peer = turn.peer.clone();
+                let mut service = turn.peer.service.clone();
                 let attempt = Attempt::new(self.position as u64, Request::from(spec.clone()));
-                self.asked = Some(Asked(Box::pin(async move { peer.ask(attempt).await })));
+                self.asked = Some(Asked(Box::pin(async move { peer::ask(id, &mut service, attempt).await })));
             }
             // It stays here while it is awaited, so that a dropped call loses nothing.
             let Some(asked) = self.asked.as_mut() else { break };
@@ -142,7 +146,7 @@ where
                     }
                     self.failures.clear();
                     self.stats.count_delivery(&timing);
-                    return Some(Delivered { index: self.position, reply, timing, peer: id });
+                    return Some(Delivered { index: self.position, reply, timing });
                 }
                 Err(error) => {
                     tracing::debug!(peer = %id, cycle = spec.cycle_height, %error, "attempt failed");
@@ -152,8 +156,8 @@ where
                 }
             }
         }
-        let failures = std::mem::take(&mut self.failures);
-        self.missing.push(Missing::new(self.position, spec, failures));
+        let attempts = std::mem::take(&mut self.failures);
+        self.missing.push(Missing { index: self.position, request: spec.clone().into(), attempts });
         None
     }
 

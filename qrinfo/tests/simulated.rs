@@ -9,8 +9,7 @@ use qrinfo::{
     plan::{Planner, anchor},
 };
 use qrinfo_core::{
-    Attempt, AttemptErrorKind, MnListDiffRequestSpec, PeerId, QRInfoRequestSpec, Reply, Request,
-    message::PROTOCOL_VERSION, wire::Wire,
+    Attempt, MnListDiffRequestSpec, PeerId, QRInfoRequestSpec, Reply, Request, message::PROTOCOL_VERSION, wire::Wire,
 };
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
 use spv_peer::{PeerConfig, handshake};
@@ -109,7 +108,7 @@ async fn peers_that_die_in_the_middle_leave_the_rest_to_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_peer_costs_two_timeouts_and_no_reply() {
+async fn a_silent_peer_costs_a_second_and_no_reply() {
     let chain = chain();
     let plan = plan(&chain, anchor([chain.tip()]));
     let node = || SimulatedPeer::builder(chain.clone()).profile(profile(100, 50));
@@ -117,8 +116,7 @@ async fn a_silent_peer_costs_two_timeouts_and_no_reply() {
     let (delivered, report, took) = parallel(&plan, peers).await;
     assert!(report.outcome.is_complete(), "{}", report.outcome);
     assert_true(&chain, &plan, &delivered);
-    assert_eq!(report.lost[0].why, AttemptErrorKind::Timeout);
-    assert!(took < Duration::from_secs(70), "{took:?}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@ use std::{
     collections::VecDeque,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use futures_core::Stream;
@@ -43,6 +44,7 @@ pub struct Connection<Io = TcpStream> {
     framed: Framed<Io, FrameCodec>,
     peer: PeerId,
     version: VersionMessage,
+    greeting_time: Duration,
     pongs: Pongs,
     ended: bool,
 }
@@ -59,8 +61,13 @@ struct Pongs {
 // === impl Connection ===
 
 impl<Io> Connection<Io> {
-    pub(crate) fn new(framed: Framed<Io, FrameCodec>, peer: PeerId, version: VersionMessage) -> Self {
-        Self { framed, peer, version, pongs: Pongs::default(), ended: false }
+    pub(crate) fn new(
+        framed: Framed<Io, FrameCodec>,
+        peer: PeerId,
+        version: VersionMessage,
+        greeting_time: Duration,
+    ) -> Self {
+        Self { framed, peer, version, greeting_time, pongs: Pongs::default(), ended: false }
     }
 
     /// The peer's name: the address that was connected to.
@@ -82,6 +89,12 @@ impl<Io> Connection<Io> {
     /// The height of the peer's tip when it greeted us; 0 if it claimed less.
     pub fn start_height(&self) -> u32 {
         u32::try_from(self.version.start_height).unwrap_or(0)
+    }
+
+    /// How long the peer took to answer our greeting: a round trip, and what an idle node sleeps before it looks at
+    /// its connections. [`round_trip`](crate::round_trip) measures another.
+    pub fn greeting_time(&self) -> Duration {
+        self.greeting_time
     }
 }
 

@@ -1,4 +1,8 @@
-use std::{future::poll_fn, pin::Pin, time::SystemTime};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -13,7 +17,7 @@ use qrinfo_core::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::codec::Framed;
 use tracing::debug;
@@ -60,8 +64,8 @@ where
     let ours = VersionMessage::for_client(peer.0, unix_time(), config.nonce, &config.user_agent);
     let result = timeout(config.handshake_timeout, drive(&mut framed, &mut handshake, &ours)).await;
     let awaited = handshake.awaited();
-    let theirs = match result {
-        Ok(Ok(theirs)) => theirs,
+    let (theirs, round_trip) = match result {
+        Ok(Ok(greeted)) => greeted,
         Ok(Err(PeerError::Frame(FrameError::WrongMagic(magic)))) if awaited == Command::VERSION => {
             return Err(PeerError::WrongNetwork { expected: config.network, magic });
         }
@@ -76,7 +80,7 @@ where
         start_height = theirs.start_height,
         "shook hands"
     );
-    Ok(Connection::new(framed, peer, theirs))
+    Ok(Connection::new(framed, peer, theirs, round_trip))
 }
 
 /// Carries frames between the wire and the decisions of `handshake`.
@@ -84,10 +88,12 @@ async fn drive<Io>(
     framed: &mut Framed<Io, FrameCodec>,
     handshake: &mut Handshake,
     ours: &VersionMessage,
-) -> Result<VersionMessage, PeerError>
+) -> Result<(VersionMessage, Duration), PeerError>
 where
     Io: AsyncRead + AsyncWrite + Unpin,
 {
+    let sent = Instant::now();
+    let mut round_trip = None;
     send(framed, Frame { command: Command::VERSION, payload: ours.to_wire() }).await?;
     loop {
         let frame = match poll_fn(|cx| Pin::new(&mut *framed).poll_next(cx)).await {
@@ -96,10 +102,11 @@ where
             Some(Err(error)) => return Err(error),
             None => return Err(PeerError::HandshakeClosed { awaited: handshake.awaited(), source: None }),
         };
+        let round_trip = *round_trip.get_or_insert_with(|| sent.elapsed());
         match handshake.on_frame(frame)? {
             Step::Wait => {}
             Step::Send(frame) => send(framed, frame).await?,
-            Step::Done(theirs) => return Ok(theirs),
+            Step::Done(theirs) => return Ok((theirs, round_trip)),
         }
     }
 }

@@ -27,7 +27,7 @@ impl Row {
         };
         let timing = &delivered.timing;
         let took = timing.done.saturating_duration_since(timing.sent);
-        Self { cycle, work_block, quorums, bytes: timing.bytes, source: Some((delivered.peer, took)) }
+        Self { cycle, work_block, quorums, bytes: timing.bytes, source: Some((timing.peer, took)) }
     }
 
     pub(super) fn stored(reply: &QRInfo, cycle: u32, bytes: usize) -> Self {
@@ -94,7 +94,8 @@ impl Outcome {
             })
         });
         let missing = self.report.outcome.missing().iter();
-        let missing = missing.map(|missing| json!({ "cycle": missing.cycle_height, "why": missing.to_string() }));
+        let missing =
+            missing.map(|missing| json!({ "request": missing.request.to_string(), "why": missing.to_string() }));
         let value = json!({
             "network": self.network.to_string(),
             "complete": self.report.outcome.is_complete(),

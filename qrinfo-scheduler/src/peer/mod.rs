@@ -23,6 +23,10 @@ pub const MAX_DEPTH: usize = 8;
 /// discourages the address; half leaves room for what else is counted against us there.
 pub const MAX_POINTS: u32 = 50;
 
+/// A peer that has refused this many in a row, and answered none, is asked for what others would refuse as well: it may
+/// lack what we ask for.
+const MAX_REFUSALS_IN_A_ROW: u32 = 4;
+
 /// How long a peer rests after its first failure. Each failure in a row doubles it.
 const COOL_DOWN: Duration = Duration::from_secs(5);
 
@@ -40,6 +44,8 @@ pub struct PeerHealth {
     depth: Aimd,
     points: u32,
     failures_in_a_row: u32,
+    refusals_in_a_row: u32,
+    last_refusal: Option<Instant>,
     entries: VecDeque<Entry>,
     last_first_byte: Option<Instant>,
     last_done: Option<Instant>,
@@ -116,7 +122,7 @@ impl PeerHealth {
         self.points
     }
 
-    /// The round trip by its ping.
+    /// The round trip: as told, or the quickest answer if that was quicker.
     pub fn round_trip(&self) -> Duration {
         Duration::from_secs_f64(self.round_trip)
     }
@@ -140,6 +146,8 @@ impl PeerHealth {
             depth: Aimd::new(MAX_DEPTH),
             points: 0,
             failures_in_a_row: 0,
+            refusals_in_a_row: 0,
+            last_refusal: None,
             entries: VecDeque::new(),
             last_first_byte: None,
             last_done: None,
@@ -163,6 +171,14 @@ impl PeerHealth {
     /// Whether it may be given requests, now or when its pipeline has room.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.state, PeerState::Open | PeerState::HalfOpen { .. })
+    }
+
+    /// Whether it answers, as far as is known. Each refusal beyond the first few doubles the time for which it is left
+    /// in peace.
+    pub(crate) fn is_willing(&self, now: Instant) -> bool {
+        let Some(more) = self.refusals_in_a_row.checked_sub(MAX_REFUSALS_IN_A_ROW) else { return true };
+        let rest = COOL_DOWN.saturating_mul(1 << more.min(16)).min(MAX_COOL_DOWN);
+        self.last_refusal.is_none_or(|last| now >= last + rest)
     }
 
     /// Whether a request that it holds is in good hands.
@@ -242,6 +258,7 @@ impl PeerHealth {
         self.rate.add(bytes, took);
         self.depth.increase();
         self.last_done = Some(timing.done);
+        self.refusals_in_a_row = 0;
         self.answered(id, |former_rate| bytes >= 0.5 * former_rate * took);
         Some(entry)
     }
@@ -251,6 +268,8 @@ impl PeerHealth {
         match kind {
             AttemptErrorKind::Refused => {
                 self.points = self.points.saturating_add(1);
+                self.refusals_in_a_row = self.refusals_in_a_row.saturating_add(1);
+                self.last_refusal = Some(now);
                 if entry.first.is_none() {
                     self.began(entry.sent, now);
                 }
@@ -311,6 +330,8 @@ impl PeerHealth {
 
     /// A reply, or the pong in its place, began.
     fn began(&mut self, sent: Instant, first: Instant) {
+        // The round trip we were told may be a guess. An answer that comes sooner proves it too long.
+        self.round_trip = self.round_trip.min(seconds(sent, first));
         // Behind another reply the beginning says when the link was free, not how long the computing took.
         let idle = self.last_done.is_none_or(|done| seconds(done, first) > 0.001);
         if idle {

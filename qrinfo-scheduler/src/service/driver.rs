@@ -273,7 +273,7 @@ impl<D: Peers> Driver<D> {
             for (ticket, caller) in self.callers.drain() {
                 self.scheduler.cancel(ticket);
                 self.tickets.remove(&caller.call);
-                let _ = caller.respond.send(Err(ScheduleError::NobodyLeft.into()));
+                let _ = caller.respond.send(Err(ScheduleError::NoPeers.into()));
             }
         }
         any

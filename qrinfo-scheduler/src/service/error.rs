@@ -10,9 +10,12 @@ pub enum ScheduleError {
     /// The attempt's deadline passed.
     #[error("the deadline passed")]
     DeadlinePassed,
-    /// The attempt avoids every peer that is left, or there will be no peers any more.
+    /// The attempt avoids every peer there is.
     #[error("no peer is left to ask")]
     NobodyLeft,
+    /// There is no peer, and none will come: the stream of peers has ended.
+    #[error("there are no peers any more")]
+    NoPeers,
     /// The peer was taken away while it held the request.
     #[error("the peer was taken away")]
     PeerRemoved,
@@ -23,7 +26,7 @@ pub enum ScheduleError {
 impl ScheduleError {
     fn kind(self) -> AttemptErrorKind {
         match self {
-            Self::Stopped | Self::NobodyLeft => AttemptErrorKind::Local,
+            Self::Stopped | Self::NobodyLeft | Self::NoPeers => AttemptErrorKind::Local,
             Self::DeadlinePassed => AttemptErrorKind::Cancelled,
             Self::PeerRemoved => AttemptErrorKind::Disconnected,
         }

@@ -213,7 +213,8 @@ impl<'a> Simulation<'a> {
                 }
                 let (at, first_byte) = (self.instant(sent.at), self.instant(sent.seen.first_byte));
                 let bytes = sent.bytes as u64;
-                let timing = Timing { sent: at, head: None, first_byte: Some(first_byte), done: now, bytes };
+                let timing =
+                    Timing { peer: id.peer(), sent: at, head: None, first_byte: Some(first_byte), done: now, bytes };
                 self.scheduler.replied(id, &timing);
             }
         }

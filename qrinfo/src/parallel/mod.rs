@@ -1,18 +1,18 @@
-mod dispatch;
+mod ask;
+mod peers;
 mod reorder;
 
-use std::{collections::BTreeSet, future::Future, num::NonZeroUsize, pin::Pin};
+use std::{collections::BTreeMap, num::NonZeroUsize, panic};
 
-use futures_util::{
-    StreamExt,
-    future::{AbortHandle, abortable},
-    stream::FuturesUnordered,
-};
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, QRInfoRequestSpec, Reply, Request, Timing};
-use tokio::time::Instant;
+use futures_util::{Stream, stream};
+use qrinfo_core::{Attempt, AttemptError, PeerId, Request};
+use qrinfo_scheduler::{SchedulerHandle, SchedulerService, Settings, Window};
+use tokio::task::JoinSet;
+use tower::discover::Change;
 
 use self::{
-    dispatch::{Dispatcher, Ended},
+    ask::{Asked, ask, found_no_peer},
+    peers::schedulable,
     reorder::Reorder,
 };
 use crate::{
@@ -41,64 +41,83 @@ impl Default for ParallelOptions {
 
 /// Asks several peers at once and delivers their replies in the order of the plan.
 ///
-/// Each request is bound to a peer when it is sent, to the one that is expected to answer it first. A request that
-/// fails is asked again elsewhere. A peer that is gone, or that sent something false, is not asked again.
+/// A [`Scheduler`](qrinfo_scheduler::Scheduler) binds each request to a peer at the moment of sending, to the one that
+/// is expected to answer it first. A request that fails is asked again elsewhere. A peer that is gone, or that sent
+/// something false, is not asked again; one that falls silent rests.
+///
+/// It goes on in the background as far as [`ParallelOptions::window`] allows, so a reply can be worked on while the
+/// next ones arrive. Dropping it cancels what is under way.
 ///
 /// ```
 /// # use qrinfo::{AttemptService, Peer, ParallelOptions, ParallelSync};
 /// # use qrinfo_core::QRInfoRequestSpec;
-/// # async fn example<S: AttemptService<Future: Send + 'static> + Clone + Send + 'static>(
+/// # async fn example<S: AttemptService<Future: Send> + Send + 'static>(
 /// #     plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>) {
 /// let mut sync = ParallelSync::new(plan, peers, ParallelOptions::default());
 /// while let Some(delivered) = sync.next().await {
-///     println!("request {} was answered by {}", delivered.index, delivered.peer);
+///     println!("request {} was answered by {}", delivered.index, delivered.timing.peer);
 /// }
 /// println!("{}", sync.into_report().outcome);
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct ParallelSync<S> {
-    plan: Vec<QRInfoRequestSpec>,
-    peers: Vec<Peer<S>>,
-    dispatcher: Dispatcher,
+pub struct ParallelSync {
+    plan: Vec<Request>,
+    window: NonZeroUsize,
+    scheduler: SchedulerHandle,
+    asking: JoinSet<Asked>,
     reorder: Reorder,
-    in_flight: FuturesUnordered<InFlight>,
-    /// By which attempts at a peer that was lost are ended.
-    aborts: Vec<(usize, PeerId, AbortHandle)>,
-    failures: Vec<Vec<AttemptError>>,
+    /// How requests failed, by their position in the plan.
+    failures: BTreeMap<usize, Vec<AttemptError>>,
     stats: SyncStats,
     lost: Vec<LostPeer>,
 }
 
-/// One attempt under way.
-type InFlight = Pin<Box<dyn Future<Output = Attempted> + Send>>;
+impl ParallelSync {
+    /// A sync of `plan` from `peers`. Of several with one name, the last is asked. It ends when none is left.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn new<S>(plan: impl IntoIterator<Item: Into<Request>>, peers: Vec<Peer<S>>, options: ParallelOptions) -> Self
+    where
+        S: AttemptService<Future: Send> + Send + 'static,
+    {
+        let peers = peers.into_iter().map(|peer| Change::Insert(peer.id, peer));
+        Self::with_changing_peers(plan, stream::iter(peers), options)
+    }
 
-#[derive(Debug)]
-struct Attempted {
-    job: usize,
-    peer: PeerId,
-    result: Result<(Reply, Timing), AttemptError>,
-}
-
-impl<S> ParallelSync<S>
-where
-    S: AttemptService<Future: Send + 'static> + Clone + Send + 'static,
-{
-    /// A sync of `plan` from `peers`. Of several with one name, the first is asked.
-    pub fn new(plan: Vec<QRInfoRequestSpec>, mut peers: Vec<Peer<S>>, options: ParallelOptions) -> Self {
-        let mut names = BTreeSet::new();
-        peers.retain(|peer| names.insert(peer.id));
-        Self {
-            dispatcher: Dispatcher::new(plan.len(), peers.iter().map(|peer| peer.id), options),
+    /// A sync from peers that join and leave while it runs. While there is none it waits, until the stream ends.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn with_changing_peers<S>(
+        plan: impl IntoIterator<Item: Into<Request>>,
+        peers: impl Stream<Item = Change<PeerId, Peer<S>>> + Send + Unpin + 'static,
+        options: ParallelOptions,
+    ) -> Self
+    where
+        S: AttemptService<Future: Send> + Send + 'static,
+    {
+        let plan: Vec<Request> = plan.into_iter().map(Into::into).collect();
+        let settings = Settings { cap: options.max_concurrent.get(), ..Settings::default() };
+        let (service, driver) = SchedulerService::new(schedulable(peers), settings);
+        let scheduler = service.handle();
+        // It ends by itself when the last clone of the service and of the handle is gone.
+        tokio::spawn(driver);
+        let mut asking = JoinSet::new();
+        for (id, request) in (0..).zip(&plan) {
+            asking.spawn(ask(service.clone(), Attempt::new(id, request.clone()), options.max_attempts));
+        }
+        let sync = Self {
+            plan,
+            window: options.window,
+            scheduler,
+            asking,
             reorder: Reorder::default(),
-            in_flight: FuturesUnordered::new(),
-            aborts: Vec::new(),
-            failures: plan.iter().map(|_| Vec::new()).collect(),
+            failures: BTreeMap::new(),
             stats: SyncStats::default(),
             lost: Vec::new(),
-            plan,
-            peers,
-        }
+        };
+        sync.move_window();
+        sync
     }
 
     /// The next reply in the order of the plan, or `None` when the sync has ended. A request that was given up is
@@ -109,90 +128,72 @@ where
         loop {
             if let Some(delivered) = self.reorder.pop() {
                 self.stats.count_delivery(&delivered.timing);
+                self.move_window();
                 return Some(delivered);
             }
-            self.dispatch();
-            let attempted = self.in_flight.next().await?;
-            self.settle(attempted);
+            self.move_window();
+            match self.asking.join_next().await? {
+                Ok(asked) => self.settle(asked),
+                // Nothing aborts these tasks while we wait for them.
+                Err(error) => {
+                    if let Ok(panicked) = error.try_into_panic() {
+                        panic::resume_unwind(panicked);
+                    }
+                }
+            }
         }
     }
 
-    /// What the sync did so far.
+    /// What the sync did so far. Attempts are counted when their request has ended.
     pub fn stats(&self) -> SyncStats {
         self.stats
     }
 
     /// How the sync ended. Requests without a delivered reply count as missing.
     pub fn into_report(self) -> SyncReport {
-        let Self { plan, dispatcher, reorder, failures, stats, lost, .. } = self;
-        let missing = failures
+        let Self { plan, reorder, mut failures, stats, lost, asking, .. } = self;
+        let had_peers = !failures.values().flatten().any(found_no_peer);
+        let missing = plan
             .into_iter()
             .enumerate()
             .filter(|(index, _)| !reorder.was_delivered(*index))
-            .map(|(index, attempts)| Missing::new(index, &plan[index], attempts))
+            .map(|(index, request)| Missing { index, request, attempts: failures.remove(&index).unwrap_or_default() })
             .collect();
-        SyncReport { outcome: SyncOutcome::of(missing, dispatcher.has_settled_all()), stats, lost }
+        SyncReport { outcome: SyncOutcome::of(missing, asking.is_empty() && had_peers), stats, lost }
     }
 
-    /// Sends all that may be sent now.
-    fn dispatch(&mut self) {
-        let now = Instant::now().into_std();
-        while let Some((job, peer)) = self.dispatcher.next(self.reorder.next_index(), now) {
-            let Some(mut peer) = self.peers.iter().find(|candidate| candidate.id == peer).cloned() else { break };
-            self.stats.attempts += 1;
-            self.stats.retries += u64::from(!self.failures[job].is_empty());
-            let attempt = Attempt::new(job as u64, Request::from(self.plan[job].clone()));
-            let id = peer.id;
-            let (asked, abort) = abortable(async move { peer.ask(attempt).await });
-            self.aborts.push((job, id, abort));
-            self.in_flight.push(Box::pin(async move {
-                let aborted = |_| Err(AttemptError::new(AttemptErrorKind::Cancelled).at(id));
-                Attempted { job, peer: id, result: asked.await.unwrap_or_else(aborted) }
-            }));
+    /// The window begins at the first request that is not delivered.
+    fn move_window(&self) {
+        let first = self.reorder.next_index() as u64;
+        self.scheduler.set_window(Some(Window { first, length: self.window.get() as u64 }));
+    }
+
+    fn settle(&mut self, Asked { job, failures, reply }: Asked) {
+        let at_peers = failures.iter().filter(|error| error.peer().is_some()).count() as u64;
+        self.stats.attempts += at_peers + u64::from(reply.is_some());
+        self.stats.retries += (at_peers + u64::from(reply.is_some())).saturating_sub(1);
+        for error in &failures {
+            self.stats.count_failure(error);
+            self.note_loss(error);
         }
-    }
-
-    fn settle(&mut self, Attempted { job, peer, result }: Attempted) {
-        let now = Instant::now().into_std();
-        self.aborts.retain(|(of, at, _)| (*of, *at) != (job, peer));
-        match result {
-            Ok((reply, timing)) => {
-                self.dispatcher.settle(job, peer, Ended::Answered(timing), now);
-                self.reorder.put(Delivered { index: job, reply, timing, peer });
-            }
-            Err(error) => {
-                tracing::debug!(%peer, cycle = self.plan[job].cycle_height, %error, "attempt failed");
-                self.stats.count_failure(&error);
-                let ended = match ends_peer(&error) {
-                    true => Ended::PeerLost,
-                    false => Ended::of(error.kind()),
-                };
-                let why = blame(&error);
-                self.failures[job].push(error);
-                let was_last = self.dispatcher.settle(job, peer, ended, now);
-                self.note_loss(peer, why, was_last);
-                for given_up in self.dispatcher.take_given_up() {
-                    self.reorder.skip(given_up);
-                }
+        match reply {
+            Some((reply, timing)) => self.reorder.put(Delivered { index: job, reply, timing }),
+            None => {
+                self.failures.insert(job, failures);
+                self.reorder.skip(job);
             }
         }
     }
 
-    /// Notes that a peer was lost, and ends what it still holds: it goes to other peers at once. Of the attempts that
-    /// end with a peer, one may say why; the others only that the connection is gone, and they may come first.
-    fn note_loss(&mut self, peer: PeerId, why: AttemptErrorKind, was_last: bool) {
-        if was_last {
-            self.peers.retain(|other| other.id != peer);
-        }
-        // Where the connection is gone they end by themselves, and say why.
-        if was_last && why == AttemptErrorKind::Timeout {
-            self.aborts.iter().filter(|(_, at, _)| *at == peer).for_each(|(_, _, abort)| abort.abort());
-        }
+    /// Notes that a peer was lost. Of the attempts that end with a peer, one may say why; the others only that the
+    /// connection is gone, and they may come first.
+    fn note_loss(&mut self, error: &AttemptError) {
+        let Some(peer) = error.peer().filter(|_| ends_peer(error)) else { return };
+        let why = blame(error);
         match self.lost.iter_mut().find(|lost| lost.peer == peer) {
-            Some(lost) if lost.why == AttemptErrorKind::Disconnected => lost.why = why,
+            Some(lost) if lost.why == qrinfo_core::AttemptErrorKind::Disconnected => lost.why = why,
             Some(_) => {}
-            None if was_last => self.lost.push(LostPeer { peer, why }),
-            None => {}
+            None => self.lost.push(LostPeer { peer, why }),
         }
     }
 }

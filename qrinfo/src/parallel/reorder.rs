@@ -88,8 +88,14 @@ mod tests {
         Delivered {
             index,
             reply: Reply::MnListDiff(Box::new(diff)),
-            timing: Timing { sent: now, head: None, first_byte: None, done: now, bytes: 0 },
-            peer: PeerId(([127, 0, 0, 1], 1).into()),
+            timing: Timing {
+                peer: PeerId(([127, 0, 0, 1], 1).into()),
+                sent: now,
+                head: None,
+                first_byte: None,
+                done: now,
+                bytes: 0,
+            },
         }
     }
 
