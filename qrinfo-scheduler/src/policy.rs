@@ -176,12 +176,22 @@ impl Crew {
         budget: &CopyBudget,
     ) -> Option<Choice> {
         // While there is work, what a stall would cost is kept back: as many as the fullest peer holds.
-        let idle = queue.below(window.map(|window| window.end())).next().is_none();
-        let reserve = match idle {
-            true => 0,
-            false => self.members.iter().map(|member| member.forecast.held.len()).max().unwrap_or(0),
+        let admitted = match window {
+            Some(window) => queue.below(Some(window.end())).count(),
+            None => queue.len(),
+        };
+        let reserve = match admitted {
+            0 => 0,
+            _ => self.members.iter().map(|member| member.forecast.held.len()).max().unwrap_or(0),
         };
         if !budget.allows_one(reserve) {
+            return None;
+        }
+        // No request has an earlier horizon than what is admitted now: where not even the last that is held will be done
+        // after that, none will.
+        let latest = self.members.iter().flat_map(|member| &member.forecast.held).map(|held| held.done);
+        let latest = latest.fold(f64::NEG_INFINITY, f64::max);
+        if self.completions_before(latest, |_| true) < admitted as f64 {
             return None;
         }
         let mut best: Option<(f64, Choice)> = None;

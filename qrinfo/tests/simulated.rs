@@ -94,6 +94,69 @@ async fn three_peers_take_less_than_a_third_of_the_time_of_one() {
     assert!(parallel * 3 < sequential, "{parallel:?} of {sequential:?}");
 }
 
+/// One at a time costs what the wire and the node cost, in either mode: not a moment more.
+#[tokio::test(start_paused = true)]
+async fn one_at_a_time_takes_as_long_as_a_bare_loop() {
+    let chain = chain();
+    let plan = plan(&chain, anchor([chain.tip()]));
+    let node = || SimulatedPeer::builder(chain.clone()).profile(profile(100, 50));
+
+    let (_nodes, peers) = connect(vec![node()]).await;
+    let started = Instant::now();
+    for (id, spec) in (0..).zip(&plan) {
+        peers[0].service.clone().oneshot(Attempt::new(id, spec.clone().into())).await.unwrap();
+    }
+    let bare = started.elapsed();
+
+    let (_nodes, peers) = connect(vec![node()]).await;
+    let (.., took) = sequential(&plan, peers).await;
+    assert_eq!(took, bare);
+
+    let (_nodes, peers) = connect(vec![node()]).await;
+    let started = Instant::now();
+    let options = ParallelOptions { max_concurrent: NonZeroUsize::MIN, ..Default::default() };
+    let mut sync = ParallelSync::new(plan.clone(), peers, options);
+    while sync.next().await.is_some() {}
+    assert_eq!(started.elapsed(), bare);
+    assert!(sync.into_report().outcome.is_complete());
+}
+
+/// A consumer that is slow to take replies does not hold the peers up.
+#[tokio::test(start_paused = true)]
+async fn replies_arrive_while_the_one_before_is_worked_on() {
+    let chain = chain();
+    let plan = plan(&chain, anchor([chain.tip()]));
+    let node = || SimulatedPeer::builder(chain.clone()).profile(profile(100, 50));
+    let (_nodes, peers) = connect(vec![node(), node()]).await;
+    let started = Instant::now();
+    let mut sync = ParallelSync::new(plan.clone(), peers, ParallelOptions::default());
+    let mut delivered = Vec::new();
+    while let Some(next) = sync.next().await {
+        delivered.push(next);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let work = Duration::from_millis(200) * plan.len() as u32;
+    assert!(started.elapsed() < work + Duration::from_millis(500), "{:?}", started.elapsed());
+    assert_true(&chain, &plan, &delivered);
+}
+
+/// Dropping the run ends what it started: peers included.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_run_hangs_up() {
+    let chain = chain();
+    let plan = plan(&chain, anchor([chain.tip()]));
+    let node = SimulatedPeer::builder(chain.clone()).profile(profile(100, 50));
+    let (nodes, peers) = connect(vec![node]).await;
+    let mut sync = ParallelSync::new(plan.clone(), peers, ParallelOptions::default());
+    sync.next().await.unwrap();
+    drop(sync);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let asked = nodes[0].stats().requests;
+    assert!(asked < 10, "{asked}");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(nodes[0].stats().requests, asked);
+}
+
 #[tokio::test(start_paused = true)]
 async fn peers_that_die_in_the_middle_leave_the_rest_to_the_others() {
     let chain = chain();

@@ -250,7 +250,7 @@ impl<D: Peers> Driver<D> {
     }
 
     /// Sends what can be sent. Whether anything was.
-    fn send(&mut self) -> bool {
+    fn send(&mut self, cx: &mut Context<'_>) -> bool {
         let mut any = false;
         self.tell_callers(None);
         while let Some(Dispatch { id, ticket, attempt }) = self.scheduler.next(now()) {
@@ -261,11 +261,17 @@ impl<D: Peers> Driver<D> {
             if let Some(caller) = self.callers.get_mut(&ticket) {
                 caller.permit = None;
             }
-            peer.ready = false;
-            self.scheduler.set_ready(&id.peer(), false);
             self.numbers.insert(id.number(), id);
             let future = peer.service.call(Attempt { id: id.number(), ..attempt });
             self.under_way.push(UnderWay { id, future });
+            // One that is ready at once need not be taken out and put back.
+            let readiness = peer.service.poll_ready(cx);
+            peer.ready = readiness.is_ready();
+            match readiness {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => self.remove(&id.peer()),
+                Poll::Pending => self.scheduler.set_ready(&id.peer(), false),
+            }
             any = true;
         }
         self.tell_callers(None);
@@ -315,7 +321,7 @@ impl<D: Peers> Future for Driver<D> {
                 this.on_end(ended);
             }
             // A service that was just called is polled ready again, its future for the first time.
-            if !this.send() && !this.poll_sleep(cx) {
+            if !this.send(cx) && !this.poll_sleep(cx) {
                 return Poll::Pending;
             }
         }

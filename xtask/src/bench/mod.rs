@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: the figures in docs/benchmarks.md.
 
 mod makespan;
+mod overhead;
 mod x11;
 
 use std::path::PathBuf;
@@ -13,6 +14,8 @@ use clap::Subcommand;
 pub(crate) enum Bench {
     /// Hashes per second of spv-x11 beside the C code of rs-x11-hash, in one run.
     X11,
+    /// CPU time per request through the scheduler beside a bare tower stack, in one run.
+    Overhead,
     /// Makespan of the real stack over simulated nodes in virtual time, as a multiple of the floor.
     Makespan {
         /// A directory of scenario files.
@@ -24,6 +27,7 @@ pub(crate) enum Bench {
 pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench {
         Bench::X11 => x11::run(),
+        Bench::Overhead => overhead::run(),
         Bench::Makespan { scenarios } => makespan::run(&scenarios),
     }
 }

@@ -1,0 +1,165 @@
+//! What the scheduler costs a request in CPU time, beside a bare tower stack, measured in turns in one run.
+//!
+//! Peers answer from memory after 20 to 60 ms of virtual time, so that nothing else is in the figures: no wire, no
+//! decoding, no waiting.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use anyhow::Result;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream, stream::FuturesUnordered};
+use qrinfo_core::{
+    Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId, Reply, Timing,
+    message::{Coinbase, CoinbasePayload, MnListDiff},
+};
+use qrinfo_scheduler::{Peer, SchedulerService, Settings, Window};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::{Instant, sleep};
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt, discover::Change};
+
+const REQUESTS: u64 = 20_000;
+const ROUNDS: usize = 7;
+const PEERS: u8 = 5;
+/// Requests under way, and those and waiting ones together.
+const CAP: usize = 20;
+const SUBMITTED: usize = 64;
+
+pub(super) fn run() -> Result<()> {
+    let (mut bare, mut scheduled, mut windowed) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        bare.push(measure(through_tower())?);
+        scheduled.push(measure(through_the_scheduler(None))?);
+        windowed.push(measure(through_the_scheduler(Some(Window { first: 0, length: REQUESTS })))?);
+    }
+    let (bare, scheduled, windowed) = (median(bare), median(scheduled), median(windowed));
+    eprintln!("CPU time per request, median of {ROUNDS} rounds of {REQUESTS} requests, {PEERS} peers, {CAP} under way");
+    eprintln!("bare tower stack (buffer, concurrency limit, timeout)  {bare:>6.2} us");
+    for (name, micros) in [("SchedulerService", scheduled), ("SchedulerService, under a window", windowed)] {
+        eprintln!("{name:<54} {micros:>6.2} us: {:.2} us more (at most 5)", micros - bare);
+    }
+    Ok(())
+}
+
+/// Microseconds of CPU time per request.
+fn measure(run: impl Future<Output = Result<()>>) -> Result<f64> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    let before = cpu_time();
+    runtime.block_on(run)?;
+    Ok((cpu_time() - before).as_secs_f64() * 1e6 / REQUESTS as f64)
+}
+
+async fn through_tower() -> Result<()> {
+    let stack = ServiceBuilder::new()
+        .buffer(SUBMITTED)
+        .concurrency_limit(CAP)
+        .timeout(Duration::from_secs(30))
+        .service(Instantly(peer_id(0)));
+    ask_all(stack).await
+}
+
+async fn through_the_scheduler(window: Option<Window>) -> Result<()> {
+    let peer = |number| {
+        let peer = Peer::new(Instantly(peer_id(number)), Duration::from_millis(20));
+        Ok::<_, Infallible>(Change::Insert(peer_id(number), peer))
+    };
+    let peers = stream::iter((0..PEERS).map(peer)).chain(stream::pending());
+    let (service, driver) = SchedulerService::new(peers, Settings { cap: CAP, ..Settings::default() });
+    tokio::spawn(driver);
+    service.handle().set_window(window);
+    ask_all(service).await
+}
+
+async fn ask_all<S>(service: S) -> Result<()>
+where
+    S: Service<Attempt, Response = (Reply, Timing), Error: Into<BoxError>> + Clone,
+{
+    let ask = |id| service.clone().oneshot(Attempt::new(id, request(id).into()));
+    let mut asked: FuturesUnordered<_> = (0..SUBMITTED as u64).map(ask).collect();
+    let mut next = SUBMITTED as u64;
+    while let Some(result) = asked.next().await {
+        result.map_err(|error| anyhow::Error::from_boxed(error.into()))?;
+        if next < REQUESTS {
+            asked.push(ask(next));
+            next += 1;
+        }
+    }
+    Ok(())
+}
+
+/// A peer that answers from memory.
+#[derive(Debug, Clone, Copy)]
+struct Instantly(PeerId);
+
+impl Service<Attempt> for Instantly {
+    type Response = (Reply, Timing);
+    type Error = AttemptError;
+    type Future = Pin<Box<dyn Future<Output = Result<(Reply, Timing), AttemptError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, attempt: Attempt) -> Self::Future {
+        let peer = self.0;
+        Box::pin(async move {
+            let sent = Instant::now().into_std();
+            sleep(Duration::from_millis(20 + attempt.id % 41)).await;
+            let done = Instant::now().into_std();
+            let qrinfo_core::Request::MnListDiff(spec) = attempt.request else {
+                return Err(AttemptError::new(AttemptErrorKind::Local));
+            };
+            let timing = Timing { peer, sent, head: Some(sent), first_byte: Some(done), done, bytes: 19_000 };
+            Ok((Reply::MnListDiff(Box::new(empty_diff(spec))), timing))
+        })
+    }
+}
+
+fn request(id: u64) -> MnListDiffRequestSpec {
+    let mut block = [0; 32];
+    block[..8].copy_from_slice(&id.to_le_bytes());
+    MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::from_bytes(block) }
+}
+
+fn empty_diff(spec: MnListDiffRequestSpec) -> MnListDiff {
+    let payload = CoinbasePayload {
+        version: 1,
+        height: 0,
+        merkle_root_mn_list: qrinfo_core::Hash256::ZERO,
+        merkle_root_quorums: None,
+        credit_pool: None,
+    };
+    MnListDiff {
+        version: 1,
+        base_block_hash: spec.base_block_hash,
+        block_hash: spec.block_hash,
+        total_transactions: 1,
+        merkle_hashes: Default::default(),
+        merkle_flags: Bytes::new(),
+        coinbase: Coinbase::new(payload),
+        deleted_masternodes: Default::default(),
+        new_masternodes: Default::default(),
+        deleted_quorums: Default::default(),
+        new_quorums: Default::default(),
+        quorums_cl_sigs: Default::default(),
+    }
+}
+
+fn peer_id(number: u8) -> PeerId {
+    PeerId(([203, 0, 113, number + 1], 9999).into())
+}
+
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
