@@ -27,7 +27,7 @@ pub use connect::observe;
 pub use connect::{adopt, connect};
 pub use outcome::{Delivered, LostPeer, Missing, SyncOutcome, SyncReport, SyncStats};
 #[cfg(feature = "parallel-qrinfo")]
-pub use parallel::{ParallelOptions, ParallelSync};
+pub use parallel::{NotAllowed, ParallelOptions, ParallelSync, PhaseLimits, RequestController, RequestStats};
 pub use peer::{AttemptService, Peer};
 pub use probe::{ProbeError, first_answerable_cycle};
 pub use sequential::{SequentialOptions, SequentialSync};

@@ -1,4 +1,5 @@
 mod ask;
+mod controller;
 mod peers;
 mod reorder;
 
@@ -10,6 +11,7 @@ use qrinfo_scheduler::{SchedulerHandle, SchedulerService, Settings, Window};
 use tokio::task::JoinSet;
 use tower::discover::Change;
 
+pub use self::controller::{NotAllowed, PhaseLimits, RequestController, RequestStats};
 use self::{
     ask::{Asked, ask, found_no_peer},
     peers::schedulable,
