@@ -5,7 +5,7 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use qrinfo_core::{Mismatch, wire::DecodeError, wire::frame::Command};
 
-/// What a peer sent that ends its connection.
+/// What a peer did that ends its connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
@@ -15,6 +15,9 @@ pub enum Violation {
     /// A reply that answers nothing that was asked; held against the oldest request.
     #[error("a reply answers nothing that was asked")]
     False(#[source] Mismatch),
+    /// A request that it neither answered nor refused for so long, whether or not somebody still waited.
+    #[error("a request was left unanswered for {0:?}")]
+    Unanswered(Duration),
     /// A reply that cannot be decoded.
     #[error("{command} cannot be decoded")]
     Malformed {
@@ -35,7 +38,7 @@ pub enum Closed {
     ByPeer,
     /// The transport failed.
     Transport(Arc<dyn Error + Send + Sync>),
-    /// We ended it for what the peer sent.
+    /// We ended it for what the peer did.
     Violation(Violation),
     /// Nobody could ask the peer any more: every service was dropped, and nobody waited for a reply.
     Unused,
@@ -76,7 +79,7 @@ impl fmt::Display for Closed {
         f.write_str(match self {
             Self::ByPeer => "the peer ended the connection",
             Self::Transport(_) => "the transport failed",
-            Self::Violation(_) => "the connection was ended for what the peer sent",
+            Self::Violation(_) => "the connection was ended for what the peer did",
             Self::Unused => "nobody could ask the peer any more",
             Self::DriverDropped => "the connection's driver was dropped",
         })

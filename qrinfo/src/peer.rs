@@ -124,6 +124,7 @@ pub(crate) fn blame(error: &AttemptError) -> AttemptErrorKind {
         if let Some(violation) = cause.downcast_ref::<Violation>() {
             return match violation {
                 Violation::Malformed { .. } => AttemptErrorKind::Malformed,
+                Violation::Unanswered(_) => AttemptErrorKind::Timeout,
                 _ => AttemptErrorKind::False,
             };
         }
