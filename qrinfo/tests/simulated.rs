@@ -140,6 +140,29 @@ async fn replies_arrive_while_the_one_before_is_worked_on() {
     assert_true(&chain, &plan, &delivered);
 }
 
+/// What waits for a slow consumer is bounded by the window; what is under way when it fills up comes on top.
+#[tokio::test(start_paused = true)]
+async fn a_slow_consumer_finds_no_more_than_the_window_waiting() {
+    const WINDOW: u64 = 40_000;
+    let chain = chain();
+    let plan = plan(&chain, anchor([chain.tip()]));
+    let node = || SimulatedPeer::builder(chain.clone()).profile(profile(100, 50));
+    let (nodes, peers) = connect(vec![node(), node(), node()]).await;
+    let options = ParallelOptions { window_bytes: WINDOW, ..Default::default() };
+    let mut sync = ParallelSync::new(plan.clone(), peers, options);
+    let (mut taken, mut longest, mut most) = (0, 0, 0);
+    while let Some(next) = sync.next().await {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        taken += next.timing.bytes;
+        longest = longest.max(next.timing.bytes);
+        let sent: u64 = nodes.iter().map(|node| node.stats().bytes).sum();
+        most = most.max(sent - taken);
+    }
+    assert!(sync.into_report().outcome.is_complete());
+    assert!(most > WINDOW / 2, "the window is used: {most}");
+    assert!(most < WINDOW + 3 * longest, "{most}");
+}
+
 /// Dropping the run ends what it started: peers included.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_run_hangs_up() {

@@ -29,15 +29,16 @@ pub struct ParallelOptions {
     pub max_concurrent: NonZeroUsize,
     /// How often one request is asked before it is given up, refusals not counted; at least once.
     pub max_attempts: u32,
-    /// Replies that may wait for an earlier one, counting those under way. Memory holds that many replies at most.
-    pub window: NonZeroUsize,
+    /// Bytes of replies that wait to be taken and of those under way, which are expected to be of mean length. At least
+    /// one request is always under way.
+    pub window_bytes: u64,
 }
 
 impl Default for ParallelOptions {
-    /// Three requests under way, five attempts, a window of 64.
+    /// Three requests under way, five attempts, a window of 8 MiB.
     fn default() -> Self {
         let max_concurrent = NonZeroUsize::new(3).unwrap_or(NonZeroUsize::MIN);
-        Self { max_concurrent, max_attempts: 5, window: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN) }
+        Self { max_concurrent, max_attempts: 5, window_bytes: 8 << 20 }
     }
 }
 
@@ -47,7 +48,7 @@ impl Default for ParallelOptions {
 /// is expected to answer it first. A request that fails is asked again elsewhere. A peer that is gone, or that sent
 /// something false, is not asked again; one that falls silent rests.
 ///
-/// It goes on in the background as far as [`ParallelOptions::window`] allows, so a reply can be worked on while the
+/// It goes on in the background as far as [`ParallelOptions::window_bytes`] allows, so a reply can be worked on while the
 /// next ones arrive. Dropping it cancels what is under way.
 ///
 /// ```
@@ -65,7 +66,7 @@ impl Default for ParallelOptions {
 #[derive(Debug)]
 pub struct ParallelSync {
     plan: Vec<Request>,
-    window: NonZeroUsize,
+    window_bytes: u64,
     scheduler: SchedulerHandle,
     asking: JoinSet<Asked>,
     reorder: Reorder,
@@ -110,7 +111,7 @@ impl ParallelSync {
         }
         let sync = Self {
             plan,
-            window: options.window,
+            window_bytes: options.window_bytes,
             scheduler,
             asking,
             reorder: Reorder::default(),
@@ -166,8 +167,8 @@ impl ParallelSync {
 
     /// The window begins at the first request that is not delivered.
     fn move_window(&self) {
-        let first = self.reorder.next_index() as u64;
-        self.scheduler.set_window(Some(Window { first, length: self.window.get() as u64 }));
+        let (first, length) = (self.reorder.next_index() as u64, self.reorder.window(self.window_bytes));
+        self.scheduler.set_window(Some(Window { first, length }));
     }
 
     fn settle(&mut self, Asked { job, failures, reply }: Asked) {
