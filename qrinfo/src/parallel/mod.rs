@@ -66,9 +66,12 @@ impl Default for ParallelOptions {
 #[derive(Debug)]
 pub struct ParallelSync {
     plan: Vec<Request>,
-    window_bytes: u64,
+    options: ParallelOptions,
+    service: SchedulerService,
     scheduler: SchedulerHandle,
     asking: JoinSet<Asked>,
+    /// How many requests, from the first on, were handed to the scheduler.
+    begun: usize,
     reorder: Reorder,
     /// How requests failed, by their position in the plan.
     failures: BTreeMap<usize, Vec<AttemptError>>,
@@ -105,15 +108,13 @@ impl ParallelSync {
         let scheduler = service.handle();
         // It ends by itself when the last clone of the service and of the handle is gone.
         tokio::spawn(driver);
-        let mut asking = JoinSet::new();
-        for (id, request) in (0..).zip(&plan) {
-            asking.spawn(ask(service.clone(), Attempt::new(id, request.clone()), options.max_attempts));
-        }
-        let sync = Self {
+        let mut sync = Self {
             plan,
-            window_bytes: options.window_bytes,
+            options,
+            service,
             scheduler,
-            asking,
+            asking: JoinSet::new(),
+            begun: 0,
             reorder: Reorder::default(),
             failures: BTreeMap::new(),
             stats: SyncStats::default(),
@@ -154,7 +155,8 @@ impl ParallelSync {
 
     /// How the sync ended. Requests without a delivered reply count as missing.
     pub fn into_report(self) -> SyncReport {
-        let Self { plan, reorder, mut failures, stats, lost, asking, .. } = self;
+        let Self { plan, reorder, mut failures, stats, lost, asking, begun, .. } = self;
+        let ended = begun == plan.len() && asking.is_empty();
         let had_peers = !failures.values().flatten().any(found_no_peer);
         let missing = plan
             .into_iter()
@@ -162,13 +164,19 @@ impl ParallelSync {
             .filter(|(index, _)| !reorder.was_delivered(*index))
             .map(|(index, request)| Missing { index, request, attempts: failures.remove(&index).unwrap_or_default() })
             .collect();
-        SyncReport { outcome: SyncOutcome::of(missing, asking.is_empty() && had_peers), stats, lost }
+        SyncReport { outcome: SyncOutcome::of(missing, ended && had_peers), stats, lost }
     }
 
-    /// The window begins at the first request that is not delivered.
-    fn move_window(&self) {
-        let (first, length) = (self.reorder.next_index() as u64, self.reorder.window(self.window_bytes));
+    /// The window begins at the first request that is not delivered. What lies beyond is not begun.
+    fn move_window(&mut self) {
+        let (first, length) = (self.reorder.next_index() as u64, self.reorder.window(self.options.window_bytes));
         self.scheduler.set_window(Some(Window { first, length }));
+        let end = usize::try_from(first.saturating_add(length)).unwrap_or(usize::MAX);
+        for (index, request) in self.plan.iter().enumerate().take(end).skip(self.begun) {
+            let attempt = Attempt::new(index as u64, request.clone());
+            self.asking.spawn(ask(self.service.clone(), attempt, self.options.max_attempts));
+            self.begun = index + 1;
+        }
     }
 
     fn settle(&mut self, Asked { job, failures, reply }: Asked) {
