@@ -5,6 +5,7 @@
 //! * [`plan`] decides which blocks to ask for and from which bases.
 //! * [`SequentialSync`] asks one peer at a time, one request at a time: the default.
 //! * [`ParallelSync`], behind the feature `parallel-qrinfo`, keeps several peers busy at once.
+//! * The feature `metrics` counts for a recorder of the `metrics` facade.
 //! * [`connect`] makes a peer out of an address. Any other `tower` service that takes an
 //!   [`Attempt`](qrinfo_core::Attempt) is a peer as well.
 //!
@@ -12,6 +13,8 @@
 //! what is under way. Both end in the same typed [`SyncReport`], which never calls a sync complete that is not.
 
 mod connect;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod outcome;
 #[cfg(feature = "parallel-qrinfo")]
 mod parallel;

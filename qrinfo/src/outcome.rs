@@ -126,6 +126,8 @@ pub struct SyncStats {
 
 impl SyncStats {
     pub(crate) fn count_failure(&mut self, error: &AttemptError) {
+        #[cfg(feature = "metrics")]
+        crate::metrics::failed(error.kind());
         match error.kind() {
             AttemptErrorKind::Refused => self.refusals += 1,
             AttemptErrorKind::Timeout => self.timeouts += 1,
@@ -134,6 +136,8 @@ impl SyncStats {
     }
 
     pub(crate) fn count_delivery(&mut self, timing: &Timing) {
+        #[cfg(feature = "metrics")]
+        crate::metrics::delivered(timing);
         self.delivered += 1;
         self.bytes += timing.bytes;
     }
