@@ -45,6 +45,8 @@ pub enum AttemptErrorKind {
     Overloaded,
     /// Nobody waits for the reply any more.
     Cancelled,
+    /// There is nobody to ask: no peer at all, or none but those that the attempt avoids.
+    NoPeer,
     /// Something on our side failed: storage, configuration, a stopped driver.
     Local,
 }
@@ -60,6 +62,7 @@ impl AttemptErrorKind {
             Self::False => "false",
             Self::Overloaded => "overloaded",
             Self::Cancelled => "cancelled",
+            Self::NoPeer => "no_peer",
             Self::Local => "local",
         }
     }
@@ -75,6 +78,7 @@ impl fmt::Display for AttemptErrorKind {
             Self::False => "sent a false reply",
             Self::Overloaded => "no room for the request now",
             Self::Cancelled => "request was cancelled",
+            Self::NoPeer => "no peer to ask",
             Self::Local => "failure on our side",
         })
     }
@@ -122,6 +126,11 @@ impl AttemptError {
     /// When things happened, unless nothing was sent.
     pub fn timing(&self) -> Option<Timing> {
         self.0.timing
+    }
+
+    /// What caused it, taken out of the error.
+    pub fn into_source(self) -> Option<Box<dyn Error + Send + Sync>> {
+        self.0.source
     }
 }
 

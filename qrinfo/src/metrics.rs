@@ -1,4 +1,4 @@
-//! Figures of a sync for the [`metrics`](::metrics) facade, for whichever recorder the program installs.
+//! Figures of a sync for the `metrics` facade, for whichever recorder the program installs.
 //!
 //! | name | kind | |
 //! |---|---|---|
