@@ -34,6 +34,7 @@ pub mod attempt;
 pub mod client;
 pub mod dip24;
 pub mod error;
+pub mod given_up;
 pub mod hash;
 pub mod header;
 pub mod llmq;
@@ -45,6 +46,7 @@ pub mod wire;
 
 pub use attempt::{Attempt, PeerId, Timing};
 pub use error::{AttemptError, AttemptErrorKind, Mismatch};
+pub use given_up::{GivenUp, WhyGivenUp};
 pub use hash::{BlockHash, Hash256, ProTxHash, QuorumHash};
 pub use llmq::LlmqType;
 pub use network::Network;

@@ -1,6 +1,6 @@
-use qrinfo_core::{AttemptErrorKind, PeerId};
+use qrinfo_core::{AttemptErrorKind, PeerId, WhyGivenUp};
 
-use crate::{RecoveryStrategy, WhyGivenUp};
+use crate::RecoveryStrategy;
 
 /// What was decided, and why. Whoever owns the scheduler, the store and the user's screen acts on it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -63,7 +63,7 @@ impl<S> Layer<S> for RecoveryLayer {
     type Service = Recovery<S>;
 
     fn layer(&self, inner: S) -> Recovery<S> {
-        Recovery::new(inner, self.settings.clone(), self.peers.clone(), self.observer.clone())
+        Recovery::new(inner, self.settings, self.peers.clone(), self.observer.clone())
     }
 }
 

@@ -1,8 +1,8 @@
 use std::time::{Duration, Instant};
 
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Request};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, GivenUp, PeerId, Request, WhyGivenUp};
 
-use crate::{Backoff, FailureClass, GivenUp, RecoverySettings, RecoveryStrategy, WhyGivenUp, peers::PeerBook};
+use crate::{Backoff, FailureClass, RecoverySettings, RecoveryStrategy, peers::PeerBook};
 
 /// One request on its way to a reply: who was asked, and who is asked next. A plain struct.
 #[derive(Debug)]
@@ -144,9 +144,10 @@ impl Pursuit {
             return Next::GiveUp(WhyGivenUp::Unanswerable);
         }
         // A lone peer's refusal proves nothing: another may know the blocks.
-        if book.watched {
+        if book.watched && !book.has_other_than(&self.avoid(book)) {
             return Next::WhenPeersJoin;
         }
+        // The service below sees it otherwise: it may know of a peer that left before we do.
         self.chances = self.chances.saturating_sub(1);
         if self.chances == 0 { Next::GiveUp(WhyGivenUp::NoPeers) } else { again }
     }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, SyncPhase, Timing};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, SyncPhase, Timing, WhyGivenUp};
 use tokio::{
     sync::watch,
     time::{sleep, sleep_until, timeout, timeout_at},
@@ -16,7 +16,7 @@ use tower_service::Service;
 
 use crate::{
     Backoff, FailureClass, RecoveryEvent, RecoveryHandle, RecoveryManager, RecoverySettings, RecoveryStrategy,
-    RetryBudget, WhyGivenUp,
+    RetryBudget,
     layer::Observer,
     pursuit::{Next, Pursuit},
     window::LatestAttempts,
@@ -221,7 +221,11 @@ impl Shared {
             }
             Next::WhenPeersJoin => {
                 let joined = self.somebody_joined(pursuit, changes);
-                timeout(self.settings.network_timeout, joined).await.unwrap_or(Err(WhyGivenUp::NoPeers))
+                match timeout(self.settings.network_timeout, joined).await {
+                    Ok(true) => Ok(()),
+                    Ok(false) | Err(_) if self.peers.connected() > 0 => Err(WhyGivenUp::NobodyElse),
+                    Ok(false) | Err(_) => Err(WhyGivenUp::NoPeers),
+                }
             }
         }
     }
@@ -239,16 +243,16 @@ impl Shared {
         }
     }
 
-    /// Waits until there is somebody who has not failed the request.
-    async fn somebody_joined(&self, pursuit: &Pursuit, mut changes: watch::Receiver<u64>) -> Result<(), WhyGivenUp> {
+    /// Waits until there is somebody who has not failed the request, or nobody will come.
+    async fn somebody_joined(&self, pursuit: &Pursuit, mut changes: watch::Receiver<u64>) -> bool {
         loop {
             {
                 let book = self.peers.book();
                 if book.has_other_than(&pursuit.avoid(&book)) {
-                    return Ok(());
+                    return true;
                 }
                 if book.closed {
-                    return Err(WhyGivenUp::NoPeers);
+                    return false;
                 }
             }
             // It fails only without a sender, and that lives in `self`.

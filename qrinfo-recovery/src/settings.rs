@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 /// The numbers that a [`RecoveryLayer`](crate::RecoveryLayer) keeps to.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RecoverySettings {
     /// How often one request is asked, refusals not counted; at least once.
     pub max_attempts: u32,

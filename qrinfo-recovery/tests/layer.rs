@@ -12,12 +12,11 @@ use std::{
 
 use proptest::prelude::*;
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, BlockHash, Hash256, MnListDiffRequestSpec, PeerId, Reply, Request, Timing,
+    Attempt, AttemptError, AttemptErrorKind, BlockHash, GivenUp, Hash256, MnListDiffRequestSpec, PeerId, Reply,
+    Request, Timing, WhyGivenUp,
     message::{Coinbase, CoinbasePayload, MnListDiff},
 };
-use qrinfo_recovery::{
-    GivenUp, RecoveryEvent, RecoveryHandle, RecoveryLayer, RecoverySettings, RecoveryStrategy, WhyGivenUp,
-};
+use qrinfo_recovery::{RecoveryEvent, RecoveryHandle, RecoveryLayer, RecoverySettings, RecoveryStrategy};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -217,7 +216,7 @@ async fn a_lone_peers_refusal_waits_for_a_second_opinion() {
 async fn nobody_is_waited_for_longer_than_the_network_timeout() {
     let network = Network::of(&[&[Some(Refused)]]);
     let (answer, _, took) = network.run(settings()).await;
-    assert_eq!((why(&answer.unwrap_err()), took), (WhyGivenUp::NoPeers, Duration::from_millis(300_100)));
+    assert_eq!((why(&answer.unwrap_err()), took), (WhyGivenUp::NobodyElse, Duration::from_millis(300_100)));
 
     let network = Network::of(&[&[Some(Disconnected)]]);
     let (answer, _, took) = network.run(settings()).await;
@@ -230,7 +229,7 @@ async fn nobody_is_waited_for_when_nobody_will_come() {
     network.handle.no_more_peers();
     let (answer, _, took) = network.run(settings()).await;
     let error = answer.unwrap_err();
-    assert_eq!((why(&error), took), (WhyGivenUp::NoPeers, Duration::from_millis(100)));
+    assert_eq!((why(&error), took), (WhyGivenUp::NobodyElse, Duration::from_millis(100)));
     assert!(error.source().unwrap().to_string().contains("refused"), "the reason is kept");
 }
 

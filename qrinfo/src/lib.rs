@@ -30,7 +30,9 @@ pub use connect::observe;
 pub use connect::{adopt, connect};
 pub use outcome::{Delivered, LostPeer, Missing, SyncOutcome, SyncReport, SyncStats};
 #[cfg(feature = "parallel-qrinfo")]
-pub use parallel::{NotAllowed, ParallelOptions, ParallelSync, PhaseLimits, RequestController, RequestStats};
+pub use parallel::{
+    NotAllowed, ParallelOptions, ParallelSync, PhaseLimits, RequestController, RequestStats, slow_down,
+};
 pub use peer::{AttemptService, Peer};
 pub use probe::{ProbeError, first_answerable_cycle};
 pub use sequential::{SequentialOptions, SequentialSync};

@@ -1,52 +1,60 @@
-mod ask;
 mod controller;
 mod peers;
 mod reorder;
+mod slow_down;
+mod tally;
 
 use std::{collections::BTreeMap, num::NonZeroUsize, panic};
 
 use futures_util::{Stream, stream};
-use qrinfo_core::{Attempt, AttemptError, PeerId, Request};
+use qrinfo_core::{Attempt, AttemptError, PeerId, Reply, Request, Timing};
+use qrinfo_recovery::{Recovery, RecoveryEvent, RecoveryHandle, RecoveryLayer, RecoverySettings};
 use qrinfo_scheduler::{SchedulerHandle, SchedulerService, Settings, Window};
-use tokio::task::JoinSet;
-use tower::discover::Change;
+use tokio::{
+    sync::{broadcast, mpsc},
+    task::JoinSet,
+};
+use tower::{Layer, ServiceExt, discover::Change};
 
 pub use self::controller::{NotAllowed, PhaseLimits, RequestController, RequestStats};
+pub use self::slow_down::slow_down;
 use self::{
-    ask::{Asked, ask, found_no_peer},
     peers::schedulable,
     reorder::Reorder,
+    tally::{Tallied, Tally},
 };
-use crate::{
-    Delivered, LostPeer, Missing, Peer, SyncOutcome, SyncReport, SyncStats,
-    peer::{AttemptService, blame, ends_peer},
-};
+use crate::{Delivered, Missing, Peer, SyncOutcome, SyncReport, SyncStats, peer::AttemptService};
+
+/// How many events wait for a listener that is slow, before it misses the oldest.
+const EVENTS: usize = 1024;
 
 /// Settings of a [`ParallelSync`].
 #[derive(Debug, Clone, Copy)]
 pub struct ParallelOptions {
     /// Requests under way at all peers together, at most.
     pub max_concurrent: NonZeroUsize,
-    /// How often one request is asked before it is given up, refusals not counted; at least once.
-    pub max_attempts: u32,
+    /// What happens when a request fails. Its [`max_concurrent`](RecoverySettings::max_concurrent) is taken from here.
+    pub recovery: RecoverySettings,
     /// Bytes of replies that wait to be taken and of those under way, which are expected to be of mean length. At least
     /// one request is always under way.
     pub window_bytes: u64,
 }
 
 impl Default for ParallelOptions {
-    /// Three requests under way, five attempts, a window of 8 MiB.
+    /// Three requests under way, a window of 8 MiB, recovery by its own defaults: five attempts.
     fn default() -> Self {
         let max_concurrent = NonZeroUsize::new(3).unwrap_or(NonZeroUsize::MIN);
-        Self { max_concurrent, max_attempts: 5, window_bytes: 8 << 20 }
+        Self { max_concurrent, recovery: RecoverySettings::default(), window_bytes: 8 << 20 }
     }
 }
 
 /// Asks several peers at once and delivers their replies in the order of the plan.
 ///
 /// A [`Scheduler`](qrinfo_scheduler::Scheduler) binds each request to a peer at the moment of sending, to the one that
-/// is expected to answer it first. A request that fails is asked again elsewhere. A peer that is gone, or that sent
-/// something false, is not asked again; one that falls silent rests.
+/// is expected to answer it first. A request that fails is asked again elsewhere, as a
+/// [`RecoveryLayer`] decides. A peer that is gone, or that sent something false, is not asked again; one that falls
+/// silent rests. When failures mount at several peers there are fewer requests at a time, down to one, and more again
+/// in steps. [`events`](Self::events) tells every decision.
 ///
 /// It goes on in the background as far as [`ParallelOptions::window_bytes`] allows, so a reply can be worked on while the
 /// next ones arrive. Dropping it cancels what is under way.
@@ -67,17 +75,19 @@ impl Default for ParallelOptions {
 pub struct ParallelSync {
     plan: Vec<Request>,
     options: ParallelOptions,
-    service: SchedulerService,
+    service: Recovery<Tallied>,
     scheduler: SchedulerHandle,
-    asking: JoinSet<Asked>,
+    asking: JoinSet<(usize, Answer)>,
     /// How many requests, from the first on, were handed to the scheduler.
     begun: usize,
     reorder: Reorder,
     /// How requests failed, by their position in the plan.
-    failures: BTreeMap<usize, Vec<AttemptError>>,
-    stats: SyncStats,
-    lost: Vec<LostPeer>,
+    failures: BTreeMap<usize, AttemptError>,
+    tally: Tally,
+    events: broadcast::Sender<RecoveryEvent>,
 }
+
+type Answer = Result<(Reply, Timing), AttemptError>;
 
 impl ParallelSync {
     /// A sync of `plan` from `peers`. Of several with one name, the last is asked. It ends when none is left.
@@ -103,11 +113,30 @@ impl ParallelSync {
         S: AttemptService<Future: Send> + Send + 'static,
     {
         let plan: Vec<Request> = plan.into_iter().map(Into::into).collect();
-        let settings = Settings { cap: options.max_concurrent.get(), ..Settings::default() };
-        let (service, driver) = SchedulerService::new(schedulable(peers), settings);
+        let cap = options.max_concurrent.get();
+        let recovery = RecoveryHandle::default();
+        let settings = Settings { cap, ..Settings::default() };
+        let (service, driver) = SchedulerService::new(schedulable(peers, recovery.clone()), settings);
         let scheduler = service.handle();
-        // It ends by itself when the last clone of the service and of the handle is gone.
+        let (events, strategies) = (broadcast::Sender::new(EVENTS), mpsc::unbounded_channel());
+        // Both end by themselves when the last clone of the service and of the handle is gone.
         tokio::spawn(driver);
+        tokio::spawn(slow_down(cap, strategies.1, scheduler.clone()));
+        let observer = {
+            let (events, strategies) = (events.clone(), strategies.0);
+            move |event: &RecoveryEvent| {
+                if let RecoveryEvent::SlowDown { strategy, .. } = event {
+                    // It is received as long as this runs.
+                    let _ = strategies.send(strategy.clone());
+                }
+                // Nobody has to listen.
+                let _ = events.send(event.clone());
+            }
+        };
+        let tally = Tally::default();
+        let settings = RecoverySettings { max_concurrent: cap, ..options.recovery };
+        let layer = RecoveryLayer::new(settings).with_peers(recovery.clone()).on_event(observer);
+        let service = layer.layer(Tallied::new(service, recovery, tally.clone()));
         let mut sync = Self {
             plan,
             options,
@@ -117,8 +146,8 @@ impl ParallelSync {
             begun: 0,
             reorder: Reorder::default(),
             failures: BTreeMap::new(),
-            stats: SyncStats::default(),
-            lost: Vec::new(),
+            tally,
+            events,
         };
         sync.move_window();
         sync
@@ -131,13 +160,13 @@ impl ParallelSync {
     pub async fn next(&mut self) -> Option<Delivered> {
         loop {
             if let Some(delivered) = self.reorder.pop() {
-                self.stats.count_delivery(&delivered.timing);
+                self.tally.count_delivery(&delivered.timing);
                 self.move_window();
                 return Some(delivered);
             }
             self.move_window();
             match self.asking.join_next().await? {
-                Ok(asked) => self.settle(asked),
+                Ok((index, answer)) => self.settle(index, answer),
                 // Nothing aborts these tasks while we wait for them.
                 Err(error) => {
                     if let Ok(panicked) = error.try_into_panic() {
@@ -148,23 +177,27 @@ impl ParallelSync {
         }
     }
 
-    /// What the sync did so far. Attempts are counted when their request has ended.
+    /// What the sync did so far. Attempts are counted when they have ended.
     pub fn stats(&self) -> SyncStats {
-        self.stats
+        self.tally.stats()
+    }
+
+    /// What is decided from now on about failures, and why. A listener that is slow misses the oldest of more than a
+    /// thousand.
+    pub fn events(&self) -> broadcast::Receiver<RecoveryEvent> {
+        self.events.subscribe()
     }
 
     /// How the sync ended. Requests without a delivered reply count as missing.
     pub fn into_report(self) -> SyncReport {
-        let Self { plan, reorder, mut failures, stats, lost, asking, begun, .. } = self;
-        let ended = begun == plan.len() && asking.is_empty();
-        let had_peers = !failures.values().flatten().any(found_no_peer);
+        let Self { plan, reorder, mut failures, tally, .. } = self;
         let missing = plan
             .into_iter()
             .enumerate()
             .filter(|(index, _)| !reorder.was_delivered(*index))
-            .map(|(index, request)| Missing { index, request, attempts: failures.remove(&index).unwrap_or_default() })
+            .map(|(index, request)| Missing::after(index, request, failures.remove(&index)))
             .collect();
-        SyncReport { outcome: SyncOutcome::of(missing, ended && had_peers), stats, lost }
+        SyncReport { outcome: SyncOutcome::of(missing), stats: tally.stats(), lost: tally.lost() }
     }
 
     /// The window begins at the first request that is not delivered. What lies beyond is not begun.
@@ -174,37 +207,20 @@ impl ParallelSync {
         let end = usize::try_from(first.saturating_add(length)).unwrap_or(usize::MAX);
         for (index, request) in self.plan.iter().enumerate().take(end).skip(self.begun) {
             let attempt = Attempt::new(index as u64, request.clone());
-            self.asking.spawn(ask(self.service.clone(), attempt, self.options.max_attempts));
+            let answer = self.service.clone().oneshot(attempt);
+            self.asking.spawn(async move { (index, answer.await) });
             self.begun = index + 1;
         }
     }
 
-    fn settle(&mut self, Asked { job, failures, reply }: Asked) {
-        let at_peers = failures.iter().filter(|error| error.peer().is_some()).count() as u64;
-        self.stats.attempts += at_peers + u64::from(reply.is_some());
-        self.stats.retries += (at_peers + u64::from(reply.is_some())).saturating_sub(1);
-        for error in &failures {
-            self.stats.count_failure(error);
-            self.note_loss(error);
-        }
-        match reply {
-            Some((reply, timing)) => self.reorder.put(Delivered { index: job, reply, timing }),
-            None => {
-                self.failures.insert(job, failures);
-                self.reorder.skip(job);
+    fn settle(&mut self, index: usize, answer: Answer) {
+        match answer {
+            Ok((reply, timing)) => self.reorder.put(Delivered { index, reply, timing }),
+            Err(error) => {
+                tracing::debug!(index, %error, "given up");
+                self.failures.insert(index, error);
+                self.reorder.skip(index);
             }
-        }
-    }
-
-    /// Notes that a peer was lost. Of the attempts that end with a peer, one may say why; the others only that the
-    /// connection is gone, and they may come first.
-    fn note_loss(&mut self, error: &AttemptError) {
-        let Some(peer) = error.peer().filter(|_| ends_peer(error)) else { return };
-        let why = blame(error);
-        match self.lost.iter_mut().find(|lost| lost.peer == peer) {
-            Some(lost) if lost.why == qrinfo_core::AttemptErrorKind::Disconnected => lost.why = why,
-            Some(_) => {}
-            None => self.lost.push(LostPeer { peer, why }),
         }
     }
 }

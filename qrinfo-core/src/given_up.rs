@@ -1,9 +1,21 @@
+//! How a request ends without a reply.
+
 use std::{error::Error, fmt};
 
-use qrinfo_core::{AttemptError, AttemptErrorKind};
+use crate::{AttemptError, AttemptErrorKind};
 
-/// Why a request ended without a reply, and what each peer did that was asked. The source of the error that a
-/// [`Recovery`](crate::Recovery) ends with.
+/// Why a request ended without a reply, and what each peer did that was asked: the source of the error that a recovery
+/// layer ends with.
+///
+/// ```
+/// use qrinfo_core::{AttemptError, AttemptErrorKind, GivenUp, PeerId, WhyGivenUp};
+///
+/// let refused = AttemptError::new(AttemptErrorKind::Refused).at(PeerId(([203, 0, 113, 5], 9999).into()));
+/// let error = GivenUp { why: WhyGivenUp::NobodyElse, attempts: vec![refused] }.into_error();
+/// assert_eq!(error.kind(), AttemptErrorKind::Refused);
+/// let source = error.into_source().and_then(|source| source.downcast::<GivenUp>().ok());
+/// assert_eq!(source.map(|given_up| given_up.why), Some(WhyGivenUp::NobodyElse));
+/// ```
 #[derive(Debug)]
 pub struct GivenUp {
     /// Why no peer is asked any more.
@@ -26,9 +38,15 @@ pub enum WhyGivenUp {
     /// The time for all its attempts is over.
     #[error("its deadline passed")]
     DeadlinePassed,
-    /// There was no peer to ask, for as long as may be waited for one.
-    #[error("there was no peer to ask; check the connection")]
+    /// No peer was connected, for as long as may be waited for one.
+    #[error("no peer was connected; check the network")]
     NoPeers,
+    /// Those who were connected failed it, too few to conclude from, and nobody else came.
+    #[error("nobody else was there to ask; connect to more peers")]
+    NobodyElse,
+    /// The sync was stopped before it had its chance.
+    #[error("the sync was stopped")]
+    Stopped,
     /// The failure is on our side, or the caller's wish: another peer would not help.
     #[error("asking another peer would not help")]
     NotThePeers,
@@ -38,13 +56,16 @@ pub enum WhyGivenUp {
 
 impl GivenUp {
     /// The error of a request that ended so: its kind is that of the last attempt, unless the reason says more.
-    pub(crate) fn into_error(self) -> AttemptError {
+    pub fn into_error(self) -> AttemptError {
         let last = self.attempts.last().map(AttemptError::kind);
         let kind = match self.why {
             WhyGivenUp::Unanswerable => AttemptErrorKind::Refused,
             WhyGivenUp::DeadlinePassed => AttemptErrorKind::Timeout,
             WhyGivenUp::NoPeers => AttemptErrorKind::NoPeer,
-            WhyGivenUp::Exhausted | WhyGivenUp::NotThePeers => last.unwrap_or(AttemptErrorKind::Local),
+            WhyGivenUp::Stopped => AttemptErrorKind::Cancelled,
+            WhyGivenUp::Exhausted | WhyGivenUp::NobodyElse | WhyGivenUp::NotThePeers => {
+                last.unwrap_or(AttemptErrorKind::Local)
+            }
         };
         AttemptError::new(kind).because(self)
     }
