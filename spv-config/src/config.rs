@@ -43,11 +43,11 @@ pub struct ClientConfig {
     /// How long it may take to connect to a node and to be greeted by it. Default: 30 s.
     #[serde(with = "duration")]
     pub connection_timeout: Duration,
-    /// How long a node that was asked may be silent, when nodes are asked one at a time. Default: 60 s.
+    /// How long a node that was asked may be silent, when nodes are asked one at a time. Not above
+    /// [`sync_timeout`](Self::sync_timeout). Default: 60 s.
     #[serde(with = "duration")]
     pub message_timeout: Duration,
-    /// How long one request may take, with everything that is tried for it; then it is given up. No other wait may be
-    /// longer. Default: 300 s.
+    /// How long one request may take, with everything that is tried for it; then it is given up. Default: 300 s.
     #[serde(with = "duration")]
     pub sync_timeout: Duration,
 
@@ -59,7 +59,8 @@ pub struct ClientConfig {
     /// Whether fewer requests are sent while nodes time out and drop connections. Default: true.
     #[cfg(feature = "parallel-qrinfo")]
     pub enable_adaptive_qrinfo_concurrency: bool,
-    /// How long a node that was asked may be silent, when several are asked at once. Default: 30 s.
+    /// How long a node that was asked may be silent, when several are asked at once. Not above
+    /// [`sync_timeout`](Self::sync_timeout). Default: 30 s.
     #[cfg(feature = "parallel-qrinfo")]
     #[serde(with = "duration")]
     pub qrinfo_parallel_timeout: Duration,
@@ -79,7 +80,8 @@ pub struct ClientConfig {
     /// How often one request is asked before it is given up, refusals not counted; at least once. Default: 5.
     #[cfg(feature = "parallel-qrinfo")]
     pub qrinfo_max_attempts: u32,
-    /// The bound of the wait after a request's first failure; it doubles with each further one. Default: 1 s.
+    /// The bound of the wait after a request's first failure; it doubles with each further one. Not above
+    /// [`qrinfo_longest_backoff`](Self::qrinfo_longest_backoff). Default: 1 s.
     #[cfg(feature = "parallel-qrinfo")]
     #[serde(with = "duration")]
     pub qrinfo_first_backoff: Duration,

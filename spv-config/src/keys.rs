@@ -37,10 +37,6 @@ pub(crate) fn all() -> impl Iterator<Item = &'static str> {
     KEYS.into_iter().chain(PARALLEL_KEYS)
 }
 
-pub(crate) fn is_known(key: &str) -> bool {
-    all().any(|known| known == key)
-}
-
 /// Whether the key needs a feature that is off.
 pub(crate) fn is_off(key: &str) -> bool {
     cfg!(not(feature = "parallel-qrinfo")) && PARALLEL_KEYS.contains(&key)
@@ -52,14 +48,20 @@ pub(crate) fn variable(key: &str) -> String {
     if capitals.starts_with(PREFIX) { capitals } else { format!("{PREFIX}{capitals}") }
 }
 
-/// The one of `names` that is most like `name`, if there is one that is at all like it.
+/// The one of `names` that is most like `name`, if there is one that is at all like it. What they all begin with and
+/// the case do not make them alike.
 pub(crate) fn nearest(name: &str, names: impl Iterator<Item = String>) -> Option<String> {
     // Longer names are no slips of the keyboard, and comparing takes the product of both lengths.
     if name.len() > 100 {
         return None;
     }
+    let telling = |name: &str| {
+        let name = name.to_uppercase();
+        name.strip_prefix(PREFIX).map(str::to_owned).unwrap_or(name)
+    };
+    let meant = telling(name);
     names
-        .map(|known| (strsim::normalized_damerau_levenshtein(name, &known), known))
+        .map(|known| (strsim::normalized_damerau_levenshtein(&meant, &telling(&known)), known))
         .filter(|(likeness, _)| *likeness >= 0.5)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, known)| known)

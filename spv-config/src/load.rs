@@ -9,15 +9,15 @@ use std::{
 };
 
 use figment::{
-    Figment,
-    providers::{Format, Serialized, Toml},
+    error::Kind,
+    providers::{Format, Toml},
     value::{Dict, Value},
 };
 
 use crate::{ClientConfig, keys};
 
-/// The longest file that is read, in bytes.
-const LONGEST_FILE: u64 = 1 << 20;
+/// The longest text that is read, in bytes: some thousand peers.
+const LONGEST: u64 = 64 << 10;
 
 /// The longest text of somebody else's that a message repeats, in characters.
 const LONGEST_QUOTE: usize = 200;
@@ -34,11 +34,11 @@ pub enum LoadError {
         /// What went wrong.
         source: io::Error,
     },
-    /// The file is longer than any configuration.
-    #[error("{} has more than 1 MiB, so it is no configuration", path.display())]
+    /// The text is longer than any configuration.
+    #[error("{place} has more than 64 KiB, so it is no configuration")]
     TooLong {
-        /// The file.
-        path: PathBuf,
+        /// The text.
+        place: Place,
     },
     /// The text is not TOML.
     #[error("{place} is not TOML")]
@@ -51,9 +51,6 @@ pub enum LoadError {
     /// Settings that cannot be taken, at least one.
     #[error("{}", lines(.0))]
     Settings(Vec<BadSetting>),
-    /// Settings that can be taken alone and not together.
-    #[error("the settings cannot be taken together")]
-    Combination(#[source] Box<figment::Error>),
 }
 
 /// A setting that is unknown, or whose value is not of its kind.
@@ -149,7 +146,9 @@ impl ClientConfig {
     /// # Errors
     /// [`LoadError`] if the text is not TOML, or with every setting that cannot be taken.
     pub fn from_toml(text: &str) -> Result<Self, LoadError> {
-        assemble([Layer::of_toml(&Place::Text, text)?])
+        let mut loader = Loader::default();
+        loader.add_toml(&Place::Text, text.as_bytes())?;
+        loader.finish()
     }
 
     /// Loads a file, if there is to be one, and an environment, be it that of the process, a part of it or another one.
@@ -169,102 +168,91 @@ impl ClientConfig {
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, LoadError> {
-        let file = path.map(|path| Layer::of_toml(&Place::File(path.to_owned()), &read(path)?)).transpose()?;
-        let environment = environment.into_iter().map(|(name, value)| (name.into(), value.into()));
-        assemble(file.into_iter().chain([Layer::of_environment(environment)]))
+        let mut loader = Loader::default();
+        if let Some(path) = path {
+            let text = read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+            loader.add_toml(&Place::File(path.to_owned()), &text)?;
+        }
+        loader.add_environment(environment);
+        loader.finish()
     }
 }
 
-/// A source: its settings by their keys, and what cannot be taken from it.
+/// What was taken so far, source by source; later ones replace what earlier ones set.
 #[derive(Default)]
-struct Layer {
+struct Loader {
     settings: Dict,
+    /// What the settings say.
+    config: ClientConfig,
     bad: Vec<BadSetting>,
 }
 
-// === impl Layer ===
+// === impl Loader ===
 
-impl Layer {
-    fn of_toml(place: &Place, text: &str) -> Result<Self, LoadError> {
-        let table: Dict = Toml::from_str(text)
-            .map_err(|source| LoadError::Syntax { place: place.clone(), source: Box::new(source) })?;
-        let mut layer = Self::default();
-        for (name, value) in table {
-            layer.take(place, name, value, str::to_owned, |figment| figment.extract());
+impl Loader {
+    fn add_toml(&mut self, place: &Place, text: &[u8]) -> Result<(), LoadError> {
+        if text.len() as u64 > LONGEST {
+            return Err(LoadError::TooLong { place: place.clone() });
         }
-        Ok(layer)
+        let is_no_toml = |source| LoadError::Syntax { place: place.clone(), source };
+        let text = str::from_utf8(text).map_err(|error| is_no_toml(error.into()))?;
+        let table: Dict = Toml::from_str(text).map_err(|error| is_no_toml(error.into()))?;
+        for (name, value) in table {
+            self.take(place, &name, vec![value]);
+        }
+        Ok(())
     }
 
-    fn of_environment(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
-        let place = &Place::Environment;
-        let mut layer = Self::default();
-        for (name, value) in variables.filter(|(_, value)| !value.is_empty()) {
+    fn add_environment<K: Into<OsString>, V: Into<OsString>>(&mut self, variables: impl IntoIterator<Item = (K, V)>) {
+        for (name, value) in variables {
+            let (name, value) = (name.into(), value.into());
             let Some(name) = name.to_str().filter(|name| name.starts_with(keys::PREFIX)) else { continue };
             match value.to_str() {
-                Some(value) => {
-                    layer.take(place, name.to_owned(), value.into(), keys::variable, |figment| figment.extract_lossy());
-                }
-                None => layer.refuse(place, name.to_owned(), BadSettingReason::NotUnicode),
+                Some("") => {}
+                Some(value) => self.take(&Place::Environment, name, meanings(value)),
+                None => self.refuse(&Place::Environment, name, BadSettingReason::NotUnicode),
             }
         }
-        layer
     }
 
-    /// Takes a setting whose key is called `name` here, if it makes a configuration when it is the only one.
-    fn take(
-        &mut self,
-        place: &Place,
-        name: String,
-        value: Value,
-        name_of: impl Fn(&str) -> String,
-        read: impl Fn(Figment) -> Result<ClientConfig, figment::Error>,
-    ) {
-        let Some(key) = keys::all().find(|key| name_of(key) == name) else {
-            let names = keys::all().filter(|key| !keys::is_off(key)).map(name_of);
-            let nearest = keys::nearest(&name, names);
-            return self.refuse(place, name, BadSettingReason::Unknown { nearest });
+    /// Takes a setting with the first of these values that makes a configuration, together with what was taken.
+    fn take(&mut self, place: &Place, name: &str, values: Vec<Value>) {
+        let Some(key) = keys::all().find(|key| place.name_of(key) == name) else {
+            let names = keys::all().filter(|key| !keys::is_off(key)).map(|key| place.name_of(key));
+            return self.refuse(place, name, BadSettingReason::Unknown { nearest: keys::nearest(name, names) });
         };
         if keys::is_off(key) {
             return self.refuse(place, name, BadSettingReason::NeedsFeature);
         }
-        let alone = Dict::from([(key.to_owned(), value.clone())]);
-        match read(Figment::from(Serialized::defaults(alone))) {
-            Ok(_) => {
-                self.settings.insert(key.to_owned(), value);
+        let mut why = None;
+        for value in values {
+            let mut settings = self.settings.clone();
+            settings.insert(key.to_owned(), value);
+            match Value::from(settings.clone()).deserialize() {
+                Ok(config) => {
+                    (self.settings, self.config) = (settings, config);
+                    return;
+                }
+                Err(error) => why = why.or(Some(describe(error.kind))),
             }
-            Err(error) => self.refuse(place, name, BadSettingReason::Value(quote(&error.kind.to_string()))),
         }
+        self.refuse(place, name, BadSettingReason::Value(quote(&why.unwrap_or_default())));
     }
 
-    fn refuse(&mut self, place: &Place, name: String, reason: BadSettingReason) {
-        self.bad.push(BadSetting { place: place.clone(), name: quote(&name), reason });
+    fn refuse(&mut self, place: &Place, name: &str, reason: BadSettingReason) {
+        self.bad.push(BadSetting { place: place.clone(), name: quote(name), reason });
+    }
+
+    fn finish(self) -> Result<ClientConfig, LoadError> {
+        if self.bad.is_empty() { Ok(self.config) } else { Err(LoadError::Settings(self.bad)) }
     }
 }
 
-/// The configuration that the layers make, later ones over earlier ones.
-fn assemble(layers: impl IntoIterator<Item = Layer>) -> Result<ClientConfig, LoadError> {
-    let mut figment = Figment::new();
-    let mut bad = Vec::new();
-    for layer in layers {
-        figment = figment.merge(Serialized::defaults(layer.settings));
-        bad.extend(layer.bad);
-    }
-    if bad.is_empty() {
-        figment.extract_lossy().map_err(|error| LoadError::Combination(Box::new(error)))
-    } else {
-        Err(LoadError::Settings(bad))
-    }
-}
-
-fn read(path: &Path) -> Result<String, LoadError> {
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(LONGEST_FILE + 1).read_to_string(&mut text))
-        .map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
-    if text.len() as u64 > LONGEST_FILE {
-        return Err(LoadError::TooLong { path: path.to_owned() });
-    }
-    Ok(text)
+/// One byte more than is allowed at most, so that what is too long shows.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// What somebody else wrote, fit to be repeated in a line.
@@ -273,6 +261,39 @@ fn quote(text: &str) -> String {
 }
 
 // === impl Place ===
+
+impl Place {
+    /// What a key is called here.
+    fn name_of(&self, key: &str) -> String {
+        match self {
+            Self::File(_) | Self::Text => key.to_owned(),
+            Self::Environment => keys::variable(key),
+        }
+    }
+}
+
+/// What a variable may stand for: everything is a text there, numbers and yes or no as well.
+fn meanings(text: &str) -> Vec<Value> {
+    let number = text.parse::<u64>().map(Value::from).or_else(|_| text.parse::<f64>().map(Value::from));
+    let truth = text.parse::<bool>().map(Value::from);
+    [Some(text.into()), number.ok(), truth.ok()].into_iter().flatten().collect()
+}
+
+/// What serde says, with its names of Rust's types in other words.
+fn describe(kind: Kind) -> String {
+    let (Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected)) = kind else {
+        return kind.to_string();
+    };
+    let expected = match expected.as_str() {
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number from 0 on",
+        "f64" => "a number",
+        "a boolean" => "true or false",
+        "a string" | "path string" => "a text",
+        other => other,
+    };
+    format!("found {found}, expected {expected}")
+}
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -165,7 +165,7 @@ impl ClientConfig {
         );
         problems.check_requests("max_concurrent_filter_requests", self.max_concurrent_filter_requests);
         let sync = ("sync_timeout", self.sync_timeout);
-        problems.check_wait("connection_timeout", self.connection_timeout, Some(sync));
+        problems.check_wait("connection_timeout", self.connection_timeout, None);
         problems.check_wait("message_timeout", self.message_timeout, Some(sync));
         problems.check_wait("sync_timeout", self.sync_timeout, None);
         #[cfg(feature = "parallel-qrinfo")]
@@ -204,7 +204,7 @@ impl ClientConfig {
         problems.note("qrinfo_window_bytes", bytes < Self::LEAST_WINDOW, || Reason::SmallWindow { bytes });
         problems.check_most("qrinfo_window_bytes", bytes, Self::MOST_WINDOW);
         self.check_retries(problems);
-        problems.check_wait("qrinfo_network_timeout", self.qrinfo_network_timeout, Some(sync));
+        problems.check_wait("qrinfo_network_timeout", self.qrinfo_network_timeout, None);
         problems.check_wait("qrinfo_sequential_fallback", self.qrinfo_sequential_fallback, None);
     }
 
@@ -216,7 +216,7 @@ impl ClientConfig {
         problems.note("qrinfo_max_attempts", attempts > 1 && never, || Reason::NeverRetried { attempts });
         let longest = ("qrinfo_longest_backoff", self.qrinfo_longest_backoff);
         problems.check_wait("qrinfo_first_backoff", self.qrinfo_first_backoff, Some(longest));
-        problems.check_wait("qrinfo_longest_backoff", longest.1, Some(("sync_timeout", self.sync_timeout)));
+        problems.check_wait("qrinfo_longest_backoff", self.qrinfo_longest_backoff, None);
         problems.check_budget("qrinfo_retry_budget", self.qrinfo_retry_budget);
         problems.check_budget("qrinfo_retry_budget_per_second", self.qrinfo_retry_budget_per_second);
     }
