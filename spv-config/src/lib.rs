@@ -44,13 +44,14 @@ mod config;
 mod duration;
 mod keys;
 mod load;
+mod load_error;
 mod network;
 mod peers;
 mod validate;
 
 pub use self::{
     config::ClientConfig,
-    load::{BadSetting, BadSettingReason, LoadError, Place},
+    load_error::{BadSetting, BadSettingReason, LoadError, Place},
     network::{Network, UnknownNetwork},
     validate::{ConfigErrors, Problem, Reason},
 };
