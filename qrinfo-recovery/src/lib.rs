@@ -6,7 +6,8 @@
 //!   are kept per request and per peer, and its failure rate is failures by attempts.
 //! * [`RecoveryLayer`] is a `tower` layer that asks again elsewhere: full jitter from a seed, a [`RetryBudget`] that
 //!   is exact at fractions, one deadline over all attempts, peers that failed avoided.
-//! * [`ConcurrencyThrottle`] turns "slow down" into a limit that comes back in steps.
+//! * [`FailureWatchLayer`] sees attempts end and says when so many fail that there should be fewer at a time;
+//!   [`ConcurrencyThrottle`] turns that into a limit that comes back in steps.
 //!
 //! Nothing here touches a scheduler: a [`RecoveryEvent`] tells what was decided, and whoever owns the scheduler applies
 //! it. Nothing is spawned, and a dropped future leaves nothing behind.
@@ -23,6 +24,7 @@ mod service;
 mod settings;
 mod strategy;
 mod throttle;
+mod watch;
 mod window;
 
 pub use backoff::Backoff;
@@ -36,3 +38,4 @@ pub use service::Recovery;
 pub use settings::RecoverySettings;
 pub use strategy::RecoveryStrategy;
 pub use throttle::ConcurrencyThrottle;
+pub use watch::{FailureWatch, FailureWatchLayer};

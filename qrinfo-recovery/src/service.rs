@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, SyncPhase, Timing, WhyGivenUp};
+use qrinfo_core::{Attempt, AttemptError, Reply, SyncPhase, Timing, WhyGivenUp};
 use tokio::{
     sync::watch,
     time::{sleep, sleep_until, timeout, timeout_at},
@@ -19,11 +19,10 @@ use crate::{
     RetryBudget,
     layer::Observer,
     pursuit::{Next, Pursuit},
-    window::LatestAttempts,
 };
 
 /// All that travels this stack belongs to it.
-const PHASE: SyncPhase = SyncPhase::MasternodeLists;
+pub(crate) const PHASE: SyncPhase = SyncPhase::MasternodeLists;
 
 type Answer = Result<(Reply, Timing), AttemptError>;
 
@@ -51,7 +50,6 @@ struct Decisions {
     manager: RecoveryManager,
     backoff: Backoff,
     budget: RetryBudget,
-    latest: LatestAttempts,
     /// The number of the next request, by which the manager counts: callers may use one id twice.
     next: u64,
 }
@@ -79,7 +77,6 @@ impl<S> Recovery<S> {
             manager: RecoveryManager::new(&settings),
             backoff: Backoff::new(settings.seed),
             budget: RetryBudget::new(settings.budget, settings.budget_per_second),
-            latest: LatestAttempts::default(),
             next: 0,
         };
         let (peers, decisions) = (peers.unwrap_or_default(), Mutex::new(decisions));
@@ -131,10 +128,7 @@ impl Shared {
             // From before the attempt: who joins while it is under way need not be waited for afterwards.
             let changes = self.peers.changes();
             let error = match self.attempt(&mut inner, &attempt, &pursuit).await {
-                Ended::Answered(reply, timing) => {
-                    self.decisions().attempted(None);
-                    return Ok((reply, timing));
-                }
+                Ended::Answered(reply, timing) => return Ok((reply, timing)),
                 Ended::Failed(error) => error,
                 Ended::Over(why) => break why,
             };
@@ -174,12 +168,7 @@ impl Shared {
     fn decide(&self, number: u64, request: u64, pursuit: &mut Pursuit, error: AttemptError) -> Next {
         let now = now();
         let (kind, peer) = (error.kind(), error.peer());
-        let (strategy, slow_down) = {
-            let mut decisions = self.decisions();
-            let strategy = decisions.manager.determine_strategy(PHASE, number, &error, now);
-            decisions.attempted(Some((kind, peer)));
-            (strategy, decisions.slow_down(self.settings.max_concurrent, now))
-        };
+        let strategy = self.decisions().manager.determine_strategy(PHASE, number, &error, now);
         let (next, banned) = {
             let mut book = self.peers.book();
             let at_fault = peer.filter(|_| FailureClass::of(kind).peers_fault);
@@ -199,9 +188,6 @@ impl Shared {
             },
         };
         self.tell(&RecoveryEvent::Decided { request, peer, error: kind, strategy });
-        if let Some(event) = slow_down {
-            self.tell(&event);
-        }
         next
     }
 
@@ -268,24 +254,6 @@ impl Shared {
     fn decisions(&self) -> MutexGuard<'_, Decisions> {
         // What is kept stays of use whoever panics: at worst a count is off by one.
         self.decisions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === impl Decisions ===
-
-impl Decisions {
-    /// An attempt ended: how it failed, unless it was answered.
-    fn attempted(&mut self, failure: Option<(AttemptErrorKind, Option<PeerId>)>) {
-        self.manager.record_parallel_attempt(1, usize::from(failure.is_none()));
-        self.latest.push(failure);
-    }
-
-    /// What the latest attempts say of all requests together.
-    fn slow_down(&mut self, concurrent: usize, now: Instant) -> Option<RecoveryEvent> {
-        let (failures, attempts) = self.latest.failures()?;
-        let strategy = self.manager.strategy_for_all(PHASE, &failures, attempts, concurrent, now)?;
-        self.latest.clear();
-        Some(RecoveryEvent::SlowDown { strategy, failures: failures.len(), attempts })
     }
 }
 

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-/// The numbers that a [`RecoveryLayer`](crate::RecoveryLayer) keeps to.
+/// The numbers that a [`RecoveryLayer`](crate::RecoveryLayer) and a [`FailureWatchLayer`](crate::FailureWatchLayer) keep
+/// to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RecoverySettings {
     /// How often one request is asked, refusals not counted; at least once.

@@ -328,29 +328,6 @@ async fn a_storm_of_failures_becomes_a_trickle_of_retries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_at_several_peers_ask_to_slow_down() {
-    let network = Network::of(&[&[Some(Timeout)], &[Some(Timeout)], &[None]]);
-    let mut service = network.service(settings(), true);
-    for id in 0..8 {
-        service.ready().await.unwrap().call(attempt(id)).await.unwrap();
-    }
-    let slow = network.events().into_iter().find(|event| matches!(event, RecoveryEvent::SlowDown { .. })).unwrap();
-    let strategy = RecoveryStrategy::ReduceConcurrency { target: 1 };
-    assert_eq!(slow, RecoveryEvent::SlowDown { strategy, failures: 7, attempts: 10 });
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_connection_that_ends_is_one_failure_whatever_was_asked_over_it() {
-    let network = Network::of(&[&[Some(Disconnected)], &[Some(Disconnected)], &[None]]);
-    let service = network.service(settings(), true);
-    let requests: Vec<_> = (0..30).map(|id| tokio::spawn(service.clone().oneshot(attempt(id)))).collect();
-    for request in requests {
-        request.await.unwrap().unwrap();
-    }
-    assert!(!network.events().iter().any(|event| matches!(event, RecoveryEvent::SlowDown { .. })));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_dropped_request_leaves_nothing_behind() {
     let network = Network::of(&[&[Some(Timeout)]]);
     let service = network.service(settings(), true);

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, panic};
 
 use futures_util::{Stream, stream};
 use qrinfo_core::{Attempt, AttemptError, PeerId, Reply, Request, Timing};
-use qrinfo_recovery::{Recovery, RecoveryEvent, RecoveryHandle, RecoveryLayer, RecoverySettings};
+use qrinfo_recovery::{FailureWatchLayer, Recovery, RecoveryEvent, RecoveryHandle, RecoveryLayer, RecoverySettings};
 use qrinfo_scheduler::{SchedulerHandle, SchedulerService, Settings, Window};
 use tokio::{
     sync::{broadcast, mpsc},
@@ -18,11 +18,7 @@ use tower::{Layer, ServiceExt, discover::Change};
 
 pub use self::controller::{NotAllowed, PhaseLimits, RequestController, RequestStats};
 pub use self::slow_down::slow_down;
-use self::{
-    peers::schedulable,
-    reorder::Reorder,
-    tally::{Tallied, Tally},
-};
+use self::{peers::schedulable, reorder::Reorder, tally::Tally};
 use crate::{Delivered, Missing, Peer, SyncOutcome, SyncReport, SyncStats, peer::AttemptService};
 
 /// How many events wait for a listener that is slow, before it misses the oldest.
@@ -75,9 +71,11 @@ impl Default for ParallelOptions {
 pub struct ParallelSync {
     plan: Vec<Request>,
     options: ParallelOptions,
-    service: Recovery<Tallied>,
+    service: Recovery<SchedulerService>,
     scheduler: SchedulerHandle,
     asking: JoinSet<(usize, Answer)>,
+    /// It holds the scheduler, which holds the peers, which it listens to: it has to end with this.
+    _slowing: JoinSet<()>,
     /// How many requests, from the first on, were handed to the scheduler.
     begun: usize,
     reorder: Reorder,
@@ -114,35 +112,35 @@ impl ParallelSync {
     {
         let plan: Vec<Request> = plan.into_iter().map(Into::into).collect();
         let cap = options.max_concurrent.get();
-        let recovery = RecoveryHandle::default();
-        let settings = Settings { cap, ..Settings::default() };
-        let (service, driver) = SchedulerService::new(schedulable(peers, recovery.clone()), settings);
+        let recovery_settings = RecoverySettings { max_concurrent: cap, ..options.recovery };
+        let (connected, tally) = (RecoveryHandle::default(), Tally::default());
+        let events = broadcast::Sender::new(EVENTS);
+        let (slower, slow_downs) = mpsc::unbounded_channel();
+        let told = events.clone();
+        let watch = FailureWatchLayer::new(&recovery_settings, move |event| {
+            // It is received as long as the sync runs.
+            let _ = slower.send(event.clone());
+            let _ = told.send(event.clone());
+        });
+        let peers = schedulable(peers, watch, connected.clone(), tally.clone());
+        let (service, driver) = SchedulerService::new(peers, Settings { cap, ..Settings::default() });
         let scheduler = service.handle();
-        let (events, strategies) = (broadcast::Sender::new(EVENTS), mpsc::unbounded_channel());
-        // Both end by themselves when the last clone of the service and of the handle is gone.
+        // It ends by itself when the last clone of the service and of the handle is gone.
         tokio::spawn(driver);
-        tokio::spawn(slow_down(cap, strategies.1, scheduler.clone()));
-        let observer = {
-            let (events, strategies) = (events.clone(), strategies.0);
-            move |event: &RecoveryEvent| {
-                if let RecoveryEvent::SlowDown { strategy, .. } = event {
-                    // It is received as long as this runs.
-                    let _ = strategies.send(strategy.clone());
-                }
-                // Nobody has to listen.
-                let _ = events.send(event.clone());
-            }
-        };
-        let tally = Tally::default();
-        let settings = RecoverySettings { max_concurrent: cap, ..options.recovery };
-        let layer = RecoveryLayer::new(settings).with_peers(recovery.clone()).on_event(observer);
-        let service = layer.layer(Tallied::new(service, recovery, tally.clone()));
+        let told = events.clone();
+        // Nobody has to listen.
+        let observer = move |event: &RecoveryEvent| drop(told.send(event.clone()));
+        let layer = RecoveryLayer::new(recovery_settings).with_peers(connected).on_event(observer);
+        let service = layer.layer(service);
+        let mut slowing = JoinSet::new();
+        slowing.spawn(slow_down(cap, slow_downs, scheduler.clone()));
         let mut sync = Self {
             plan,
             options,
             service,
             scheduler,
             asking: JoinSet::new(),
+            _slowing: slowing,
             begun: 0,
             reorder: Reorder::default(),
             failures: BTreeMap::new(),

@@ -1,27 +1,30 @@
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashSet},
     future::Future,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, Timing};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, Request, Timing};
 use qrinfo_recovery::RecoveryHandle;
-use qrinfo_scheduler::{MAX_POINTS, SchedulerService};
+use qrinfo_scheduler::MAX_POINTS;
 use tower::Service;
 
+use super::Answer;
 use crate::{
-    LostPeer, SyncStats,
+    AttemptService, LostPeer, SyncStats,
     peer::{blame, ends_peer},
 };
 
-/// Stands between recovery and the scheduler and sees every attempt: checks that its reply answers the request, counts
-/// it, and tells recovery which peers are gone.
+/// A peer whose attempts are counted. It checks that a reply answers the request, and tells recovery when the peer is
+/// gone.
 #[derive(Debug, Clone)]
-pub(super) struct Tallied {
-    scheduler: SchedulerService,
-    peers: RecoveryHandle,
+pub(super) struct Tallied<S> {
+    inner: S,
+    peer: PeerId,
+    recovery: RecoveryHandle,
     tally: Tally,
 }
 
@@ -32,46 +35,55 @@ pub(super) struct Tally(Arc<Mutex<Counts>>);
 #[derive(Debug, Default)]
 struct Counts {
     stats: SyncStats,
-    /// The requests that were asked, by their number.
-    asked: BTreeSet<u64>,
+    /// The requests that were asked, by a hash: a scheduler gives each attempt a number of its own.
+    asked: HashSet<u64>,
     refusals: BTreeMap<PeerId, u32>,
     lost: Vec<LostPeer>,
 }
 
 // === impl Tallied ===
 
-impl Tallied {
-    pub(super) fn new(scheduler: SchedulerService, peers: RecoveryHandle, tally: Tally) -> Self {
-        Self { scheduler, peers, tally }
+impl<S> Tallied<S> {
+    pub(super) fn new(inner: S, peer: PeerId, recovery: RecoveryHandle, tally: Tally) -> Self {
+        Self { inner, peer, recovery, tally }
     }
 }
 
-impl Service<Attempt> for Tallied {
+impl<S> Service<Attempt> for Tallied<S>
+where
+    S: AttemptService,
+    S::Future: Send + 'static,
+{
     type Response = (Reply, Timing);
     type Error = AttemptError;
-    type Future = Pin<Box<dyn Future<Output = Result<(Reply, Timing), AttemptError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
-        self.scheduler.poll_ready(cx)
+        let ready = self.inner.poll_ready(cx);
+        if let Poll::Ready(Err(error)) = &ready
+            && self.tally.ends(self.peer, error)
+        {
+            self.recovery.peer_left(self.peer);
+        }
+        ready
     }
 
     fn call(&mut self, attempt: Attempt) -> Self::Future {
-        let (scheduler, peers, tally) = (self.scheduler.handle(), self.peers.clone(), self.tally.clone());
-        let (id, request) = (attempt.id, attempt.request.clone());
-        let reply = self.scheduler.call(attempt);
+        let (peer, recovery, tally) = (self.peer, self.recovery.clone(), self.tally.clone());
+        let request = attempt.request.clone();
+        let answer = self.inner.call(attempt);
         Box::pin(async move {
-            // A peer's service that does not go through the correlator need not have checked.
-            let checked = reply.await.and_then(|(reply, timing)| match request.check_reply(&reply) {
+            // A service that does not go through the correlator need not have checked.
+            let answer = answer.await.and_then(|(reply, timing)| match request.check_reply(&reply) {
                 Ok(()) => Ok((reply, timing)),
                 Err(mismatch) => {
-                    scheduler.blame(timing.peer);
-                    Err(AttemptError::new(AttemptErrorKind::False).at(timing.peer).timed(timing).because(mismatch))
+                    Err(AttemptError::new(AttemptErrorKind::False).at(peer).timed(timing).because(mismatch))
                 }
             });
-            if let Some(gone) = tally.count(id, &checked) {
-                peers.peer_left(gone);
+            if tally.count(&request, peer, &answer) {
+                recovery.peer_left(peer);
             }
-            checked
+            answer
         })
     }
 }
@@ -91,23 +103,20 @@ impl Tally {
         self.counts().lost.clone()
     }
 
-    /// Counts an attempt. The peer is named if it is gone after this.
-    fn count(&self, id: u64, ended: &Result<(Reply, Timing), AttemptError>) -> Option<PeerId> {
+    /// Counts an attempt, and says whether its peer is gone after this.
+    fn count(&self, request: &Request, peer: PeerId, answer: &Answer) -> bool {
         let mut counts = self.counts();
-        let peer = match ended {
-            Ok((_, timing)) => timing.peer,
-            // Without a peer nothing was asked.
-            Err(error) => error.peer()?,
-        };
         counts.stats.attempts += 1;
-        counts.stats.retries += u64::from(!counts.asked.insert(id));
-        let error = ended.as_ref().err()?;
+        let known = !counts.asked.insert(BuildHasherDefault::<DefaultHasher>::default().hash_one(request));
+        counts.stats.retries += u64::from(known);
+        let Err(error) = answer else { return false };
         counts.stats.count_failure(error);
-        let over = ends_peer(error) || (error.kind() == AttemptErrorKind::Refused && counts.refused_too_often(peer));
-        if over {
-            counts.note_loss(peer, blame(error));
-        }
-        over.then_some(peer)
+        counts.ends(peer, error)
+    }
+
+    /// Whether a peer is gone that failed like this.
+    fn ends(&self, peer: PeerId, error: &AttemptError) -> bool {
+        self.counts().ends(peer, error)
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -119,6 +128,14 @@ impl Tally {
 // === impl Counts ===
 
 impl Counts {
+    fn ends(&mut self, peer: PeerId, error: &AttemptError) -> bool {
+        let over = ends_peer(error) || (error.kind() == AttemptErrorKind::Refused && self.refused_too_often(peer));
+        if over {
+            self.note_loss(peer, blame(error));
+        }
+        over
+    }
+
     /// Counts a refusal. The scheduler asks a peer no more that has refused this many.
     fn refused_too_often(&mut self, peer: PeerId) -> bool {
         let refusals = self.refusals.entry(peer).or_default();

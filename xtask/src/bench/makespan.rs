@@ -19,7 +19,7 @@ use futures_util::{StreamExt, TryFutureExt, stream, stream::FuturesUnordered};
 use qrinfo::slow_down;
 use qrinfo_core::{Attempt, AttemptError, PeerId};
 use qrinfo_correlate::{CorrelatorConfig, PeerService, Report};
-use qrinfo_recovery::{RecoveryEvent, RecoveryHandle, RecoveryLayer, RecoverySettings};
+use qrinfo_recovery::{FailureWatchLayer, RecoveryHandle, RecoveryLayer, RecoverySettings};
 use qrinfo_scheduler::{Peer, Reporter, SchedulerService, Settings, Window, reports};
 use spv_peer::{PeerConfig, handshake, round_trip};
 use spv_testkit::scenario::{self, Scenario, Timeline};
@@ -115,6 +115,9 @@ async fn play(scenario: &Scenario, index: usize) -> Result<Outcome> {
     let timeline = Timeline::real(start);
     let (mut nodes, mut peers, mut depths) = (Vec::new(), Vec::new(), Vec::new());
     let connected = RecoveryHandle::default();
+    let settings = RecoverySettings { max_concurrent: CAP, ..RecoverySettings::default() };
+    let (slower, slow_downs) = mpsc::unbounded_channel();
+    let watch = FailureWatchLayer::new(&settings, move |event| drop(slower.send(event.clone())));
     for number in 0..run.peers.len() {
         let node = scenario.peer(index, number, timeline).context("a peer without numbers")?.build();
         let id = PeerId(([203, 0, 113, u8::try_from(number)? + 1], 9999).into());
@@ -127,28 +130,24 @@ async fn play(scenario: &Scenario, index: usize) -> Result<Outcome> {
         let (service, driver) = PeerService::new(id, connection, correlator(), observe(reporter, depth.clone()));
         tokio::spawn(driver);
         connected.peer_joined(id, u32::MAX);
-        peers.push(Ok::<_, AttemptError>(Change::Insert(id, Peer::new(service, round_trip).with_reports(reports))));
+        peers.push(Ok::<_, AttemptError>(Change::Insert(
+            id,
+            Peer::new(watch.layer(service), round_trip).with_reports(reports),
+        )));
         nodes.push(node);
         depths.push(depth);
     }
     sleep_until(start).await;
 
-    let settings = Settings { cap: CAP, ..Settings::default() };
-    let (service, driver) = SchedulerService::new(stream::iter(peers).chain(stream::pending()), settings);
+    let scheduling = Settings { cap: CAP, ..Settings::default() };
+    let (service, driver) = SchedulerService::new(stream::iter(peers).chain(stream::pending()), scheduling);
     let handle = service.handle();
     tokio::spawn(driver);
     let window = |first: usize| run.window.map(|length| Window { first: first as u64, length: length as u64 });
     handle.set_window(window(0));
     let jobs = run.reply_bytes.len();
-    let (slower, strategies) = mpsc::unbounded_channel();
-    tokio::spawn(slow_down(CAP, strategies, handle.clone()));
-    let settings = RecoverySettings { max_concurrent: CAP, ..RecoverySettings::default() };
-    let recovery = RecoveryLayer::new(settings).with_peers(connected).on_event(move |event| {
-        if let RecoveryEvent::SlowDown { strategy, .. } = event {
-            let _ = slower.send(strategy.clone());
-        }
-    });
-    let service = recovery.layer(service);
+    tokio::spawn(slow_down(CAP, slow_downs, handle.clone()));
+    let service = RecoveryLayer::new(settings).with_peers(connected).layer(service);
     let ask = |job| service.clone().oneshot(Attempt::new(job as u64, scenario::request(job).into()));
     let mut asked: FuturesUnordered<_> = (0..jobs).map(|job| ask(job).map_ok(move |_| job)).collect();
     let mut done = vec![false; jobs];
