@@ -25,6 +25,7 @@ struct Inner {
     peer: Option<PeerId>,
     timing: Option<Timing>,
     source: Option<Source>,
+    earlier: Vec<AttemptError>,
 }
 
 /// The kinds of failure; a layer decides by these, never by an error's text.
@@ -89,7 +90,7 @@ impl fmt::Display for AttemptErrorKind {
 impl AttemptError {
     /// An error of this kind with nothing else known.
     pub fn new(kind: AttemptErrorKind) -> Self {
-        Self(Box::new(Inner { kind, peer: None, timing: None, source: None }))
+        Self(Box::new(Inner { kind, peer: None, timing: None, source: None, earlier: Vec::new() }))
     }
 
     /// Adds the peer that was asked.
@@ -113,6 +114,13 @@ impl AttemptError {
         self
     }
 
+    /// Adds how the request failed before, at other peers, where a layer asks several for one attempt.
+    #[must_use]
+    pub fn after(mut self, earlier: Vec<AttemptError>) -> Self {
+        self.0.earlier = earlier;
+        self
+    }
+
     /// What kind of failure it is.
     pub fn kind(&self) -> AttemptErrorKind {
         self.0.kind
@@ -126,6 +134,11 @@ impl AttemptError {
     /// When things happened, unless nothing was sent.
     pub fn timing(&self) -> Option<Timing> {
         self.0.timing
+    }
+
+    /// Takes out how the request failed before; see [`after`](Self::after).
+    pub fn take_earlier(&mut self) -> Vec<AttemptError> {
+        std::mem::take(&mut self.0.earlier)
     }
 
     /// What caused it, taken out of the error.

@@ -75,17 +75,22 @@ impl Pursuit {
     /// An attempt failed. `strategy` is what the manager makes of it.
     pub(crate) fn failed(
         &mut self,
-        error: AttemptError,
+        mut error: AttemptError,
         strategy: &RecoveryStrategy,
         book: &PeerBook,
         now: Instant,
     ) -> Next {
-        let (kind, peer) = (error.kind(), error.peer());
+        let kind = error.kind();
         let class = FailureClass::of(kind);
         if self.failures.is_empty() {
             let latest = now.checked_add(self.time_to_recover);
             self.deadline = [self.deadline, latest].into_iter().flatten().min();
         }
+        for earlier in error.take_earlier() {
+            self.note(&earlier);
+            self.failures.push(earlier);
+        }
+        self.note(&error);
         if kind != AttemptErrorKind::NoPeer {
             self.failures.push(error);
         }
@@ -98,18 +103,11 @@ impl Pursuit {
         if !class.ask_elsewhere {
             return Next::GiveUp(WhyGivenUp::NotThePeers);
         }
-        if let Some(peer) = peer {
-            let list = if kind == AttemptErrorKind::Refused { &mut self.refused } else { &mut self.failed };
-            if !list.contains(&peer) {
-                list.push(peer);
-            }
-        }
         if kind == AttemptErrorKind::Refused {
             if book.all_refused(self.height, &self.refused) {
                 return Next::GiveUp(WhyGivenUp::Unanswerable);
             }
         } else {
-            self.chances = self.chances.saturating_sub(1);
             let another = matches!(strategy, RecoveryStrategy::Retry { .. } | RecoveryStrategy::SwitchPeer);
             if self.chances == 0 || !another {
                 return Next::GiveUp(WhyGivenUp::Exhausted);
@@ -127,6 +125,17 @@ impl Pursuit {
             return Next::Now;
         }
         self.nobody(book)
+    }
+
+    /// Counts a failure, and remembers whose it was.
+    fn note(&mut self, error: &AttemptError) {
+        let Some(peer) = error.peer() else { return };
+        let refused = error.kind() == AttemptErrorKind::Refused;
+        let list = if refused { &mut self.refused } else { &mut self.failed };
+        if !list.contains(&peer) {
+            list.push(peer);
+        }
+        self.chances = self.chances.saturating_sub(u32::from(!refused));
     }
 
     /// Everyone there is has failed it. Those that did not refuse are asked again.

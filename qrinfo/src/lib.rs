@@ -12,6 +12,7 @@
 //! Both runs are pulled: they do nothing but while [`next`](SequentialSync::next) is awaited, and dropping them cancels
 //! what is under way. Both end in the same typed [`SyncReport`], which never calls a sync complete that is not.
 
+pub mod config;
 mod connect;
 #[cfg(feature = "metrics")]
 pub mod metrics;

@@ -13,7 +13,8 @@ use std::{
 
 use futures_util::stream;
 use qrinfo::{
-    AttemptService, Delivered, ParallelOptions, ParallelSync, Peer, SyncOutcome, SyncReport, plan::anchor, slow_down,
+    AttemptService, Delivered, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncOutcome,
+    SyncReport, plan::anchor, slow_down,
 };
 use qrinfo_core::{
     Attempt, AttemptError, AttemptErrorKind, BlockHash, PeerId, QRInfoRequestSpec, WhyGivenUp, message::NetworkMessage,
@@ -361,4 +362,49 @@ async fn peers_behind_the_tip() {
         assert!(node.stats().refusals <= 50, "we leave long before a hundred: {:?}", node.stats());
     }
     assert!(ended.took < Duration::from_secs(8), "{:?}", ended.took);
+}
+
+/// Another client cleared its mark of a request under way before it looked at the reply, and rejected the reply.
+#[tokio::test(start_paused = true)]
+async fn a_rejected_reply_does_not_strand_the_sync() {
+    let chain = chain();
+    let plan = plan(&chain, anchor([chain.tip()]));
+    let nodes = || {
+        let liar = usual(&chain).lie(2.., |reply| reply.mn_list_diff_h.block_hash = BlockHash::from_bytes([7; 32]));
+        connect(vec![liar, usual(&chain)])
+    };
+    let (_nodes, peers) = nodes().await;
+    run(&plan, peers).await.assert_complete(&chain, &plan);
+
+    let (_nodes, peers) = nodes().await;
+    let mut sync = SequentialSync::new(plan.clone(), peers, SequentialOptions::default());
+    let mut delivered = Vec::new();
+    while let Some(next) = sync.next().await {
+        delivered.push(next);
+    }
+    assert!(sync.into_report().outcome.is_complete());
+    assert_true(&chain, &plan, &delivered);
+    assert_eq!(delivered.len(), plan.len());
+}
+
+/// Another client went on to its next phase when it had asked often enough.
+#[tokio::test(start_paused = true)]
+async fn exhausted_retries_are_not_reported_as_synced() {
+    let chain = chain();
+    let plan = plan(&chain, anchor([chain.tip()]))[..20].to_vec();
+    let nodes = || connect((0..3).map(|_| usual(&chain).fault(2.., Fault::Silent)).collect());
+    let (_nodes, peers) = nodes().await;
+    let parallel = run(&plan, peers).await.report;
+
+    let (_nodes, peers) = nodes().await;
+    let mut sync = SequentialSync::new(plan.clone(), peers, SequentialOptions::default());
+    while sync.next().await.is_some() {}
+    let sequential = sync.into_report();
+
+    for report in [parallel, sequential] {
+        assert!(!report.outcome.is_complete());
+        let named = report.outcome.missing().len() as u64;
+        assert_eq!(named + report.stats.delivered, plan.len() as u64, "each is delivered or missing");
+        assert!(named > 0 && report.outcome.missing().iter().any(|missing| !missing.attempts.is_empty()));
+    }
 }

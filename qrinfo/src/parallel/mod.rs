@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, panic};
 use futures_util::{Stream, stream};
 use qrinfo_core::{Attempt, AttemptError, PeerId, Reply, Request, Timing};
 use qrinfo_recovery::{FailureWatchLayer, Recovery, RecoveryEvent, RecoveryHandle, RecoveryLayer, RecoverySettings};
-use qrinfo_scheduler::{SchedulerHandle, SchedulerService, Settings, Window};
+use qrinfo_scheduler::{Rate, SchedulerHandle, SchedulerService, Settings, Window};
 use tokio::{
     sync::{broadcast, mpsc},
     task::JoinSet,
@@ -29,6 +29,12 @@ const EVENTS: usize = 1024;
 pub struct ParallelOptions {
     /// Requests under way at all peers together, at most.
     pub max_concurrent: NonZeroUsize,
+    /// Whether there are fewer at a time when failures mount at several peers.
+    pub adaptive: bool,
+    /// How often anything is sent; `None` for no limit.
+    pub rate: Option<Rate>,
+    /// How often anything is sent to one peer; `None` for no limit.
+    pub peer_rate: Option<Rate>,
     /// What happens when a request fails. Its [`max_concurrent`](RecoverySettings::max_concurrent) is taken from here.
     pub recovery: RecoverySettings,
     /// Bytes of replies that wait to be taken and of those under way, which are expected to be of mean length. At least
@@ -37,10 +43,11 @@ pub struct ParallelOptions {
 }
 
 impl Default for ParallelOptions {
-    /// Three requests under way, a window of 8 MiB, recovery by its own defaults: five attempts.
+    /// Three requests under way, adaptive, no rates, a window of 8 MiB, recovery by its own defaults: five attempts.
     fn default() -> Self {
         let max_concurrent = NonZeroUsize::new(3).unwrap_or(NonZeroUsize::MIN);
-        Self { max_concurrent, recovery: RecoverySettings::default(), window_bytes: 8 << 20 }
+        let recovery = RecoverySettings::default();
+        Self { max_concurrent, adaptive: true, rate: None, peer_rate: None, recovery, window_bytes: 8 << 20 }
     }
 }
 
@@ -118,12 +125,14 @@ impl ParallelSync {
         let (slower, slow_downs) = mpsc::unbounded_channel();
         let told = events.clone();
         let watch = FailureWatchLayer::new(&recovery_settings, move |event| {
-            // It is received as long as the sync runs.
+            // Without adaptation, and after the sync, nobody receives it.
             let _ = slower.send(event.clone());
             let _ = told.send(event.clone());
         });
         let peers = schedulable(peers, watch, connected.clone(), tally.clone());
-        let (service, driver) = SchedulerService::new(peers, Settings { cap, ..Settings::default() });
+        let (rate, peer_rate) = (options.rate, options.peer_rate);
+        let settings = Settings { cap, rate, peer_rate, ..Settings::default() };
+        let (service, driver) = SchedulerService::new(peers, settings);
         let scheduler = service.handle();
         // It ends by itself when the last clone of the service and of the handle is gone.
         tokio::spawn(driver);
@@ -133,7 +142,9 @@ impl ParallelSync {
         let layer = RecoveryLayer::new(recovery_settings).with_peers(connected).on_event(observer);
         let service = layer.layer(service);
         let mut slowing = JoinSet::new();
-        slowing.spawn(slow_down(cap, slow_downs, scheduler.clone()));
+        if options.adaptive {
+            slowing.spawn(slow_down(cap, slow_downs, scheduler.clone()));
+        }
         let mut sync = Self {
             plan,
             options,
