@@ -31,13 +31,18 @@ mod driver;
 mod entry;
 mod error;
 mod future;
+mod manager;
 mod report;
 mod service;
 
 pub use config::CorrelatorConfig;
 pub use correlator::{Action, Correlator, Event, Ticket};
 pub use driver::Driver;
-pub use error::{Closed, TimeoutCause, Violation};
+pub use error::{Closed, RegisterError, TimeoutCause, Unmatched, Violation};
 pub use future::ResponseFuture;
+pub use manager::{
+    ALL_PEERS, Correlated, MAX_REMEMBERED, MAX_WAITING, QRInfoCorrelationManager, Registered, ReplyReceiver,
+    ReplySender, RequestId,
+};
 pub use report::Report;
 pub use service::PeerService;
