@@ -1,5 +1,7 @@
 //! Requests to all peers at once, where nobody says which peer answers.
 
+mod entry;
+
 use std::{
     collections::VecDeque,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
@@ -9,11 +11,11 @@ use std::{
 use qrinfo_core::{
     Attempt, AttemptError, AttemptErrorKind, MnListDiffRequestSpec, PeerId, QRInfoRequestSpec, Reply, Request, Timing,
     message::{MnListDiff, NetworkMessage, QRInfo},
-    wire::Wire,
 };
 use tokio::sync::oneshot;
 
-use crate::{Closed, RegisterError, TimeoutCause, Unmatched};
+use self::entry::{Caller, Entry};
+use crate::{Closed, RegisterError, Unmatched};
 
 /// The name of all peers together, in timings and errors of a network that does not name the one: `0.0.0.0:0`.
 pub const ALL_PEERS: PeerId = PeerId(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)));
@@ -23,6 +25,9 @@ pub const MAX_WAITING: usize = 256;
 
 /// How many settled requests are remembered, for the copies of their replies. Beyond that the oldest is forgotten.
 pub const MAX_REMEMBERED: usize = 1024;
+
+/// The longest timeout, so that no instant overflows.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where a request's end is told: once, by a reply or a typed error.
 pub type ReplySender = oneshot::Sender<Result<(Reply, Timing), AttemptError>>;
@@ -115,40 +120,13 @@ pub struct QRInfoCorrelationManager {
     head: Option<(RequestId, Instant)>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    id: RequestId,
-    request: Request,
-    sent: Instant,
-    /// When everything asked before was settled.
-    head: Option<Instant>,
-    /// How many peers may still answer it.
-    copies: usize,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    Waiting(Vec<Caller>),
-    /// Remembered until then.
-    Settled {
-        answered: bool,
-        until: Instant,
-    },
-}
-
-#[derive(Debug)]
-struct Caller {
-    respond: ReplySender,
-    deadline: Option<Instant>,
-}
-
 // === impl QRInfoCorrelationManager ===
 
 impl QRInfoCorrelationManager {
-    /// A correlator of a network on which nothing is under way. `timeout` is how long the oldest request may wait.
+    /// A correlator of a network on which nothing is under way. `timeout` is how long the oldest request may wait, a day
+    /// at most. It has to be longer than the longest reply takes: of a message that is on its way nothing is seen.
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout, registered: 0, entries: VecDeque::new(), head: None }
+        Self { timeout: timeout.min(MAX_TIMEOUT), registered: 0, entries: VecDeque::new(), head: None }
     }
 
     /// Registers a `getqrinfo` that is now sent to `peers` peers.
@@ -269,17 +247,18 @@ impl QRInfoCorrelationManager {
         self.cleanup_expired_requests(now);
         let Attempt { request, deadline, .. } = attempt;
         self.admits(&request)?;
-        let caller = Caller { respond, deadline };
+        let mut caller = Caller { respond, deadline };
         let same = self.entries.iter().position(|entry| entry.request == request);
         let mut copies = peers.max(1);
-        match same.and_then(|index| self.entries.get_mut(index)) {
-            Some(Entry { id, state: State::Waiting(callers), .. }) => {
-                callers.push(caller);
-                return Ok((*id, None));
+        if let Some(entry) = same.and_then(|index| self.entries.get_mut(index)) {
+            match entry.join(caller) {
+                Ok(()) => return Ok((entry.id, None)),
+                // It has ended. What is still to come of it answers this one as well.
+                Err(returned) => {
+                    caller = returned;
+                    copies = copies.saturating_add(entry.copies);
+                }
             }
-            // What is still to come of it answers it as well.
-            Some(settled) => copies = copies.saturating_add(settled.copies),
-            None => {}
         }
         if let Some(index) = same {
             self.entries.remove(index);
@@ -287,8 +266,7 @@ impl QRInfoCorrelationManager {
         let id = RequestId(self.registered);
         self.registered += 1;
         let message = request.to_message();
-        let state = State::Waiting(vec![caller]);
-        self.entries.push_back(Entry { id, request, sent: now, head: None, copies, state });
+        self.entries.push_back(Entry::new(id, request, copies, caller, now));
         self.cleanup_expired_requests(now);
         Ok((id, Some(message)))
     }
@@ -321,12 +299,13 @@ impl QRInfoCorrelationManager {
         Ok(correlated)
     }
 
-    /// Takes back a request that could not be sent. Whoever waits for it gets this kind of error.
-    pub fn withdraw(&mut self, id: RequestId, kind: AttemptErrorKind, now: Instant) {
+    /// Takes back a request that could not be sent. Whoever waits for it gets [`NoPeer`](AttemptErrorKind::NoPeer) for
+    /// this reason.
+    pub fn withdraw(&mut self, id: RequestId, why: &Closed, now: Instant) {
         if let Some(index) = self.entries.iter().position(|entry| entry.id == id)
             && let Some(entry) = self.entries.remove(index)
         {
-            entry.fail(|| AttemptError::new(kind));
+            entry.fail(|| AttemptError::new(AttemptErrorKind::NoPeer).because(why.clone()));
         }
         self.cleanup_expired_requests(now);
     }
@@ -345,10 +324,14 @@ impl QRInfoCorrelationManager {
         self.entries.iter().map(Entry::callers).sum()
     }
 
-    /// Whether peers may still be at work for this request: it is not answered, and not forgotten either.
+    /// How many requests that have ended are remembered, for the copies of their replies.
+    pub fn remembered(&self) -> usize {
+        self.entries.iter().filter(|entry| !entry.is_waiting()).count()
+    }
+
+    /// Whether peers may still be at work for this request: none has answered it, and it is not forgotten either.
     pub fn is_outstanding(&self, id: RequestId) -> bool {
-        let answered = |entry: &Entry| matches!(entry.state, State::Settled { answered: true, .. });
-        self.entries.iter().any(|entry| entry.id == id && !answered(entry))
+        self.entries.iter().any(|entry| entry.id == id && !entry.is_answered())
     }
 
     fn register(&mut self, request: Request, peers: usize, now: Instant) -> Result<Registered, RegisterError> {
@@ -358,16 +341,15 @@ impl QRInfoCorrelationManager {
     }
 
     fn forget(&mut self, now: Instant) {
-        let settled = self.entries.iter().filter(|entry| !entry.is_waiting()).count();
-        let mut surplus = settled.saturating_sub(MAX_REMEMBERED);
-        self.entries.retain(|entry| match entry.state {
-            State::Settled { until, .. } => {
-                let goes = until <= now || surplus > 0;
-                surplus = surplus.saturating_sub(1);
-                !goes
-            }
-            State::Waiting(_) => true,
-        });
+        self.entries.retain(|entry| entry.remembered_until().is_none_or(|until| until > now));
+        let mut surplus = self.remembered().saturating_sub(MAX_REMEMBERED);
+        if surplus > 0 {
+            self.entries.retain(|entry| {
+                let stays = entry.is_waiting() || surplus == 0;
+                surplus -= usize::from(!stays);
+                stays
+            });
+        }
     }
 }
 
@@ -376,116 +358,4 @@ impl Default for QRInfoCorrelationManager {
     fn default() -> Self {
         Self::new(Duration::from_secs(30))
     }
-}
-
-// === impl Entry ===
-
-impl Entry {
-    fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Waiting(_))
-    }
-
-    fn callers(&self) -> usize {
-        match &self.state {
-            State::Waiting(callers) => callers.len(),
-            State::Settled { .. } => 0,
-        }
-    }
-
-    /// Whether a reply to this request could be taken for one to `spec`, which is another.
-    fn collides_with(&self, spec: &QRInfoRequestSpec) -> bool {
-        match &self.request {
-            Request::QrInfo(own) => own != spec && own.work_block_hashes.first() == spec.work_block_hashes.first(),
-            Request::MnListDiff(_) => false,
-        }
-    }
-
-    /// When something becomes due, apart from the timeout of the oldest.
-    fn deadline(&self) -> Option<Instant> {
-        match &self.state {
-            State::Waiting(callers) => callers.iter().filter_map(|caller| caller.deadline).min(),
-            State::Settled { until, .. } => Some(*until),
-        }
-    }
-
-    /// Takes a reply that answers it.
-    fn answer(&mut self, reply: Reply, remember: Duration, now: Instant) -> Correlated {
-        self.copies = self.copies.saturating_sub(1);
-        let settled = State::Settled { answered: true, until: now + remember };
-        let State::Waiting(mut callers) = std::mem::replace(&mut self.state, settled) else {
-            return Correlated::Dropped(self.id);
-        };
-        callers.retain(|caller| !caller.respond.is_closed());
-        let Some(last) = callers.pop() else { return Correlated::Dropped(self.id) };
-        let timing = Timing {
-            peer: ALL_PEERS,
-            sent: self.sent,
-            head: self.head,
-            first_byte: Some(now),
-            done: now,
-            bytes: payload_length(&reply),
-        };
-        for caller in callers {
-            // A caller that has just gone misses nothing.
-            let _ = caller.respond.send(Ok((reply.clone(), timing)));
-        }
-        let _ = last.respond.send(Ok((reply, timing)));
-        Correlated::Answered(self.id)
-    }
-
-    /// Takes leave of callers that are gone or whose own deadline passed. Says whether a deadline ended the request.
-    fn drop_callers(&mut self, remember: Duration, now: Instant) -> bool {
-        let timing = self.timing(now);
-        let State::Waiting(callers) = &mut self.state else { return false };
-        callers.retain(|caller| !caller.respond.is_closed());
-        let due = |caller: &mut Caller| caller.deadline.is_some_and(|deadline| deadline <= now);
-        let mut expired = false;
-        for caller in callers.extract_if(.., due) {
-            expired = true;
-            let _ = caller.respond.send(Err(timed_out(TimeoutCause::Deadline, timing)));
-        }
-        if callers.is_empty() {
-            self.settle(remember, now);
-            return expired;
-        }
-        false
-    }
-
-    /// Nobody has answered in time.
-    fn time_out(&mut self, timeout: Duration, now: Instant) {
-        let timing = self.timing(now);
-        if let State::Waiting(callers) = self.settle(timeout, now) {
-            for caller in callers {
-                let _ = caller.respond.send(Err(timed_out(TimeoutCause::Silent(timeout), timing)));
-            }
-        }
-    }
-
-    fn settle(&mut self, remember: Duration, now: Instant) -> State {
-        std::mem::replace(&mut self.state, State::Settled { answered: false, until: now + remember })
-    }
-
-    fn fail(self, error: impl Fn() -> AttemptError) {
-        if let State::Waiting(callers) = self.state {
-            for caller in callers {
-                let _ = caller.respond.send(Err(error().at(ALL_PEERS)));
-            }
-        }
-    }
-
-    fn timing(&self, now: Instant) -> Timing {
-        Timing { peer: ALL_PEERS, sent: self.sent, head: self.head, first_byte: None, done: now, bytes: 0 }
-    }
-}
-
-fn timed_out(cause: TimeoutCause, timing: Timing) -> AttemptError {
-    AttemptError::new(AttemptErrorKind::Timeout).at(ALL_PEERS).timed(timing).because(cause)
-}
-
-fn payload_length(reply: &Reply) -> u64 {
-    let payload = match reply {
-        Reply::QrInfo(reply) => reply.to_wire(),
-        Reply::MnListDiff(diff) => diff.to_wire(),
-    };
-    payload.len() as u64
 }
