@@ -236,7 +236,8 @@ impl QRInfoCorrelationManager {
     /// The message is what has to be sent now, if anything.
     ///
     /// # Errors
-    /// [`RegisterError`]; nothing is told to `respond` then. Ask [`admits`](Self::admits) before.
+    /// [`RegisterError`], which `respond` is told as the source of an [`Overloaded`](AttemptErrorKind::Overloaded). Ask
+    /// [`admits`](Self::admits) before.
     pub fn register_attempt(
         &mut self,
         attempt: Attempt,
@@ -246,7 +247,12 @@ impl QRInfoCorrelationManager {
     ) -> Result<(RequestId, Option<NetworkMessage>), RegisterError> {
         self.cleanup_expired_requests(now);
         let Attempt { request, deadline, .. } = attempt;
-        self.admits(&request)?;
+        if let Err(error) = self.admits(&request) {
+            let overloaded = AttemptError::new(AttemptErrorKind::Overloaded).at(ALL_PEERS).because(error);
+            // Whoever has gone meanwhile misses nothing.
+            let _ = respond.send(Err(overloaded));
+            return Err(error);
+        }
         let mut caller = Caller { respond, deadline };
         let same = self.entries.iter().position(|entry| entry.request == request);
         let mut copies = peers.max(1);
