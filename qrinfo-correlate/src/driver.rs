@@ -134,19 +134,21 @@ impl<T, O: FnMut(Report)> Driver<T, O> {
         Poll::Pending
     }
 
-    /// Ticks as often as time has run out, and wakes the task when it will.
-    fn poll_time(&mut self, cx: &mut Context<'_>) {
+    /// Ticks as often as time has run out, and wakes the task when it will. Ready when that ended the connection.
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
         while let Some(deadline) = self.core.correlator.next_deadline() {
             let deadline = Instant::from_std(deadline);
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
             if timer.deadline() != deadline {
                 timer.as_mut().reset(deadline);
             }
-            if timer.as_mut().poll(cx).is_pending() {
-                return;
-            }
+            ready!(timer.as_mut().poll(cx));
             self.core.handle(Event::Tick);
+            if let Some(closed) = self.core.correlator.closed() {
+                return Poll::Ready(closed.clone());
+            }
         }
+        Poll::Pending
     }
 
     /// Ends every request and closes the connection. The first reason stands.
@@ -178,12 +180,12 @@ where
             Poll::Pending => this.poll_outbound(cx),
             ready => ready,
         };
-        if let Poll::Ready(closed) = ended {
-            this.end(closed.clone());
-            return Poll::Ready(closed);
-        }
-        this.poll_time(cx);
-        Poll::Pending
+        let closed = ready!(match ended {
+            Poll::Pending => this.poll_time(cx),
+            ready => ready,
+        });
+        this.end(closed.clone());
+        Poll::Ready(closed)
     }
 }
 
