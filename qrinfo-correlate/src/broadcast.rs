@@ -62,13 +62,8 @@ impl<N: NetworkManager, F: FnMut(NetworkMessage)> BroadcastDriver<N, F> {
     /// Must be polled within a tokio runtime that has time enabled.
     pub async fn run(mut self) -> (N, Closed) {
         let closed = self.speak().await;
+        // Whoever still waits is told by this, when the other end of its channel goes with the rest.
         self.inbox.gate.close(closed.clone());
-        for Submission { respond, .. } in self.held.drain(..) {
-            // Whoever has gone meanwhile misses nothing, here and below.
-            let _ = respond
-                .send(Err(AttemptError::new(AttemptErrorKind::Disconnected).at(ALL_PEERS).because(closed.clone())));
-        }
-        self.correlator.disconnected(&closed);
         (self.network, closed)
     }
 
@@ -76,10 +71,11 @@ impl<N: NetworkManager, F: FnMut(NetworkMessage)> BroadcastDriver<N, F> {
         loop {
             // A network that always has a message must not keep other tasks waiting.
             consume_budget().await;
-            self.settle();
+            self.expire();
             if let Err(closed) = self.send_held().await {
                 return closed;
             }
+            self.slots.retain(|(id, _)| self.correlator.is_outstanding(*id));
             let wakeup = self.next_wakeup();
             select! {
                 // What arrived counts before the time that has passed. The slots bound the commands.
@@ -101,17 +97,17 @@ impl<N: NetworkManager, F: FnMut(NetworkMessage)> BroadcastDriver<N, F> {
         }
     }
 
-    /// Ends what has run out of time, and frees the slots of what is over.
-    fn settle(&mut self) {
+    /// Ends what has run out of time.
+    fn expire(&mut self) {
         let now = now();
         self.correlator.cleanup_expired_requests(now);
-        self.slots.retain(|(id, _)| self.correlator.is_outstanding(*id));
         self.held.retain(|submission| !submission.respond.is_closed());
         let late = |submission: &mut Submission| submission.attempt.deadline.is_some_and(|deadline| deadline <= now);
         while let Some(index) = self.held.iter_mut().position(late)
             && let Some(Submission { respond, .. }) = self.held.remove(index)
         {
             let error = AttemptError::new(AttemptErrorKind::Timeout).at(ALL_PEERS).because(TimeoutCause::Deadline);
+            // Whoever has gone meanwhile misses nothing.
             let _ = respond.send(Err(error));
         }
     }
