@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qrinfo_core::{AttemptError, AttemptErrorKind, Reply, client::NetworkManager, message::NetworkMessage};
+use qrinfo_core::{AttemptError, AttemptErrorKind, client::NetworkManager, message::NetworkMessage};
 use tokio::{
     select,
     sync::OwnedSemaphorePermit,
@@ -87,7 +87,9 @@ impl<N: NetworkManager, F: FnMut(NetworkMessage)> BroadcastDriver<N, F> {
                     None => return Closed::Unused,
                 },
                 received = receive(&mut self.network) => match received {
-                    Ok(message) => self.received(message),
+                    Ok(message) => if let Some(other) = self.correlator.handle_message(message, now()) {
+                        (self.others)(other);
+                    },
                     Err(closed) => return closed,
                 },
                 () = sleep_to(wakeup) => if !self.network.is_connected() {
@@ -139,20 +141,6 @@ impl<N: NetworkManager, F: FnMut(NetworkMessage)> BroadcastDriver<N, F> {
             }
             Ok(Err(error)) => Err(Closed::transport(error)),
             Err(elapsed) => Err(Closed::transport(elapsed)),
-        }
-    }
-
-    fn received(&mut self, message: NetworkMessage) {
-        let reply = match message {
-            NetworkMessage::QRInfo(reply) => Reply::QrInfo(reply),
-            NetworkMessage::MnListDiff(reply) => Reply::MnListDiff(reply),
-            other => return (self.others)(other),
-        };
-        if let Err(unmatched) = self.correlator.handle(reply, now()) {
-            (self.others)(match unmatched.reply {
-                Reply::QrInfo(reply) => NetworkMessage::QRInfo(reply),
-                Reply::MnListDiff(reply) => NetworkMessage::MnListDiff(reply),
-            });
         }
     }
 

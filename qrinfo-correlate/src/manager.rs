@@ -104,7 +104,7 @@ pub enum Correlated {
 /// // Asked again while it is under way: nothing is sent.
 /// assert!(correlator.register_request(spec, 3, now)?.message.is_none());
 ///
-/// // Feed it with `handle_qr_info_response`; here nobody answers.
+/// // Feed it with `handle_message`; here nobody answers.
 /// assert_eq!(correlator.cleanup_expired_requests(now + Duration::from_secs(30)), 1);
 /// let error = registered.receiver.try_recv()?.unwrap_err();
 /// assert_eq!(error.kind(), AttemptErrorKind::Timeout);
@@ -179,6 +179,19 @@ impl QRInfoCorrelationManager {
         now: Instant,
     ) -> Result<Correlated, Unmatched> {
         self.handle(Reply::MnListDiff(diff.into()), now)
+    }
+
+    /// Takes a message of any kind, and gives it back if it answers nothing that was asked.
+    pub fn handle_message(&mut self, message: NetworkMessage, now: Instant) -> Option<NetworkMessage> {
+        let handled = match message {
+            NetworkMessage::QRInfo(qr_info) => self.handle(Reply::QrInfo(qr_info), now),
+            NetworkMessage::MnListDiff(diff) => self.handle(Reply::MnListDiff(diff), now),
+            other => return Some(other),
+        };
+        handled.err().map(|unmatched| match unmatched.reply {
+            Reply::QrInfo(qr_info) => NetworkMessage::QRInfo(qr_info),
+            Reply::MnListDiff(diff) => NetworkMessage::MnListDiff(diff),
+        })
     }
 
     /// Ends every request whose time is over with [`Timeout`](AttemptErrorKind::Timeout), and forgets what was settled
@@ -277,34 +290,6 @@ impl QRInfoCorrelationManager {
         Ok((id, Some(message)))
     }
 
-    /// Takes a reply of any kind.
-    ///
-    /// # Errors
-    /// As [`handle_qr_info_response`](Self::handle_qr_info_response).
-    pub fn handle(&mut self, reply: Reply, now: Instant) -> Result<Correlated, Unmatched> {
-        let mut mismatch = None;
-        let answered = self.entries.iter().position(|entry| match entry.request.check_reply(&reply) {
-            Ok(()) => true,
-            Err(why) => {
-                if entry.is_waiting() {
-                    mismatch.get_or_insert(why);
-                }
-                false
-            }
-        });
-        let Some(entry) = answered.and_then(|index| self.entries.get_mut(index)) else {
-            self.cleanup_expired_requests(now);
-            tracing::debug!(?mismatch, "a reply answers nothing that was asked");
-            return Err(Unmatched { reply, mismatch });
-        };
-        let correlated = entry.answer(reply, self.timeout, now);
-        if entry.copies == 0 {
-            answered.and_then(|index| self.entries.remove(index));
-        }
-        self.cleanup_expired_requests(now);
-        Ok(correlated)
-    }
-
     /// Takes back a request that could not be sent. Whoever waits for it gets [`NoPeer`](AttemptErrorKind::NoPeer) for
     /// this reason.
     pub fn withdraw(&mut self, id: RequestId, why: &Closed, now: Instant) {
@@ -338,6 +323,30 @@ impl QRInfoCorrelationManager {
     /// Whether peers may still be at work for this request: none has answered it, and it is not forgotten either.
     pub fn is_outstanding(&self, id: RequestId) -> bool {
         self.entries.iter().any(|entry| entry.id == id && !entry.is_answered())
+    }
+
+    fn handle(&mut self, reply: Reply, now: Instant) -> Result<Correlated, Unmatched> {
+        let mut mismatch = None;
+        let answered = self.entries.iter().position(|entry| match entry.request.check_reply(&reply) {
+            Ok(()) => true,
+            Err(why) => {
+                if entry.is_waiting() {
+                    mismatch.get_or_insert(why);
+                }
+                false
+            }
+        });
+        let Some(entry) = answered.and_then(|index| self.entries.get_mut(index)) else {
+            self.cleanup_expired_requests(now);
+            tracing::debug!(?mismatch, "a reply answers nothing that was asked");
+            return Err(Unmatched { reply, mismatch });
+        };
+        let correlated = entry.answer(reply, self.timeout, now);
+        if entry.copies == 0 {
+            answered.and_then(|index| self.entries.remove(index));
+        }
+        self.cleanup_expired_requests(now);
+        Ok(correlated)
     }
 
     fn register(&mut self, request: Request, peers: usize, now: Instant) -> Result<Registered, RegisterError> {
