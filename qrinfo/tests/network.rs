@@ -1,38 +1,24 @@
 //! Syncs over a client's own network stack, in virtual time.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod support;
+
 use std::{future::Future, time::Duration};
 
-use qrinfo::{
-    Delivered, Peer, SequentialOptions, SequentialSync, SyncReport, network,
-    plan::{Planner, anchor},
-};
+use qrinfo::{Peer, network, plan::anchor};
 use qrinfo_core::{
-    Attempt, AttemptErrorKind as Kind, BlockHash, PeerId, QRInfoRequestSpec, Reply, Request,
+    Attempt, AttemptErrorKind as Kind, BlockHash, PeerId, QRInfoRequestSpec,
     client::{NamedNetworkManager, NetworkManager},
-    message::{NetworkMessage, PROTOCOL_VERSION},
-    wire::Wire,
+    message::NetworkMessage,
 };
 use qrinfo_correlate::{Closed, CorrelatorConfig, PeerService};
-use spv_testkit::{
-    Chain, Fault, MockNetworkManager, PeerProfile, Recording, SimulatedPeer, SimulatedPeerBuilder, builder,
-};
+use spv_testkit::{Chain, Fault, MockNetworkManager, SimulatedPeer, SimulatedPeerBuilder};
+use support::{assert_true, chain, profile, sequential};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-const FIRST_CYCLE: u32 = 240;
-
-fn chain() -> Chain {
-    Chain::from_recording(&Recording::bundled().unwrap(), |_| true).unwrap()
-}
-
 fn node(chain: &Chain) -> SimulatedPeerBuilder {
-    let profile = PeerProfile {
-        round_trip: Duration::from_millis(100),
-        compute: Duration::from_millis(50),
-        rate: Some(1_000_000),
-    };
-    SimulatedPeer::builder(chain.clone()).profile(profile)
+    SimulatedPeer::builder(chain.clone()).profile(profile(100, 50))
 }
 
 fn id(host: usize) -> PeerId {
@@ -50,31 +36,7 @@ async fn manager(nodes: impl IntoIterator<Item = SimulatedPeerBuilder>) -> MockN
 }
 
 fn plan(chain: &Chain) -> Vec<QRInfoRequestSpec> {
-    let planner = Planner { anchor: anchor([chain.tip()]), ..Planner::new(chain.network(), chain.tip()) };
-    planner.plan(FIRST_CYCLE, chain.tip(), |height| chain.block(height).map(|block| block.hash)).unwrap()
-}
-
-fn assert_true(chain: &Chain, plan: &[QRInfoRequestSpec], delivered: &[Delivered]) {
-    for delivered in delivered {
-        let request = Request::from(plan[delivered.index].clone()).to_message();
-        let expected = builder::answer(chain, &request, PROTOCOL_VERSION).unwrap().unwrap();
-        let (Reply::QrInfo(expected), Reply::QrInfo(got)) = (&expected, &delivered.reply) else { panic!() };
-        assert_eq!(got.to_wire(), expected.to_wire(), "request {}", delivered.index);
-        assert_eq!(delivered.timing.bytes, expected.to_wire().len() as u64);
-    }
-}
-
-async fn sequential(
-    plan: &[QRInfoRequestSpec],
-    peers: Vec<Peer<PeerService>>,
-) -> (Vec<Delivered>, SyncReport, Duration) {
-    let started = Instant::now();
-    let mut sync = SequentialSync::new(plan.to_vec(), peers, SequentialOptions::default());
-    let mut delivered = Vec::new();
-    while let Some(next) = sync.next().await {
-        delivered.push(next);
-    }
-    (delivered, sync.into_report(), started.elapsed())
+    support::plan(chain, anchor([chain.tip()]))
 }
 
 /// Runs a sync over a lent network that does not name its peers.
@@ -285,25 +247,7 @@ async fn a_dropped_driver_ends_every_request() {
 
 #[cfg(feature = "parallel-qrinfo")]
 mod parallel {
-    use std::num::NonZeroUsize;
-
-    use qrinfo::{ParallelOptions, ParallelSync};
-
-    use super::*;
-
-    async fn parallel(
-        plan: &[QRInfoRequestSpec],
-        peers: Vec<Peer<PeerService>>,
-    ) -> (Vec<Delivered>, SyncReport, Duration) {
-        let started = Instant::now();
-        let options = ParallelOptions { max_concurrent: NonZeroUsize::new(12).unwrap(), ..Default::default() };
-        let mut sync = ParallelSync::new(plan.to_vec(), peers, options);
-        let mut delivered = Vec::new();
-        while let Some(next) = sync.next().await {
-            delivered.push(next);
-        }
-        (delivered, sync.into_report(), started.elapsed())
-    }
+    use super::{support::parallel, *};
 
     #[tokio::test(start_paused = true)]
     async fn named_peers_share_the_work() {

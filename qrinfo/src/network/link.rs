@@ -79,3 +79,52 @@ impl Sink<Frame> for Link {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use futures_util::{SinkExt, StreamExt};
+    use qrinfo_core::message::NetworkMessage;
+
+    use super::*;
+
+    fn peer() -> PeerId {
+        PeerId(([203, 0, 113, 5], 19899).into())
+    }
+
+    fn frame(nonce: u64) -> Frame {
+        NetworkMessage::Pong(nonce).to_frame()
+    }
+
+    #[tokio::test]
+    async fn a_full_link_still_takes_the_reason_of_its_end() {
+        let (outbound, _outgoing) = mpsc::channel(1);
+        let (sender, mut link) = link(peer(), 2, outbound);
+        assert!(sender.send(frame(1)) && sender.send(frame(2)));
+        assert!(!sender.send(frame(3)));
+        sender.fail("too much".into());
+        for nonce in [1, 2] {
+            assert!(matches!(link.next().await, Some(Ok(FrameEvent::Frame(read))) if read == frame(nonce)));
+        }
+        assert_eq!(link.next().await.unwrap().unwrap_err().to_string(), "too much");
+        assert!(link.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_nobody_reads_any_more_is_no_surplus() {
+        let (outbound, _outgoing) = mpsc::channel(1);
+        let (sender, link) = link(peer(), 1, outbound);
+        drop(link);
+        assert!((0..9).all(|nonce| sender.send(frame(nonce))));
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_carries_the_name_of_its_peer() {
+        let (outbound, mut outgoing) = mpsc::channel(1);
+        let (_sender, mut link) = link(peer(), 1, outbound);
+        link.send(frame(1)).await.unwrap();
+        assert_eq!(outgoing.recv().await, Some((peer(), frame(1))));
+        drop(outgoing);
+        assert!(link.send(frame(2)).await.is_err());
+    }
+}
