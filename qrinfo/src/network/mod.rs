@@ -71,8 +71,8 @@ use crate::Peer;
 /// Makes one peer of a connected network that does not name its peers.
 ///
 /// Its start height is the greatest that a peer has announced. Of `config` the depth and the head timeout count.
-/// `others` is given every message that answers nothing that was asked here; it must not block. An honest node that does
-/// not answer a request costs a timeout only if all of them do not.
+/// `others` is given every message that answers nothing that was asked here; it must not block. A request that some of
+/// the peers refuse is answered by the others; only one that none answers costs a timeout.
 ///
 /// [`Run`](BroadcastDriver::run) the driver: the peer does nothing without it. It ends when the peer and its clones are
 /// dropped, or with the network, which ends every request at once.
