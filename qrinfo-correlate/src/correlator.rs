@@ -399,6 +399,7 @@ impl Correlator {
     }
 
     fn end_all(&mut self, closed: Closed, now: Instant) {
+        self.clock = None;
         let mut arrival = self.arriving.take();
         while let Some(entry) = self.entries.pop_front() {
             let failure = AttemptError::new(AttemptErrorKind::Disconnected).because(closed.clone());

@@ -3,7 +3,7 @@
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use qrinfo_core::{Mismatch, wire::DecodeError, wire::frame::Command};
+use qrinfo_core::{Mismatch, Reply, wire::DecodeError, wire::frame::Command};
 
 /// What a peer did that ends its connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +63,32 @@ pub enum TimeoutCause {
     /// The attempt's own deadline passed.
     #[error("the caller's deadline passed")]
     Deadline,
+}
+
+/// Why a [`QRInfoCorrelationManager`](crate::QRInfoCorrelationManager) takes no request now. It must not be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// As many callers wait as ever may: [`MAX_WAITING`](crate::MAX_WAITING).
+    #[error("{} callers wait already", crate::MAX_WAITING)]
+    Full,
+    /// A reply to another request of this cycle may still come, and could not be told from the reply to this one.
+    #[error("another request of cycle {cycle_height} is under way")]
+    CycleBusy {
+        /// The first block of the cycle.
+        cycle_height: u32,
+    },
+}
+
+/// A reply that answers nothing that was asked, given back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a reply answers nothing that was asked")]
+pub struct Unmatched {
+    /// What came.
+    pub reply: Reply,
+    /// How it fails to answer the oldest request that waits; `None` if none does.
+    #[source]
+    pub mismatch: Option<Mismatch>,
 }
 
 // === impl Closed ===

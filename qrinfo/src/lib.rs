@@ -8,6 +8,7 @@
 //! * The feature `metrics` counts for a recorder of the `metrics` facade.
 //! * [`connect`] makes a peer out of an address. Any other `tower` service that takes an
 //!   [`Attempt`](qrinfo_core::Attempt) is a peer as well.
+//! * [`network`] makes peers out of a client's own network stack.
 //!
 //! Both runs are pulled: they do nothing but while [`next`](SequentialSync::next) is awaited, and dropping them cancels
 //! what is under way. Both end in the same typed [`SyncReport`], which never calls a sync complete that is not.
@@ -16,6 +17,7 @@ pub mod config;
 mod connect;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+pub mod network;
 mod outcome;
 #[cfg(feature = "parallel-qrinfo")]
 mod parallel;

@@ -6,28 +6,12 @@ mod support;
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use qrinfo::{
-    Delivered, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncReport, plan::anchor,
-};
-use qrinfo_core::{Attempt, MnListDiffRequestSpec, QRInfoRequestSpec, Reply};
-use qrinfo_correlate::PeerService;
+use qrinfo::{ParallelOptions, ParallelSync, SequentialOptions, SequentialSync, plan::anchor};
+use qrinfo_core::{Attempt, MnListDiffRequestSpec, Reply};
 use spv_testkit::{Fault, SimulatedPeer};
-use support::{assert_true, chain, connect, parallel, plan, profile};
+use support::{assert_true, chain, connect, parallel, plan, profile, sequential};
 use tokio::time::Instant;
 use tower::ServiceExt;
-
-async fn sequential(
-    plan: &[QRInfoRequestSpec],
-    peers: Vec<Peer<PeerService>>,
-) -> (Vec<Delivered>, SyncReport, Duration) {
-    let started = Instant::now();
-    let mut sync = SequentialSync::new(plan.to_vec(), peers, SequentialOptions::default());
-    let mut delivered = Vec::new();
-    while let Some(next) = sync.next().await {
-        delivered.push(next);
-    }
-    (delivered, sync.into_report(), started.elapsed())
-}
 
 #[tokio::test(start_paused = true)]
 async fn three_peers_take_less_than_a_third_of_the_time_of_one() {

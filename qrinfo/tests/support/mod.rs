@@ -1,9 +1,9 @@
 //! Nodes made from a recorded chain, in virtual time.
 #![allow(dead_code, unreachable_pub, reason = "not every test uses all of it")]
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::time::Duration;
 
-use qrinfo::{Delivered, ParallelOptions, ParallelSync, Peer, SyncReport, adopt, plan::Planner};
+use qrinfo::{Delivered, Peer, SequentialOptions, SequentialSync, SyncReport, adopt, plan::Planner};
 use qrinfo_core::{PeerId, QRInfoRequestSpec, Reply, Request, message::PROTOCOL_VERSION, wire::Wire};
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
 use spv_peer::{PeerConfig, handshake};
@@ -47,13 +47,28 @@ pub fn assert_true(chain: &Chain, plan: &[QRInfoRequestSpec], delivered: &[Deliv
     }
 }
 
+pub async fn sequential(
+    plan: &[QRInfoRequestSpec],
+    peers: Vec<Peer<PeerService>>,
+) -> (Vec<Delivered>, SyncReport, Duration) {
+    let started = Instant::now();
+    let mut sync = SequentialSync::new(plan.to_vec(), peers, SequentialOptions::default());
+    let mut delivered = Vec::new();
+    while let Some(next) = sync.next().await {
+        delivered.push(next);
+    }
+    (delivered, sync.into_report(), started.elapsed())
+}
+
+#[cfg(feature = "parallel-qrinfo")]
 pub async fn parallel(
     plan: &[QRInfoRequestSpec],
     peers: Vec<Peer<PeerService>>,
 ) -> (Vec<Delivered>, SyncReport, Duration) {
     let started = Instant::now();
-    let options = ParallelOptions { max_concurrent: NonZeroUsize::new(16).unwrap(), ..Default::default() };
-    let mut sync = ParallelSync::new(plan.to_vec(), peers, options);
+    let max_concurrent = std::num::NonZeroUsize::new(16).unwrap();
+    let options = qrinfo::ParallelOptions { max_concurrent, ..Default::default() };
+    let mut sync = qrinfo::ParallelSync::new(plan.to_vec(), peers, options);
     let mut delivered = Vec::new();
     while let Some(next) = sync.next().await {
         delivered.push(next);
