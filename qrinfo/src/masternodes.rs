@@ -78,7 +78,7 @@ struct Pending {
 #[derive(Debug)]
 pub enum HandledQRInfo {
     /// It answers the request, which is settled.
-    Answered(Request, Reply),
+    Answered(Box<Request>, Reply),
     /// Nothing was asked for.
     Unexpected(Reply),
     /// It does not answer the request, which still waits: another peer may answer it, and if not it times out.
@@ -93,7 +93,7 @@ pub enum MasternodeSyncError {
     #[error("{request} is still being asked for: wait for its reply, or for check_timeout to give it back")]
     Busy {
         /// What is being asked for.
-        request: Request,
+        request: Box<Request>,
     },
     /// The client's network failed.
     #[error("the network failed")]
@@ -175,7 +175,7 @@ impl MasternodeSyncManager {
         spec: QRInfoRequestSpec,
     ) -> Result<(), MasternodeSyncError> {
         if let Some(pending) = &self.pending {
-            return Err(MasternodeSyncError::Busy { request: pending.request.clone() });
+            return Err(MasternodeSyncError::Busy { request: Box::new(pending.request.clone()) });
         }
         let (bases, block, extra_share) = (spec.base_block_hashes.clone(), spec.block_hash, spec.extra_share);
         network.request_qr_info(bases, block, extra_share).await.map_err(MasternodeSyncError::Network)?;
@@ -195,7 +195,7 @@ impl MasternodeSyncManager {
             return HandledQRInfo::Mismatched(mismatch);
         }
         self.phase = None;
-        HandledQRInfo::Answered(pending.request, reply)
+        HandledQRInfo::Answered(Box::new(pending.request), reply)
     }
 
     /// Gives back the request of [`request_qrinfo`](Self::request_qrinfo) if nobody has answered it within the

@@ -6,9 +6,12 @@ mod support;
 
 use std::time::Duration;
 
-use qrinfo::{Delivered, HandledQRInfo, MasternodeSyncManager, MessageHandler, RoutedReply, SyncProgress, SyncReport};
+use qrinfo::{
+    Delivered, HandledQRInfo, MasternodeSyncManager, MessageHandler, RoutedReply, SequentialOptions, SequentialSync,
+    SyncProgress, SyncReport,
+};
 use qrinfo_core::{
-    BlockHash, PeerId, QRInfoRequestSpec, Reply, SyncPhase, WhyGivenUp,
+    Attempt, BlockHash, PeerId, QRInfoRequestSpec, Reply, SyncPhase, WhyGivenUp,
     client::NetworkManager,
     message::{NetworkMessage, QRInfo},
     wire::frame::Frame,
@@ -19,6 +22,7 @@ use spv_testkit::{
 };
 use support::{chain, plan, profile};
 use tokio::{sync::mpsc, time::Instant};
+use tower::ServiceExt;
 
 /// One at a time, or several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,6 +217,41 @@ async fn every_scenario_in_parallel_delivers_the_same() {
     }
 }
 
+/// One at a time costs what a bare loop costs, in time and in heap.
+#[test]
+fn the_default_is_a_bare_loop() {
+    let chain = chain();
+    let plan = requests(&chain);
+    let measure = |bare| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let mut took = Duration::ZERO;
+        let heap = allocation_counter::measure(|| {
+            runtime.block_on(async {
+                let (_nodes, peers) = support::connect(vec![node(&chain)]).await;
+                let plan = plan.clone();
+                let started = Instant::now();
+                if bare {
+                    for (id, spec) in (0..).zip(&plan) {
+                        peers[0].service.clone().oneshot(Attempt::new(id, spec.clone().into())).await.unwrap();
+                    }
+                } else {
+                    let mut sync = SequentialSync::new(plan, peers, SequentialOptions::default());
+                    while sync.next().await.is_some() {}
+                }
+                took = started.elapsed();
+            });
+        });
+        (took, heap.bytes_max)
+    };
+    // What is allocated once and kept is not either one's.
+    measure(true);
+    let ((bare_time, bare_heap), (time, heap)) = (measure(true), measure(false));
+    assert_eq!(time, bare_time);
+    println!("peak heap: {heap} bytes, of a bare loop {bare_heap}");
+    // The peer's place in the queue and the future of the request under way.
+    assert!(heap <= bare_heap + 2_048, "{heap} bytes, of a bare loop {bare_heap}");
+}
+
 /// Three in flight at three equal peers: within a tenth of a third.
 #[cfg(feature = "parallel-qrinfo")]
 #[tokio::test(start_paused = true)]
@@ -307,7 +346,7 @@ async fn a_clients_own_loop_asks_one_at_a_time() {
             panic!()
         };
         let HandledQRInfo::Answered(request, _) = handled else { panic!("{handled:?}") };
-        assert_eq!(request, spec.into());
+        assert_eq!(*request, spec.into());
         // The other peer's copy.
         let copy = next_reply(&mut network).await;
         assert!(matches!(manager.handle_qrinfo_message(copy), HandledQRInfo::Unexpected(_)));
