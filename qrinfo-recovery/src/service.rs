@@ -30,7 +30,7 @@ type Answer = Result<(Reply, Timing), AttemptError>;
 /// [`RecoveryLayer`](crate::RecoveryLayer).
 ///
 /// It is always ready: its requests wait for the service below as long as that takes. A request fails with the kind of
-/// its last failure and a [`GivenUp`](crate::GivenUp) as source, which holds them all. Dropping the future cancels the
+/// its last failure and a [`GivenUp`](qrinfo_core::GivenUp) as source, which holds them all. Dropping the future cancels the
 /// request. Clones share one budget and one record of failures.
 pub struct Recovery<S> {
     inner: S,
