@@ -1,0 +1,38 @@
+use qrinfo_core::message::QuorumIndex;
+
+use crate::DiffName;
+
+/// How far replies are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Level {
+    /// What [`check`](crate::check()) does, and that diffs fit the lists that they start from. The lists themselves are
+    /// not proven.
+    Structure,
+    /// In addition, the masternode list and the quorums at each block are those that its coinbase commits to.
+    #[default]
+    Roots,
+    /// In addition, the members of the rotated quorums are computed and their signatures verified.
+    Full,
+}
+
+/// Something in a reply that was not proven. None of it is held against the peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unproven {
+    /// The lists: their roots were not computed ([`Level::Structure`]).
+    Lists,
+    /// The active quorums at this height: the coinbase commits to masternodes alone (its payload has version 1).
+    Quorums {
+        /// The block's height.
+        height: u32,
+    },
+    /// The tip diff was set aside: it leads to a block that is not on our chain, or starts from one whose lists are not
+    /// held (an anchor).
+    TipDiff,
+    /// The snapshots that belong to these diffs. Only the signatures of the quorums drawn from them can tell.
+    Snapshots(Vec<DiffName>),
+    /// The last commitments of these indexes: they are in none of the lists that were proven.
+    Commitments(Vec<QuorumIndex>),
+    /// So many signatures of `quorumsCLSigs` for new quorums whose work block's coinbase is not at hand.
+    ChainLockSignatures(usize),
+}
