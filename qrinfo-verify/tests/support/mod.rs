@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod mainnet;
+
 use qrinfo_core::{QRInfoRequestSpec, Reply, Request, header::BlockHeader, message::QRInfo, wire::Wire};
 use qrinfo_verify::HeaderMap;
 use spv_testkit::{Answer, Exchange, Recording};
