@@ -2,6 +2,7 @@
 
 mod makespan;
 mod overhead;
+mod verify;
 mod x11;
 
 use std::path::PathBuf;
@@ -22,6 +23,12 @@ pub(crate) enum Bench {
         #[arg(long, value_name = "DIR", default_value = "../shared/bench/scenarios")]
         scenarios: PathBuf,
     },
+    /// Time to verify replies of mainnet's size.
+    Verify {
+        /// A directory with recorded replies, of which `mainnet` is read; without it only made-up ones are measured.
+        #[arg(long, value_name = "DIR", default_value = "../shared/vectors")]
+        vectors: PathBuf,
+    },
 }
 
 pub(crate) fn run(bench: Bench) -> Result<()> {
@@ -29,5 +36,6 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Bench::X11 => x11::run(),
         Bench::Overhead => overhead::run(),
         Bench::Makespan { scenarios } => makespan::run(&scenarios),
+        Bench::Verify { vectors } => verify::run(&vectors),
     }
 }
