@@ -67,7 +67,7 @@ pub(crate) struct CycleCommitment {
 /// * Every diff leads to the block that its place calls for, from a base at or below it; from its own target it is
 ///   empty.
 /// * The header of its target proves its coinbase, and the coinbase names the target's height.
-/// * `quorumsCLSigs` names each new quorum once, or is empty (before v20).
+/// * `quorumsCLSigs` names each new quorum once; before v20 it may be empty.
 /// * The last commitments have the rotated type, ascending indexes, the blocks that their indexes call for, and enough
 ///   members; the trailing lists are exactly those that they call for; snapshots skip what their mode says.
 ///
@@ -205,7 +205,9 @@ fn prove<'r>(
 }
 
 fn names_each_quorum_once(diff: &MnListDiff) -> bool {
-    if diff.quorums_cl_sigs.is_empty() {
+    // From v20 on, which the version of a coinbase tells, signatures come with each new quorum.
+    let is_before_v20 = diff.coinbase.payload().is_none_or(|payload| payload.credit_pool.is_none());
+    if diff.quorums_cl_sigs.is_empty() && is_before_v20 {
         return true;
     }
     let mut is_named = vec![false; diff.new_quorums.len()];

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use qrinfo_core::{BlockHash, LlmqType, Mismatch};
+use qrinfo_core::{BlockHash, LlmqType, Mismatch, message::QuorumIndex};
 
 use crate::{ApplyFault, ProofFault, RootFault};
 
@@ -61,6 +61,14 @@ pub enum Falsehood {
         /// How.
         #[source]
         fault: CommitmentFault,
+    },
+    /// An index has no last commitment, and had one before the requested block.
+    #[error("lastCommitmentPerIndex has nothing for index {index}, which has a quorum at height {height}")]
+    NoCommitment {
+        /// The index.
+        index: QuorumIndex,
+        /// The height of the lists that have the quorum.
+        height: u32,
     },
     /// The trailing lists are not those that the last commitments call for (Dash Core's `BuildQuorumRotationInfo`).
     #[error("{snapshots} trailing snapshots and {diffs} trailing diffs, where the commitments call for {expected}")]
@@ -186,7 +194,7 @@ pub enum CommitmentFault {
     Type(LlmqType),
     /// Its version is not one of rotated quorums, or its index does not follow the one before or is out of range.
     #[error("has index {0:?} out of place")]
-    Index(Option<i16>),
+    Index(Option<QuorumIndex>),
     /// Its quorum's block is not on our chain.
     #[error("names block {0}, which is not on our chain")]
     UnknownBlock(BlockHash),
@@ -196,7 +204,7 @@ pub enum CommitmentFault {
         /// The block's height.
         height: u32,
         /// The commitment's index.
-        index: i16,
+        index: QuorumIndex,
     },
     /// Signers or valid members are not as many bits as the quorum has members.
     #[error("has {got} bits for {expected} members")]
@@ -213,6 +221,12 @@ pub enum CommitmentFault {
         least: usize,
         /// Members that signed or are valid.
         got: usize,
+    },
+    /// The same index has a newer quorum before the requested block.
+    #[error("is older than the quorum of its index at height {height}")]
+    Stale {
+        /// The height of the lists that have the newer one.
+        height: u32,
     },
     /// It differs from the commitment of the same quorum that a coinbase proves.
     #[error("differs from the commitment that the coinbase at height {height} proves")]
@@ -234,6 +248,7 @@ impl Falsehood {
         match self {
             Self::Mismatch(_) => "answers the request",
             Self::TrailingCount { .. } => "trailing count",
+            Self::NoCommitment { .. } => "commitment in list",
             Self::Diff { fault, .. } => fault.label(),
             Self::Snapshot { fault, .. } => fault.label(),
             Self::Commitment { fault, .. } => fault.label(),
@@ -281,7 +296,7 @@ impl CommitmentFault {
             Self::Index(_) => "commitment index",
             Self::UnknownBlock(_) | Self::Height { .. } => "commitment block",
             Self::BitCount { .. } | Self::TooFewMembers { .. } => "commitment members",
-            Self::Differs { .. } => "commitment in list",
+            Self::Differs { .. } | Self::Stale { .. } => "commitment in list",
         }
     }
 }

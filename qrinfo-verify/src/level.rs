@@ -5,10 +5,10 @@ use crate::DiffName;
 /// How far replies are verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Level {
-    /// What [`check`](crate::check()) does, and that diffs fit the lists that they start from. The lists themselves are
-    /// not proven.
+    /// What [`check`](crate::check()) does. No lists are built.
     Structure,
-    /// In addition, the masternode list and the quorums at each block are those that its coinbase commits to.
+    /// In addition, the diffs fit the lists that they start from, and lead to the masternode list and the quorums that
+    /// the coinbases commit to.
     #[default]
     Roots,
     /// In addition, the members of the rotated quorums are computed and their signatures verified.
@@ -19,7 +19,7 @@ pub enum Level {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unproven {
-    /// The lists: their roots were not computed ([`Level::Structure`]).
+    /// The lists: they were not built ([`Level::Structure`]).
     Lists,
     /// The active quorums at this height: the coinbase commits to masternodes alone (its payload has version 1).
     Quorums {

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use qrinfo_core::{BlockHash, Network, Reply, Request};
+use qrinfo_core::{BlockHash, Network, QRInfoRequestSpec, Reply, Request};
 
 use crate::{
     Checked, CommitmentFault, DiffFault, DiffName, Falsehood, KnownBlock, Level, Lists, Missing, ProvenDiff,
@@ -29,7 +29,7 @@ const MAX_KEPT: usize = 32;
 /// those that were [held](Self::hold), at most 32 others (the targets of `mnlistdiff`). They share what did not change.
 ///
 /// ```
-/// use qrinfo_core::{AttemptErrorKind, Network, Reply, Request};
+/// use qrinfo_core::{AttemptErrorKind, Network, QRInfoRequestSpec, Reply, Request};
 /// use qrinfo_verify::{HeaderMap, Level, ListStage, VerifyError};
 ///
 /// /// What to do with the next reply of the plan.
@@ -66,8 +66,9 @@ pub struct ListStage {
 pub struct Verified {
     /// How far it was verified.
     pub level: Level,
-    /// The lists at the work block of the requested cycle, or at the target of an `mnlistdiff`.
-    pub lists: Lists,
+    /// The lists at the work block of the requested cycle, or at the target of an `mnlistdiff`. `None` at
+    /// [`Level::Structure`] alone.
+    pub lists: Option<Lists>,
     /// The lists at the peer's tip, unless the tip diff was set aside.
     pub tip: Option<Lists>,
     /// What of the reply is not proven; empty if everything is.
@@ -127,20 +128,21 @@ impl ListStage {
         headers: impl Fn(&BlockHash) -> Option<KnownBlock>,
     ) -> Result<Verified, VerifyError> {
         let checked = check(request, reply, &headers)?;
+        if self.level == Level::Structure {
+            return Ok(Verified { level: self.level, lists: None, tip: None, unproven: vec![Unproven::Lists] });
+        }
         let mut application = Application { stage: self, headers: &headers, fresh: Vec::new(), unproven: Vec::new() };
         application.apply_all(&checked)?;
         application.check_snapshots(&checked)?;
-        application.check_commitments(&checked)?;
-        let Application { fresh, mut unproven, .. } = application;
-        if self.level == Level::Structure {
-            unproven.push(Unproven::Lists);
+        if let Request::QrInfo(spec) = request {
+            application.check_commitments(spec, &checked)?;
         }
+        let Application { fresh, unproven, .. } = application;
         let find = |name| fresh.iter().find(|(fresh, _)| *fresh == name).map(|(_, lists)| lists.clone());
-        let (wanted, block) = match request {
-            Request::QrInfo(spec) => (DiffName::Cycle { back: 0 }, spec.block_hash),
-            Request::MnListDiff(spec) => (DiffName::Requested, spec.block_hash),
-        };
-        let lists = find(wanted).ok_or(Missing::Lists(block))?;
+        let lists = find(match request {
+            Request::QrInfo(_) => DiffName::Cycle { back: 0 },
+            Request::MnListDiff(_) => DiffName::Requested,
+        });
         let tip = find(DiffName::Tip);
         self.keep(request, fresh, &headers);
         Ok(Verified { level: self.level, lists, tip, unproven })
@@ -212,7 +214,7 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
                 None if proven.name == DiffName::Tip => {}
                 None => return Err(Missing::Lists(*base).into()),
             }
-            if proven.payload.merkle_root_quorums.is_none() && self.stage.level >= Level::Roots {
+            if proven.payload.merkle_root_quorums.is_none() {
                 self.unproven.push(Unproven::Quorums { height: proven.height });
             }
         }
@@ -229,9 +231,6 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
     fn apply(&self, base: &Lists, proven: &ProvenDiff<'_>) -> Result<Lists, Falsehood> {
         let faulty = |fault: DiffFault| Falsehood::diff(proven.name, fault);
         let after = base.apply(proven.diff).map_err(|fault| faulty(fault.into()))?;
-        if self.stage.level < Level::Roots {
-            return Ok(after);
-        }
         after.check_roots(proven.payload).map_err(|fault| faulty(fault.into()))?;
         // The same lists by another way: those that are there share more.
         Ok(self.find(&after.block_hash()).cloned().unwrap_or(after))
@@ -277,28 +276,37 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
         Ok(())
     }
 
-    /// Compares the last commitments with those that are active at the work block and at the tip.
-    fn check_commitments(&mut self, checked: &Checked<'_>) -> Result<(), Falsehood> {
-        let mut unproven = Vec::new();
-        let proven = [DiffName::Cycle { back: 0 }, DiffName::Tip];
-        for quorum in &checked.commitments {
-            let fresh = self.fresh.iter().filter(|(name, _)| proven.contains(name));
-            let in_lists = fresh.filter_map(|(_, lists)| {
-                let active = lists.quorums().get(quorum.commitment.llmq_type, quorum.commitment.quorum_hash)?;
-                Some((active, lists.height()))
-            });
-            let mut is_proven = false;
-            for (active, height) in in_lists {
-                if *active != quorum.commitment {
-                    let fault = CommitmentFault::Differs { height };
-                    return Err(Falsehood::Commitment { place: quorum.place, fault });
+    /// Compares the last commitments with the quorums that are active at the work block and at the tip.
+    fn check_commitments(&mut self, spec: &QRInfoRequestSpec, checked: &Checked<'_>) -> Result<(), VerifyError> {
+        let requested = (self.headers)(&spec.block_hash).ok_or(Missing::Header(spec.block_hash))?.height;
+        let shown = [DiffName::Cycle { back: 0 }, DiffName::Tip];
+        let mut is_proven = vec![false; checked.commitments.len()];
+        for (_, lists) in self.fresh.iter().filter(|(name, _)| shown.contains(name)) {
+            let height = lists.height();
+            for active in lists.quorums().iter().filter(|quorum| quorum.llmq_type == spec.network.rotated_llmq()) {
+                let index = active.quorum_index.unwrap_or_default();
+                let mut found = checked.commitments.iter().zip(&mut is_proven);
+                match found.find(|(quorum, _)| quorum.commitment.quorum_index == Some(index)) {
+                    Some((quorum, is_proven)) if quorum.commitment == *active => *is_proven = true,
+                    Some((quorum, _)) => {
+                        let faulty = |fault| Falsehood::Commitment { place: quorum.place, fault };
+                        if quorum.commitment.quorum_hash == active.quorum_hash {
+                            return Err(faulty(CommitmentFault::Differs { height }).into());
+                        }
+                        let is_older = (self.headers)(&quorum_block(active)).is_some_and(|block| {
+                            block.height.saturating_sub(u32::from(index.unsigned_abs())) > quorum.cycle
+                        });
+                        if is_older && height <= requested {
+                            return Err(faulty(CommitmentFault::Stale { height }).into());
+                        }
+                    }
+                    None if height <= requested => return Err(Falsehood::NoCommitment { index, height }.into()),
+                    None => {}
                 }
-                is_proven = self.stage.level >= Level::Roots;
-            }
-            if !is_proven {
-                unproven.extend(quorum.commitment.quorum_index);
             }
         }
+        let unproven = checked.commitments.iter().zip(is_proven).filter(|(_, is_proven)| !is_proven);
+        let unproven: Vec<_> = unproven.filter_map(|(quorum, _)| quorum.commitment.quorum_index).collect();
         if !unproven.is_empty() {
             self.unproven.push(Unproven::Commitments(unproven));
         }

@@ -39,7 +39,7 @@ fn the_roots_of_all_diffs() {
     let truth = mainnet.json("truth.json");
     let mut stage = ListStage::new(qrinfo_core::Network::Mainnet, Level::Roots);
     let full = mainnet.diff("mainnet_mnlistdiff_0_2227096");
-    let start = stage.take(&full.0, &full.1, |hash| mainnet.headers.find(hash)).unwrap().lists;
+    let start = stage.take(&full.0, &full.1, |hash| mainnet.headers.find(hash)).unwrap().lists.unwrap();
     assert_is(&start, &truth["mainnet_mnlistdiff_0_2227096"]);
     stage.hold(start);
 
@@ -52,8 +52,9 @@ fn the_roots_of_all_diffs() {
         let verified = stage.take(&request, &reply, |hash| mainnet.headers.find(hash));
         let verified = verified.unwrap_or_else(|error| panic!("{name}: {error:?}"));
         assert!(verified.tip.is_none());
-        for truth in known.iter().filter(|truth| truth["coinbaseHeight"] == verified.lists.height()) {
-            assert_is(&verified.lists, truth);
+        let lists = verified.lists.unwrap();
+        for truth in known.iter().filter(|truth| truth["coinbaseHeight"] == lists.height()) {
+            assert_is(&lists, truth);
             found += 1;
         }
     }
@@ -68,7 +69,7 @@ fn a_whole_reply() {
     let truth = mainnet.json("truth.json");
     let mut stage = ListStage::new(qrinfo_core::Network::Mainnet, Level::Roots);
     let full = mainnet.diff("mainnet_mnlistdiff_0_2227096");
-    let start = stage.take(&full.0, &full.1, |hash| mainnet.headers.find(hash)).unwrap().lists;
+    let start = stage.take(&full.0, &full.1, |hash| mainnet.headers.find(hash)).unwrap().lists.unwrap();
     stage.hold(start);
     let (spec, qr_info) = mainnet.qr_info();
     let reply = Reply::QrInfo(Box::new(qr_info));
@@ -79,7 +80,7 @@ fn a_whole_reply() {
         let height = truth["coinbaseHeight"].as_u64().unwrap() as u32;
         assert_is(stage.lists(height).unwrap(), truth);
     }
-    assert_is(&verified.lists, &applied[4]);
+    assert_is(&verified.lists.unwrap(), &applied[4]);
     assert_is(&verified.tip.unwrap(), &applied[5]);
     // The tip's list proves the commitments, as all of them are active there.
     assert!(!verified.unproven.iter().any(|unproven| matches!(unproven, Unproven::Commitments(_))));

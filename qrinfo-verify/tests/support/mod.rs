@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 pub(crate) mod mainnet;
+pub(crate) mod synthetic;
 
 use qrinfo_core::{QRInfoRequestSpec, Reply, Request, header::BlockHeader, message::QRInfo, wire::Wire};
 use qrinfo_verify::HeaderMap;

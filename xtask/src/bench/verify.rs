@@ -169,7 +169,7 @@ impl Mainnet {
 
     fn take(&self, stage: &mut ListStage, payload: &Bytes, exchange: Exchange) -> Result<Lists> {
         let (request, reply) = exchange(payload)?;
-        Ok(stage.take(&request, &reply, |hash| self.headers.find(hash))?.lists)
+        stage.take(&request, &reply, |hash| self.headers.find(hash))?.lists.context("no lists")
     }
 }
 
