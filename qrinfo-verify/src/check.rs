@@ -95,7 +95,8 @@ pub fn check<'r>(
 }
 
 /// The blocks that [`check`] and [`ListStage::take`](crate::ListStage::take) look up for a request and its reply, for a
-/// client whose headers are in a store that can only be asked in async code. No more than the reply has room for.
+/// client whose headers are in a store that can only be asked in async code. No more than the reply has room for. The
+/// stage asks for the blocks of the lists that it [keeps](crate::ListStage::kept) as well.
 pub fn blocks_named(request: &Request, reply: &Reply) -> BTreeSet<BlockHash> {
     let mut blocks = BTreeSet::new();
     let mut add = |diff: &MnListDiff| {
@@ -110,6 +111,7 @@ pub fn blocks_named(request: &Request, reply: &Reply) -> BTreeSet<BlockHash> {
         Reply::MnListDiff(diff) => add(diff),
     }
     if let Request::QrInfo(spec) = request {
+        blocks.insert(spec.block_hash);
         blocks.extend(spec.work_block_hashes);
     }
     blocks

@@ -108,9 +108,9 @@ impl ListStage {
         self.kept.get(&height).or_else(|| self.starts.get(&height)).or(tip)
     }
 
-    /// The heights of the lists that are kept, in no order.
-    pub fn heights(&self) -> impl Iterator<Item = u32> {
-        self.all().map(Lists::height)
+    /// All lists that are kept, in no order.
+    pub fn kept(&self) -> impl Iterator<Item = &Lists> {
+        self.kept.values().chain(self.starts.values()).chain(&self.tip)
     }
 
     /// Verifies a reply, and if it is true takes over its lists.
@@ -146,10 +146,6 @@ impl ListStage {
         let tip = find(DiffName::Tip);
         self.keep(request, fresh, &headers);
         Ok(Verified { level: self.level, lists, tip, unproven })
-    }
-
-    fn all(&self) -> impl Iterator<Item = &Lists> {
-        self.kept.values().chain(self.starts.values()).chain(&self.tip)
     }
 
     fn keep(
@@ -188,14 +184,14 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
     fn find(&self, block: &BlockHash) -> Option<&Lists> {
         let fresh = self.fresh.iter().rev().map(|(_, lists)| lists);
         let is_there = |lists: &&Lists| lists.block_hash() == *block || (is_genesis(block) && lists.height() == 0);
-        fresh.chain(self.stage.all()).find(is_there)
+        fresh.chain(self.stage.kept()).find(is_there)
     }
 
     /// The lists at a height of our chain.
     fn find_at(&self, height: u32) -> Option<&Lists> {
         let is_ours = |lists: &&Lists| (self.headers)(&lists.block_hash()).is_some_and(|block| block.height == height);
         let fresh = self.fresh.iter().map(|(_, lists)| lists);
-        fresh.chain(self.stage.all()).filter(|lists| lists.height() == height).find(is_ours)
+        fresh.chain(self.stage.kept()).filter(|lists| lists.height() == height).find(is_ours)
     }
 
     fn apply_all(&mut self, checked: &Checked<'_>) -> Result<(), VerifyError> {
