@@ -3,14 +3,14 @@
 #![cfg(feature = "tower")]
 #![allow(clippy::unwrap_used)]
 
-mod support;
+mod common;
 
 use std::error::Error;
 
+use common::{headers, reply, request};
 use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, BlockHash, PeerId, Reply, Request, Timing};
 use qrinfo_verify::{CheckLayer, Falsehood, Missing};
 use spv_testkit::Recording;
-use support::{headers, reply, request};
 use tokio_test::{assert_pending, assert_ready_ok};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_test::mock;

@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
+mod common;
 
+use common::mainnet::Mainnet;
 use qrinfo_core::{Reply, Request, hash::sha256d, wire::Wire};
 use qrinfo_verify::{Level, ListStage, Lists, Unproven};
 use serde_json::Value;
-use support::mainnet::Mainnet;
 
 fn assert_is(lists: &Lists, truth: &Value) {
     assert_eq!(lists.height(), truth["coinbaseHeight"]);

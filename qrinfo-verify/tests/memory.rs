@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
+mod common;
 
 use allocation_counter::measure;
 use bytes::Bytes;
@@ -109,10 +109,10 @@ fn no_reply_stays_in_memory() {
     // Entries of version 3 and commitments are the ones that are decoded as slices of the reply.
     let params = SyntheticParams { extended_addresses_height: 0, ..SyntheticParams::regtest() };
     let synthetic = SyntheticChain::generate(3, &params);
-    let headers = support::synthetic::headers(&synthetic.chain);
+    let headers = common::synthetic::headers(&synthetic.chain);
     let mut stage = ListStage::new(Network::Regtest, Level::Roots);
     let mut extended = 0;
-    for (spec, payload) in support::synthetic::sync(&synthetic.chain, 480) {
+    for (spec, payload) in common::synthetic::sync(&synthetic.chain, 480) {
         let reply = Reply::QrInfo(Box::new(QRInfo::from_wire(payload.clone()).unwrap()));
         let verified = stage.take(&Request::from(spec), &reply, |hash| headers.find(hash)).unwrap();
         drop(reply);

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
+mod common;
 
+use common::{headers, recordings, reply, request};
 use qrinfo_verify::{Level, ListStage, Unproven, check};
-use support::{headers, recordings, reply, request};
 
 #[test]
 fn every_recorded_reply_is_true_by_its_headers() {

@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
+mod common;
 
 use bytes::Bytes;
+use common::{headers, spec};
 use qrinfo_core::{
     BlockHash, Hash256, LlmqType, MnListDiffRequestSpec, ProTxHash, QRInfoRequestSpec, QuorumHash, Reply, Request,
     message::{DeletedQuorum, MnListDiff, QRInfo, QuorumClSig},
@@ -15,7 +16,6 @@ use qrinfo_verify::{
     Verified, VerifyError, blocks_named,
 };
 use spv_testkit::{Answer, CompleteSync, Plan, Recording};
-use support::{headers, spec};
 
 /// A recorded sync, as a client goes through it.
 struct Sync {

@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "../support/mod.rs"]
-mod support;
+#[path = "../common/mod.rs"]
+mod common;
 mod walk;
 
 use std::{
@@ -13,10 +13,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use common::{headers, request};
 use qrinfo_core::{Network, Reply, Request, message::QRInfo, wire::Wire};
 use qrinfo_verify::{HeaderMap, Level, ListStage, VerifyError};
 use spv_testkit::{Answer, Plan, SyntheticChain, SyntheticParams};
-use support::{headers, request};
 
 /// One alteration of a payload.
 struct Altered {
@@ -149,7 +149,7 @@ fn run_plan(network: Network, headers: &HeaderMap, plan: &[Exchange], level: Lev
 /// The shortest recorded sync, and a made-up chain with entries of every version and kind.
 fn run(level: Level) -> Tally {
     let mut tally = Tally::default();
-    for (_, recording) in support::recordings() {
+    for (_, recording) in common::recordings() {
         let chained = recording.complete_syncs().iter().filter(|sync| sync.plan == Plan::Chained);
         let sync = chained.min_by_key(|sync| sync.ids.len()).unwrap();
         let exchange = |exchange: &spv_testkit::Exchange| match &exchange.answer {
@@ -192,9 +192,9 @@ fn at_roots() {
     let mut tally = run(Level::Roots);
     let synthetic =
         SyntheticChain::generate(5, &SyntheticParams { changes_per_cycle: 6.0, ..SyntheticParams::regtest() });
-    let plan = support::synthetic::sync(&synthetic.chain, 480);
+    let plan = common::synthetic::sync(&synthetic.chain, 480);
     let plan: Vec<_> = plan.into_iter().map(|(spec, payload)| (Request::from(spec), payload)).collect();
-    let headers = support::synthetic::headers(&synthetic.chain);
+    let headers = common::synthetic::headers(&synthetic.chain);
     run_plan(synthetic.chain.network(), &headers, &plan, Level::Roots, &mut tally);
     tally.assert_survivors(NEVER_PROVEN.iter().chain(&NOT_PROVEN_BY_ROOTS));
 }
