@@ -1,6 +1,13 @@
 //! Whether a `qrinfo` reply is true.
+//!
+//! # Members and signatures
+//!
+//! [`Quarters`] and [`rotated_members`] draw the members of rotated quorums as Dash Core does, [`top_members`] those of
+//! the others; [`verify_quorums`] checks commitments against them on as many threads as it is given.
 
+mod bls;
 mod check;
+mod commitment;
 mod error;
 mod headers;
 #[cfg(feature = "tower")]
@@ -8,12 +15,16 @@ mod layer;
 mod level;
 mod lists;
 mod masternodes;
+mod members;
 mod merkle;
+mod modifier;
+mod namesakes;
 mod quorums;
 mod sorted;
 mod stage;
 
 pub use check::{Checked, ProvenDiff, blocks_named, check};
+pub use commitment::{Proof, QuorumCheck, QuorumFault, QuorumProof, Unverified, commitment_hash, verify_quorums};
 pub use error::{CommitmentFault, DiffFault, DiffName, Falsehood, Missing, SnapshotFault, VerifyError};
 pub use headers::{HeaderMap, KnownBlock};
 #[cfg(feature = "tower")]
@@ -21,6 +32,8 @@ pub use layer::{CheckFuture, CheckLayer, CheckReplies};
 pub use level::{Level, Unproven};
 pub use lists::{ApplyFault, Lists, RootFault};
 pub use masternodes::MasternodeList;
+pub use members::{Deregistered, Quarters, rotated_members, top_members};
 pub use merkle::ProofFault;
+pub use modifier::Modifier;
 pub use quorums::QuorumList;
 pub use stage::{ListStage, Verified};

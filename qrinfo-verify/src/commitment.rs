@@ -1,0 +1,297 @@
+//! Whether a commitment is what it says: a quorum's key, made by the masternodes that were drawn.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use blst::min_pk::PublicKey;
+use bytes::{BufMut, BytesMut};
+use qrinfo_core::{
+    Hash256, LlmqType,
+    hash::sha256d,
+    llmq::LlmqParams,
+    message::{Commitment, SmlEntry},
+    wire::{Bits, Wire},
+};
+
+use crate::bls;
+
+/// A commitment to verify.
+///
+/// The checks are those of Dash Core's `CFinalCommitment::Verify`, as far as they need no chain:
+///
+/// * type, version and index belong together, and signers and valid members have one bit for each member;
+/// * at least the type's minimum of members signed and is valid, and no bit stands for nobody;
+/// * the quorum's key and both signatures are points of their groups, and not infinity;
+/// * `quorumSig` is good under the quorum's key;
+/// * `membersSig` is good under the keys of the members that signed, if the members are given.
+///
+/// That the quorum's block is the one which its index calls for needs the headers, and is not looked at here.
+///
+/// ```
+/// use std::num::NonZeroUsize;
+///
+/// use qrinfo_core::{Network, message::{Commitment, SmlEntry}};
+/// use qrinfo_verify::{Proof, QuorumCheck, Unverified, verify_quorums};
+///
+/// /// Whether every commitment of a cycle is signed by the masternodes that were drawn.
+/// fn all_good(commitments: &[Commitment], members: &[Vec<&SmlEntry>], threads: NonZeroUsize) -> bool {
+///     let params = Network::Mainnet.rotated_params();
+///     let checks: Vec<_> = commitments
+///         .iter()
+///         .zip(members)
+///         .map(|(commitment, members)| QuorumCheck { params, commitment, members: Some(members) })
+///         .collect();
+///     verify_quorums(&checks, threads).into_iter().all(|verdict| match verdict {
+///         Ok(proof) => proof.members_sig == Proof::Verified,
+///         Err(fault) => {
+///             println!("{fault}");
+///             false
+///         }
+///     })
+/// }
+/// # assert!(all_good(&[], &[], NonZeroUsize::MIN));
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct QuorumCheck<'a> {
+    /// The parameters of the commitment's type. A regtest chain can have its own.
+    pub params: LlmqParams,
+    /// The commitment.
+    pub commitment: &'a Commitment,
+    /// The members in the order of the bits, where they are known ([`rotated_members`](crate::rotated_members),
+    /// [`top_members`](crate::top_members)).
+    pub members: Option<&'a [&'a SmlEntry]>,
+}
+
+/// What the signatures of a commitment have proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuorumProof {
+    /// Verified: who made the commitment holds the quorum's key. By itself that proves nothing about who made it.
+    pub quorum_sig: Proof,
+    /// Verified: the masternodes that were drawn made the commitment, at least as many as the type asks for. With them
+    /// the list and the snapshots from which they were drawn are right as far as the signers go.
+    pub members_sig: Proof,
+}
+
+/// Whether a signature was verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// It was, and is good.
+    Verified,
+    /// It was not, and may be false.
+    Unverified(Unverified),
+}
+
+/// Why a signature was not verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unverified {
+    /// It is of the scheme before v19 (versions 1 and 2), whose hash to the curve no maintained library offers.
+    Legacy,
+    /// The members are not known.
+    NoMembers,
+}
+
+/// How a commitment is false.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuorumFault {
+    /// It is of another type than the parameters.
+    #[error("is of type {got}, not {expected}")]
+    Type {
+        /// The type of the parameters.
+        expected: LlmqType,
+        /// The commitment's.
+        got: LlmqType,
+    },
+    /// Its version does not carry an index and the type is rotated, or the other way round.
+    #[error("has version {0}, which does not belong to its type")]
+    Version(u16),
+    /// Its index is negative, or the type has not so many.
+    #[error("has index {0}, which its type has not")]
+    Index(i16),
+    /// It has not one bit for each member.
+    #[error("has {got} bits of {field} for {expected} members")]
+    BitCount {
+        /// `signers` or `validMembers`.
+        field: &'static str,
+        /// The size of the quorum.
+        expected: usize,
+        /// Bits that there are.
+        got: usize,
+    },
+    /// Fewer members signed or are valid than the type asks for.
+    #[error("has {got} {field}, and {least} are needed")]
+    TooFew {
+        /// `signers` or `validMembers`.
+        field: &'static str,
+        /// The type's minimum.
+        least: usize,
+        /// Bits that are set.
+        got: usize,
+    },
+    /// A bit is set that stands for none of the members: there were not masternodes enough for a whole quorum.
+    #[error("has bit {place} of {field} set, and the quorum has {members} members")]
+    BitBeyondMembers {
+        /// `signers` or `validMembers`.
+        field: &'static str,
+        /// The first such bit.
+        place: usize,
+        /// Members that there are.
+        members: usize,
+    },
+    /// It has no verification vector.
+    #[error("has no verification vector")]
+    NoVerificationVector,
+    /// The quorum's key is not a point of its group, or infinity.
+    #[error("has a quorum key that is none")]
+    QuorumKey,
+    /// The operator key of a signer is not a point of its group, or infinity.
+    #[error("member {place} signed with an operator key that is none")]
+    OperatorKey {
+        /// The signer.
+        place: usize,
+    },
+    /// The signature of the quorum is none, or is false.
+    #[error("is not signed by the quorum's key")]
+    QuorumSig,
+    /// The signature of the members is none, or is false. Some of the members may be the wrong ones.
+    #[error("is not signed by its members")]
+    MembersSig,
+}
+
+/// What a quorum and its members sign (Dash Core's `BuildCommitmentHash`).
+pub fn commitment_hash(commitment: &Commitment) -> Hash256 {
+    let mut bytes = BytesMut::with_capacity(256);
+    bytes.put_u8(commitment.llmq_type.0);
+    commitment.quorum_hash.encode(&mut bytes);
+    commitment.valid_members.encode(&mut bytes);
+    bytes.put_slice(&commitment.quorum_public_key);
+    commitment.quorum_vvec_hash.encode(&mut bytes);
+    Hash256::from_bytes(sha256d(&bytes))
+}
+
+/// Verifies many commitments on up to `threads` threads, this one included. The verdicts are in the order of the
+/// checks.
+///
+/// Every signature is verified by itself, so that each false one is named. It takes about 8 ms a quorum of 60 on one
+/// core: run it where blocking is allowed.
+pub fn verify_quorums(checks: &[QuorumCheck<'_>], threads: NonZeroUsize) -> Vec<Result<QuorumProof, QuorumFault>> {
+    let verdicts: Vec<OnceLock<_>> = checks.iter().map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let (place, Some(check)) = next_of(&next, checks)
+            && let Some(verdict) = verdicts.get(place)
+        {
+            verdict.get_or_init(|| check.verify());
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads.get().min(checks.len()) {
+            // Without this thread the others do its share.
+            let _ = thread::Builder::new().name("qrinfo-verify".into()).spawn_scoped(scope, work);
+        }
+        work();
+    });
+    let verdicts = verdicts.into_iter().map(OnceLock::into_inner).zip(checks);
+    verdicts.map(|(verdict, check)| verdict.unwrap_or_else(|| check.verify())).collect()
+}
+
+fn next_of<'c, T>(next: &AtomicUsize, items: &'c [T]) -> (usize, Option<&'c T>) {
+    let place = next.fetch_add(1, Ordering::Relaxed);
+    (place, items.get(place))
+}
+
+// === impl QuorumCheck ===
+
+impl QuorumCheck<'_> {
+    /// Verifies this commitment.
+    ///
+    /// # Errors
+    /// [`QuorumFault`] names the first check that fails. With members that come from a snapshot,
+    /// [`MembersSig`](QuorumFault::MembersSig), [`OperatorKey`](QuorumFault::OperatorKey) and
+    /// [`BitBeyondMembers`](QuorumFault::BitBeyondMembers) may as well mean that the snapshot is false.
+    pub fn verify(&self) -> Result<QuorumProof, QuorumFault> {
+        self.check_structure()?;
+        let commitment = self.commitment;
+        if matches!(commitment.version, 1 | 2) {
+            let key = bls::from_legacy_encoding(commitment.quorum_public_key);
+            bls::public_key(&key).ok_or(QuorumFault::QuorumKey)?;
+            let legacy = Proof::Unverified(Unverified::Legacy);
+            return Ok(QuorumProof { quorum_sig: legacy, members_sig: legacy });
+        }
+
+        let hash = commitment_hash(commitment);
+        let quorum_key = bls::public_key(&commitment.quorum_public_key).ok_or(QuorumFault::QuorumKey)?;
+        let is_signed = |signature, key| {
+            bls::signature(signature).is_some_and(|signature| bls::is_signed(&signature, hash.as_bytes(), key))
+        };
+        if !is_signed(&commitment.quorum_sig, &quorum_key) {
+            return Err(QuorumFault::QuorumSig);
+        }
+        let members_sig = match self.members {
+            None => {
+                bls::signature(&commitment.members_sig).ok_or(QuorumFault::MembersSig)?;
+                Proof::Unverified(Unverified::NoMembers)
+            }
+            Some(members) => {
+                let key = bls::aggregate_key(&self.signers(members)?).ok_or(QuorumFault::MembersSig)?;
+                if !is_signed(&commitment.members_sig, &key) {
+                    return Err(QuorumFault::MembersSig);
+                }
+                Proof::Verified
+            }
+        };
+        Ok(QuorumProof { quorum_sig: Proof::Verified, members_sig })
+    }
+
+    fn check_structure(&self) -> Result<(), QuorumFault> {
+        let Self { params, commitment, members } = self;
+        if commitment.llmq_type != params.llmq_type {
+            return Err(QuorumFault::Type { expected: params.llmq_type, got: commitment.llmq_type });
+        }
+        match commitment.quorum_index {
+            Some(index) if params.rotated => {
+                if !u16::try_from(index).is_ok_and(|index| index < params.active) {
+                    return Err(QuorumFault::Index(index));
+                }
+            }
+            None if !params.rotated => {}
+            _ => return Err(QuorumFault::Version(commitment.version)),
+        }
+        for (field, bits) in [("signers", &commitment.signers), ("validMembers", &commitment.valid_members)] {
+            let (expected, least) = (usize::from(params.size), usize::from(params.min_size));
+            if bits.len() != expected {
+                return Err(QuorumFault::BitCount { field, expected, got: bits.len() });
+            }
+            if bits.count_ones() < least {
+                return Err(QuorumFault::TooFew { field, least, got: bits.count_ones() });
+            }
+            let Some(members) = members else { continue };
+            if let Some(place) = set_bits(bits).find(|place| *place >= members.len()) {
+                return Err(QuorumFault::BitBeyondMembers { field, place, members: members.len() });
+            }
+        }
+        if commitment.quorum_vvec_hash == Hash256::ZERO {
+            return Err(QuorumFault::NoVerificationVector);
+        }
+        Ok(())
+    }
+
+    /// The keys of the members that signed.
+    fn signers(&self, members: &[&SmlEntry]) -> Result<Vec<PublicKey>, QuorumFault> {
+        let key = |place: usize| {
+            let key = members.get(place).and_then(|member| bls::public_key(&bls::basic_encoding(member)));
+            key.ok_or(QuorumFault::OperatorKey { place })
+        };
+        set_bits(&self.commitment.signers).map(key).collect()
+    }
+}
+
+fn set_bits(bits: &Bits) -> impl Iterator<Item = usize> + '_ {
+    bits.iter().enumerate().filter_map(|(place, is_set)| is_set.then_some(place))
+}
