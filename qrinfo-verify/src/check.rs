@@ -290,6 +290,15 @@ pub(crate) fn work_height(commitment: &Commitment, height: u32) -> Option<u32> {
     height.checked_sub(index)?.checked_sub(WORK_BLOCK_OFFSET)
 }
 
+// === impl CycleCommitment ===
+
+impl CycleCommitment {
+    /// The height of the quorum's block.
+    pub(crate) fn height(&self) -> u32 {
+        self.cycle + u32::from(self.commitment.quorum_index.unwrap_or(0).unsigned_abs())
+    }
+}
+
 // === impl Checked ===
 
 impl<'r> Checked<'r> {

@@ -1,8 +1,8 @@
 use std::fmt;
 
-use qrinfo_core::{BlockHash, LlmqType, Mismatch, message::QuorumIndex};
+use qrinfo_core::{BlockHash, LlmqType, Mismatch, QuorumHash, message::QuorumIndex};
 
-use crate::{ApplyFault, ProofFault, RootFault};
+use crate::{ApplyFault, ProofFault, QuorumFault, RootFault};
 
 /// Why a reply does not count.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,17 @@ pub enum Falsehood {
         /// How.
         #[source]
         fault: CommitmentFault,
+    },
+    /// The signatures of a quorum, or what they are checked with.
+    #[error("the commitment of quorum {quorum_hash} of type {llmq_type} is false")]
+    Quorum {
+        /// The quorum's type.
+        llmq_type: LlmqType,
+        /// The quorum's block.
+        quorum_hash: QuorumHash,
+        /// How. False members mean that a snapshot is false.
+        #[source]
+        fault: QuorumFault,
     },
     /// An index has no last commitment, and had one before the requested block.
     #[error("lastCommitmentPerIndex has nothing for index {index}, which has a quorum at height {height}")]
@@ -228,6 +239,14 @@ pub enum CommitmentFault {
         /// The height of the lists that have the newer one.
         height: u32,
     },
+    /// It is of the scheme before v19, and an older quorum is of the one since.
+    #[error("has version {version}, and the lists at height {height} have an older quorum of the newer scheme")]
+    OldScheme {
+        /// The commitment's version.
+        version: u16,
+        /// The height of the lists that have the other quorum.
+        height: u32,
+    },
     /// It differs from the commitment of the same quorum that a coinbase proves.
     #[error("differs from the commitment that the coinbase at height {height} proves")]
     Differs {
@@ -248,11 +267,22 @@ impl Falsehood {
         match self {
             Self::Mismatch(_) => "answers the request",
             Self::TrailingCount { .. } => "trailing count",
+            Self::Quorum { fault, .. } => quorum_label(fault),
             Self::NoCommitment { .. } => "commitment in list",
             Self::Diff { fault, .. } => fault.label(),
             Self::Snapshot { fault, .. } => fault.label(),
             Self::Commitment { fault, .. } => fault.label(),
         }
+    }
+}
+
+fn quorum_label(fault: &QuorumFault) -> &'static str {
+    match fault {
+        QuorumFault::QuorumKey | QuorumFault::QuorumSig => "quorum signature",
+        QuorumFault::BitBeyondMembers { .. } | QuorumFault::OperatorKey { .. } | QuorumFault::MembersSig => {
+            "members' signature"
+        }
+        _ => "commitment members",
     }
 }
 
@@ -293,6 +323,7 @@ impl CommitmentFault {
     fn label(&self) -> &'static str {
         match self {
             Self::Type(_) => "commitment type",
+            Self::OldScheme { .. } => "commitment version",
             Self::Index(_) => "commitment index",
             Self::UnknownBlock(_) | Self::Height { .. } => "commitment block",
             Self::BitCount { .. } | Self::TooFewMembers { .. } => "commitment members",

@@ -11,7 +11,8 @@ pub enum Level {
     /// the coinbases commit to.
     #[default]
     Roots,
-    /// In addition, the members of the rotated quorums are computed and their signatures verified.
+    /// In addition, the members of the rotated quorums are drawn, and with them, as well as of quorums that are not
+    /// rotated if the list at their work block is at hand, the signatures of every new commitment are verified.
     Full,
 }
 
@@ -29,10 +30,21 @@ pub enum Unproven {
     /// The tip diff was set aside: it leads to a block that is not on our chain, or starts from one whose lists are not
     /// held (an anchor).
     TipDiff,
-    /// The snapshots that belong to these diffs. Only the signatures of the quorums drawn from them can tell.
+    /// The snapshots that belong to these diffs. Only the signatures of quorums that are drawn from them can tell; one
+    /// that is not named here has led to a good signature, which it may do with a few bits wrong that concern nobody who
+    /// signed.
     Snapshots(Vec<DiffName>),
     /// The last commitments of these indexes: they are in none of the lists that were proven.
     Commitments(Vec<QuorumIndex>),
+    /// The members' signatures of so many commitments, at [`Level::Full`]. The quorum's own signature is verified where
+    /// only the members are not known.
+    Signatures {
+        /// They are of the scheme before v19.
+        legacy: usize,
+        /// The lists or snapshots that their members are drawn from are not at hand: quorums that are not rotated, and
+        /// rotated ones of cycles before those of the reply.
+        without_members: usize,
+    },
     /// So many signatures of `quorumsCLSigs` for new quorums whose work block's coinbase is not at hand.
     ChainLockSignatures(usize),
 }

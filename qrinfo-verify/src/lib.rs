@@ -9,6 +9,7 @@ mod bls;
 mod check;
 mod commitment;
 mod error;
+mod full;
 mod headers;
 #[cfg(feature = "tower")]
 mod layer;
@@ -26,6 +27,7 @@ mod stage;
 pub use check::{Checked, ProvenDiff, blocks_named, check};
 pub use commitment::{Proof, QuorumCheck, QuorumFault, QuorumProof, Unverified, commitment_hash, verify_quorums};
 pub use error::{CommitmentFault, DiffFault, DiffName, Falsehood, Missing, SnapshotFault, VerifyError};
+pub use full::VerifiedQuorum;
 pub use headers::{HeaderMap, KnownBlock};
 #[cfg(feature = "tower")]
 pub use layer::{CheckFuture, CheckLayer, CheckReplies};

@@ -23,6 +23,7 @@ pub struct Lists {
     block_hash: BlockHash,
     masternodes: MasternodeList,
     quorums: QuorumList,
+    /// As it is in the coinbase: null where the miner knew none, and absent before v20.
     chain_lock: Option<[u8; 96]>,
 }
 
@@ -123,7 +124,12 @@ impl Lists {
     /// The ChainLock signature in the block's coinbase, with which the quorums of a cycle are drawn if this is its work
     /// block. `None` before v20, and where the miner knew none.
     pub fn chain_lock(&self) -> Option<&[u8; 96]> {
-        self.chain_lock.as_ref()
+        self.chain_lock.as_ref().filter(|signature| **signature != [0; 96])
+    }
+
+    /// Whether coinbases carry ChainLock signatures at this height, and quorums are drawn with them.
+    pub(crate) fn is_v20(&self) -> bool {
+        self.chain_lock.is_some()
     }
 
     /// The lists after `diff`. Neither its coinbase nor its effect is checked: see [`check`](crate::check()) and
@@ -138,13 +144,12 @@ impl Lists {
         }
         let payload = diff.coinbase.payload().ok_or(ApplyFault::NoPayload)?;
         let height = u32::try_from(payload.height).map_err(|_| ApplyFault::NegativeHeight(payload.height))?;
-        let signature = payload.credit_pool.as_ref().map(|pool| pool.best_cl_signature);
         Ok(Self {
             height,
             block_hash: diff.block_hash,
             masternodes: self.masternodes.apply(diff)?,
             quorums: self.quorums.apply(diff)?,
-            chain_lock: signature.filter(|signature| *signature != [0; 96]),
+            chain_lock: payload.credit_pool.as_ref().map(|pool| pool.best_cl_signature),
         })
     }
 

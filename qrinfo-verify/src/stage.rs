@@ -1,11 +1,16 @@
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
+    thread,
+};
 
-use qrinfo_core::{BlockHash, Network, QRInfoRequestSpec, Reply, Request};
+use qrinfo_core::{BlockHash, Network, QRInfoRequestSpec, Reply, Request, message::Commitment};
 
 use crate::{
-    Checked, CommitmentFault, DiffFault, DiffName, Falsehood, KnownBlock, Level, Lists, Missing, ProvenDiff,
-    SnapshotFault, Unproven, VerifyError,
+    Checked, CommitmentFault, DiffFault, DiffName, Falsehood, KnownBlock, Level, Lists, Missing, Proof, ProvenDiff,
+    SnapshotFault, Unproven, Unverified, VerifiedQuorum, VerifyError,
     check::{CycleSnapshot, check, quorum_block, work_height},
+    full::{Candidate, CommitmentId, Draw},
     headers::is_genesis,
 };
 
@@ -16,6 +21,9 @@ const CYCLES_KEPT: u32 = 6;
 /// The most lists that are kept between replies, besides the tip's and those that the caller holds. A plan of `qrinfo`
 /// needs seven; the rest is room for the targets of `mnlistdiff`.
 const MAX_KEPT: usize = 32;
+
+/// The most commitments that are remembered as verified. A cycle of mainnet brings about sixty.
+const MAX_SETTLED: usize = 1024;
 
 /// Applies replies in the order of their plan and proves the lists that they lead to.
 ///
@@ -54,11 +62,15 @@ const MAX_KEPT: usize = 32;
 /// ```
 #[derive(Debug, Clone)]
 pub struct ListStage {
+    network: Network,
     level: Level,
+    threads: NonZeroUsize,
     /// Where plans start: genesis, and what the caller added.
     starts: BTreeMap<u32, Lists>,
     kept: BTreeMap<u32, Lists>,
     tip: Option<Lists>,
+    /// Commitments that are not verified again: most come twice, first as an index's last and then as new in a list.
+    settled: BTreeSet<CommitmentId>,
 }
 
 /// What a reply came to.
@@ -71,6 +83,8 @@ pub struct Verified {
     pub lists: Option<Lists>,
     /// The lists at the peer's tip, unless the tip diff was set aside.
     pub tip: Option<Lists>,
+    /// The quorums whose signatures were verified, at [`Level::Full`]; without those that an earlier reply brought.
+    pub quorums: Vec<VerifiedQuorum>,
     /// What of the reply is not proven; empty if everything is.
     pub unproven: Vec<Unproven>,
 }
@@ -80,6 +94,12 @@ struct Application<'a, H> {
     stage: &'a ListStage,
     headers: &'a H,
     fresh: Vec<(DiffName, Lists)>,
+    /// Positions of the last commitments that are proven.
+    proven_commitments: BTreeSet<usize>,
+    /// Work heights of the snapshots that a signature vouches for.
+    proven_snapshots: BTreeSet<u32>,
+    quorums: Vec<VerifiedQuorum>,
+    settled: Vec<CommitmentId>,
     unproven: Vec<Unproven>,
 }
 
@@ -88,8 +108,22 @@ struct Application<'a, H> {
 impl ListStage {
     /// A stage that has nothing but the empty lists at genesis.
     pub fn new(network: Network, level: Level) -> Self {
-        let starts = BTreeMap::from([(0, Lists::at_genesis(network))]);
-        Self { level, starts, kept: BTreeMap::new(), tip: None }
+        Self {
+            network,
+            level,
+            threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            starts: BTreeMap::from([(0, Lists::at_genesis(network))]),
+            kept: BTreeMap::new(),
+            tip: None,
+            settled: BTreeSet::new(),
+        }
+    }
+
+    /// How many threads verify signatures at [`Level::Full`], the calling one included. As many as there are cores
+    /// unless told otherwise.
+    #[must_use]
+    pub fn with_threads(self, threads: NonZeroUsize) -> Self {
+        Self { threads, ..self }
     }
 
     /// Keeps lists for good: those that a plan starts from. They are trusted.
@@ -129,15 +163,29 @@ impl ListStage {
     ) -> Result<Verified, VerifyError> {
         let checked = check(request, reply, &headers)?;
         if self.level == Level::Structure {
-            return Ok(Verified { level: self.level, lists: None, tip: None, unproven: vec![Unproven::Lists] });
+            let (quorums, unproven) = (Vec::new(), vec![Unproven::Lists]);
+            return Ok(Verified { level: self.level, lists: None, tip: None, quorums, unproven });
         }
-        let mut application = Application { stage: self, headers: &headers, fresh: Vec::new(), unproven: Vec::new() };
+        let mut application = Application {
+            stage: self,
+            headers: &headers,
+            fresh: Vec::new(),
+            proven_commitments: BTreeSet::new(),
+            proven_snapshots: BTreeSet::new(),
+            quorums: Vec::new(),
+            settled: Vec::new(),
+            unproven: Vec::new(),
+        };
         application.apply_all(&checked)?;
         application.check_snapshots(&checked)?;
         if let Request::QrInfo(spec) = request {
             application.check_commitments(spec, &checked)?;
         }
-        let Application { fresh, unproven, .. } = application;
+        if self.level == Level::Full {
+            application.verify_quorums(&checked)?;
+        }
+        application.tell_unproven(&checked);
+        let Application { fresh, quorums, settled, unproven, .. } = application;
         let find = |name| fresh.iter().find(|(fresh, _)| *fresh == name).map(|(_, lists)| lists.clone());
         let lists = find(match request {
             Request::QrInfo(_) => DiffName::Cycle { back: 0 },
@@ -145,7 +193,11 @@ impl ListStage {
         });
         let tip = find(DiffName::Tip);
         self.keep(request, fresh, &headers);
-        Ok(Verified { level: self.level, lists, tip, unproven })
+        self.settled.extend(settled);
+        while self.settled.len() > MAX_SETTLED {
+            self.settled.pop_first();
+        }
+        Ok(Verified { level: self.level, lists, tip, quorums, unproven })
     }
 
     fn keep(
@@ -243,8 +295,7 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
             for place in group.indexes.iter().map(|&index| usize::from(index)) {
                 // `check` has seen that each index is one of a new quorum.
                 let Some(quorum) = quorums.get(place) else { continue };
-                let height = (self.headers)(&quorum_block(quorum)).map(|block| block.height);
-                let work_height = height.and_then(|height| work_height(quorum, height));
+                let work_height = self.quorum_height(quorum).and_then(|height| work_height(quorum, height));
                 match work_height.and_then(|height| self.find_at(height)) {
                     Some(lists) if *lists.chain_lock().unwrap_or(&[0; 96]) != group.signature => {
                         let fault = DiffFault::ChainLockSignature { place, work_height: lists.height() };
@@ -258,16 +309,12 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
         Ok(unknown)
     }
 
-    fn check_snapshots(&mut self, checked: &Checked<'_>) -> Result<(), Falsehood> {
+    fn check_snapshots(&self, checked: &Checked<'_>) -> Result<(), Falsehood> {
         for snapshot in &checked.snapshots {
             if let Some(lists) = self.find_at(snapshot.work_height) {
                 let fault = check_snapshot(snapshot, lists);
                 fault.map_err(|fault| Falsehood::Snapshot { diff: snapshot.diff, fault })?;
             }
-        }
-        if !checked.snapshots.is_empty() {
-            let names = checked.snapshots.iter().map(|snapshot| snapshot.diff).collect();
-            self.unproven.push(Unproven::Snapshots(names));
         }
         Ok(())
     }
@@ -276,23 +323,21 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
     fn check_commitments(&mut self, spec: &QRInfoRequestSpec, checked: &Checked<'_>) -> Result<(), VerifyError> {
         let requested = (self.headers)(&spec.block_hash).ok_or(Missing::Header(spec.block_hash))?.height;
         let shown = [DiffName::Cycle { back: 0 }, DiffName::Tip];
-        let mut is_proven = vec![false; checked.commitments.len()];
         for (_, lists) in self.fresh.iter().filter(|(name, _)| shown.contains(name)) {
             let height = lists.height();
             for active in lists.quorums().iter().filter(|quorum| quorum.llmq_type == spec.network.rotated_llmq()) {
                 let index = active.quorum_index.unwrap_or_default();
-                let mut found = checked.commitments.iter().zip(&mut is_proven);
-                match found.find(|(quorum, _)| quorum.commitment.quorum_index == Some(index)) {
-                    Some((quorum, is_proven)) if quorum.commitment == *active => *is_proven = true,
-                    Some((quorum, _)) => {
+                let mut commitments = checked.commitments.iter();
+                match commitments.find(|quorum| quorum.commitment.quorum_index == Some(index)) {
+                    Some(quorum) if quorum.commitment == *active => {
+                        self.proven_commitments.insert(quorum.place);
+                    }
+                    Some(quorum) => {
                         let faulty = |fault| Falsehood::Commitment { place: quorum.place, fault };
                         if quorum.commitment.quorum_hash == active.quorum_hash {
                             return Err(faulty(CommitmentFault::Differs { height }).into());
                         }
-                        let is_older = (self.headers)(&quorum_block(active)).is_some_and(|block| {
-                            block.height.saturating_sub(u32::from(index.unsigned_abs())) > quorum.cycle
-                        });
-                        if is_older && height <= requested {
+                        if height <= requested && self.quorum_height(active).is_some_and(|at| at > quorum.height()) {
                             return Err(faulty(CommitmentFault::Stale { height }).into());
                         }
                     }
@@ -300,14 +345,90 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
                     None => {}
                 }
             }
-        }
-        let unproven = checked.commitments.iter().zip(is_proven).filter(|(_, is_proven)| !is_proven);
-        let unproven: Vec<_> = unproven.filter_map(|(quorum, _)| quorum.commitment.quorum_index).collect();
-        if !unproven.is_empty() {
-            self.unproven.push(Unproven::Commitments(unproven));
+            self.check_schemes(lists, checked)?;
         }
         Ok(())
     }
+
+    /// Once a chain has commitments of the scheme since v19, it has no new ones of the scheme before.
+    fn check_schemes(&self, lists: &Lists, checked: &Checked<'_>) -> Result<(), Falsehood> {
+        let mut old = checked.commitments.iter().filter(|quorum| is_legacy(&quorum.commitment)).peekable();
+        if old.peek().is_none() {
+            return Ok(());
+        }
+        let newer = lists.quorums().iter().filter(|quorum| !is_legacy(quorum));
+        let Some(since) = newer.filter_map(|quorum| self.quorum_height(quorum)).min() else { return Ok(()) };
+        match old.find(|quorum| quorum.height() >= since) {
+            Some(quorum) => {
+                let fault = CommitmentFault::OldScheme { version: quorum.commitment.version, height: lists.height() };
+                Err(Falsehood::Commitment { place: quorum.place, fault })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Draws the members of the reply's quorums and verifies their signatures.
+    fn verify_quorums(&mut self, checked: &Checked<'_>) -> Result<(), Falsehood> {
+        let last = checked.commitments.iter();
+        let last = last.map(|quorum| Candidate::new(quorum.commitment.clone(), Some(quorum.height())));
+        let is_applied = |proven: &&ProvenDiff<'_>| self.fresh.iter().any(|(name, _)| *name == proven.name);
+        let new = checked.diffs.iter().filter(is_applied).flat_map(|proven| &proven.diff.new_quorums);
+        let new = new.map(|commitment| {
+            let height = self.quorum_height(&commitment);
+            Candidate::new(commitment, height)
+        });
+        let mut seen = BTreeSet::new();
+        let mut candidates: Vec<_> = last.chain(new).collect();
+        candidates.retain(|candidate| !self.stage.settled.contains(&candidate.id) && seen.insert(candidate.id));
+
+        let snapshots = checked.snapshots.iter().map(|snapshot| (snapshot.work_height, snapshot.snapshot)).collect();
+        let outcome = Draw::new(self.stage.network, snapshots, |height| self.find_at(height))
+            .verify(candidates, self.stage.threads)?;
+        self.quorums = outcome.quorums;
+        self.settled = outcome.settled;
+        self.proven_snapshots = outcome.snapshots;
+        Ok(())
+    }
+
+    fn tell_unproven(&mut self, checked: &Checked<'_>) {
+        let snapshots = checked.snapshots.iter();
+        let snapshots = snapshots.filter(|snapshot| !self.proven_snapshots.contains(&snapshot.work_height));
+        let snapshots: Vec<_> = snapshots.map(|snapshot| snapshot.diff).collect();
+        if !snapshots.is_empty() {
+            self.unproven.push(Unproven::Snapshots(snapshots));
+        }
+        let signed = |commitment: &Commitment| {
+            let is_signed = |quorum: &&VerifiedQuorum| quorum.proof.members_sig == Proof::Verified;
+            self.quorums.iter().filter(is_signed).any(|quorum| quorum.commitment == *commitment)
+        };
+        let commitments = checked.commitments.iter().filter(|quorum| {
+            let id = Candidate::new(quorum.commitment.clone(), Some(quorum.height())).id;
+            !self.proven_commitments.contains(&quorum.place)
+                && !self.stage.settled.contains(&id)
+                && !signed(&quorum.commitment)
+        });
+        let commitments: Vec<_> = commitments.filter_map(|quorum| quorum.commitment.quorum_index).collect();
+        if !commitments.is_empty() {
+            self.unproven.push(Unproven::Commitments(commitments));
+        }
+        let count = |reason| {
+            let is_unverified = |quorum: &&VerifiedQuorum| quorum.proof.members_sig == Proof::Unverified(reason);
+            self.quorums.iter().filter(is_unverified).count()
+        };
+        let (legacy, without_members) = (count(Unverified::Legacy), count(Unverified::NoMembers));
+        if legacy + without_members > 0 {
+            self.unproven.push(Unproven::Signatures { legacy, without_members });
+        }
+    }
+
+    /// The height of a quorum's block, if it is on our chain.
+    fn quorum_height(&self, commitment: &Commitment) -> Option<u32> {
+        (self.headers)(&quorum_block(commitment)).map(|block| block.height)
+    }
+}
+
+fn is_legacy(commitment: &Commitment) -> bool {
+    commitment.version < 3
 }
 
 fn check_snapshot(snapshot: &CycleSnapshot<'_>, lists: &Lists) -> Result<(), SnapshotFault> {

@@ -5,7 +5,13 @@
 mod common;
 
 use common::{headers, recordings, reply, request};
-use qrinfo_verify::{Level, ListStage, Unproven, check};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use qrinfo_verify::{Level, ListStage, Proof, Unproven, check};
+use serde_json::Value;
 
 #[test]
 fn every_recorded_reply_is_true_by_its_headers() {
@@ -26,6 +32,57 @@ fn every_recorded_reply_is_true_by_its_headers() {
             _ => 1,
         };
         assert!(count >= expected, "{name}: {count}");
+    }
+}
+
+/// The members that the node itself names, by the hash of the quorum.
+fn node_members(name: &str) -> BTreeMap<String, Vec<String>> {
+    let path = format!("{}/../../shared/vectors/{name}/quorums.json", env!("CARGO_MANIFEST_DIR"));
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) => {
+            eprintln!("{path}: {error}: members are not compared with the node's");
+            return BTreeMap::new();
+        }
+    };
+    let quorums: Value = serde_json::from_slice(&text).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let members =
+        |quorum: &Value| quorum["members"].as_array().unwrap().iter().map(|m| text(&m["proTxHash"])).collect();
+    quorums.as_object().unwrap().values().map(|quorum| (text(&quorum["quorumHash"]), members(quorum))).collect()
+}
+
+#[test]
+fn complete_syncs_at_full_verify_every_rotated_quorum_with_the_nodes_members() {
+    for (name, recording) in recordings() {
+        let headers = headers(&recording);
+        let truth = node_members(name);
+        let mut compared = BTreeSet::new();
+        for sync in recording.complete_syncs() {
+            let mut stage = ListStage::new(recording.network(), Level::Full);
+            for (place, exchange) in recording.exchanges_of(sync).enumerate() {
+                let reply = reply(exchange).unwrap();
+                let verified = stage.take(&request(&recording, exchange), &reply, |hash| headers.find(hash));
+                let verified =
+                    verified.unwrap_or_else(|error| panic!("{name} {} {}: {error:?}", sync.name, exchange.id));
+                let rotated = recording.network().rotated_llmq();
+                for quorum in verified.quorums.iter().filter(|quorum| quorum.commitment.llmq_type == rotated) {
+                    let Some(truth) = truth.get(&quorum.commitment.quorum_hash.to_string()) else { continue };
+                    if quorum.proof.members_sig == Proof::Verified {
+                        let members: Vec<_> = quorum.members.iter().map(ToString::to_string).collect();
+                        assert_eq!(members, *truth);
+                        compared.insert(quorum.commitment.quorum_hash);
+                    }
+                }
+                let is_commitments = |unproven: &&Unproven| matches!(unproven, Unproven::Commitments(_));
+                assert_eq!(verified.unproven.iter().find(is_commitments), None, "{name} {}", exchange.id);
+                // The first reply brings quorums of older cycles, whose snapshots it has not.
+                let is_signatures = |unproven: &&Unproven| matches!(unproven, Unproven::Signatures { .. });
+                assert!(place == 0 || !verified.unproven.iter().any(|u| is_signatures(&u)), "{:?}", verified.unproven);
+            }
+        }
+        assert_eq!(compared.len(), truth.len(), "{name}");
+        eprintln!("{name}: the members of {} quorums are the node's", compared.len());
     }
 }
 
