@@ -25,6 +25,7 @@ struct Inner {
     peer: Option<PeerId>,
     timing: Option<Timing>,
     source: Option<Source>,
+    earlier: Vec<AttemptError>,
 }
 
 /// The kinds of failure; a layer decides by these, never by an error's text.
@@ -45,6 +46,8 @@ pub enum AttemptErrorKind {
     Overloaded,
     /// Nobody waits for the reply any more.
     Cancelled,
+    /// There is nobody to ask: no peer at all, or none but those that the attempt avoids.
+    NoPeer,
     /// Something on our side failed: storage, configuration, a stopped driver.
     Local,
 }
@@ -60,6 +63,7 @@ impl AttemptErrorKind {
             Self::False => "false",
             Self::Overloaded => "overloaded",
             Self::Cancelled => "cancelled",
+            Self::NoPeer => "no_peer",
             Self::Local => "local",
         }
     }
@@ -75,6 +79,7 @@ impl fmt::Display for AttemptErrorKind {
             Self::False => "sent a false reply",
             Self::Overloaded => "no room for the request now",
             Self::Cancelled => "request was cancelled",
+            Self::NoPeer => "no peer to ask",
             Self::Local => "failure on our side",
         })
     }
@@ -85,7 +90,7 @@ impl fmt::Display for AttemptErrorKind {
 impl AttemptError {
     /// An error of this kind with nothing else known.
     pub fn new(kind: AttemptErrorKind) -> Self {
-        Self(Box::new(Inner { kind, peer: None, timing: None, source: None }))
+        Self(Box::new(Inner { kind, peer: None, timing: None, source: None, earlier: Vec::new() }))
     }
 
     /// Adds the peer that was asked.
@@ -109,6 +114,13 @@ impl AttemptError {
         self
     }
 
+    /// Adds how the request failed before, at other peers, where a layer asks several for one attempt.
+    #[must_use]
+    pub fn after(mut self, earlier: Vec<AttemptError>) -> Self {
+        self.0.earlier = earlier;
+        self
+    }
+
     /// What kind of failure it is.
     pub fn kind(&self) -> AttemptErrorKind {
         self.0.kind
@@ -122,6 +134,16 @@ impl AttemptError {
     /// When things happened, unless nothing was sent.
     pub fn timing(&self) -> Option<Timing> {
         self.0.timing
+    }
+
+    /// Takes out how the request failed before; see [`after`](Self::after).
+    pub fn take_earlier(&mut self) -> Vec<AttemptError> {
+        std::mem::take(&mut self.0.earlier)
+    }
+
+    /// What caused it, taken out of the error.
+    pub fn into_source(self) -> Option<Box<dyn Error + Send + Sync>> {
+        self.0.source
     }
 }
 

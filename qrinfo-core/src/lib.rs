@@ -9,6 +9,7 @@
 //! * [`wire`]: strict decoding with typed errors, and message frames;
 //! * [`message`]: `getqrinfo`, `qrinfo`, `getmnlistd`, `mnlistdiff` and the few session messages around them;
 //! * [`request`], [`attempt`] and [`error`]: what every layer of the stack takes and gives back;
+//! * [`phase`]: the phases of a sync;
 //! * [`client`]: the traits that an existing client implements.
 //!
 //! # Bytes are the interchange
@@ -33,17 +34,21 @@ pub mod attempt;
 pub mod client;
 pub mod dip24;
 pub mod error;
+pub mod given_up;
 pub mod hash;
 pub mod header;
 pub mod llmq;
 pub mod message;
 pub mod network;
+pub mod phase;
 pub mod request;
 pub mod wire;
 
 pub use attempt::{Attempt, PeerId, Timing};
 pub use error::{AttemptError, AttemptErrorKind, Mismatch};
+pub use given_up::{GivenUp, WhyGivenUp};
 pub use hash::{BlockHash, Hash256, ProTxHash, QuorumHash};
 pub use llmq::LlmqType;
 pub use network::Network;
+pub use phase::SyncPhase;
 pub use request::{MnListDiffRequestSpec, QRInfoRequestSpec, Reply, Request, RequestPriority};

@@ -125,6 +125,20 @@ impl From<MnListDiffRequestSpec> for Request {
     }
 }
 
+// === impl Reply ===
+
+impl From<Box<QRInfo>> for Reply {
+    fn from(reply: Box<QRInfo>) -> Self {
+        Self::QrInfo(reply)
+    }
+}
+
+impl From<Box<MnListDiff>> for Reply {
+    fn from(reply: Box<MnListDiff>) -> Self {
+        Self::MnListDiff(reply)
+    }
+}
+
 // === impl QRInfoRequestSpec ===
 
 impl QRInfoRequestSpec {

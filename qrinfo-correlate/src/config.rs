@@ -17,7 +17,8 @@ pub struct CorrelatorConfig {
     /// Slots: how many requests the peer may have before it at once, tombstones included. Default 8: a few requests
     /// hide a round trip, and a few more slots carry the tombstones of those that were given up.
     pub depth: NonZeroUsize,
-    /// How long the peer may be silent while somebody waits for it. Default 30 s.
+    /// How long the peer may be silent while somebody waits for it. Default 30 s. A peer that leaves a request
+    /// unanswered for five times as long loses its connection, for the request's slot would never be free again.
     pub head_timeout: Duration,
     /// The slowest rate, in bytes per second, at which a reply may arrive: a reply of `n` bytes ends at
     /// `head_timeout + n / min_rate`, however steadily it drips. Default 8,000.

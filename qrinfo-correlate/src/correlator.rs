@@ -1,6 +1,9 @@
 //! One peer's queue.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use qrinfo_core::{
     Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, Timing,
@@ -106,8 +109,13 @@ pub struct Correlator {
     /// Runs for the first live entry, which it names by its nonce.
     clock: Option<(u64, HeadClock)>,
     arriving: Option<Arrival>,
+    /// The longest reply seen arriving for the first entry.
+    longest: u64,
     closed: Option<Closed>,
 }
+
+/// A peer that holds a request for this many times the head timeout answers no more. Its pong would have been enough.
+const STUCK_AFTER: u32 = 5;
 
 // === impl Correlator ===
 
@@ -122,6 +130,7 @@ impl Correlator {
             submitted: 0,
             clock: None,
             arriving: None,
+            longest: 0,
             closed: None,
         }
     }
@@ -195,11 +204,11 @@ impl Correlator {
     }
 
     /// When to [`Tick`](Event::Tick) next, unless something else happens before. There is one as long as somebody
-    /// waits.
+    /// waits, and with fences as long as a slot is held.
     pub fn next_deadline(&self) -> Option<Instant> {
         let head = self.clock.and_then(|(_, clock)| clock.deadline(&self.config));
         let own = self.entries.iter().filter(|entry| entry.live).filter_map(|entry| entry.deadline);
-        own.chain(head.map(|(deadline, _)| deadline)).min()
+        own.chain(head.map(|(deadline, _)| deadline)).chain(self.stuck_at()).min()
     }
 
     /// Slots held, tombstones included.
@@ -297,6 +306,7 @@ impl Correlator {
             return self.violated(Violation::Unsolicited(command), now);
         };
         let attempt = first.attempt;
+        self.longest = self.longest.max(length);
         let first_byte = self.arriving.map_or(now, |arriving| arriving.first_byte);
         if self.arriving.is_none() {
             self.actions.push_back(Action::Report(Report::FirstByte { attempt, at: now }));
@@ -331,10 +341,21 @@ impl Correlator {
             } else if let (Some(index), Some(cause)) = (head, head_cause) {
                 (index, cause)
             } else {
-                return;
+                break;
             };
             self.time_out(index, cause, now);
         }
+        if self.stuck_at().is_some_and(|at| at <= now) {
+            self.violated(Violation::Unanswered(self.config.head_timeout.saturating_mul(STUCK_AFTER)), now);
+        }
+    }
+
+    /// When a peer that goes on like this is given up: its slots would never be free again. Without fences a refusal
+    /// looks the same.
+    fn stuck_at(&self) -> Option<Instant> {
+        let head = self.entries.front().filter(|_| self.config.fence)?.head?;
+        let transfer = Duration::from_millis(self.longest.saturating_mul(1_000) / self.config.min_rate);
+        head.checked_add(self.config.head_timeout.checked_mul(STUCK_AFTER)?)?.checked_add(transfer)
     }
 
     /// Tells the caller. What was sent stays as a tombstone.
@@ -378,6 +399,7 @@ impl Correlator {
     }
 
     fn end_all(&mut self, closed: Closed, now: Instant) {
+        self.clock = None;
         let mut arrival = self.arriving.take();
         while let Some(entry) = self.entries.pop_front() {
             let failure = AttemptError::new(AttemptErrorKind::Disconnected).because(closed.clone());
@@ -417,6 +439,7 @@ impl Correlator {
     /// The peer has dealt with everything up to here: the next one's time begins.
     fn settled(&mut self, now: Instant) {
         self.clock = None;
+        self.longest = 0;
         if let Some(first) = self.entries.front_mut().filter(|entry| entry.sent.is_some()) {
             first.head.get_or_insert(now);
         }

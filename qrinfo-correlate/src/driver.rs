@@ -4,22 +4,25 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use futures_core::Stream;
 use futures_sink::Sink;
 use qrinfo_core::{
-    Attempt, AttemptError, Reply, Timing,
+    AttemptError, Reply, Timing,
     wire::frame::{Frame, FrameEvent},
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, mpsc},
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::{Action, Closed, Correlator, Event, Report, Ticket, service::Shared};
+use crate::{
+    Action, Closed, Correlator, Event, Report, Ticket,
+    inbox::{Command, Gate, Inbox, Submission},
+    manager::ReplySender,
+};
 
 /// Events of the transport that are handled before other tasks get their turn. Well below the 128 operations that tokio
 /// grants a task between two yields, so that under a flood there is some left for commands, writes and the timer.
@@ -49,30 +52,12 @@ struct Core<O: FnMut(Report)> {
     correlator: Correlator,
     waiting: HashMap<Ticket, Slot>,
     observer: O,
-    slots: Arc<Semaphore>,
-    shared: Arc<Shared>,
+    gate: Gate,
 }
-
-/// What a service or its future asks of the driver.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Submit(Box<Submission>),
-    Cancel(Ticket),
-}
-
-#[derive(Debug)]
-pub(crate) struct Submission {
-    pub(crate) ticket: Ticket,
-    pub(crate) attempt: Attempt,
-    pub(crate) respond: Respond,
-    pub(crate) permit: OwnedSemaphorePermit,
-}
-
-type Respond = oneshot::Sender<Result<(Reply, Timing), AttemptError>>;
 
 /// The driver's side of a correlator's entry.
 struct Slot {
-    respond: Option<Respond>,
+    respond: Option<ReplySender>,
     /// Given back when the entry goes.
     _permit: OwnedSemaphorePermit,
 }
@@ -80,15 +65,9 @@ struct Slot {
 // === impl Driver ===
 
 impl<T, O: FnMut(Report)> Driver<T, O> {
-    pub(crate) fn new(
-        transport: T,
-        observer: O,
-        correlator: Correlator,
-        commands: mpsc::UnboundedReceiver<Command>,
-        slots: Arc<Semaphore>,
-        shared: Arc<Shared>,
-    ) -> Self {
-        let core = Core { correlator, waiting: HashMap::new(), observer, slots, shared };
+    pub(crate) fn new(transport: T, observer: O, correlator: Correlator, inbox: Inbox) -> Self {
+        let Inbox { commands, gate } = inbox;
+        let core = Core { correlator, waiting: HashMap::new(), observer, gate };
         Self { transport: Some(transport), unflushed: false, core, commands, timer: None }
     }
 
@@ -155,19 +134,21 @@ impl<T, O: FnMut(Report)> Driver<T, O> {
         Poll::Pending
     }
 
-    /// Ticks as often as time has run out, and wakes the task when it will.
-    fn poll_time(&mut self, cx: &mut Context<'_>) {
+    /// Ticks as often as time has run out, and wakes the task when it will. Ready when that ended the connection.
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
         while let Some(deadline) = self.core.correlator.next_deadline() {
             let deadline = Instant::from_std(deadline);
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
             if timer.deadline() != deadline {
                 timer.as_mut().reset(deadline);
             }
-            if timer.as_mut().poll(cx).is_pending() {
-                return;
-            }
+            ready!(timer.as_mut().poll(cx));
             self.core.handle(Event::Tick);
+            if let Some(closed) = self.core.correlator.closed() {
+                return Poll::Ready(closed.clone());
+            }
         }
+        Poll::Pending
     }
 
     /// Ends every request and closes the connection. The first reason stands.
@@ -199,12 +180,12 @@ where
             Poll::Pending => this.poll_outbound(cx),
             ready => ready,
         };
-        if let Poll::Ready(closed) = ended {
-            this.end(closed.clone());
-            return Poll::Ready(closed);
-        }
-        this.poll_time(cx);
-        Poll::Pending
+        let closed = ready!(match ended {
+            Poll::Pending => this.poll_time(cx),
+            ready => ready,
+        });
+        this.end(closed.clone());
+        Poll::Ready(closed)
     }
 }
 
@@ -252,9 +233,7 @@ impl<O: FnMut(Report)> Core<O> {
 
     fn act(&mut self) {
         if let Some(closed) = self.correlator.closed() {
-            // Before anyone is woken.
-            self.shared.set_ended(closed.clone());
-            self.slots.close();
+            self.gate.close(closed.clone());
         }
         while let Some(action) = self.correlator.next_action() {
             match action {
@@ -278,7 +257,7 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-fn answer(respond: Respond, result: Result<(Reply, Timing), AttemptError>) {
+fn answer(respond: ReplySender, result: Result<(Reply, Timing), AttemptError>) {
     // A caller that is gone has cancelled or will; nobody misses the result.
     let _ = respond.send(result);
 }

@@ -3,9 +3,9 @@
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use qrinfo_core::{Mismatch, wire::DecodeError, wire::frame::Command};
+use qrinfo_core::{Mismatch, Reply, wire::DecodeError, wire::frame::Command};
 
-/// What a peer sent that ends its connection.
+/// What a peer did that ends its connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
@@ -15,6 +15,9 @@ pub enum Violation {
     /// A reply that answers nothing that was asked; held against the oldest request.
     #[error("a reply answers nothing that was asked")]
     False(#[source] Mismatch),
+    /// A request that it neither answered nor refused for so long, whether or not somebody still waited.
+    #[error("a request was left unanswered for {0:?}")]
+    Unanswered(Duration),
     /// A reply that cannot be decoded.
     #[error("{command} cannot be decoded")]
     Malformed {
@@ -35,7 +38,7 @@ pub enum Closed {
     ByPeer,
     /// The transport failed.
     Transport(Arc<dyn Error + Send + Sync>),
-    /// We ended it for what the peer sent.
+    /// We ended it for what the peer did.
     Violation(Violation),
     /// Nobody could ask the peer any more: every service was dropped, and nobody waited for a reply.
     Unused,
@@ -62,6 +65,32 @@ pub enum TimeoutCause {
     Deadline,
 }
 
+/// Why a [`QRInfoCorrelationManager`](crate::QRInfoCorrelationManager) takes no request now. It must not be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// As many callers wait as ever may: [`MAX_WAITING`](crate::MAX_WAITING).
+    #[error("{} callers wait already", crate::MAX_WAITING)]
+    Full,
+    /// A reply to another request of this cycle may still come, and could not be told from the reply to this one.
+    #[error("another request of cycle {cycle_height} is under way")]
+    CycleBusy {
+        /// The first block of the cycle.
+        cycle_height: u32,
+    },
+}
+
+/// A reply that answers nothing that was asked, given back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a reply answers nothing that was asked")]
+pub struct Unmatched {
+    /// What came.
+    pub reply: Reply,
+    /// How it fails to answer the oldest request that waits; `None` if none does.
+    #[source]
+    pub mismatch: Option<Mismatch>,
+}
+
 // === impl Closed ===
 
 impl Closed {
@@ -76,7 +105,7 @@ impl fmt::Display for Closed {
         f.write_str(match self {
             Self::ByPeer => "the peer ended the connection",
             Self::Transport(_) => "the transport failed",
-            Self::Violation(_) => "the connection was ended for what the peer sent",
+            Self::Violation(_) => "the connection was ended for what the peer did",
             Self::Unused => "nobody could ask the peer any more",
             Self::DriverDropped => "the connection's driver was dropped",
         })

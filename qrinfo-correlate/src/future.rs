@@ -8,7 +8,7 @@ use std::{
 use qrinfo_core::{AttemptError, AttemptErrorKind, Reply, Timing};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Ticket, driver::Command, service::Shared};
+use crate::{Ticket, inbox::Command, service::Shared};
 
 /// The reply to come. Dropping it gives up the reply, not the slot.
 #[derive(Debug)]
@@ -70,6 +70,8 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         // An attempt that has ended has nobody to tell; if the driver has ended, so has the attempt.
         if !self.response.is_terminated() {
+            // So that the driver, when it hears of it, finds nobody waiting.
+            self.response.close();
             let _ = self.commands.send(Command::Cancel(self.ticket));
         }
     }

@@ -8,7 +8,14 @@
 //! * [`PeerService`] is a `tower` service around it and any transport that is a stream of frame events and a sink of
 //!   frames. Its [`Driver`] is the future that does the work; spawn it.
 //!
-//! # How requests and replies meet
+//! And for a client whose network sends each request to all its peers and does not say which one answers:
+//!
+//! * [`QRInfoCorrelationManager`] is the same for all peers together: a plain state machine, for a client that has a
+//!   message loop of its own.
+//! * [`PeerService::broadcast`] is the service around it and a
+//!   [`NetworkManager`](qrinfo_core::client::NetworkManager).
+//!
+//! # How requests and replies meet at one peer
 //!
 //! * A reply goes to the first request that it answers, oldest first, as
 //!   [`Request::check_reply`](qrinfo_core::Request::check_reply) judges. A reply that answers none costs the peer its
@@ -24,6 +31,7 @@
 //! Keeping a silent connection alive, or finding it dead, is the transport's part: as long as it stays open, tombstones
 //! wait for their fence.
 
+mod broadcast;
 mod clock;
 mod config;
 mod correlator;
@@ -31,13 +39,20 @@ mod driver;
 mod entry;
 mod error;
 mod future;
+mod inbox;
+mod manager;
 mod report;
 mod service;
 
+pub use broadcast::BroadcastDriver;
 pub use config::CorrelatorConfig;
 pub use correlator::{Action, Correlator, Event, Ticket};
 pub use driver::Driver;
-pub use error::{Closed, TimeoutCause, Violation};
+pub use error::{Closed, RegisterError, TimeoutCause, Unmatched, Violation};
 pub use future::ResponseFuture;
+pub use manager::{
+    ALL_PEERS, Correlated, MAX_REMEMBERED, MAX_WAITING, QRInfoCorrelationManager, Registered, ReplyReceiver,
+    ReplySender, RequestId,
+};
 pub use report::Report;
 pub use service::PeerService;

@@ -10,6 +10,8 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use qrinfo_core::{
     Attempt, AttemptError, AttemptErrorKind, PeerId,
+    client::NetworkManager,
+    message::NetworkMessage,
     wire::frame::{Frame, FrameEvent},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -17,8 +19,8 @@ use tokio_util::sync::PollSemaphore;
 use tower_service::Service;
 
 use crate::{
-    Closed, Correlator, CorrelatorConfig, Driver, Report, ResponseFuture, Ticket,
-    driver::{Command, Submission},
+    ALL_PEERS, BroadcastDriver, Closed, Correlator, CorrelatorConfig, Driver, Report, ResponseFuture, Ticket,
+    inbox::{Command, Gate, Inbox, Submission},
 };
 
 /// A `tower` service that asks one peer, pipelined. Clones ask the same peer and share its slots.
@@ -120,13 +122,33 @@ impl PeerService {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
         O: FnMut(Report) + Send,
     {
+        let (service, inbox) = Self::with_inbox(peer, config);
+        (service, Driver::new(transport, observer, Correlator::new(peer, config), inbox))
+    }
+
+    /// A service and its driver for a connected network that does not name its peers. Each request goes to all of them,
+    /// and its peer is [`ALL_PEERS`].
+    ///
+    /// `network` may be a `&mut` or a `Box`. `config` says how many requests may be under way and what their timeout is;
+    /// its other fields need what is not seen here, the progress of a reply and whose it is. `others` is given every
+    /// message that answers nothing that was asked, while the driver runs, so it must not block.
+    ///
+    /// [`Run`](BroadcastDriver::run) the driver.
+    pub fn broadcast<N, F>(network: N, config: CorrelatorConfig, others: F) -> (Self, BroadcastDriver<N, F>)
+    where
+        N: NetworkManager,
+        F: FnMut(NetworkMessage),
+    {
+        let (service, inbox) = Self::with_inbox(ALL_PEERS, config);
+        (service, BroadcastDriver::new(network, others, config.head_timeout, inbox))
+    }
+
+    fn with_inbox(peer: PeerId, config: CorrelatorConfig) -> (Self, Inbox) {
         let shared = Arc::new(Shared { peer, next_ticket: AtomicU64::new(0), ended: OnceLock::new() });
         let slots = Arc::new(Semaphore::new(config.depth.get().min(Semaphore::MAX_PERMITS)));
-        // A submission carries a slot and a cancellation follows one: the slots bound the channel.
-        let (commands, received) = mpsc::unbounded_channel();
-        let driver =
-            Driver::new(transport, observer, Correlator::new(peer, config), received, slots.clone(), shared.clone());
-        (Self { shared, commands, slots: PollSemaphore::new(slots), permit: None }, driver)
+        let (sender, commands) = mpsc::unbounded_channel();
+        let inbox = Inbox { commands, gate: Gate { slots: slots.clone(), shared: shared.clone() } };
+        (Self { shared, commands: sender, slots: PollSemaphore::new(slots), permit: None }, inbox)
     }
 
     /// The peer that this asks.

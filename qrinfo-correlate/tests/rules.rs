@@ -432,7 +432,8 @@ fn silence_at_the_head_times_out() {
     bench.pass(1);
     assert_eq!(bench.kind(1), Some(Kind::Timeout));
     assert_eq!(bench.source::<TimeoutCause>(1), TimeoutCause::Silent(Duration::from_secs(30)));
-    assert_eq!(bench.correlator.next_deadline(), None);
+    let held = Some(bench.start + Duration::from_secs(150));
+    assert_eq!(bench.correlator.next_deadline(), held, "the peer still has the slot");
 }
 
 /// Field failure: timeouts counted from sending duplicate healthy work in a deep pipeline.
@@ -459,6 +460,18 @@ fn what_arrives_starts_the_count_anew() {
     let Timing { first_byte, bytes, .. } = bench.timing(1);
     assert_eq!(first_byte.map(|instant| bench.seconds(instant)), Some(25));
     assert_eq!(bytes, 3 * 16_384);
+}
+
+/// Tombstones keep their slots, so a peer that answers nothing any more would keep all of them.
+#[test]
+fn a_peer_that_is_silent_for_ever_loses_its_connection() {
+    let mut bench = Bench::asked(2);
+    bench.pass(30);
+    assert!(!bench.is_waiting(1));
+    bench.pass(119);
+    assert!(bench.closed.is_none());
+    bench.pass(1);
+    assert_eq!(bench.closed, Some(Violation::Unanswered(Duration::from_secs(150))));
 }
 
 #[test]

@@ -454,6 +454,19 @@ async fn what_a_peer_must_not_send_ends_the_driver() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_answers_nothing_loses_its_connection_though_others_wait() {
+    let (mut service, driver, _hand) = spawned(8);
+    let mut asked = Vec::new();
+    for id in 0..6 {
+        asked.push(ask(&mut service, id).await);
+    }
+    let closed = timeout(Duration::from_secs(151), driver).await.unwrap().unwrap();
+    assert!(matches!(closed, Closed::Violation(Violation::Unanswered(_))), "{closed:?}");
+    let kinds: Vec<_> = join_all(asked).await.into_iter().map(|ended| ended.unwrap_err().kind()).collect();
+    assert_eq!(kinds, [Kind::Timeout, Kind::Timeout, Kind::Timeout, Kind::Timeout, Kind::Timeout, Kind::Disconnected]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_services_the_driver_delivers_what_is_awaited_and_ends() {
     let (mut service, driver, hand) = spawned(2);
     let response = ask(&mut service, 1).await;

@@ -324,7 +324,7 @@ async fn errors_keep_their_kind_their_peer_and_their_source() {
 
     let hopeless = Attempt { avoid: vec![peer_id(0)], ..attempt(1) };
     let error = ask(&service, hopeless).await.unwrap_err();
-    assert_eq!((error.kind(), source(&error)), (AttemptErrorKind::Local, Some(ScheduleError::NobodyLeft)));
+    assert_eq!((error.kind(), source(&error)), (AttemptErrorKind::NoPeer, Some(ScheduleError::NobodyLeft)));
 
     let deadline = (Instant::now() + Duration::from_millis(100)).into_std();
     let start = Instant::now();

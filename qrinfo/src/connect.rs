@@ -1,10 +1,14 @@
-use std::net::SocketAddr;
+use std::{error::Error, future::Future, net::SocketAddr};
 
+use futures_util::{Sink, Stream};
+use qrinfo_core::{
+    PeerId,
+    wire::frame::{Frame, FrameEvent},
+};
 #[cfg(feature = "parallel-qrinfo")]
 use qrinfo_correlate::Report;
-use qrinfo_correlate::{CorrelatorConfig, PeerService};
+use qrinfo_correlate::{Closed, CorrelatorConfig, PeerService};
 use spv_peer::{Connection, PeerConfig, PeerError};
-
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::Peer;
@@ -47,21 +51,36 @@ where
 {
     let (id, start_height) = (connection.peer(), connection.start_height());
     let round_trip = connection.greeting_time();
+    let (peer, driver) = peer_over(id, start_height, connection, correlator);
+    tokio::spawn(async move {
+        let ended = driver.await;
+        tracing::debug!(peer = %id, ?ended, "peer ended");
+    });
+    peer.with_round_trip(round_trip)
+}
+
+/// A peer that is spoken with over a transport, and the future that does it.
+pub(crate) fn peer_over<T, E>(
+    id: PeerId,
+    start_height: u32,
+    transport: T,
+    correlator: CorrelatorConfig,
+) -> (Peer<PeerService>, impl Future<Output = Closed> + Send + use<T, E>)
+where
+    T: Stream<Item = Result<FrameEvent, E>> + Sink<Frame, Error = E> + Unpin + Send,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
     #[cfg(feature = "parallel-qrinfo")]
     let (reporter, reports) = qrinfo_scheduler::reports();
     #[cfg(feature = "parallel-qrinfo")]
     let observer = observe(reporter);
     #[cfg(not(feature = "parallel-qrinfo"))]
     let observer = |_| {};
-    let (service, driver) = PeerService::new(id, connection, correlator, observer);
-    tokio::spawn(async move {
-        let ended = driver.await;
-        tracing::debug!(peer = %id, ?ended, "peer ended");
-    });
-    let peer = Peer::new(id, service, start_height).with_round_trip(round_trip);
+    let (service, driver) = PeerService::new(id, transport, correlator, observer);
+    let peer = Peer::new(id, service, start_height);
     #[cfg(feature = "parallel-qrinfo")]
     let peer = peer.with_reports(reports);
-    peer
+    (peer, driver)
 }
 
 /// Passes the correlator's reports of a peer on to the scheduler.

@@ -5,19 +5,30 @@
 //! * [`plan`] decides which blocks to ask for and from which bases.
 //! * [`SequentialSync`] asks one peer at a time, one request at a time: the default.
 //! * [`ParallelSync`], behind the feature `parallel-qrinfo`, keeps several peers busy at once.
+//! * The feature `metrics` counts for a recorder of the `metrics` facade.
 //! * [`connect`] makes a peer out of an address. Any other `tower` service that takes an
 //!   [`Attempt`](qrinfo_core::Attempt) is a peer as well.
+//! * [`network`] makes peers out of a client's own network stack. [`MasternodeSyncManager`] and [`MessageHandler`] are
+//!   dash-spv's, above it.
+//! * [`config`] says what a client's settings mean here.
 //!
 //! Both runs are pulled: they do nothing but while [`next`](SequentialSync::next) is awaited, and dropping them cancels
 //! what is under way. Both end in the same typed [`SyncReport`], which never calls a sync complete that is not.
 
+pub mod config;
 mod connect;
+mod masternodes;
+mod message_handler;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+pub mod network;
 mod outcome;
 #[cfg(feature = "parallel-qrinfo")]
 mod parallel;
 mod peer;
 pub mod plan;
 mod probe;
+mod progress;
 mod sequential;
 #[cfg(feature = "storage")]
 pub mod storage;
@@ -25,9 +36,14 @@ pub mod storage;
 #[cfg(feature = "parallel-qrinfo")]
 pub use connect::observe;
 pub use connect::{adopt, connect};
+pub use masternodes::{HandledQRInfo, MasternodeSyncError, MasternodeSyncManager};
+pub use message_handler::{MessageHandler, RoutedReply};
 pub use outcome::{Delivered, LostPeer, Missing, SyncOutcome, SyncReport, SyncStats};
 #[cfg(feature = "parallel-qrinfo")]
-pub use parallel::{ParallelOptions, ParallelSync};
+pub use parallel::{
+    NotAllowed, ParallelOptions, ParallelSync, PhaseLimits, RequestController, RequestStats, slow_down,
+};
 pub use peer::{AttemptService, Peer};
 pub use probe::{ProbeError, first_answerable_cycle};
+pub use progress::SyncProgress;
 pub use sequential::{SequentialOptions, SequentialSync};

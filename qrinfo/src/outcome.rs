@@ -1,6 +1,8 @@
 use std::fmt;
 
-use qrinfo_core::{AttemptError, AttemptErrorKind, PeerId, Reply, Request, Timing};
+#[cfg(feature = "parallel-qrinfo")]
+use qrinfo_core::GivenUp;
+use qrinfo_core::{AttemptError, AttemptErrorKind, PeerId, Reply, Request, Timing, WhyGivenUp};
 
 use crate::peer;
 
@@ -45,20 +47,25 @@ pub enum SyncOutcome {
     Degraded {
         /// The requests without a reply, in the order of the plan.
         missing: Vec<Missing>,
+        /// Why the first of them has none.
+        why: WhyGivenUp,
     },
-    /// The sync ended before every request had its chance: no peer was left, or it was stopped.
+    /// The sync ended before every request had its chance.
     Failed {
         /// The requests without a reply, in the order of the plan.
         missing: Vec<Missing>,
+        /// What ended it: nobody was connected, or it was stopped.
+        why: WhyGivenUp,
     },
 }
 
 impl SyncOutcome {
-    pub(crate) fn of(missing: Vec<Missing>, peers_left: bool) -> Self {
-        match (missing.is_empty(), peers_left) {
-            (true, _) => Self::Complete,
-            (false, true) => Self::Degraded { missing },
-            (false, false) => Self::Failed { missing },
+    pub(crate) fn of(missing: Vec<Missing>) -> Self {
+        let reasons = || missing.iter().map(|missing| missing.why);
+        match (reasons().find(|why| matches!(why, WhyGivenUp::NoPeers | WhyGivenUp::Stopped)), reasons().next()) {
+            (Some(why), _) => Self::Failed { missing, why },
+            (None, Some(why)) => Self::Degraded { missing, why },
+            (None, None) => Self::Complete,
         }
     }
 
@@ -71,7 +78,7 @@ impl SyncOutcome {
     pub fn missing(&self) -> &[Missing] {
         match self {
             Self::Complete => &[],
-            Self::Degraded { missing } | Self::Failed { missing } => missing,
+            Self::Degraded { missing, .. } | Self::Failed { missing, .. } => missing,
         }
     }
 }
@@ -80,8 +87,8 @@ impl fmt::Display for SyncOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Complete => f.write_str("complete"),
-            Self::Degraded { missing } => write!(f, "degraded: {} replies are missing", missing.len()),
-            Self::Failed { missing } => write!(f, "failed: {} replies are missing", missing.len()),
+            Self::Degraded { missing, why } => write!(f, "degraded: {} replies are missing; {why}", missing.len()),
+            Self::Failed { missing, why } => write!(f, "failed: {} replies are missing; {why}", missing.len()),
         }
     }
 }
@@ -93,15 +100,31 @@ pub struct Missing {
     pub index: usize,
     /// What was asked.
     pub request: Request,
+    /// Why it was given up.
+    pub why: WhyGivenUp,
     /// What each peer that was asked did, in order. Empty if the request was never sent.
     pub attempts: Vec<AttemptError>,
+}
+
+#[cfg(feature = "parallel-qrinfo")]
+impl Missing {
+    /// A request that ended with this error, or not at all.
+    pub(crate) fn after(index: usize, request: Request, error: Option<AttemptError>) -> Self {
+        let Some(error) = error else { return Self { index, request, why: WhyGivenUp::Stopped, attempts: Vec::new() } };
+        let kind = error.kind();
+        match error.into_source().map(|source| source.downcast::<GivenUp>()) {
+            Some(Ok(given_up)) => Self { index, request, why: given_up.why, attempts: given_up.attempts },
+            // Recovery says why; this is for completeness.
+            _ => Self { index, request, why: WhyGivenUp::NotThePeers, attempts: vec![AttemptError::new(kind)] },
+        }
+    }
 }
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.request)?;
         match self.attempts.as_slice() {
-            [] => f.write_str("never asked"),
+            [] => write!(f, "never asked: {}", self.why),
             attempts => f.write_str(&attempts.iter().map(|e| peer::chain(e)).collect::<Vec<_>>().join("; ")),
         }
     }
@@ -126,6 +149,8 @@ pub struct SyncStats {
 
 impl SyncStats {
     pub(crate) fn count_failure(&mut self, error: &AttemptError) {
+        #[cfg(feature = "metrics")]
+        crate::metrics::failed(error.kind());
         match error.kind() {
             AttemptErrorKind::Refused => self.refusals += 1,
             AttemptErrorKind::Timeout => self.timeouts += 1,
@@ -134,6 +159,8 @@ impl SyncStats {
     }
 
     pub(crate) fn count_delivery(&mut self, timing: &Timing) {
+        #[cfg(feature = "metrics")]
+        crate::metrics::delivered(timing);
         self.delivered += 1;
         self.bytes += timing.bytes;
     }

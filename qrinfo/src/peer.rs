@@ -27,12 +27,13 @@ const ROUND_TRIP: Duration = Duration::from_millis(200);
 ///
 /// ```
 /// use qrinfo::Peer;
-/// use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, Reply, Timing};
+/// use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, Timing};
 ///
 /// let refuses = tower::service_fn(|_: Attempt| async {
 ///     Err::<(Reply, Timing), _>(AttemptError::new(AttemptErrorKind::Refused))
 /// });
-/// let peer = Peer::new(([203, 0, 113, 5], 9999).into(), refuses, 2_240_504);
+/// let id = PeerId(([203, 0, 113, 5], 9999).into());
+/// let peer = Peer::new(id, refuses, 2_240_504);
 /// assert_eq!(peer.id.to_string(), "203.0.113.5:9999");
 /// ```
 #[derive(Debug)]
@@ -123,6 +124,7 @@ pub(crate) fn blame(error: &AttemptError) -> AttemptErrorKind {
         if let Some(violation) = cause.downcast_ref::<Violation>() {
             return match violation {
                 Violation::Malformed { .. } => AttemptErrorKind::Malformed,
+                Violation::Unanswered(_) => AttemptErrorKind::Timeout,
                 _ => AttemptErrorKind::False,
             };
         }

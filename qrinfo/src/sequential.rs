@@ -1,6 +1,6 @@
 use std::{collections::VecDeque, fmt, future::Future, pin::Pin};
 
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, QRInfoRequestSpec, Reply, Request, Timing};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, QRInfoRequestSpec, Reply, Request, Timing, WhyGivenUp};
 
 use crate::{
     Delivered, LostPeer, Missing, Peer, SyncOutcome, SyncReport, SyncStats,
@@ -114,14 +114,10 @@ where
         self.missing.extend(rest.map(|(index, spec)| Missing {
             index,
             request: spec.clone().into(),
+            why: if self.peers.is_empty() { WhyGivenUp::NoPeers } else { WhyGivenUp::Stopped },
             attempts: Vec::new(),
         }));
-        let reached_the_end = self.position == self.plan.len();
-        SyncReport {
-            outcome: SyncOutcome::of(self.missing, reached_the_end && !self.peers.is_empty()),
-            stats: self.stats,
-            lost: self.lost,
-        }
+        SyncReport { outcome: SyncOutcome::of(self.missing), stats: self.stats, lost: self.lost }
     }
 
     async fn ask(&mut self, spec: &QRInfoRequestSpec) -> Option<Delivered> {
@@ -156,8 +152,9 @@ where
                 }
             }
         }
+        let why = self.why_not_again();
         let attempts = std::mem::take(&mut self.failures);
-        self.missing.push(Missing { index: self.position, request: spec.clone().into(), attempts });
+        self.missing.push(Missing { index: self.position, request: spec.clone().into(), why, attempts });
         None
     }
 
@@ -170,6 +167,20 @@ where
         self.asked.is_some()
             || (others < self.options.max_attempts.max(1) as usize
                 && self.peers.iter().any(|turn| !refused_by(turn.peer.id)))
+    }
+
+    /// Why a request that has no chances left has none.
+    fn why_not_again(&self) -> WhyGivenUp {
+        let refusals = self.failures.iter().filter(|error| error.kind() == AttemptErrorKind::Refused).count();
+        if self.peers.is_empty() {
+            WhyGivenUp::NoPeers
+        } else if self.failures.len() - refusals >= self.options.max_attempts.max(1) as usize {
+            WhyGivenUp::Exhausted
+        } else if refusals >= 2 {
+            WhyGivenUp::Unanswerable
+        } else {
+            WhyGivenUp::NobodyElse
+        }
     }
 
     /// Moves on from the peer that failed to the next one.

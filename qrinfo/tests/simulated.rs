@@ -2,81 +2,16 @@
 #![cfg(feature = "parallel-qrinfo")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod support;
+
 use std::{num::NonZeroUsize, time::Duration};
 
-use qrinfo::{
-    Delivered, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncReport, adopt,
-    plan::{Planner, anchor},
-};
-use qrinfo_core::{
-    Attempt, MnListDiffRequestSpec, PeerId, QRInfoRequestSpec, Reply, Request, message::PROTOCOL_VERSION, wire::Wire,
-};
-use qrinfo_correlate::{CorrelatorConfig, PeerService};
-use spv_peer::{PeerConfig, handshake};
-use spv_testkit::{Chain, Fault, PeerProfile, Recording, SimulatedPeer, SimulatedPeerBuilder, builder};
+use qrinfo::{ParallelOptions, ParallelSync, SequentialOptions, SequentialSync, plan::anchor};
+use qrinfo_core::{Attempt, MnListDiffRequestSpec, Reply};
+use spv_testkit::{Fault, SimulatedPeer};
+use support::{assert_true, chain, connect, parallel, plan, profile, sequential};
 use tokio::time::Instant;
 use tower::ServiceExt;
-
-const FIRST_CYCLE: u32 = 240;
-
-fn chain() -> Chain {
-    Chain::from_recording(&Recording::bundled().unwrap(), |_| true).unwrap()
-}
-
-fn profile(round_trip: u64, compute: u64) -> PeerProfile {
-    let (round_trip, compute) = (Duration::from_millis(round_trip), Duration::from_millis(compute));
-    PeerProfile { round_trip, compute, rate: Some(1_000_000) }
-}
-
-/// Nodes and our ends of the connections to them.
-async fn connect(nodes: Vec<SimulatedPeerBuilder>) -> (Vec<SimulatedPeer>, Vec<Peer<PeerService>>) {
-    let nodes: Vec<_> = nodes.into_iter().map(SimulatedPeerBuilder::build).collect();
-    let mut peers = Vec::new();
-    for (index, node) in nodes.iter().enumerate() {
-        let id = PeerId(([203, 0, 113, index as u8 + 1], 19899).into());
-        let config = PeerConfig::new(qrinfo_core::Network::Regtest, 7);
-        peers.push(adopt(handshake(node.connect(), id, &config).await.unwrap(), CorrelatorConfig::default()));
-    }
-    (nodes, peers)
-}
-
-fn plan(chain: &Chain, anchor_at: Option<u32>) -> Vec<QRInfoRequestSpec> {
-    let planner = Planner { anchor: anchor_at, ..Planner::new(chain.network(), chain.tip()) };
-    planner.plan(FIRST_CYCLE, chain.tip(), |height| chain.block(height).map(|block| block.hash)).unwrap()
-}
-
-fn assert_true(chain: &Chain, plan: &[QRInfoRequestSpec], delivered: &[Delivered]) {
-    for delivered in delivered {
-        let request = Request::from(plan[delivered.index].clone()).to_message();
-        let expected = builder::answer(chain, &request, PROTOCOL_VERSION).unwrap().unwrap();
-        let (Reply::QrInfo(expected), Reply::QrInfo(got)) = (&expected, &delivered.reply) else { panic!() };
-        assert_eq!(got.to_wire(), expected.to_wire(), "request {}", delivered.index);
-    }
-}
-
-async fn parallel(plan: &[QRInfoRequestSpec], peers: Vec<Peer<PeerService>>) -> (Vec<Delivered>, SyncReport, Duration) {
-    let started = Instant::now();
-    let options = ParallelOptions { max_concurrent: NonZeroUsize::new(16).unwrap(), ..Default::default() };
-    let mut sync = ParallelSync::new(plan.to_vec(), peers, options);
-    let mut delivered = Vec::new();
-    while let Some(next) = sync.next().await {
-        delivered.push(next);
-    }
-    (delivered, sync.into_report(), started.elapsed())
-}
-
-async fn sequential(
-    plan: &[QRInfoRequestSpec],
-    peers: Vec<Peer<PeerService>>,
-) -> (Vec<Delivered>, SyncReport, Duration) {
-    let started = Instant::now();
-    let mut sync = SequentialSync::new(plan.to_vec(), peers, SequentialOptions::default());
-    let mut delivered = Vec::new();
-    while let Some(next) = sync.next().await {
-        delivered.push(next);
-    }
-    (delivered, sync.into_report(), started.elapsed())
-}
 
 #[tokio::test(start_paused = true)]
 async fn three_peers_take_less_than_a_third_of_the_time_of_one() {
@@ -138,6 +73,29 @@ async fn replies_arrive_while_the_one_before_is_worked_on() {
     let work = Duration::from_millis(200) * plan.len() as u32;
     assert!(started.elapsed() < work + Duration::from_millis(500), "{:?}", started.elapsed());
     assert_true(&chain, &plan, &delivered);
+}
+
+/// What waits for a slow consumer is bounded by the window; what is under way when it fills up comes on top.
+#[tokio::test(start_paused = true)]
+async fn a_slow_consumer_finds_no_more_than_the_window_waiting() {
+    const WINDOW: u64 = 40_000;
+    let chain = chain();
+    let plan = plan(&chain, anchor([chain.tip()]));
+    let node = || SimulatedPeer::builder(chain.clone()).profile(profile(100, 50));
+    let (nodes, peers) = connect(vec![node(), node(), node()]).await;
+    let options = ParallelOptions { window_bytes: WINDOW, ..Default::default() };
+    let mut sync = ParallelSync::new(plan.clone(), peers, options);
+    let (mut taken, mut longest, mut most) = (0, 0, 0);
+    while let Some(next) = sync.next().await {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        taken += next.timing.bytes;
+        longest = longest.max(next.timing.bytes);
+        let sent: u64 = nodes.iter().map(|node| node.stats().bytes).sum();
+        most = most.max(sent - taken);
+    }
+    assert!(sync.into_report().outcome.is_complete());
+    assert!(most > WINDOW / 2, "the window is used: {most}");
+    assert!(most < WINDOW + 3 * longest, "{most}");
 }
 
 /// Dropping the run ends what it started: peers included.

@@ -7,7 +7,7 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use crate::PeerError;
 
-/// From this length on, in bytes, a message takes its buffer with it.
+/// After a message of this length, in bytes, the connection goes on with a fresh buffer.
 const LONG_MESSAGE: usize = 64 * 1024;
 
 /// Room for the bytes behind a long message; as much as tokio-util starts a connection with.
@@ -17,8 +17,8 @@ const FRESH_BUFFER: usize = 8 * 1024;
 /// [`Frame::encode`] the other.
 ///
 /// It decodes to [`FrameEvent`]s, so the progress of a long message is seen while it arrives. The buffer grows only
-/// with what has arrived, to at most twice as much; never by a length field. A payload is a slice of that buffer, and
-/// a message of 64 KiB or more leaves with it: once the message is dropped, nothing of its size stays.
+/// with what has arrived, to at most twice as much; never by a length field. A payload has an allocation of its own, of
+/// its length. After a message of 64 KiB or more the buffer is let go, so nothing of that size stays with an idle peer.
 ///
 /// ```
 /// use bytes::BytesMut;

@@ -8,6 +8,7 @@
 //! * [`Scenario`]: peers, replies and their times as explicit numbers, for benchmarks that give the same result each time.
 //! * [`Chain`]: what a node stores, learnt from a recording, or made up from a seed ([`SyntheticChain`]).
 //! * [`builder`]: what Dash Core answers from a chain, to the byte.
+//! * [`MockNetworkManager`]: a client's network whose peers are simulated; [`MemoryStorageManager`]: its storage.
 //! * [`LinkModel`]: the timing of a peer as plain arithmetic.
 //!
 //! ```
@@ -33,6 +34,7 @@ mod answers;
 pub mod builder;
 pub mod chain;
 mod link_model;
+mod network;
 mod pace;
 mod recorded_peer;
 pub mod recording;
@@ -44,6 +46,7 @@ mod synthetic;
 pub use answers::{Answers, Cost, NodeFacts, Response};
 pub use chain::Chain;
 pub use link_model::{LinkModel, SEND_BUFFER, Transit};
+pub use network::{MockNetworkManager, Sent};
 pub use recorded_peer::{RecordedAnswers, RecordedPeer, RecordedPeerBuilder};
 pub use recording::{Answer, CompleteSync, Construction, Exchange, Plan, Recording, RecordingError};
 pub use scenario::{Scenario, ScenarioError, Timeline};

@@ -15,7 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qrinfo_core::message::{PROTOCOL_VERSION, QRInfo};
+use qrinfo_core::{
+    Network,
+    message::{PROTOCOL_VERSION, QRInfo},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, duplex},
     net::TcpListener,
@@ -154,6 +157,10 @@ impl SimulatedPeer {
     /// What it has done so far.
     pub fn stats(&self) -> PeerStats {
         self.counters.stats()
+    }
+
+    pub(crate) fn network(&self) -> Network {
+        self.settings.answers.node().network
     }
 
     fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {

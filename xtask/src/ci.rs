@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 /// Runs every check, the quick ones first, and stops at the first that fails.
@@ -22,12 +22,31 @@ pub(crate) fn run() -> Result<()> {
     docs.env("RUSTDOCFLAGS", "-D warnings");
     ci.step("docs", docs)?;
     ci.step("doc tests", cargo(["test", "--doc", "--workspace", "--all-features", "--locked"]))?;
+    for (package, example, features) in EXAMPLES {
+        let run = ["run", "--quiet", "--locked", "-p", package, "--example", example, "--features", features];
+        ci.step(
+            &format!("example {example} of {package}, {}", if features.is_empty() { "no features" } else { features }),
+            cargo(run),
+        )?;
+    }
     // A workspace build unifies features: the default library has to be tested by itself.
     ci.step("tests, sequential library", test(&["-p", "qrinfo"]))?;
     ci.step("tests, all features", test(&["--workspace", "--all-features"]))?;
     ci.summary();
     Ok(())
 }
+
+/// Examples that show how to use a crate: package, name, features. They have to run to their end.
+const EXAMPLES: [(&str, &str, &str); 5] = [
+    ("qrinfo", "sequential", ""),
+    ("qrinfo", "existing_client", ""),
+    ("qrinfo", "existing_client", "parallel-qrinfo"),
+    ("qrinfo", "own_stack", "parallel-qrinfo"),
+    ("qrinfo-scheduler", "compose", ""),
+];
+
+/// With more features than this not every combination of them is built.
+const MOST_COMBINED: usize = 4;
 
 #[derive(Default)]
 struct Ci {
@@ -92,7 +111,7 @@ impl Alone {
     }
 }
 
-/// Every crate of the workspace without features, with each one, and with all of them.
+/// Every crate of the workspace with every combination of its features.
 fn alone() -> Result<Vec<Alone>> {
     let output = cargo(["metadata", "--format-version", "1", "--no-deps", "--locked"])
         .stderr(Stdio::inherit())
@@ -106,12 +125,13 @@ fn alone() -> Result<Vec<Alone>> {
         let features: Vec<_> =
             package["features"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
         let optional: Vec<_> = features.into_iter().filter(|feature| *feature != "default").collect();
-        let mut choices = vec![None];
-        choices.extend(optional.iter().map(|feature| Some((*feature).to_owned())));
-        if optional.len() > 1 {
-            choices.push(Some(optional.join(",")));
-        }
-        checks.extend(choices.into_iter().map(|features| Alone { package: name.to_owned(), features }));
+        ensure!(optional.len() <= MOST_COMBINED, "{name} has too many features to build every combination");
+        let combinations = (0..1_u32 << optional.len()).map(|chosen| {
+            let features: Vec<_> =
+                (0..).zip(&optional).filter(|(n, _)| chosen >> n & 1 == 1).map(|(_, name)| *name).collect();
+            (!features.is_empty()).then(|| features.join(","))
+        });
+        checks.extend(combinations.map(|features| Alone { package: name.to_owned(), features }));
     }
     Ok(checks)
 }

@@ -236,7 +236,9 @@ impl FrameDecoder {
         }
         self.header = None;
         self.reported = 0;
-        let payload = buffer.split_to(length).freeze();
+        // Copied out: a slice of the buffer would keep all of it alive, which is up to twice as long.
+        let payload = Bytes::copy_from_slice(&buffer[..length]);
+        buffer.advance(length);
         if checksum(&payload) != expected {
             return Err(FrameError::BadChecksum(command));
         }

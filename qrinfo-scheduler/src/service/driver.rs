@@ -65,6 +65,8 @@ struct Caller {
     respond: oneshot::Sender<Result<(Reply, Timing), AttemptError>>,
     /// The place in the queue, until it is sent.
     permit: Option<OwnedSemaphorePermit>,
+    /// How its copies failed while another one still could be answered.
+    failures: Vec<AttemptError>,
 }
 
 struct Connected<S> {
@@ -76,13 +78,14 @@ struct Connected<S> {
 pin_project_lite::pin_project! {
     struct UnderWay<F> {
         id: DispatchId,
+        ticket: Ticket,
         #[pin]
         future: F,
     }
 }
 
 /// How one copy ended, while the scheduler decides what that means.
-type Ended = (DispatchId, Result<(Reply, Timing), AttemptError>);
+type Ended = (DispatchId, Ticket, Result<(Reply, Timing), AttemptError>);
 
 // === impl Peers ===
 
@@ -149,7 +152,7 @@ impl<D: Peers> Driver<D> {
         match self.scheduler.submit(attempt, now()) {
             Ok(ticket) => {
                 self.tickets.insert(call, ticket);
-                self.callers.insert(ticket, Caller { call, respond, permit: Some(permit) });
+                self.callers.insert(ticket, Caller { call, respond, permit: Some(permit), failures: Vec::new() });
             }
             Err(overloaded) => {
                 let error = AttemptError::new(AttemptErrorKind::Overloaded).because(overloaded);
@@ -189,8 +192,15 @@ impl<D: Peers> Driver<D> {
     fn poll_peers(&mut self, cx: &mut Context<'_>) {
         let mut gone = Vec::new();
         for (&id, peer) in &mut self.peers {
-            while let Some(Poll::Ready(Some(report))) = peer.reports.as_mut().map(|reports| reports.poll_next(cx)) {
-                hear(&mut self.scheduler, &mut self.numbers, report);
+            while let Some(Poll::Ready(report)) = peer.reports.as_mut().map(|reports| reports.poll_next(cx)) {
+                match report {
+                    Some(report) => hear(&mut self.scheduler, &mut self.numbers, report),
+                    None => {
+                        // Its connection has ended, maybe with nothing under way whose failure would tell.
+                        peer.reports = None;
+                        peer.ready = false;
+                    }
+                }
             }
             if !peer.ready {
                 match peer.service.poll_ready(cx) {
@@ -208,19 +218,19 @@ impl<D: Peers> Driver<D> {
         }
     }
 
-    fn on_end(&mut self, (id, result): Ended) {
+    fn on_end(&mut self, (id, ticket, result): Ended) {
         let reports = self.peers.get(&id.peer()).is_some_and(|peer| peer.reports.is_some());
         match &result {
             Ok((_, timing)) => self.scheduler.replied(id, timing),
             Err(error) if reports && error.kind() == AttemptErrorKind::Timeout => {
                 // Its number stays known: the peer will report what becomes of it.
                 self.scheduler.timed_out(id, now());
-                return self.tell_callers(Some((id, result)));
+                return self.tell_callers(Some((id, ticket, result)));
             }
             Err(error) => self.scheduler.failed(id, error.kind(), now()),
         }
         self.numbers.remove(&id.number());
-        self.tell_callers(Some((id, result)));
+        self.tell_callers(Some((id, ticket, result)));
     }
 
     /// What the scheduler has decided. `ended` is the copy whose end it was just told.
@@ -228,8 +238,8 @@ impl<D: Peers> Driver<D> {
         while let Some(event) = self.scheduler.event() {
             match event {
                 Event::Replied(ticket, id) | Event::Failed(ticket, id, _) => {
-                    let result = match ended.take_if(|(ended, _)| *ended == id) {
-                        Some((_, result)) => result,
+                    let result = match ended.take_if(|(ended, ..)| *ended == id) {
+                        Some((.., result)) => result,
                         None => Err(AttemptError::from(ScheduleError::PeerRemoved).at(id.peer())),
                     };
                     self.respond(ticket, result);
@@ -239,13 +249,19 @@ impl<D: Peers> Driver<D> {
                 Event::Dismissed(peer) => self.forget(&peer),
             }
         }
+        // Nobody was told of it, for the request goes on.
+        if let Some((_, ticket, Err(error))) = ended
+            && let Some(caller) = self.callers.get_mut(&ticket)
+        {
+            caller.failures.push(error);
+        }
     }
 
     fn respond(&mut self, ticket: Ticket, result: Result<(Reply, Timing), AttemptError>) {
         if let Some(caller) = self.callers.remove(&ticket) {
             self.tickets.remove(&caller.call);
             // Gone meanwhile: its cancellation is on the way.
-            let _ = caller.respond.send(result);
+            let _ = caller.respond.send(result.map_err(|error| error.after(caller.failures)));
         }
     }
 
@@ -263,7 +279,7 @@ impl<D: Peers> Driver<D> {
             }
             self.numbers.insert(id.number(), id);
             let future = peer.service.call(Attempt { id: id.number(), ..attempt });
-            self.under_way.push(UnderWay { id, future });
+            self.under_way.push(UnderWay { id, ticket, future });
             // One that is ready at once need not be taken out and put back.
             let readiness = peer.service.poll_ready(cx);
             peer.ready = readiness.is_ready();
@@ -279,7 +295,8 @@ impl<D: Peers> Driver<D> {
             for (ticket, caller) in self.callers.drain() {
                 self.scheduler.cancel(ticket);
                 self.tickets.remove(&caller.call);
-                let _ = caller.respond.send(Err(ScheduleError::NoPeers.into()));
+                let error = AttemptError::from(ScheduleError::NoPeers).after(caller.failures);
+                let _ = caller.respond.send(Err(error));
             }
         }
         any
@@ -371,8 +388,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         let this = self.project();
-        let id = *this.id;
-        this.future.poll(cx).map(|result| (id, result.map_err(|error| attempt_error(error.into(), id.peer()))))
+        let (id, ticket) = (*this.id, *this.ticket);
+        this.future.poll(cx).map(|result| (id, ticket, result.map_err(|error| attempt_error(error.into(), id.peer()))))
     }
 }
 

@@ -26,7 +26,8 @@ pub enum ScheduleError {
 impl ScheduleError {
     fn kind(self) -> AttemptErrorKind {
         match self {
-            Self::Stopped | Self::NobodyLeft | Self::NoPeers => AttemptErrorKind::Local,
+            Self::NobodyLeft | Self::NoPeers => AttemptErrorKind::NoPeer,
+            Self::Stopped => AttemptErrorKind::Local,
             Self::DeadlinePassed => AttemptErrorKind::Cancelled,
             Self::PeerRemoved => AttemptErrorKind::Disconnected,
         }

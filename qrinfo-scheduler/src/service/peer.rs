@@ -48,7 +48,8 @@ impl<S> Peer<S> {
     /// A peer that reports.
     ///
     /// A request that times out keeps its slot until the peer's [`settled`](Reporter::settled) says that the peer has
-    /// dealt with it. Without reports the slot is free with the timeout.
+    /// dealt with it. Without reports the slot is free with the timeout. When all its [`Reporter`]s are dropped the
+    /// service is asked whether it is still ready, so that an idle peer's end is seen.
     #[must_use]
     pub fn with_reports(self, reports: Reports) -> Self {
         Self { reports: Some(reports), ..self }

@@ -1,51 +1,65 @@
-mod ask;
+mod controller;
 mod peers;
 mod reorder;
+mod slow_down;
+mod tally;
 
 use std::{collections::BTreeMap, num::NonZeroUsize, panic};
 
 use futures_util::{Stream, stream};
-use qrinfo_core::{Attempt, AttemptError, PeerId, Request};
-use qrinfo_scheduler::{SchedulerHandle, SchedulerService, Settings, Window};
-use tokio::task::JoinSet;
-use tower::discover::Change;
+use qrinfo_core::{Attempt, AttemptError, PeerId, Reply, Request, Timing};
+use qrinfo_recovery::{FailureWatchLayer, Recovery, RecoveryEvent, RecoveryHandle, RecoveryLayer, RecoverySettings};
+use qrinfo_scheduler::{Rate, SchedulerHandle, SchedulerService, Settings, Window};
+use tokio::{
+    sync::{broadcast, mpsc},
+    task::JoinSet,
+};
+use tower::{Layer, ServiceExt, discover::Change};
 
-use self::{
-    ask::{Asked, ask, found_no_peer},
-    peers::schedulable,
-    reorder::Reorder,
-};
-use crate::{
-    Delivered, LostPeer, Missing, Peer, SyncOutcome, SyncReport, SyncStats,
-    peer::{AttemptService, blame, ends_peer},
-};
+pub use self::controller::{NotAllowed, PhaseLimits, RequestController, RequestStats};
+pub use self::slow_down::slow_down;
+use self::{peers::schedulable, reorder::Reorder, tally::Tally};
+use crate::{Delivered, Missing, Peer, SyncOutcome, SyncReport, SyncStats, peer::AttemptService};
+
+/// How many events wait for a listener that is slow, before it misses the oldest.
+const EVENTS: usize = 1024;
 
 /// Settings of a [`ParallelSync`].
 #[derive(Debug, Clone, Copy)]
 pub struct ParallelOptions {
     /// Requests under way at all peers together, at most.
     pub max_concurrent: NonZeroUsize,
-    /// How often one request is asked before it is given up, refusals not counted; at least once.
-    pub max_attempts: u32,
-    /// Replies that may wait for an earlier one, counting those under way. Memory holds that many replies at most.
-    pub window: NonZeroUsize,
+    /// Whether there are fewer at a time when failures mount at several peers.
+    pub adaptive: bool,
+    /// How often anything is sent; `None` for no limit.
+    pub rate: Option<Rate>,
+    /// How often anything is sent to one peer; `None` for no limit.
+    pub peer_rate: Option<Rate>,
+    /// What happens when a request fails. Its [`max_concurrent`](RecoverySettings::max_concurrent) is taken from here.
+    pub recovery: RecoverySettings,
+    /// Bytes of replies that wait to be taken and of those under way, which are expected to be of mean length. At least
+    /// one request is always under way.
+    pub window_bytes: u64,
 }
 
 impl Default for ParallelOptions {
-    /// Three requests under way, five attempts, a window of 64.
+    /// Three requests under way, adaptive, no rates, a window of 8 MiB, recovery by its own defaults: five attempts.
     fn default() -> Self {
         let max_concurrent = NonZeroUsize::new(3).unwrap_or(NonZeroUsize::MIN);
-        Self { max_concurrent, max_attempts: 5, window: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN) }
+        let recovery = RecoverySettings::default();
+        Self { max_concurrent, adaptive: true, rate: None, peer_rate: None, recovery, window_bytes: 8 << 20 }
     }
 }
 
 /// Asks several peers at once and delivers their replies in the order of the plan.
 ///
 /// A [`Scheduler`](qrinfo_scheduler::Scheduler) binds each request to a peer at the moment of sending, to the one that
-/// is expected to answer it first. A request that fails is asked again elsewhere. A peer that is gone, or that sent
-/// something false, is not asked again; one that falls silent rests.
+/// is expected to answer it first. A request that fails is asked again elsewhere, as a
+/// [`RecoveryLayer`] decides. A peer that is gone, or that sent something false, is not asked again; one that falls
+/// silent rests. When failures mount at several peers there are fewer requests at a time, down to one, and more again
+/// in steps. [`events`](Self::events) tells every decision.
 ///
-/// It goes on in the background as far as [`ParallelOptions::window`] allows, so a reply can be worked on while the
+/// It goes on in the background as far as [`ParallelOptions::window_bytes`] allows, so a reply can be worked on while the
 /// next ones arrive. Dropping it cancels what is under way.
 ///
 /// ```
@@ -63,15 +77,22 @@ impl Default for ParallelOptions {
 #[derive(Debug)]
 pub struct ParallelSync {
     plan: Vec<Request>,
-    window: NonZeroUsize,
+    options: ParallelOptions,
+    service: Recovery<SchedulerService>,
     scheduler: SchedulerHandle,
-    asking: JoinSet<Asked>,
+    asking: JoinSet<(usize, Answer)>,
+    /// It holds the scheduler, which holds the peers, which it listens to: it has to end with this.
+    _slowing: JoinSet<()>,
+    /// How many requests, from the first on, were handed to the scheduler.
+    begun: usize,
     reorder: Reorder,
     /// How requests failed, by their position in the plan.
-    failures: BTreeMap<usize, Vec<AttemptError>>,
-    stats: SyncStats,
-    lost: Vec<LostPeer>,
+    failures: BTreeMap<usize, AttemptError>,
+    tally: Tally,
+    events: broadcast::Sender<RecoveryEvent>,
 }
+
+type Answer = Result<(Reply, Timing), AttemptError>;
 
 impl ParallelSync {
     /// A sync of `plan` from `peers`. Of several with one name, the last is asked. It ends when none is left.
@@ -97,24 +118,45 @@ impl ParallelSync {
         S: AttemptService<Future: Send> + Send + 'static,
     {
         let plan: Vec<Request> = plan.into_iter().map(Into::into).collect();
-        let settings = Settings { cap: options.max_concurrent.get(), ..Settings::default() };
-        let (service, driver) = SchedulerService::new(schedulable(peers), settings);
+        let cap = options.max_concurrent.get();
+        let recovery_settings = RecoverySettings { max_concurrent: cap, ..options.recovery };
+        let (connected, tally) = (RecoveryHandle::default(), Tally::default());
+        let events = broadcast::Sender::new(EVENTS);
+        let (slower, slow_downs) = mpsc::unbounded_channel();
+        let told = events.clone();
+        let watch = FailureWatchLayer::new(&recovery_settings, move |event| {
+            // Without adaptation, and after the sync, nobody receives it.
+            let _ = slower.send(event.clone());
+            let _ = told.send(event.clone());
+        });
+        let peers = schedulable(peers, watch, connected.clone(), tally.clone());
+        let (rate, peer_rate) = (options.rate, options.peer_rate);
+        let settings = Settings { cap, rate, peer_rate, ..Settings::default() };
+        let (service, driver) = SchedulerService::new(peers, settings);
         let scheduler = service.handle();
         // It ends by itself when the last clone of the service and of the handle is gone.
         tokio::spawn(driver);
-        let mut asking = JoinSet::new();
-        for (id, request) in (0..).zip(&plan) {
-            asking.spawn(ask(service.clone(), Attempt::new(id, request.clone()), options.max_attempts));
+        let told = events.clone();
+        // Nobody has to listen.
+        let observer = move |event: &RecoveryEvent| drop(told.send(event.clone()));
+        let layer = RecoveryLayer::new(recovery_settings).with_peers(connected).on_event(observer);
+        let service = layer.layer(service);
+        let mut slowing = JoinSet::new();
+        if options.adaptive {
+            slowing.spawn(slow_down(cap, slow_downs, scheduler.clone()));
         }
-        let sync = Self {
+        let mut sync = Self {
             plan,
-            window: options.window,
+            options,
+            service,
             scheduler,
-            asking,
+            asking: JoinSet::new(),
+            _slowing: slowing,
+            begun: 0,
             reorder: Reorder::default(),
             failures: BTreeMap::new(),
-            stats: SyncStats::default(),
-            lost: Vec::new(),
+            tally,
+            events,
         };
         sync.move_window();
         sync
@@ -127,13 +169,13 @@ impl ParallelSync {
     pub async fn next(&mut self) -> Option<Delivered> {
         loop {
             if let Some(delivered) = self.reorder.pop() {
-                self.stats.count_delivery(&delivered.timing);
+                self.tally.count_delivery(&delivered.timing);
                 self.move_window();
                 return Some(delivered);
             }
             self.move_window();
             match self.asking.join_next().await? {
-                Ok(asked) => self.settle(asked),
+                Ok((index, answer)) => self.settle(index, answer),
                 // Nothing aborts these tasks while we wait for them.
                 Err(error) => {
                     if let Ok(panicked) = error.try_into_panic() {
@@ -144,56 +186,50 @@ impl ParallelSync {
         }
     }
 
-    /// What the sync did so far. Attempts are counted when their request has ended.
+    /// What the sync did so far. Attempts are counted when they have ended.
     pub fn stats(&self) -> SyncStats {
-        self.stats
+        self.tally.stats()
+    }
+
+    /// What is decided from now on about failures, and why. A listener that is slow misses the oldest of more than a
+    /// thousand.
+    pub fn events(&self) -> broadcast::Receiver<RecoveryEvent> {
+        self.events.subscribe()
     }
 
     /// How the sync ended. Requests without a delivered reply count as missing.
     pub fn into_report(self) -> SyncReport {
-        let Self { plan, reorder, mut failures, stats, lost, asking, .. } = self;
-        let had_peers = !failures.values().flatten().any(found_no_peer);
+        let Self { plan, reorder, mut failures, tally, .. } = self;
         let missing = plan
             .into_iter()
             .enumerate()
             .filter(|(index, _)| !reorder.was_delivered(*index))
-            .map(|(index, request)| Missing { index, request, attempts: failures.remove(&index).unwrap_or_default() })
+            .map(|(index, request)| Missing::after(index, request, failures.remove(&index)))
             .collect();
-        SyncReport { outcome: SyncOutcome::of(missing, asking.is_empty() && had_peers), stats, lost }
+        SyncReport { outcome: SyncOutcome::of(missing), stats: tally.stats(), lost: tally.lost() }
     }
 
-    /// The window begins at the first request that is not delivered.
-    fn move_window(&self) {
-        let first = self.reorder.next_index() as u64;
-        self.scheduler.set_window(Some(Window { first, length: self.window.get() as u64 }));
-    }
-
-    fn settle(&mut self, Asked { job, failures, reply }: Asked) {
-        let at_peers = failures.iter().filter(|error| error.peer().is_some()).count() as u64;
-        self.stats.attempts += at_peers + u64::from(reply.is_some());
-        self.stats.retries += (at_peers + u64::from(reply.is_some())).saturating_sub(1);
-        for error in &failures {
-            self.stats.count_failure(error);
-            self.note_loss(error);
+    /// The window begins at the first request that is not delivered. What lies beyond is not begun.
+    fn move_window(&mut self) {
+        let (first, length) = (self.reorder.next_index() as u64, self.reorder.window(self.options.window_bytes));
+        self.scheduler.set_window(Some(Window { first, length }));
+        let end = usize::try_from(first.saturating_add(length)).unwrap_or(usize::MAX);
+        for (index, request) in self.plan.iter().enumerate().take(end).skip(self.begun) {
+            let attempt = Attempt::new(index as u64, request.clone());
+            let answer = self.service.clone().oneshot(attempt);
+            self.asking.spawn(async move { (index, answer.await) });
+            self.begun = index + 1;
         }
-        match reply {
-            Some((reply, timing)) => self.reorder.put(Delivered { index: job, reply, timing }),
-            None => {
-                self.failures.insert(job, failures);
-                self.reorder.skip(job);
+    }
+
+    fn settle(&mut self, index: usize, answer: Answer) {
+        match answer {
+            Ok((reply, timing)) => self.reorder.put(Delivered { index, reply, timing }),
+            Err(error) => {
+                tracing::debug!(index, %error, "given up");
+                self.failures.insert(index, error);
+                self.reorder.skip(index);
             }
-        }
-    }
-
-    /// Notes that a peer was lost. Of the attempts that end with a peer, one may say why; the others only that the
-    /// connection is gone, and they may come first.
-    fn note_loss(&mut self, error: &AttemptError) {
-        let Some(peer) = error.peer().filter(|_| ends_peer(error)) else { return };
-        let why = blame(error);
-        match self.lost.iter_mut().find(|lost| lost.peer == peer) {
-            Some(lost) if lost.why == qrinfo_core::AttemptErrorKind::Disconnected => lost.why = why,
-            Some(_) => {}
-            None => self.lost.push(LostPeer { peer, why }),
         }
     }
 }

@@ -1,19 +1,37 @@
 use std::convert::Infallible;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use qrinfo_core::PeerId;
-use tower::discover::Change;
+use qrinfo_recovery::{FailureWatch, FailureWatchLayer, RecoveryHandle};
+use tower::{Layer, discover::Change};
 
+use super::tally::{Tallied, Tally};
 use crate::Peer;
 
-/// Peers as the scheduler takes them.
-pub(super) fn schedulable<S>(
-    peers: impl Stream<Item = Change<PeerId, Peer<S>>> + Unpin,
-) -> impl Stream<Item = Result<Change<PeerId, qrinfo_scheduler::Peer<S>>, Infallible>> + Unpin {
-    peers.map(|change| {
+/// What is done to peers before the scheduler takes them.
+pub(super) type Schedulable<S> = FailureWatch<Tallied<S>>;
+
+/// Peers as the scheduler takes them: counted and watched. Recovery is told as they pass.
+pub(super) fn schedulable<S: Send + 'static>(
+    peers: impl Stream<Item = Change<PeerId, Peer<S>>> + Send + Unpin + 'static,
+    watch: FailureWatchLayer,
+    recovery: RecoveryHandle,
+    tally: Tally,
+) -> impl Stream<Item = Result<Change<PeerId, qrinfo_scheduler::Peer<Schedulable<S>>>, Infallible>> + Send + Unpin {
+    let at_the_end = recovery.clone();
+    let end = stream::poll_fn(move |_| {
+        at_the_end.no_more_peers();
+        std::task::Poll::Ready(None)
+    });
+    let peers = peers.map(move |change| {
         Ok(match change {
-            Change::Remove(id) => Change::Remove(id),
-            Change::Insert(id, Peer { service, round_trip, reports, .. }) => {
+            Change::Remove(id) => {
+                recovery.peer_left(id);
+                Change::Remove(id)
+            }
+            Change::Insert(id, Peer { service, round_trip, reports, start_height, .. }) => {
+                recovery.peer_joined(id, start_height);
+                let service = watch.layer(Tallied::new(service, id, recovery.clone(), tally.clone()));
                 let peer = qrinfo_scheduler::Peer::new(service, round_trip);
                 Change::Insert(
                     id,
@@ -24,5 +42,6 @@ pub(super) fn schedulable<S>(
                 )
             }
         })
-    })
+    });
+    peers.chain(end)
 }

@@ -1,6 +1,9 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use crate::Delivered;
+
+/// What a reply is taken for before any came: a mainnet `qrinfo` from bases some cycles back.
+const EXPECTED_BYTES: u64 = 300_000;
 
 /// Puts replies back into the order of the plan.
 #[derive(Debug, Default)]
@@ -10,6 +13,12 @@ pub(super) struct Reorder {
     /// What is known of requests at or after that: a reply, or that there will be none.
     waiting: BTreeMap<usize, Option<Delivered>>,
     skipped: Vec<usize>,
+    /// Of the replies that wait.
+    held: u64,
+    held_bytes: u64,
+    /// Of all replies that came.
+    replies: u64,
+    bytes: u64,
 }
 
 impl Reorder {
@@ -20,8 +29,15 @@ impl Reorder {
 
     /// Takes a reply. A second one for the same request is dropped.
     pub(super) fn put(&mut self, delivered: Delivered) {
-        if delivered.index >= self.next {
-            self.waiting.entry(delivered.index).or_insert(Some(delivered));
+        if delivered.index >= self.next
+            && let Entry::Vacant(place) = self.waiting.entry(delivered.index)
+        {
+            let bytes = delivered.timing.bytes;
+            self.held += 1;
+            self.held_bytes += bytes;
+            self.replies += 1;
+            self.bytes += bytes;
+            place.insert(Some(delivered));
         }
     }
 
@@ -37,11 +53,25 @@ impl Reorder {
         while let Some(entry) = self.waiting.remove(&self.next) {
             self.next += 1;
             match entry {
-                Some(delivered) => return Some(delivered),
+                Some(delivered) => {
+                    self.held -= 1;
+                    self.held_bytes -= delivered.timing.bytes;
+                    return Some(delivered);
+                }
                 None => self.skipped.push(self.next - 1),
             }
         }
         None
+    }
+
+    /// How many requests, from the first that is neither delivered nor passed over, may be under way or wait, so that
+    /// their replies take `budget` bytes together. The first always may.
+    ///
+    /// What has come is counted, what is to come is expected to be of mean length.
+    pub(super) fn window(&self, budget: u64) -> u64 {
+        let expected = ((self.bytes + EXPECTED_BYTES) / (self.replies + 1)).max(1);
+        let more = budget.saturating_sub(self.held_bytes) / expected;
+        (self.held + more).max(1)
     }
 
     /// Whether the reply to this request was handed out.

@@ -1,6 +1,6 @@
 //! How long the real stack takes for the scenario files, beside what is possible.
 //!
-//! Simulated nodes follow each file's numbers; `spv-peer`, `qrinfo-correlate` and `qrinfo-scheduler` run unchanged on
+//! Simulated nodes follow each file's numbers; `spv-peer`, `qrinfo-correlate`, `qrinfo-scheduler` and `qrinfo-recovery` run unchanged on
 //! tokio's paused clock, so a run is exact and repeatable. Events arrive on whole milliseconds, the clock's grain.
 
 use std::{
@@ -15,14 +15,19 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use futures_util::{StreamExt, stream, stream::FuturesUnordered};
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId};
+use futures_util::{StreamExt, TryFutureExt, stream, stream::FuturesUnordered};
+use qrinfo::slow_down;
+use qrinfo_core::{Attempt, AttemptError, PeerId};
 use qrinfo_correlate::{CorrelatorConfig, PeerService, Report};
+use qrinfo_recovery::{FailureWatchLayer, RecoveryHandle, RecoveryLayer, RecoverySettings};
 use qrinfo_scheduler::{Peer, Reporter, SchedulerService, Settings, Window, reports};
 use spv_peer::{PeerConfig, handshake, round_trip};
 use spv_testkit::scenario::{self, Scenario, Timeline};
-use tokio::time::{Instant, sleep_until};
-use tower::{ServiceExt, discover::Change};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+use tower::{Layer, ServiceExt, discover::Change};
 
 /// Requests under way at all peers together, at most.
 const CAP: usize = 64;
@@ -109,6 +114,10 @@ async fn play(scenario: &Scenario, index: usize) -> Result<Outcome> {
     let start = Instant::now() + Duration::from_secs(60);
     let timeline = Timeline::real(start);
     let (mut nodes, mut peers, mut depths) = (Vec::new(), Vec::new(), Vec::new());
+    let connected = RecoveryHandle::default();
+    let settings = RecoverySettings { max_concurrent: CAP, ..RecoverySettings::default() };
+    let (slower, slow_downs) = mpsc::unbounded_channel();
+    let watch = FailureWatchLayer::new(&settings, move |event| drop(slower.send(event.clone())));
     for number in 0..run.peers.len() {
         let node = scenario.peer(index, number, timeline).context("a peer without numbers")?.build();
         let id = PeerId(([203, 0, 113, u8::try_from(number)? + 1], 9999).into());
@@ -120,20 +129,27 @@ async fn play(scenario: &Scenario, index: usize) -> Result<Outcome> {
         let depth = Arc::new(AtomicUsize::new(0));
         let (service, driver) = PeerService::new(id, connection, correlator(), observe(reporter, depth.clone()));
         tokio::spawn(driver);
-        peers.push(Ok::<_, AttemptError>(Change::Insert(id, Peer::new(service, round_trip).with_reports(reports))));
+        connected.peer_joined(id, u32::MAX);
+        peers.push(Ok::<_, AttemptError>(Change::Insert(
+            id,
+            Peer::new(watch.layer(service), round_trip).with_reports(reports),
+        )));
         nodes.push(node);
         depths.push(depth);
     }
     sleep_until(start).await;
 
-    let settings = Settings { cap: CAP, ..Settings::default() };
-    let (service, driver) = SchedulerService::new(stream::iter(peers).chain(stream::pending()), settings);
+    let scheduling = Settings { cap: CAP, ..Settings::default() };
+    let (service, driver) = SchedulerService::new(stream::iter(peers).chain(stream::pending()), scheduling);
     let handle = service.handle();
     tokio::spawn(driver);
     let window = |first: usize| run.window.map(|length| Window { first: first as u64, length: length as u64 });
     handle.set_window(window(0));
     let jobs = run.reply_bytes.len();
-    let mut asked: FuturesUnordered<_> = (0..jobs).map(|job| ask(service.clone(), job)).collect();
+    tokio::spawn(slow_down(CAP, slow_downs, handle.clone()));
+    let service = RecoveryLayer::new(settings).with_peers(connected).layer(service);
+    let ask = |job| service.clone().oneshot(Attempt::new(job as u64, scenario::request(job).into()));
+    let mut asked: FuturesUnordered<_> = (0..jobs).map(|job| ask(job).map_ok(move |_| job)).collect();
     let mut done = vec![false; jobs];
     let mut next = 0;
     while let Some(job) = asked.next().await {
@@ -147,20 +163,6 @@ async fn play(scenario: &Scenario, index: usize) -> Result<Outcome> {
     let replies: u64 = nodes.iter().map(|node| node.stats().replies).sum();
     let depth = depths.iter().map(|depth| depth.load(Ordering::Relaxed)).max().unwrap_or(0);
     Ok(Outcome { makespan, jobs, duplicates: replies.saturating_sub(jobs as u64), depth })
-}
-
-/// Asks for a job until a peer answers it, never twice at a peer that failed it.
-async fn ask(service: SchedulerService, job: usize) -> Result<usize> {
-    let mut attempt = Attempt::new(job as u64, scenario::request(job).into());
-    loop {
-        match service.clone().oneshot(attempt.clone()).await {
-            Ok(_) => return Ok(job),
-            Err(error) => match (error.kind(), error.peer()) {
-                (AttemptErrorKind::Refused | AttemptErrorKind::Timeout, Some(peer)) => attempt.avoid.push(peer),
-                _ => return Err(anyhow::Error::new(error).context(format!("job {job}"))),
-            },
-        }
-    }
 }
 
 /// Nothing is lost in these runs, so only the scheduler's own patience matters.

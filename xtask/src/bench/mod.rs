@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: the figures in docs/benchmarks.md.
 
 mod makespan;
+mod memory;
 mod overhead;
 mod verify;
 mod x11;
@@ -15,6 +16,8 @@ use clap::Subcommand;
 pub(crate) enum Bench {
     /// Hashes per second of spv-x11 beside the C code of rs-x11-hash, in one run.
     X11,
+    /// Peak heap of a client, in sequence and in parallel.
+    Memory,
     /// CPU time per request through the scheduler beside a bare tower stack, in one run.
     Overhead,
     /// Makespan of the real stack over simulated nodes in virtual time, as a multiple of the floor.
@@ -34,6 +37,7 @@ pub(crate) enum Bench {
 pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench {
         Bench::X11 => x11::run(),
+        Bench::Memory => memory::run(),
         Bench::Overhead => overhead::run(),
         Bench::Makespan { scenarios } => makespan::run(&scenarios),
         Bench::Verify { vectors } => verify::run(&vectors),

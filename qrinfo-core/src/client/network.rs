@@ -1,0 +1,171 @@
+use async_trait::async_trait;
+
+use super::ClientError;
+use crate::{
+    BlockHash, PeerId,
+    message::{GetQRInfo, NetworkMessage},
+};
+
+/// A client's connections to its peers, without their names.
+///
+/// It can be used as `Box<dyn NetworkManager>` and lent as `&mut dyn NetworkManager`; both are managers themselves.
+///
+/// ```
+/// use qrinfo_core::{
+///     BlockHash,
+///     client::{ClientError, NetworkManager},
+///     message::NetworkMessage,
+/// };
+///
+/// async fn ask(network: &mut dyn NetworkManager) -> Result<Option<NetworkMessage>, ClientError> {
+///     network.request_qr_info(Vec::new(), BlockHash::from_bytes([1; 32]), false).await?;
+///     network.receive_message().await
+/// }
+/// ```
+#[async_trait]
+pub trait NetworkManager: Send + Sync {
+    /// Connects to peers.
+    async fn connect(&mut self) -> Result<(), ClientError>;
+
+    /// Ends all connections.
+    async fn disconnect(&mut self) -> Result<(), ClientError>;
+
+    /// Sends a message to *every* connected peer.
+    ///
+    /// Must be safe to cancel: a dropped call has sent either nothing or the whole message.
+    async fn send_message(&mut self, message: NetworkMessage) -> Result<(), ClientError>;
+
+    /// The next message of any peer. `None` says that there is none for now: a manager may return it after a wait of its
+    /// own, as dash-spv's does after 100 ms. Once all connections have ended it returns `None` as well, at once, and
+    /// [`is_connected`](Self::is_connected) tells the two apart.
+    ///
+    /// The manager answers the pings of its peers itself.
+    ///
+    /// Must be safe to cancel: a dropped call has not taken a message. Whoever waits for messages also has some to send,
+    /// and drops the call for that as often as need be.
+    async fn receive_message(&mut self) -> Result<Option<NetworkMessage>, ClientError>;
+
+    /// Whether at least one peer is connected.
+    fn is_connected(&self) -> bool;
+
+    /// How many peers are connected.
+    fn peer_count(&self) -> usize;
+
+    /// The greatest height that a connected peer has announced.
+    async fn get_peer_best_height(&self) -> Result<Option<u32>, ClientError>;
+
+    /// Asks every peer for rotated quorums.
+    async fn request_qr_info(
+        &mut self,
+        base_block_hashes: Vec<BlockHash>,
+        block_hash: BlockHash,
+        extra_share: bool,
+    ) -> Result<(), ClientError> {
+        self.send_message(NetworkMessage::GetQRInfo(GetQRInfo { base_block_hashes, block_hash, extra_share })).await
+    }
+}
+
+/// A client's connections to its peers, each with its name.
+///
+/// A client that implements this as well asks one peer at a time, so that its peers share the work instead of repeating
+/// it, and sees a refusal after a round trip: a `ping` behind each request, the fence, comes back before any reply to it
+/// could. For that, [`receive_from`](Self::receive_from) hands on the `pong`s to pings that went through
+/// [`send_to`](Self::send_to).
+#[async_trait]
+pub trait NamedNetworkManager: NetworkManager {
+    /// The connected peers.
+    fn peers(&self) -> Vec<PeerId>;
+
+    /// Sends a message to one peer. Fails if that one is not connected.
+    ///
+    /// Must be safe to cancel, as [`send_message`](NetworkManager::send_message).
+    async fn send_to(&mut self, peer: PeerId, message: NetworkMessage) -> Result<(), ClientError>;
+
+    /// The next message and who sent it, in the order in which that peer sent its messages. Takes from the same messages
+    /// as [`receive_message`](NetworkManager::receive_message), and all that is said there holds. A manager that returns
+    /// `None` when a peer comes or goes has it noticed at once.
+    async fn receive_from(&mut self) -> Result<Option<(PeerId, NetworkMessage)>, ClientError>;
+
+    /// The height that a connected peer has announced; `None`, the default, where it is not known.
+    fn peer_height(&self, _peer: PeerId) -> Option<u32> {
+        None
+    }
+
+    /// Ends the connection to a peer that has sent what it must not. By default nothing happens, and the peer is only
+    /// not asked any more.
+    async fn disconnect_peer(&mut self, _peer: PeerId) -> Result<(), ClientError> {
+        Ok(())
+    }
+}
+
+// === impl NetworkManager ===
+
+macro_rules! forward_network_manager {
+    ($pointer:ty) => {
+        #[async_trait]
+        impl<N: NetworkManager + ?Sized> NetworkManager for $pointer {
+            async fn connect(&mut self) -> Result<(), ClientError> {
+                (**self).connect().await
+            }
+
+            async fn disconnect(&mut self) -> Result<(), ClientError> {
+                (**self).disconnect().await
+            }
+
+            async fn send_message(&mut self, message: NetworkMessage) -> Result<(), ClientError> {
+                (**self).send_message(message).await
+            }
+
+            async fn receive_message(&mut self) -> Result<Option<NetworkMessage>, ClientError> {
+                (**self).receive_message().await
+            }
+
+            fn is_connected(&self) -> bool {
+                (**self).is_connected()
+            }
+
+            fn peer_count(&self) -> usize {
+                (**self).peer_count()
+            }
+
+            async fn get_peer_best_height(&self) -> Result<Option<u32>, ClientError> {
+                (**self).get_peer_best_height().await
+            }
+
+            async fn request_qr_info(
+                &mut self,
+                base_block_hashes: Vec<BlockHash>,
+                block_hash: BlockHash,
+                extra_share: bool,
+            ) -> Result<(), ClientError> {
+                (**self).request_qr_info(base_block_hashes, block_hash, extra_share).await
+            }
+        }
+
+        #[async_trait]
+        impl<N: NamedNetworkManager + ?Sized> NamedNetworkManager for $pointer {
+            fn peers(&self) -> Vec<PeerId> {
+                (**self).peers()
+            }
+
+            async fn send_to(&mut self, peer: PeerId, message: NetworkMessage) -> Result<(), ClientError> {
+                (**self).send_to(peer, message).await
+            }
+
+            async fn receive_from(&mut self) -> Result<Option<(PeerId, NetworkMessage)>, ClientError> {
+                (**self).receive_from().await
+            }
+
+            fn peer_height(&self, peer: PeerId) -> Option<u32> {
+                (**self).peer_height(peer)
+            }
+
+            async fn disconnect_peer(&mut self, peer: PeerId) -> Result<(), ClientError> {
+                (**self).disconnect_peer(peer).await
+            }
+        }
+    };
+}
+
+forward_network_manager!(&mut N);
+forward_network_manager!(Box<N>);

@@ -1,0 +1,181 @@
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::pending,
+    time::{Duration, Instant},
+};
+
+use qrinfo_core::{AttemptError, AttemptErrorKind, client::NetworkManager, message::NetworkMessage};
+use tokio::{
+    select,
+    sync::OwnedSemaphorePermit,
+    task::coop::consume_budget,
+    time::{self, sleep, sleep_until},
+};
+
+use crate::{
+    ALL_PEERS, Closed, QRInfoCorrelationManager, RequestId, TimeoutCause,
+    inbox::{Command, Inbox, Submission},
+};
+
+/// How long to wait when the network has no message for now and has not waited itself.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How often to look whether the network is still connected, while somebody waits for a reply.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What speaks with a network that does not name its peers; see
+/// [`PeerService::broadcast`](crate::PeerService::broadcast).
+#[must_use = "the service does nothing unless its driver is run"]
+pub struct BroadcastDriver<N, F> {
+    network: N,
+    others: F,
+    timeout: Duration,
+    correlator: QRInfoCorrelationManager,
+    /// Requests that cannot be sent yet: a reply to another of their cycle may still come.
+    held: VecDeque<Submission>,
+    /// The slots of those that peers may still be at work for.
+    slots: Vec<(RequestId, OwnedSemaphorePermit)>,
+    inbox: Inbox,
+}
+
+// === impl BroadcastDriver ===
+
+impl<N: NetworkManager, F: FnMut(NetworkMessage)> BroadcastDriver<N, F> {
+    pub(crate) fn new(network: N, others: F, timeout: Duration, inbox: Inbox) -> Self {
+        Self {
+            network,
+            others,
+            timeout,
+            correlator: QRInfoCorrelationManager::new(timeout),
+            held: VecDeque::new(),
+            slots: Vec::new(),
+            inbox,
+        }
+    }
+
+    /// Speaks with the network until it is disconnected or fails, or until all services are dropped and nobody waits for
+    /// a reply. Gives the network back and says why it ended; every request has ended by then.
+    ///
+    /// Dropping this future ends every request as well.
+    ///
+    /// Must be polled within a tokio runtime that has time enabled.
+    pub async fn run(mut self) -> (N, Closed) {
+        let closed = self.speak().await;
+        // Whoever still waits is told by this, when the other end of its channel goes with the rest.
+        self.inbox.gate.close(closed.clone());
+        (self.network, closed)
+    }
+
+    async fn speak(&mut self) -> Closed {
+        loop {
+            // A network that always has a message must not keep other tasks waiting.
+            consume_budget().await;
+            self.expire();
+            if let Err(closed) = self.send_held().await {
+                return closed;
+            }
+            self.slots.retain(|(id, _)| self.correlator.is_outstanding(*id));
+            let wakeup = self.next_wakeup();
+            select! {
+                // What arrived counts before the time that has passed. The slots bound the commands.
+                biased;
+                command = self.inbox.commands.recv() => match command {
+                    Some(Command::Submit(submission)) => self.held.push_back(*submission),
+                    // Its channel is closed, which the correlator sees.
+                    Some(Command::Cancel(_)) => {}
+                    None => return Closed::Unused,
+                },
+                received = receive(&mut self.network) => match received {
+                    Ok(message) => if let Some(other) = self.correlator.handle_message(message, now()) {
+                        (self.others)(other);
+                    },
+                    Err(closed) => return closed,
+                },
+                () = sleep_to(wakeup) => if !self.network.is_connected() {
+                    return Closed::ByPeer;
+                },
+            }
+        }
+    }
+
+    /// Ends what has run out of time.
+    fn expire(&mut self) {
+        let now = now();
+        self.correlator.cleanup_expired_requests(now);
+        self.held.retain(|submission| !submission.respond.is_closed());
+        let late = |submission: &mut Submission| submission.attempt.deadline.is_some_and(|deadline| deadline <= now);
+        while let Some(index) = self.held.iter_mut().position(late)
+            && let Some(Submission { respond, .. }) = self.held.remove(index)
+        {
+            let error = AttemptError::new(AttemptErrorKind::Timeout).at(ALL_PEERS).because(TimeoutCause::Deadline);
+            // Whoever has gone meanwhile misses nothing.
+            let _ = respond.send(Err(error));
+        }
+    }
+
+    /// Sends what can be sent.
+    async fn send_held(&mut self) -> Result<(), Closed> {
+        for _ in 0..self.held.len() {
+            let Some(submission) = self.held.pop_front() else { break };
+            match self.correlator.admits(&submission.attempt.request) {
+                Ok(()) => self.send(submission).await?,
+                Err(_) => self.held.push_back(submission),
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, submission: Submission) -> Result<(), Closed> {
+        let Submission { attempt, respond, permit, .. } = submission;
+        let peers = self.network.peer_count();
+        let Ok((id, message)) = self.correlator.register_attempt(attempt, respond, peers, now()) else { return Ok(()) };
+        self.slots.push((id, permit));
+        let Some(message) = message else { return Ok(()) };
+        // A network that takes no message for so long takes none.
+        match time::timeout(self.timeout, self.network.send_message(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) if self.network.is_connected() => {
+                self.correlator.withdraw(id, &Closed::transport(error), now());
+                Ok(())
+            }
+            Ok(Err(error)) => Err(Closed::transport(error)),
+            Err(elapsed) => Err(Closed::transport(elapsed)),
+        }
+    }
+
+    fn next_wakeup(&self) -> Option<Instant> {
+        let deadlines = self.held.iter().filter_map(|submission| submission.attempt.deadline);
+        let waits = self.correlator.waiting() > 0 || !self.held.is_empty();
+        deadlines.chain(self.correlator.next_deadline()).chain(waits.then(|| now() + LOOK)).min()
+    }
+}
+
+impl<N, F> fmt::Debug for BroadcastDriver<N, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BroadcastDriver").field("correlator", &self.correlator).finish_non_exhaustive()
+    }
+}
+
+/// The next message. Safe to cancel, as the network's own call is.
+async fn receive(network: &mut impl NetworkManager) -> Result<NetworkMessage, Closed> {
+    loop {
+        match network.receive_message().await {
+            Ok(Some(message)) => return Ok(message),
+            Ok(None) if network.is_connected() => sleep(PAUSE).await,
+            Ok(None) => return Err(Closed::ByPeer),
+            Err(error) => return Err(Closed::transport(error)),
+        }
+    }
+}
+
+async fn sleep_to(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant.into()).await,
+        None => pending().await,
+    }
+}
+
+fn now() -> Instant {
+    time::Instant::now().into_std()
+}

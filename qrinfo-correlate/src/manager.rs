@@ -1,0 +1,376 @@
+//! Requests to all peers at once, where nobody says which peer answers.
+
+mod entry;
+
+use std::{
+    collections::VecDeque,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    time::{Duration, Instant},
+};
+
+use qrinfo_core::{
+    Attempt, AttemptError, AttemptErrorKind, MnListDiffRequestSpec, PeerId, QRInfoRequestSpec, Reply, Request, Timing,
+    message::{MnListDiff, NetworkMessage, QRInfo},
+};
+use tokio::sync::oneshot;
+
+use self::entry::{Caller, Entry};
+use crate::{Closed, RegisterError, Unmatched};
+
+/// The name of all peers together, in timings and errors of a network that does not name the one: `0.0.0.0:0`.
+pub const ALL_PEERS: PeerId = PeerId(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)));
+
+/// How many callers may wait at once. Far more than any client has under way, and little memory.
+pub const MAX_WAITING: usize = 256;
+
+/// How many settled requests are remembered, for the copies of their replies. Beyond that the oldest is forgotten.
+pub const MAX_REMEMBERED: usize = 1024;
+
+/// The longest timeout, so that no instant overflows.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Where a request's end is told: once, by a reply or a typed error.
+pub type ReplySender = oneshot::Sender<Result<(Reply, Timing), AttemptError>>;
+
+/// Where a request's end arrives. Dropping it gives up the reply.
+pub type ReplyReceiver = oneshot::Receiver<Result<(Reply, Timing), AttemptError>>;
+
+/// A request of a [`QRInfoCorrelationManager`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(u64);
+
+/// A request that waits for its reply.
+#[derive(Debug)]
+pub struct Registered {
+    /// Which.
+    pub id: RequestId,
+    /// Where its end arrives.
+    pub receiver: ReplyReceiver,
+    /// What to send now; `None` if the same question is under way already, which answers this one too.
+    pub message: Option<NetworkMessage>,
+}
+
+/// Whom a reply went to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Correlated {
+    /// It answered this request.
+    Answered(RequestId),
+    /// It was dropped. It is another peer's copy of a reply that was taken before, or nobody waits for it any more.
+    Dropped(RequestId),
+}
+
+/// Which reply answers which request, for a client that sends each request to *all* its peers and is not told who
+/// answers: P peers send up to P copies of a reply.
+///
+/// This is for networks like dash-spv's, whose `NetworkManager` hands out messages without the name of their peer. A
+/// client that knows its peers takes a [`PeerService`](crate::PeerService) for each: it asks one peer at a time, so P
+/// peers share the work instead of repeating it, it sees a refusal after a round trip, and it knows whom to blame for a
+/// false reply. Here a refusal is silence until the timeout, and the first reply that fits is taken, whoever sent it.
+///
+/// A reply goes to the oldest request that it answers by work block, bases and extra share, as
+/// [`Request::check_reply`] judges; the tip diff, which is the server's own tip, plays no part. So:
+///
+/// * Different requests of one cycle are never outstanding together, for their replies can be told apart by nothing:
+///   the second is turned away as [`RegisterError::CycleBusy`] until no copy of the first one's reply is to come.
+/// * Identical requests are one: the second caller waits for the reply to the first.
+/// * A request that has ended is remembered until all P copies have come, or none has for the time of a timeout. What
+///   comes meanwhile is dropped, and belongs to nothing else. The same request asked again is answered by any of them.
+/// * A timeout counts while a request is the oldest that somebody waits for, not from when it was sent.
+///
+/// A plain state machine: tell it the time with every call, and call
+/// [`cleanup_expired_requests`](Self::cleanup_expired_requests) at [`next_deadline`](Self::next_deadline) or every
+/// second or so. Instants must not run backwards. It holds at most [`MAX_WAITING`] callers and [`MAX_REMEMBERED`]
+/// settled requests, and nothing of a reply.
+///
+/// ```
+/// use std::time::Duration;
+/// use qrinfo_core::{AttemptErrorKind, Network, QRInfoRequestSpec, BlockHash};
+/// use qrinfo_correlate::QRInfoCorrelationManager;
+///
+/// # let spec = QRInfoRequestSpec {
+/// #     network: Network::Regtest,
+/// #     cycle_height: 600,
+/// #     base_block_hashes: Vec::new(),
+/// #     block_hash: BlockHash::from_bytes([1; 32]),
+/// #     extra_share: false,
+/// #     work_block_hashes: [BlockHash::from_bytes([2; 32]); 5],
+/// # };
+/// let mut correlator = QRInfoCorrelationManager::new(Duration::from_secs(30));
+/// let now = tokio::time::Instant::now().into_std();
+///
+/// // Sent to three peers.
+/// let mut registered = correlator.register_request(spec.clone(), 3, now)?;
+/// assert!(registered.message.is_some());
+/// // Asked again while it is under way: nothing is sent.
+/// assert!(correlator.register_request(spec, 3, now)?.message.is_none());
+///
+/// // Feed it with `handle_message`; here nobody answers.
+/// assert_eq!(correlator.cleanup_expired_requests(now + Duration::from_secs(30)), 1);
+/// let error = registered.receiver.try_recv()?.unwrap_err();
+/// assert_eq!(error.kind(), AttemptErrorKind::Timeout);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct QRInfoCorrelationManager {
+    timeout: Duration,
+    registered: u64,
+    /// In the order of sending.
+    entries: VecDeque<Entry>,
+    /// The oldest request that somebody waits for, and since when it is.
+    head: Option<(RequestId, Instant)>,
+}
+
+// === impl QRInfoCorrelationManager ===
+
+impl QRInfoCorrelationManager {
+    /// A correlator of a network on which nothing is under way. `timeout` is how long the oldest request may wait, a day
+    /// at most. It has to be longer than the longest reply takes: of a message that is on its way nothing is seen.
+    pub fn new(timeout: Duration) -> Self {
+        Self { timeout: timeout.min(MAX_TIMEOUT), registered: 0, entries: VecDeque::new(), head: None }
+    }
+
+    /// Registers a `getqrinfo` that is now sent to `peers` peers.
+    ///
+    /// # Errors
+    /// [`RegisterError`]; then it must not be sent.
+    pub fn register_request(
+        &mut self,
+        spec: QRInfoRequestSpec,
+        peers: usize,
+        now: Instant,
+    ) -> Result<Registered, RegisterError> {
+        self.register(spec.into(), peers, now)
+    }
+
+    /// Registers a `getmnlistd` that is now sent to `peers` peers. Its reply names both blocks, so any number may be
+    /// outstanding.
+    ///
+    /// # Errors
+    /// [`RegisterError`]; then it must not be sent.
+    pub fn register_mn_list_diff_request(
+        &mut self,
+        spec: MnListDiffRequestSpec,
+        peers: usize,
+        now: Instant,
+    ) -> Result<Registered, RegisterError> {
+        self.register(spec.into(), peers, now)
+    }
+
+    /// Takes a `qrinfo`.
+    ///
+    /// # Errors
+    /// [`Unmatched`] gives it back if it answers nothing that was asked: another part of the client may have asked for
+    /// it, or a peer sent it unasked.
+    pub fn handle_qr_info_response(
+        &mut self,
+        qr_info: impl Into<Box<QRInfo>>,
+        now: Instant,
+    ) -> Result<Correlated, Unmatched> {
+        self.handle(Reply::QrInfo(qr_info.into()), now)
+    }
+
+    /// Takes a `mnlistdiff`.
+    ///
+    /// # Errors
+    /// As [`handle_qr_info_response`](Self::handle_qr_info_response).
+    pub fn handle_mn_list_diff_response(
+        &mut self,
+        diff: impl Into<Box<MnListDiff>>,
+        now: Instant,
+    ) -> Result<Correlated, Unmatched> {
+        self.handle(Reply::MnListDiff(diff.into()), now)
+    }
+
+    /// Takes a message of any kind, and gives it back if it answers nothing that was asked.
+    pub fn handle_message(&mut self, message: NetworkMessage, now: Instant) -> Option<NetworkMessage> {
+        let handled = match message {
+            NetworkMessage::QRInfo(qr_info) => self.handle(Reply::QrInfo(qr_info), now),
+            NetworkMessage::MnListDiff(diff) => self.handle(Reply::MnListDiff(diff), now),
+            other => return Some(other),
+        };
+        handled.err().map(|unmatched| match unmatched.reply {
+            Reply::QrInfo(qr_info) => NetworkMessage::QRInfo(qr_info),
+            Reply::MnListDiff(diff) => NetworkMessage::MnListDiff(diff),
+        })
+    }
+
+    /// Ends every request whose time is over with [`Timeout`](AttemptErrorKind::Timeout), and forgets what was settled
+    /// long enough ago. Says how many requests ended so.
+    pub fn cleanup_expired_requests(&mut self, now: Instant) -> usize {
+        let mut expired = 0;
+        for entry in &mut self.entries {
+            expired += usize::from(entry.drop_callers(self.timeout, now));
+        }
+        loop {
+            let oldest = self.entries.iter_mut().find(|entry| entry.is_waiting());
+            self.head = match (&oldest, self.head) {
+                (None, _) => None,
+                (Some(oldest), Some(head)) if head.0 == oldest.id => Some(head),
+                (Some(oldest), _) => Some((oldest.id, now)),
+            };
+            let (Some(oldest), Some((_, since))) = (oldest, self.head) else { break };
+            oldest.head = Some(since);
+            if since.checked_add(self.timeout).is_none_or(|deadline| deadline > now) {
+                break;
+            }
+            oldest.time_out(self.timeout, now);
+            expired += 1;
+        }
+        self.forget(now);
+        expired
+    }
+
+    /// When to call [`cleanup_expired_requests`](Self::cleanup_expired_requests) next, unless something else happens
+    /// before.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let head = self.head.and_then(|(_, since)| since.checked_add(self.timeout));
+        self.entries.iter().filter_map(Entry::deadline).chain(head).min()
+    }
+
+    /// Whether a request could be registered now.
+    ///
+    /// # Errors
+    /// [`RegisterError`] says why not.
+    pub fn admits(&self, request: &Request) -> Result<(), RegisterError> {
+        if self.waiting() >= MAX_WAITING {
+            return Err(RegisterError::Full);
+        }
+        match request {
+            Request::QrInfo(spec) if self.entries.iter().any(|entry| entry.collides_with(spec)) => {
+                Err(RegisterError::CycleBusy { cycle_height: spec.cycle_height })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Registers an attempt, of any kind, whose end is to be told to `respond`: for services. Of the attempt, the
+    /// request and the deadline count.
+    ///
+    /// The message is what has to be sent now, if anything.
+    ///
+    /// # Errors
+    /// [`RegisterError`], which `respond` is told as the source of an [`Overloaded`](AttemptErrorKind::Overloaded). Ask
+    /// [`admits`](Self::admits) before.
+    pub fn register_attempt(
+        &mut self,
+        attempt: Attempt,
+        respond: ReplySender,
+        peers: usize,
+        now: Instant,
+    ) -> Result<(RequestId, Option<NetworkMessage>), RegisterError> {
+        self.cleanup_expired_requests(now);
+        let Attempt { request, deadline, .. } = attempt;
+        if let Err(error) = self.admits(&request) {
+            let overloaded = AttemptError::new(AttemptErrorKind::Overloaded).at(ALL_PEERS).because(error);
+            // Whoever has gone meanwhile misses nothing.
+            let _ = respond.send(Err(overloaded));
+            return Err(error);
+        }
+        let mut caller = Caller { respond, deadline };
+        let same = self.entries.iter().position(|entry| entry.request == request);
+        let mut copies = peers.max(1);
+        if let Some(entry) = same.and_then(|index| self.entries.get_mut(index)) {
+            match entry.join(caller) {
+                Ok(()) => return Ok((entry.id, None)),
+                // It has ended. What is still to come of it answers this one as well.
+                Err(returned) => {
+                    caller = returned;
+                    copies = copies.saturating_add(entry.copies);
+                }
+            }
+        }
+        if let Some(index) = same {
+            self.entries.remove(index);
+        }
+        let id = RequestId(self.registered);
+        self.registered += 1;
+        let message = request.to_message();
+        self.entries.push_back(Entry::new(id, request, copies, caller, now));
+        self.cleanup_expired_requests(now);
+        Ok((id, Some(message)))
+    }
+
+    /// Takes back a request that could not be sent. Whoever waits for it gets [`NoPeer`](AttemptErrorKind::NoPeer) for
+    /// this reason.
+    pub fn withdraw(&mut self, id: RequestId, why: &Closed, now: Instant) {
+        if let Some(index) = self.entries.iter().position(|entry| entry.id == id)
+            && let Some(entry) = self.entries.remove(index)
+        {
+            entry.fail(|| AttemptError::new(AttemptErrorKind::NoPeer).because(why.clone()));
+        }
+        self.cleanup_expired_requests(now);
+    }
+
+    /// Ends every request with [`Disconnected`](AttemptErrorKind::Disconnected) and forgets all that was asked: the
+    /// network is gone, and on a new one no old reply will come.
+    pub fn disconnected(&mut self, why: &Closed) {
+        self.head = None;
+        for entry in self.entries.drain(..) {
+            entry.fail(|| AttemptError::new(AttemptErrorKind::Disconnected).because(why.clone()));
+        }
+    }
+
+    /// How many callers wait for a reply.
+    pub fn waiting(&self) -> usize {
+        self.entries.iter().map(Entry::callers).sum()
+    }
+
+    /// How many requests that have ended are remembered, for the copies of their replies.
+    pub fn remembered(&self) -> usize {
+        self.entries.iter().filter(|entry| !entry.is_waiting()).count()
+    }
+
+    /// Whether peers may still be at work for this request: none has answered it, and it is not forgotten either.
+    pub fn is_outstanding(&self, id: RequestId) -> bool {
+        self.entries.iter().any(|entry| entry.id == id && !entry.is_answered())
+    }
+
+    fn handle(&mut self, reply: Reply, now: Instant) -> Result<Correlated, Unmatched> {
+        let mut mismatch = None;
+        let answered = self.entries.iter().position(|entry| match entry.request.check_reply(&reply) {
+            Ok(()) => true,
+            Err(why) => {
+                if entry.is_waiting() {
+                    mismatch.get_or_insert(why);
+                }
+                false
+            }
+        });
+        let Some(entry) = answered.and_then(|index| self.entries.get_mut(index)) else {
+            self.cleanup_expired_requests(now);
+            tracing::debug!(?mismatch, "a reply answers nothing that was asked");
+            return Err(Unmatched { reply, mismatch });
+        };
+        let correlated = entry.answer(reply, self.timeout, now);
+        if entry.copies == 0 {
+            answered.and_then(|index| self.entries.remove(index));
+        }
+        self.cleanup_expired_requests(now);
+        Ok(correlated)
+    }
+
+    fn register(&mut self, request: Request, peers: usize, now: Instant) -> Result<Registered, RegisterError> {
+        let (respond, receiver) = oneshot::channel();
+        let (id, message) = self.register_attempt(Attempt::new(0, request), respond, peers, now)?;
+        Ok(Registered { id, receiver, message })
+    }
+
+    fn forget(&mut self, now: Instant) {
+        self.entries.retain(|entry| entry.remembered_until().is_none_or(|until| until > now));
+        let mut surplus = self.remembered().saturating_sub(MAX_REMEMBERED);
+        if surplus > 0 {
+            self.entries.retain(|entry| {
+                let stays = entry.is_waiting() || surplus == 0;
+                surplus -= usize::from(!stays);
+                stays
+            });
+        }
+    }
+}
+
+impl Default for QRInfoCorrelationManager {
+    /// With a timeout of 30 s.
+    fn default() -> Self {
+        Self::new(Duration::from_secs(30))
+    }
+}

@@ -1,0 +1,174 @@
+//! One request to all peers, and what is left of it when it has ended.
+
+use std::time::{Duration, Instant};
+
+use qrinfo_core::{AttemptError, AttemptErrorKind, QRInfoRequestSpec, Reply, Request, Timing, wire::Wire};
+
+use super::{ALL_PEERS, Correlated, ReplySender, RequestId};
+use crate::TimeoutCause;
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: RequestId,
+    pub(super) request: Request,
+    sent: Instant,
+    /// When everything asked before was settled.
+    pub(super) head: Option<Instant>,
+    /// How many peers may still answer it.
+    pub(super) copies: usize,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting(Vec<Caller>),
+    /// Remembered until then.
+    Settled {
+        answered: bool,
+        until: Instant,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub(super) respond: ReplySender,
+    pub(super) deadline: Option<Instant>,
+}
+
+// === impl Entry ===
+
+impl Entry {
+    pub(super) fn new(id: RequestId, request: Request, copies: usize, caller: Caller, now: Instant) -> Self {
+        Self { id, request, sent: now, head: None, copies, state: State::Waiting(vec![caller]) }
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting(_))
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self.state, State::Settled { answered: true, .. })
+    }
+
+    pub(super) fn remembered_until(&self) -> Option<Instant> {
+        match self.state {
+            State::Waiting(_) => None,
+            State::Settled { until, .. } => Some(until),
+        }
+    }
+
+    /// Adds a caller to those that wait; gives it back if nobody does any more.
+    pub(super) fn join(&mut self, caller: Caller) -> Result<(), Caller> {
+        match &mut self.state {
+            State::Waiting(callers) => {
+                callers.push(caller);
+                Ok(())
+            }
+            State::Settled { .. } => Err(caller),
+        }
+    }
+
+    pub(super) fn callers(&self) -> usize {
+        match &self.state {
+            State::Waiting(callers) => callers.len(),
+            State::Settled { .. } => 0,
+        }
+    }
+
+    /// Whether a reply to this request could be taken for one to `spec`, which is another.
+    pub(super) fn collides_with(&self, spec: &QRInfoRequestSpec) -> bool {
+        match &self.request {
+            Request::QrInfo(own) => own != spec && own.work_block_hashes.first() == spec.work_block_hashes.first(),
+            Request::MnListDiff(_) => false,
+        }
+    }
+
+    /// When something becomes due, apart from the timeout of the oldest.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Waiting(callers) => callers.iter().filter_map(|caller| caller.deadline).min(),
+            State::Settled { until, .. } => Some(*until),
+        }
+    }
+
+    /// Takes a reply that answers it.
+    pub(super) fn answer(&mut self, reply: Reply, remember: Duration, now: Instant) -> Correlated {
+        self.copies = self.copies.saturating_sub(1);
+        let settled = State::Settled { answered: true, until: now + remember };
+        let State::Waiting(mut callers) = std::mem::replace(&mut self.state, settled) else {
+            return Correlated::Dropped(self.id);
+        };
+        callers.retain(|caller| !caller.respond.is_closed());
+        let Some(last) = callers.pop() else { return Correlated::Dropped(self.id) };
+        let timing = Timing {
+            peer: ALL_PEERS,
+            sent: self.sent,
+            head: self.head,
+            first_byte: Some(now),
+            done: now,
+            bytes: payload_length(&reply),
+        };
+        for caller in callers {
+            // A caller that has just gone misses nothing.
+            let _ = caller.respond.send(Ok((reply.clone(), timing)));
+        }
+        let _ = last.respond.send(Ok((reply, timing)));
+        Correlated::Answered(self.id)
+    }
+
+    /// Takes leave of callers that are gone or whose own deadline passed. Says whether a deadline ended the request.
+    pub(super) fn drop_callers(&mut self, remember: Duration, now: Instant) -> bool {
+        let timing = self.timing(now);
+        let State::Waiting(callers) = &mut self.state else { return false };
+        callers.retain(|caller| !caller.respond.is_closed());
+        let due = |caller: &mut Caller| caller.deadline.is_some_and(|deadline| deadline <= now);
+        let mut expired = false;
+        for caller in callers.extract_if(.., due) {
+            expired = true;
+            let _ = caller.respond.send(Err(timed_out(TimeoutCause::Deadline, timing)));
+        }
+        if callers.is_empty() {
+            self.settle(remember, now);
+            return expired;
+        }
+        false
+    }
+
+    /// Nobody has answered in time.
+    pub(super) fn time_out(&mut self, timeout: Duration, now: Instant) {
+        let timing = self.timing(now);
+        if let State::Waiting(callers) = self.settle(timeout, now) {
+            for caller in callers {
+                let _ = caller.respond.send(Err(timed_out(TimeoutCause::Silent(timeout), timing)));
+            }
+        }
+    }
+
+    fn settle(&mut self, remember: Duration, now: Instant) -> State {
+        std::mem::replace(&mut self.state, State::Settled { answered: false, until: now + remember })
+    }
+
+    pub(super) fn fail(self, error: impl Fn() -> AttemptError) {
+        if let State::Waiting(callers) = self.state {
+            for caller in callers {
+                let _ = caller.respond.send(Err(error().at(ALL_PEERS)));
+            }
+        }
+    }
+
+    fn timing(&self, now: Instant) -> Timing {
+        Timing { peer: ALL_PEERS, sent: self.sent, head: self.head, first_byte: None, done: now, bytes: 0 }
+    }
+}
+
+fn timed_out(cause: TimeoutCause, timing: Timing) -> AttemptError {
+    AttemptError::new(AttemptErrorKind::Timeout).at(ALL_PEERS).timed(timing).because(cause)
+}
+
+fn payload_length(reply: &Reply) -> u64 {
+    let payload = match reply {
+        Reply::QrInfo(reply) => reply.to_wire(),
+        Reply::MnListDiff(diff) => diff.to_wire(),
+    };
+    payload.len() as u64
+}

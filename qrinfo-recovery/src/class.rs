@@ -1,0 +1,78 @@
+use qrinfo_core::AttemptErrorKind;
+
+/// What a kind of failure means for what happens next.
+///
+/// ```
+/// use qrinfo_core::AttemptErrorKind;
+/// use qrinfo_recovery::FailureClass;
+///
+/// let refusal = FailureClass::of(AttemptErrorKind::Refused);
+/// assert!(refusal.ask_elsewhere && !refusal.peers_fault && !refusal.congestion);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailureClass {
+    /// By which attempts are counted against their limit.
+    pub category: Category,
+    /// Whether the peer did wrong. Such a peer is not asked again.
+    pub peers_fault: bool,
+    /// Whether another peer may do better.
+    pub ask_elsewhere: bool,
+    /// Whether it may come from asking too much at once. A refusal does not: it comes from asking for the wrong thing.
+    pub congestion: bool,
+}
+
+/// The categories of failure, as dash-spv's recovery counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Category {
+    /// Silence.
+    Timeout,
+    /// Connections that end, or that are not there.
+    Network,
+    /// Bytes or facts that are wrong.
+    Validation,
+    /// Our storage or configuration.
+    Storage,
+    /// A peer that declines.
+    Peer,
+    /// Everything else.
+    Other,
+}
+
+// === impl FailureClass ===
+
+impl FailureClass {
+    /// The class of a kind of failure. A kind that is not known here is treated as a failure on our side.
+    pub fn of(kind: AttemptErrorKind) -> Self {
+        let class = |category, peers_fault, ask_elsewhere, congestion| Self {
+            category,
+            peers_fault,
+            ask_elsewhere,
+            congestion,
+        };
+        match kind {
+            AttemptErrorKind::Timeout => class(Category::Timeout, false, true, true),
+            AttemptErrorKind::Disconnected => class(Category::Network, false, true, true),
+            AttemptErrorKind::Refused => class(Category::Peer, false, true, false),
+            AttemptErrorKind::Malformed | AttemptErrorKind::False => class(Category::Validation, true, true, false),
+            AttemptErrorKind::Overloaded => class(Category::Other, false, true, true),
+            AttemptErrorKind::NoPeer => class(Category::Network, false, false, false),
+            AttemptErrorKind::Cancelled => class(Category::Other, false, false, false),
+            _ => class(Category::Storage, false, false, false),
+        }
+    }
+}
+
+// === impl Category ===
+
+impl Category {
+    /// How many failures of this category one request may have: dash-spv's limits. A peer that declines has none: no
+    /// peer is asked twice for what it declined, so there are only as many as peers.
+    pub fn limit(self) -> Option<u32> {
+        match self {
+            Self::Timeout => Some(5),
+            Self::Network => Some(10),
+            Self::Validation | Self::Storage | Self::Other => Some(3),
+            Self::Peer => None,
+        }
+    }
+}

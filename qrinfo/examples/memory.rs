@@ -1,0 +1,175 @@
+//! Peak heap of a client, in sequence and in parallel: `cargo xtask bench memory`.
+//!
+//! Three simulated nodes serve 200 replies of mainnet's size. They run here; the client runs alone in a process of its
+//! own, on one thread whose allocations are counted.
+#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+use std::{
+    env,
+    error::Error,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use qrinfo::{
+    Delivered, ParallelOptions, ParallelSync, SequentialOptions, SequentialSync, SyncReport, connect,
+    plan::{PlanKind, Planner, anchor},
+};
+use qrinfo_core::QRInfoRequestSpec;
+use qrinfo_correlate::CorrelatorConfig;
+use spv_peer::PeerConfig;
+use spv_testkit::{Chain, PeerProfile, SimulatedPeer, SyntheticChain, SyntheticParams};
+
+const SEED: u64 = 42;
+const REPLIES: u32 = 200;
+const PEERS: usize = 3;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// What the consumer does with a reply.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Consumer {
+    Keeps,
+    Drops,
+    TakesItsTime,
+}
+
+fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.split_first() {
+        None => tokio::runtime::Runtime::new()?.block_on(serve()),
+        Some((mode, addresses)) => {
+            let addresses = addresses.iter().map(|address| address.parse()).collect::<Result<Vec<_>, _>>()?;
+            client(mode, addresses)
+        }
+    }
+}
+
+/// Starts the nodes, and one client after the other.
+async fn serve() -> Result<(), Failure> {
+    let chain = tokio::task::spawn_blocking(chain).await?;
+    let profile = PeerProfile {
+        round_trip: Duration::from_millis(40),
+        compute: Duration::from_millis(5),
+        rate: Some(20_000_000),
+    };
+    let (mut nodes, mut addresses) = (Vec::new(), Vec::new());
+    for _ in 0..PEERS {
+        let node = SimulatedPeer::builder(chain.clone()).profile(profile).build();
+        addresses.push(node.listen().await?);
+        nodes.push(node);
+    }
+    println!("peak heap of the client over {REPLIES} replies, {PEERS} peers");
+    println!("{:<34} {:>12} {:>12} {:>8}", "consumer", "sequential", "parallel", "ratio");
+    for consumer in ["keeps", "drops", "slow"] {
+        let mut peaks = Vec::new();
+        for mode in ["sequential", "parallel"] {
+            // One at a time with a pause for each reply would only take longer.
+            let mode = format!("{mode}-{consumer}");
+            peaks.push(run(&mode, &addresses).await?);
+        }
+        let [sequential, parallel] = peaks[..] else { return Err("a client is missing".into()) };
+        let name = match consumer {
+            "keeps" => "keeps every reply",
+            "drops" => "drops each reply",
+            _ => "drops each after 50 ms",
+        };
+        let ratio = parallel as f64 / sequential as f64;
+        println!("{name:<34} {:>9} KiB {:>9} KiB {ratio:>8.3}", sequential >> 10, parallel >> 10);
+    }
+    Ok(())
+}
+
+/// The peak of one client, in bytes.
+async fn run(mode: &str, addresses: &[SocketAddr]) -> Result<u64, Failure> {
+    let mut client = Command::new(env::current_exe()?);
+    client.arg(mode).args(addresses.iter().map(ToString::to_string)).stderr(Stdio::inherit());
+    let output = tokio::task::spawn_blocking(move || client.output()).await??;
+    if !output.status.success() {
+        return Err(format!("the client {mode} failed").into());
+    }
+    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+}
+
+fn client(mode: &str, addresses: Vec<SocketAddr>) -> Result<(), Failure> {
+    let chain = chain();
+    let kind = PlanKind::FiveStep;
+    let planner = Planner { kind, anchor: anchor([chain.tip()]), ..Planner::new(chain.network(), chain.tip()) };
+    let cycles = chain.network().cycles();
+    let last = chain.tip() - chain.tip() % cycles.length();
+    let first = last - cycles.length() * (REPLIES - 1);
+    let plan = planner.plan(first, last, |height| chain.block(height).map(|block| block.hash))?;
+    let consumer = match mode.split_once('-').map(|(_, consumer)| consumer) {
+        Some("keeps") => Consumer::Keeps,
+        Some("drops") => Consumer::Drops,
+        _ => Consumer::TakesItsTime,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut report = None;
+    let heap = allocation_counter::measure(|| {
+        report = Some(runtime.block_on(async {
+            match mode.starts_with("parallel") {
+                true => parallel(plan, &addresses, consumer).await,
+                false => sequential(plan, &addresses, consumer).await,
+            }
+        }));
+    });
+    let report = report.ok_or("the client did not run")??;
+    if !report.outcome.is_complete() || report.stats.delivered != u64::from(REPLIES) {
+        return Err(format!("{}", report.outcome).into());
+    }
+    eprintln!("{mode}: {} KiB of replies", report.stats.bytes >> 10);
+    println!("{}", heap.bytes_max);
+    Ok(())
+}
+
+async fn sequential(
+    plan: Vec<QRInfoRequestSpec>,
+    addresses: &[SocketAddr],
+    consumer: Consumer,
+) -> Result<SyncReport, Failure> {
+    let mut sync = SequentialSync::new(plan, peers(addresses).await?, SequentialOptions::default());
+    let mut kept = Vec::new();
+    while let Some(delivered) = sync.next().await {
+        consume(consumer, delivered, &mut kept).await;
+    }
+    Ok(sync.into_report())
+}
+
+async fn parallel(
+    plan: Vec<QRInfoRequestSpec>,
+    addresses: &[SocketAddr],
+    consumer: Consumer,
+) -> Result<SyncReport, Failure> {
+    let max_concurrent = NonZeroUsize::new(4 * PEERS).unwrap_or(NonZeroUsize::MIN);
+    let options = ParallelOptions { max_concurrent, ..ParallelOptions::default() };
+    let mut sync = ParallelSync::new(plan, peers(addresses).await?, options);
+    let mut kept = Vec::new();
+    while let Some(delivered) = sync.next().await {
+        consume(consumer, delivered, &mut kept).await;
+    }
+    Ok(sync.into_report())
+}
+
+async fn consume(consumer: Consumer, delivered: Delivered, kept: &mut Vec<Delivered>) {
+    match consumer {
+        Consumer::Keeps => kept.push(delivered),
+        Consumer::Drops => {}
+        Consumer::TakesItsTime => tokio::time::sleep(Duration::from_millis(50)).await,
+    }
+}
+
+async fn peers(addresses: &[SocketAddr]) -> Result<Vec<qrinfo::Peer<qrinfo_correlate::PeerService>>, Failure> {
+    let mut peers = Vec::new();
+    for (nonce, &address) in (1..).zip(addresses) {
+        let config = PeerConfig::new(qrinfo_core::Network::Mainnet, nonce);
+        peers.push(connect(address, &config, CorrelatorConfig::default()).await?);
+    }
+    Ok(peers)
+}
+
+fn chain() -> Chain {
+    SyntheticChain::generate(SEED, &SyntheticParams::mainnet_like(REPLIES + 5)).chain
+}

@@ -1,0 +1,321 @@
+use std::time::Instant;
+
+use qrinfo_core::{
+    Mismatch, QRInfoRequestSpec, Reply, Request, SyncPhase,
+    client::{ClientError, NamedNetworkManager, NetworkManager},
+    message::NetworkMessage,
+};
+use qrinfo_correlate::PeerService;
+use spv_config::ClientConfig;
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Delivered, Peer, SequentialOptions, SequentialSync, SyncProgress, SyncReport, config, network};
+
+/// How many events wait for a listener that is slow, before it misses the oldest.
+const EVENTS: usize = 1024;
+
+/// Syncs rotated quorums for a client that keeps its own network: dash-spv's manager of that name.
+///
+/// There are two ways to use it, and the sequential one is the default of both:
+///
+/// * **The manager runs the sync.** [`sync`](Self::sync) asks for one request after the other,
+///   [`request_qrinfo_parallel`](Self::request_qrinfo_parallel) (feature `parallel-qrinfo`) for several at a time. Both
+///   are lent the network for as long as they run, take any [`NetworkManager`], deliver in the order of the plan, and
+///   end in the same typed report. A network that names its peers does better with
+///   [`sync_by_name`](Self::sync_by_name) and `request_qrinfo_parallel_by_name`.
+/// * **The client runs its own message loop.** [`request_qrinfo`](Self::request_qrinfo) sends one request,
+///   [`handle_qrinfo_message`](Self::handle_qrinfo_message) takes the reply from the loop, and
+///   [`check_timeout`](Self::check_timeout) gives a request back that nobody answered. A
+///   [`MessageHandler`](crate::MessageHandler) does the routing.
+///
+/// [`progress`](Self::progress) tells what happens, [`cancellation`](Self::cancellation) stops it.
+///
+/// ```
+/// use qrinfo::{MasternodeSyncManager, plan::Planner};
+/// use qrinfo_core::{PeerId, client::NetworkManager};
+/// use spv_config::ClientConfig;
+/// use spv_testkit::{Chain, MockNetworkManager, Recording, SimulatedPeer};
+/// use tokio::sync::mpsc;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// # let chain = Chain::from_recording(&Recording::bundled()?, |_| true)?;
+/// # let mut network = MockNetworkManager::new();
+/// # network.add_peer(PeerId(([203, 0, 113, 1], 19899).into()), SimulatedPeer::builder(chain.clone()).build());
+/// # network.connect().await?;
+/// # let plan = Planner::new(chain.network(), chain.tip()).plan(240, 480, |h| chain.block(h).map(|block| block.hash))?;
+/// let mut manager = MasternodeSyncManager::new(&ClientConfig::regtest());
+/// let (deliver, mut replies) = mpsc::channel(1);
+/// let sync = manager.sync(&mut network, plan, deliver, |message| println!("for the rest of the client: {message:?}"));
+/// let apply = async {
+///     while let Some(delivered) = replies.recv().await {
+///         println!("request {} was answered", delivered.index);
+///     }
+/// };
+/// let (report, ()) = tokio::join!(sync, apply);
+/// assert!(report?.outcome.is_complete());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct MasternodeSyncManager {
+    config: ClientConfig,
+    phase: Option<SyncPhase>,
+    progress: broadcast::Sender<SyncProgress>,
+    cancellation: CancellationToken,
+    pending: Option<Pending>,
+}
+
+/// The request that the client's own loop waits for.
+#[derive(Debug)]
+struct Pending {
+    request: Request,
+    sent: Instant,
+}
+
+/// What became of a `qrinfo` that the client's own loop received.
+#[derive(Debug)]
+pub enum HandledQRInfo {
+    /// It answers the request, which is settled.
+    Answered(Box<Request>, Reply),
+    /// Nothing was asked for.
+    Unexpected(Reply),
+    /// It does not answer the request, which still waits: another peer may answer it, and if not it times out.
+    Mismatched(Mismatch),
+}
+
+/// A request cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MasternodeSyncError {
+    /// The request before was not answered yet.
+    #[error("{request} is still being asked for: wait for its reply, or for check_timeout to give it back")]
+    Busy {
+        /// What is being asked for.
+        request: Box<Request>,
+    },
+    /// The client's network failed.
+    #[error("the network failed")]
+    Network(#[source] ClientError),
+}
+
+// === impl MasternodeSyncManager ===
+
+impl MasternodeSyncManager {
+    /// A manager by a configuration, which should be [valid](ClientConfig::validate).
+    pub fn new(config: &ClientConfig) -> Self {
+        Self {
+            config: config.clone(),
+            phase: None,
+            progress: broadcast::Sender::new(EVENTS),
+            cancellation: CancellationToken::new(),
+            pending: None,
+        }
+    }
+
+    /// What is being synced: [`SyncPhase::MasternodeLists`] or nothing.
+    pub fn phase(&self) -> Option<SyncPhase> {
+        self.phase
+    }
+
+    /// Tells what happens from now on. A listener that is slow misses the oldest of more than a thousand events.
+    pub fn progress(&self) -> broadcast::Receiver<SyncProgress> {
+        self.progress.subscribe()
+    }
+
+    /// Stops the sync that runs, or the next one, when it is cancelled: what is missing then is reported as
+    /// [stopped](qrinfo_core::WhyGivenUp::Stopped). It can be cloned and kept elsewhere. After a sync that was cancelled
+    /// there is a new one.
+    pub fn cancellation(&self) -> CancellationToken {
+        self.cancellation.clone()
+    }
+
+    /// Asks for the requests of a plan one at a time, over a network that does not name its peers, and sends the replies
+    /// to `deliver` in the order of the plan. While that has no room nothing more is asked; when its receiver is dropped
+    /// the sync stops. `others` gets what else arrives; it must not block.
+    ///
+    /// # Errors
+    /// What the network says when it is asked for its height. Whatever fails later is in the report.
+    pub async fn sync(
+        &mut self,
+        network: &mut dyn NetworkManager,
+        plan: Vec<QRInfoRequestSpec>,
+        deliver: mpsc::Sender<Delivered>,
+        others: impl FnMut(NetworkMessage) + Send,
+    ) -> Result<SyncReport, MasternodeSyncError> {
+        let correlator = config::correlator_config(&self.config);
+        let (peer, driver) =
+            network::broadcast(network, correlator, others).await.map_err(MasternodeSyncError::Network)?;
+        Ok(tokio::join!(self.one_at_a_time(plan, vec![peer], deliver), driver.run()).0)
+    }
+
+    /// As [`sync`](Self::sync), over a network that names its peers: one peer at a time is asked, and when it fails the
+    /// next.
+    pub async fn sync_by_name(
+        &mut self,
+        network: &mut dyn NamedNetworkManager,
+        plan: Vec<QRInfoRequestSpec>,
+        deliver: mpsc::Sender<Delivered>,
+        mut others: impl FnMut(NetworkMessage) + Send,
+    ) -> SyncReport {
+        let correlator = config::correlator_config(&self.config);
+        let (peers, driver) = network::by_name(network, correlator, |_, message| others(message));
+        tokio::join!(self.one_at_a_time(plan, peers, deliver), driver.run()).0
+    }
+
+    /// Sends one request, whose reply [`handle_qrinfo_message`](Self::handle_qrinfo_message) takes.
+    ///
+    /// # Errors
+    /// [`Busy`](MasternodeSyncError::Busy) while another one waits; what the network says. The request counts as made
+    /// only when it was sent.
+    pub async fn request_qrinfo(
+        &mut self,
+        network: &mut dyn NetworkManager,
+        spec: QRInfoRequestSpec,
+    ) -> Result<(), MasternodeSyncError> {
+        if let Some(pending) = &self.pending {
+            return Err(MasternodeSyncError::Busy { request: Box::new(pending.request.clone()) });
+        }
+        let (bases, block, extra_share) = (spec.base_block_hashes.clone(), spec.block_hash, spec.extra_share);
+        network.request_qr_info(bases, block, extra_share).await.map_err(MasternodeSyncError::Network)?;
+        self.phase = Some(SyncPhase::MasternodeLists);
+        self.pending = Some(Pending { request: spec.into(), sent: now() });
+        Ok(())
+    }
+
+    /// Takes a reply from the client's own message loop. Only one that answers the request settles it, so a reply that
+    /// is rejected leaves nothing stranded.
+    pub fn handle_qrinfo_message(&mut self, reply: impl Into<Reply>) -> HandledQRInfo {
+        let reply = reply.into();
+        let Some(pending) = self.pending.take() else { return HandledQRInfo::Unexpected(reply) };
+        if let Err(mismatch) = pending.request.check_reply(&reply) {
+            tracing::debug!(request = %pending.request, %mismatch, "reply rejected");
+            self.pending = Some(pending);
+            return HandledQRInfo::Mismatched(mismatch);
+        }
+        self.phase = None;
+        HandledQRInfo::Answered(Box::new(pending.request), reply)
+    }
+
+    /// Gives back the request of [`request_qrinfo`](Self::request_qrinfo) if nobody has answered it within the
+    /// configuration's `message_timeout`, to be made again. A reply that is late after that is unexpected, or a copy.
+    pub fn check_timeout(&mut self, now: Instant) -> Option<Request> {
+        let timeout = self.config.message_timeout;
+        let over = |pending: &mut Pending| now.saturating_duration_since(pending.sent) >= timeout;
+        let pending = self.pending.take_if(over)?;
+        self.phase = None;
+        Some(pending.request)
+    }
+
+    async fn one_at_a_time(
+        &mut self,
+        plan: Vec<QRInfoRequestSpec>,
+        peers: Vec<Peer<PeerService>>,
+        deliver: mpsc::Sender<Delivered>,
+    ) -> SyncReport {
+        self.started(plan.len());
+        let mut sync = SequentialSync::new(plan, peers, SequentialOptions::default());
+        while let Some(delivered) = self.unless_cancelled(sync.next()).await.flatten() {
+            if !self.deliver(&deliver, delivered).await {
+                break;
+            }
+        }
+        self.finished(sync.into_report())
+    }
+
+    fn started(&mut self, requests: usize) {
+        self.phase = Some(SyncPhase::MasternodeLists);
+        self.tell(SyncProgress::Started { phase: SyncPhase::MasternodeLists, requests });
+    }
+
+    /// Whether somebody takes it.
+    async fn deliver(&self, deliver: &mpsc::Sender<Delivered>, delivered: Delivered) -> bool {
+        let (index, timing) = (delivered.index, delivered.timing);
+        let taken = self.unless_cancelled(deliver.send(delivered)).await.is_some_and(|sent| sent.is_ok());
+        if taken {
+            self.tell(SyncProgress::Delivered { index, peer: timing.peer, bytes: timing.bytes });
+        }
+        taken
+    }
+
+    fn finished(&mut self, report: SyncReport) -> SyncReport {
+        for missing in report.outcome.missing() {
+            self.tell(SyncProgress::Missing { index: missing.index, why: missing.why });
+        }
+        self.tell(SyncProgress::Finished { complete: report.outcome.is_complete() });
+        self.phase = None;
+        if self.cancellation.is_cancelled() {
+            self.cancellation = CancellationToken::new();
+        }
+        report
+    }
+
+    async fn unless_cancelled<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.cancellation.run_until_cancelled(future).await
+    }
+
+    fn tell(&self, progress: SyncProgress) {
+        // Nobody has to listen.
+        let _ = self.progress.send(progress);
+    }
+}
+
+#[cfg(feature = "parallel-qrinfo")]
+impl MasternodeSyncManager {
+    /// Asks for the requests of a plan at most `max_concurrent` at a time, otherwise as [`sync`](Self::sync).
+    ///
+    /// Each request goes to all peers, for the network does not name them: what is gained is that round trips overlap.
+    ///
+    /// # Errors
+    /// What the network says when it is asked for its height. Whatever fails later is in the report.
+    pub async fn request_qrinfo_parallel(
+        &mut self,
+        network: &mut dyn NetworkManager,
+        requests: Vec<QRInfoRequestSpec>,
+        max_concurrent: std::num::NonZeroUsize,
+        deliver: mpsc::Sender<Delivered>,
+        others: impl FnMut(NetworkMessage) + Send,
+    ) -> Result<SyncReport, MasternodeSyncError> {
+        let correlator = config::parallel_correlator_config(&self.config);
+        let (peer, driver) =
+            network::broadcast(network, correlator, others).await.map_err(MasternodeSyncError::Network)?;
+        Ok(tokio::join!(self.in_parallel(requests, vec![peer], max_concurrent, deliver), driver.run()).0)
+    }
+
+    /// Asks several peers at once, at most `max_concurrent` requests at a time, over a network that names them.
+    pub async fn request_qrinfo_parallel_by_name(
+        &mut self,
+        network: &mut dyn NamedNetworkManager,
+        requests: Vec<QRInfoRequestSpec>,
+        max_concurrent: std::num::NonZeroUsize,
+        deliver: mpsc::Sender<Delivered>,
+        mut others: impl FnMut(NetworkMessage) + Send,
+    ) -> SyncReport {
+        let correlator = config::parallel_correlator_config(&self.config);
+        let (peers, driver) = network::by_name(network, correlator, |_, message| others(message));
+        tokio::join!(self.in_parallel(requests, peers, max_concurrent, deliver), driver.run()).0
+    }
+
+    async fn in_parallel(
+        &mut self,
+        plan: Vec<QRInfoRequestSpec>,
+        peers: Vec<Peer<PeerService>>,
+        max_concurrent: std::num::NonZeroUsize,
+        deliver: mpsc::Sender<Delivered>,
+    ) -> SyncReport {
+        self.started(plan.len());
+        let options = crate::ParallelOptions { max_concurrent, ..crate::ParallelOptions::from(&self.config) };
+        let mut sync = crate::ParallelSync::new(plan, peers, options);
+        while let Some(delivered) = self.unless_cancelled(sync.next()).await.flatten() {
+            if !self.deliver(&deliver, delivered).await {
+                break;
+            }
+        }
+        self.finished(sync.into_report())
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

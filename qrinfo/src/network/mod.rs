@@ -1,0 +1,123 @@
+//! Peers from a client's own network stack.
+//!
+//! A client that has a [`NetworkManager`] makes peers of it here, for [`SequentialSync`](crate::SequentialSync) and
+//! `ParallelSync` alike:
+//!
+//! * [`broadcast`] takes any manager. It sends each request to all its peers and does not say who answers, so all of
+//!   them together are *one* peer, by the name of [`ALL_PEERS`]. The first reply that fits is taken and the copies are
+//!   dropped.
+//! * [`by_name`] takes a [`NamedNetworkManager`] and makes a peer of each of its peers. They share the work instead of
+//!   repeating it, a refusal shows after a round trip instead of a timeout, and a false reply has an author.
+//!
+//! Either gives a driver too. It has the manager for itself as long as it runs, so that nobody waits for a lock; run it
+//! beside the sync, in a task of its own or with a manager that is only lent. It gives the manager back when the sync is
+//! over. What else arrives in the meantime, it hands to a closure.
+//!
+//! A client that would rather keep its own message loop takes the state machine alone:
+//! [`QRInfoCorrelationManager`](qrinfo_correlate::QRInfoCorrelationManager).
+//!
+//! A manager hands out whole messages, so nothing is seen of a reply on its way: the timeout of
+//! [`CorrelatorConfig`] has to be longer than the longest reply takes.
+//!
+//! ```
+//! use qrinfo::{SequentialOptions, SequentialSync, network, plan::Planner};
+//! use qrinfo_core::{PeerId, client::NetworkManager};
+//! use qrinfo_correlate::CorrelatorConfig;
+//! use spv_testkit::{Chain, MockNetworkManager, Recording, SimulatedPeer};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! // A client has its own manager, and its headers; here are three made-up nodes.
+//! let chain = Chain::from_recording(&Recording::bundled()?, |_| true)?;
+//! let mut manager = MockNetworkManager::new();
+//! for host in 1..=3 {
+//!     manager.add_peer(PeerId(([203, 0, 113, host], 19899).into()), SimulatedPeer::builder(chain.clone()).build());
+//! }
+//! manager.connect().await?;
+//! let planner = Planner::new(chain.network(), chain.tip());
+//! let plan = planner.plan(240, 480, |height| chain.block(height).map(|block| block.hash))?;
+//!
+//! // The manager is lent for as long as the sync takes.
+//! let unclaimed = |message| println!("for the rest of the client: {message:?}");
+//! let (peer, driver) = network::broadcast(&mut manager, CorrelatorConfig::default(), unclaimed).await?;
+//! let sync = async {
+//!     let mut sync = SequentialSync::new(plan, vec![peer], SequentialOptions::default());
+//!     while let Some(delivered) = sync.next().await {
+//!         println!("request {} is answered", delivered.index);
+//!     }
+//!     sync.into_report()
+//! };
+//! let (report, _) = tokio::join!(sync, driver.run());
+//! assert!(report.outcome.is_complete());
+//! assert!(manager.is_connected());
+//! # Ok(())
+//! # }
+//! ```
+
+mod link;
+mod named;
+
+use qrinfo_core::{
+    PeerId,
+    client::{ClientError, NamedNetworkManager, NetworkManager},
+    message::NetworkMessage,
+};
+pub use qrinfo_correlate::{ALL_PEERS, BroadcastDriver};
+use qrinfo_correlate::{CorrelatorConfig, PeerService};
+
+pub use self::named::NamedDriver;
+use crate::Peer;
+
+/// Makes one peer of a connected network that does not name its peers.
+///
+/// Its start height is the greatest that a peer has announced. Of `config` the depth and the head timeout count.
+/// `others` is given every message that answers nothing that was asked here; it must not block. A request that some of
+/// the peers refuse is answered by the others; only one that none answers costs a timeout.
+///
+/// [`Run`](BroadcastDriver::run) the driver: the peer does nothing without it. It ends when the peer and its clones are
+/// dropped, or with the network, which ends every request at once.
+///
+/// # Errors
+/// What the manager says when it is asked for the height.
+pub async fn broadcast<N, F>(
+    network: N,
+    config: CorrelatorConfig,
+    others: F,
+) -> Result<(Peer<PeerService>, BroadcastDriver<N, F>), ClientError>
+where
+    N: NetworkManager,
+    F: FnMut(NetworkMessage),
+{
+    let start_height = network.get_peer_best_height().await?.unwrap_or(0);
+    let (service, driver) = PeerService::broadcast(network, config, others);
+    Ok((Peer::new(ALL_PEERS, service, start_height), driver))
+}
+
+/// Makes a peer of each peer that a network is connected to now.
+///
+/// A start height that the manager does not know is 0, for which no [`anchor`](crate::plan::anchor) is chosen. Every
+/// `qrinfo`, `mnlistdiff` and `pong` of these peers is taken for an answer to what is asked here, so nothing else may
+/// ask for the former two meanwhile; `others` is given every other message, and must not block.
+///
+/// [`Run`](NamedDriver::run) the driver: the peers do nothing without it.
+///
+/// ```
+/// # use qrinfo::{Peer, network};
+/// # use qrinfo_core::client::NamedNetworkManager;
+/// # use qrinfo_correlate::{CorrelatorConfig, PeerService};
+/// # async fn sync(peers: Vec<Peer<PeerService>>) {}
+/// # async fn example(mut manager: Box<dyn NamedNetworkManager>) {
+/// let (peers, driver) = network::by_name(&mut manager, CorrelatorConfig::default(), |peer, message| {
+///     println!("for the rest of the client, from {peer}: {message:?}");
+/// });
+/// let (report, (_, ended)) = tokio::join!(sync(peers), driver.run());
+/// println!("{ended}");
+/// # }
+/// ```
+pub fn by_name<N, F>(network: N, config: CorrelatorConfig, others: F) -> (Vec<Peer<PeerService>>, NamedDriver<N, F>)
+where
+    N: NamedNetworkManager,
+    F: FnMut(PeerId, NetworkMessage),
+{
+    NamedDriver::new(network, config, others)
+}

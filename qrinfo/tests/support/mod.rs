@@ -1,0 +1,77 @@
+//! Nodes made from a recorded chain, in virtual time.
+#![allow(dead_code, unreachable_pub, reason = "not every test uses all of it")]
+
+use std::time::Duration;
+
+use qrinfo::{Delivered, Peer, SequentialOptions, SequentialSync, SyncReport, adopt, plan::Planner};
+use qrinfo_core::{PeerId, QRInfoRequestSpec, Reply, Request, message::PROTOCOL_VERSION, wire::Wire};
+use qrinfo_correlate::{CorrelatorConfig, PeerService};
+use spv_peer::{PeerConfig, handshake};
+use spv_testkit::{Chain, PeerProfile, Recording, SimulatedPeer, SimulatedPeerBuilder, builder};
+use tokio::time::Instant;
+
+pub const FIRST_CYCLE: u32 = 240;
+
+pub fn chain() -> Chain {
+    Chain::from_recording(&Recording::bundled().unwrap(), |_| true).unwrap()
+}
+
+pub fn profile(round_trip: u64, compute: u64) -> PeerProfile {
+    let (round_trip, compute) = (Duration::from_millis(round_trip), Duration::from_millis(compute));
+    PeerProfile { round_trip, compute, rate: Some(1_000_000) }
+}
+
+/// Nodes and our ends of the connections to them.
+pub async fn connect(nodes: Vec<SimulatedPeerBuilder>) -> (Vec<SimulatedPeer>, Vec<Peer<PeerService>>) {
+    let nodes: Vec<_> = nodes.into_iter().map(SimulatedPeerBuilder::build).collect();
+    let mut peers = Vec::new();
+    for (index, node) in nodes.iter().enumerate() {
+        let id = PeerId(([203, 0, 113, index as u8 + 1], 19899).into());
+        let config = PeerConfig::new(qrinfo_core::Network::Regtest, 7);
+        peers.push(adopt(handshake(node.connect(), id, &config).await.unwrap(), CorrelatorConfig::default()));
+    }
+    (nodes, peers)
+}
+
+pub fn plan(chain: &Chain, anchor_at: Option<u32>) -> Vec<QRInfoRequestSpec> {
+    let planner = Planner { anchor: anchor_at, ..Planner::new(chain.network(), chain.tip()) };
+    planner.plan(FIRST_CYCLE, chain.tip(), |height| chain.block(height).map(|block| block.hash)).unwrap()
+}
+
+pub fn assert_true(chain: &Chain, plan: &[QRInfoRequestSpec], delivered: &[Delivered]) {
+    for delivered in delivered {
+        let request = Request::from(plan[delivered.index].clone()).to_message();
+        let expected = builder::answer(chain, &request, PROTOCOL_VERSION).unwrap().unwrap();
+        let (Reply::QrInfo(expected), Reply::QrInfo(got)) = (&expected, &delivered.reply) else { panic!() };
+        assert_eq!(got.to_wire(), expected.to_wire(), "request {}", delivered.index);
+    }
+}
+
+pub async fn sequential(
+    plan: &[QRInfoRequestSpec],
+    peers: Vec<Peer<PeerService>>,
+) -> (Vec<Delivered>, SyncReport, Duration) {
+    let started = Instant::now();
+    let mut sync = SequentialSync::new(plan.to_vec(), peers, SequentialOptions::default());
+    let mut delivered = Vec::new();
+    while let Some(next) = sync.next().await {
+        delivered.push(next);
+    }
+    (delivered, sync.into_report(), started.elapsed())
+}
+
+#[cfg(feature = "parallel-qrinfo")]
+pub async fn parallel(
+    plan: &[QRInfoRequestSpec],
+    peers: Vec<Peer<PeerService>>,
+) -> (Vec<Delivered>, SyncReport, Duration) {
+    let started = Instant::now();
+    let max_concurrent = std::num::NonZeroUsize::new(16).unwrap();
+    let options = qrinfo::ParallelOptions { max_concurrent, ..Default::default() };
+    let mut sync = qrinfo::ParallelSync::new(plan.to_vec(), peers, options);
+    let mut delivered = Vec::new();
+    while let Some(next) = sync.next().await {
+        delivered.push(next);
+    }
+    (delivered, sync.into_report(), started.elapsed())
+}

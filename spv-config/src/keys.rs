@@ -1,0 +1,97 @@
+//! The names of the settings: as keys of a file, and as environment variables.
+
+/// What the names of our environment variables begin with.
+pub(crate) const PREFIX: &str = "QRINFO_";
+
+const KEYS: [&str; 8] = [
+    "network",
+    "peers",
+    "max_peers",
+    "storage_path",
+    "max_concurrent_filter_requests",
+    "connection_timeout",
+    "message_timeout",
+    "sync_timeout",
+];
+
+/// Those that need the feature `parallel-qrinfo`. They are known without it too, so that a file which has them is not
+/// said to be mistyped.
+const PARALLEL_KEYS: [&str; 13] = [
+    "max_concurrent_qrinfo_requests",
+    "enable_adaptive_qrinfo_concurrency",
+    "qrinfo_parallel_timeout",
+    "qrinfo_requests_per_second",
+    "qrinfo_requests_per_second_per_peer",
+    "qrinfo_window_bytes",
+    "qrinfo_max_attempts",
+    "qrinfo_first_backoff",
+    "qrinfo_longest_backoff",
+    "qrinfo_retry_budget",
+    "qrinfo_retry_budget_per_second",
+    "qrinfo_network_timeout",
+    "qrinfo_sequential_fallback",
+];
+
+/// Every key, with or without the feature.
+pub(crate) fn all() -> impl Iterator<Item = &'static str> {
+    KEYS.into_iter().chain(PARALLEL_KEYS)
+}
+
+/// Whether the key needs a feature that is off.
+pub(crate) fn is_off(key: &str) -> bool {
+    cfg!(not(feature = "parallel-qrinfo")) && PARALLEL_KEYS.contains(&key)
+}
+
+/// The environment variable of a key: the key in capitals behind the prefix, which is not repeated.
+pub(crate) fn variable(key: &str) -> String {
+    let capitals = key.to_uppercase();
+    if capitals.starts_with(PREFIX) { capitals } else { format!("{PREFIX}{capitals}") }
+}
+
+/// The one of `names` that is most like `name`, if there is one that is at all like it. What they all begin with and
+/// the case do not make them alike.
+pub(crate) fn nearest(name: &str, names: impl Iterator<Item = String>) -> Option<String> {
+    // Longer names are no slips of the keyboard, and comparing takes the product of both lengths.
+    if name.len() > 100 {
+        return None;
+    }
+    let telling = |name: &str| {
+        let name = name.to_uppercase();
+        name.strip_prefix(PREFIX).map(str::to_owned).unwrap_or(name)
+    };
+    let meant = telling(name);
+    names
+        .map(|known| (strsim::normalized_damerau_levenshtein(&meant, &telling(&known)), known))
+        .filter(|(likeness, _)| *likeness >= 0.5)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ClientConfig;
+
+    #[test]
+    fn the_keys_are_the_fields() {
+        #[allow(unused_mut)]
+        let mut config = ClientConfig::default().with_storage_path("data");
+        #[cfg(feature = "parallel-qrinfo")]
+        {
+            config = config.with_qrinfo_rate_limits(Some(1.0), Some(1.0));
+        }
+        let written = toml::to_string(&config).unwrap();
+        let fields: Vec<_> = written.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key).collect();
+        assert_eq!(fields, all().filter(|key| !is_off(key)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn no_two_keys_have_one_variable() {
+        let mut variables: Vec<_> = all().map(variable).collect();
+        variables.sort_unstable();
+        variables.dedup();
+        assert_eq!(variables.len(), all().count());
+        assert_eq!(variable("qrinfo_parallel_timeout"), "QRINFO_PARALLEL_TIMEOUT");
+        assert_eq!(variable("max_peers"), "QRINFO_MAX_PEERS");
+    }
+}

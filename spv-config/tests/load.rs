@@ -1,0 +1,320 @@
+//! Loading: what goes before what, what is refused and how it is called, and that no text makes it panic.
+
+use std::{error::Error, ffi::OsString, fs, path::PathBuf, time::Duration};
+
+use proptest::prelude::*;
+use spv_config::{BadSettingReason, ClientConfig, LoadError, Network, Place};
+use tempfile::TempDir;
+
+const EXAMPLE: &str = include_str!("../client.toml");
+const NOTHING: [(&str, &str); 0] = [];
+
+#[allow(clippy::unwrap_used)]
+fn file(text: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("client.toml");
+    fs::write(&path, text).unwrap();
+    (directory, path)
+}
+
+fn bad(result: Result<ClientConfig, LoadError>) -> Vec<String> {
+    match result {
+        // Which units there are is said by a library in words of its own.
+        Err(LoadError::Settings(settings)) => settings
+            .iter()
+            .map(ToString::to_string)
+            .map(|text| {
+                text.split_once(": unknown time unit")
+                    .or(text.split_once(": time unit needed"))
+                    .map_or(text.clone(), |(ours, _)| ours.to_owned())
+            })
+            .collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn environment<const N: usize>(variables: [(&str, &str); N]) -> Result<ClientConfig, LoadError> {
+    ClientConfig::from_sources(None, variables)
+}
+
+#[test]
+fn defaults_give_way_to_the_file_and_the_file_to_the_environment() {
+    let (_directory, path) = file("network = 'testnet'\nmax_peers = 5\nmessage_timeout = '1m 30s'");
+    let variables =
+        [("QRINFO_MAX_PEERS", "6"), ("QRINFO_SYNC_TIMEOUT", "7m"), ("PATH", "/bin"), ("QRINFO_NETWORK", "")];
+    let config = ClientConfig::from_sources(Some(&path), variables).unwrap();
+    let expected = ClientConfig::testnet()
+        .with_max_peers(6)
+        .with_message_timeout(Duration::from_secs(90))
+        .with_sync_timeout(Duration::from_secs(420));
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn each_source_alone() {
+    assert_eq!(ClientConfig::from_toml("").unwrap(), ClientConfig::default());
+    assert_eq!(environment(NOTHING).unwrap(), ClientConfig::default());
+    let (_directory, path) = file("max_peers = 5");
+    assert_eq!(ClientConfig::from_sources(Some(&path), NOTHING).unwrap(), ClientConfig::default().with_max_peers(5));
+}
+
+#[test]
+fn every_variable_is_read() {
+    let config = environment([
+        ("QRINFO_NETWORK", "devnet"),
+        ("QRINFO_PEERS", "192.0.2.1:1, [2001:db8::1]:2,"),
+        ("QRINFO_MAX_PEERS", "9"),
+        // Not a number, though it looks like one.
+        ("QRINFO_STORAGE_PATH", "123"),
+        ("QRINFO_MAX_CONCURRENT_FILTER_REQUESTS", "10"),
+        ("QRINFO_CONNECTION_TIMEOUT", "11s"),
+        ("QRINFO_MESSAGE_TIMEOUT", "500ms"),
+        ("QRINFO_SYNC_TIMEOUT", "1h 1s"),
+    ]);
+    let expected = ClientConfig::new(Network::Devnet)
+        .with_peers(["192.0.2.1:1".parse().unwrap(), "[2001:db8::1]:2".parse().unwrap()])
+        .with_max_peers(9)
+        .with_storage_path("123")
+        .with_max_concurrent_filter_requests(10)
+        .with_connection_timeout(Duration::from_secs(11))
+        .with_message_timeout(Duration::from_millis(500))
+        .with_sync_timeout(Duration::from_secs(3_601));
+    assert_eq!(config.unwrap(), expected);
+}
+
+#[cfg(feature = "parallel-qrinfo")]
+#[test]
+fn every_variable_of_parallel_requests_is_read() {
+    let config = environment([
+        ("QRINFO_MAX_CONCURRENT_QRINFO_REQUESTS", "4"),
+        ("QRINFO_ENABLE_ADAPTIVE_QRINFO_CONCURRENCY", "false"),
+        ("QRINFO_PARALLEL_TIMEOUT", "5s"),
+        ("QRINFO_REQUESTS_PER_SECOND", "6"),
+        ("QRINFO_REQUESTS_PER_SECOND_PER_PEER", "0.5"),
+        ("QRINFO_WINDOW_BYTES", "7000000"),
+        ("QRINFO_MAX_ATTEMPTS", "8"),
+        ("QRINFO_FIRST_BACKOFF", "9ms"),
+        ("QRINFO_LONGEST_BACKOFF", "10s"),
+        ("QRINFO_RETRY_BUDGET", "0.11"),
+        ("QRINFO_RETRY_BUDGET_PER_SECOND", "12"),
+        ("QRINFO_NETWORK_TIMEOUT", "13s"),
+        ("QRINFO_SEQUENTIAL_FALLBACK", "14s"),
+    ]);
+    let expected = ClientConfig::default()
+        .with_parallel_qrinfo_settings(4, false, Duration::from_secs(5))
+        .with_qrinfo_rate_limits(Some(6.0), Some(0.5))
+        .with_qrinfo_window_bytes(7_000_000)
+        .with_qrinfo_max_attempts(8)
+        .with_qrinfo_backoff(Duration::from_millis(9), Duration::from_secs(10))
+        .with_qrinfo_retry_budget(0.11, 12.0)
+        .with_qrinfo_network_timeout(Duration::from_secs(13))
+        .with_qrinfo_sequential_fallback(Duration::from_secs(14));
+    assert_eq!(config.unwrap(), expected);
+}
+
+#[test]
+fn unknown_names_are_refused_with_the_one_that_was_meant() {
+    let (_directory, path) = file("max_peer = 4\nsync-timeout = '1s'\nzzz = 1\n[network]\nname = 'testnet'");
+    let variables = [("QRINFO_NETWROK", "testnet"), ("QRINFO_SCHEDULES", "10000"), ("QRINFO_max_peers", "1")];
+    let shown = path.display();
+    assert_eq!(
+        bad(ClientConfig::from_sources(Some(&path), variables)),
+        [
+            format!("{shown}: max_peer is no setting; did you mean max_peers?"),
+            format!("{shown}: network cannot be used: found map, expected a text"),
+            format!("{shown}: sync-timeout is no setting; did you mean sync_timeout?"),
+            format!("{shown}: zzz is no setting"),
+            "the environment: QRINFO_NETWROK is no setting; did you mean QRINFO_NETWORK?".to_owned(),
+            "the environment: QRINFO_SCHEDULES is no setting".to_owned(),
+            "the environment: QRINFO_max_peers is no setting; did you mean QRINFO_MAX_PEERS?".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn values_of_another_kind_are_refused() {
+    let text = "network = 'main'\npeers = ['seed.example:9999']\nmax_peers = -1\nconnection_timeout = 30\n\
+                message_timeout = '30'\nsync_timeout = '30 parsecs'\nstorage_path = 1\n\
+                max_concurrent_filter_requests = '16'";
+    assert_eq!(
+        bad(ClientConfig::from_toml(text)),
+        [
+            "the text: connection_timeout cannot be used: found signed int `30`, expected a duration with its unit, such \
+             as \"30s\" or \"500ms\"",
+            "the text: max_concurrent_filter_requests cannot be used: found string \"16\", expected a whole number from \
+             0 on",
+            "the text: max_peers cannot be used: found signed int `-1`, expected a whole number from 0 to 4294967295",
+            "the text: message_timeout cannot be used: \"30\" is no duration such as \"30s\" or \"500ms\"",
+            "the text: network cannot be used: \"main\" is no Dash network; use mainnet, testnet, devnet or regtest",
+            "the text: peers cannot be used: \"seed.example:9999\" is no IP address with a port, such as \
+             \"192.0.2.1:9999\" or \"[2001:db8::1]:9999\"",
+            "the text: storage_path cannot be used: found signed int `1`, expected a text",
+            "the text: sync_timeout cannot be used: \"30 parsecs\" is no duration such as \"30s\" or \"500ms\"",
+        ]
+    );
+}
+
+#[test]
+fn variables_of_another_kind_are_refused() {
+    assert_eq!(
+        bad(environment([("QRINFO_MAX_PEERS", "many"), ("QRINFO_PEERS", "192.0.2.1"), ("QRINFO_SYNC_TIMEOUT", "5")])),
+        [
+            "the environment: QRINFO_MAX_PEERS cannot be used: found string \"many\", expected a whole number from 0 to \
+             4294967295",
+            "the environment: QRINFO_PEERS cannot be used: \"192.0.2.1\" is no IP address with a port, such as \
+             \"192.0.2.1:9999\" or \"[2001:db8::1]:9999\"",
+            "the environment: QRINFO_SYNC_TIMEOUT cannot be used: \"5\" is no duration such as \"30s\" or \"500ms\"",
+        ]
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn only_our_variables_have_to_be_unicode() {
+    use std::os::unix::ffi::OsStringExt;
+
+    let garbage = || OsString::from_vec(vec![0xff]);
+    let variables = [(garbage(), garbage()), ("HOME".into(), garbage()), ("QRINFO_NETWORK".into(), garbage())];
+    assert_eq!(bad(ClientConfig::from_sources(None, variables)), ["the environment: QRINFO_NETWORK is not Unicode"]);
+}
+
+#[test]
+fn what_is_no_configuration_file() {
+    let load = |path: &PathBuf| ClientConfig::from_sources(Some(path), NOTHING).unwrap_err();
+
+    let (directory, path) = file("max_peers = ");
+    let error = load(&path);
+    assert!(matches!(&error, LoadError::Syntax { place: Place::File(place), .. } if *place == path), "{error:?}");
+    assert!(error.source().unwrap().to_string().contains("line 1"), "{error:?}");
+
+    fs::write(&path, [b'#', 0xff]).unwrap();
+    assert!(matches!(load(&path), LoadError::Syntax { .. }));
+
+    // Cut off within a letter of two bytes, it is too long nevertheless.
+    fs::write(&path, format!("#{}", "é".repeat(32 << 10))).unwrap();
+    assert!(matches!(load(&path), LoadError::TooLong { .. }));
+    fs::write(&path, format!("#{}", "x".repeat((64 << 10) - 1))).unwrap();
+    assert!(ClientConfig::from_sources(Some(&path), NOTHING).is_ok());
+    assert!(matches!(ClientConfig::from_toml(&"#".repeat((64 << 10) + 1)), Err(LoadError::TooLong { .. })));
+
+    let missing = directory.path().join("missing.toml");
+    let error = load(&missing);
+    assert_eq!(error.to_string(), format!("{} cannot be read", missing.display()));
+    assert!(matches!(load(&directory.path().to_owned()), LoadError::Read { .. }));
+}
+
+/// Neither nesting nor length brings it to its knees.
+#[test]
+fn malicious_texts_are_refused() {
+    let length = 64 << 10;
+    for text in [
+        format!("peers = {}", "[".repeat(length - 8)),
+        format!("peers = {}", "{a=".repeat((length - 8) / 3)),
+        format!("{}a = 1", "a.".repeat((length - 5) / 2)),
+        format!("[{}a]", "a.".repeat((length - 3) / 2)),
+        (0..5_000).map(|n| format!("max_peers{n}=1\n")).collect::<String>()[..length - 6].to_owned(),
+    ] {
+        assert!(ClientConfig::from_toml(&text).is_err());
+    }
+}
+
+#[test]
+fn the_example_is_what_it_says() {
+    let peers = ["192.0.2.1:9999", "[2001:db8::1]:9999"].map(|peer| peer.parse().unwrap());
+    let expected = ClientConfig::default().with_peers(peers);
+    if cfg!(feature = "parallel-qrinfo") {
+        assert_eq!(ClientConfig::from_toml(EXAMPLE).unwrap(), expected);
+        return;
+    }
+    let (plain, _) = EXAMPLE.split_once("# With the feature").unwrap();
+    assert_eq!(ClientConfig::from_toml(plain).unwrap(), expected);
+    let Err(LoadError::Settings(bad)) = ClientConfig::from_toml(EXAMPLE) else { panic!() };
+    assert!(bad.iter().all(|bad| bad.reason == BadSettingReason::NeedsFeature), "{bad:?}");
+    assert_eq!(bad.len(), 11);
+}
+
+#[test]
+fn what_is_commented_out_in_the_example_can_be_used() {
+    let text: String = EXAMPLE
+        .lines()
+        .filter(|line| !line.starts_with("# With"))
+        .fold(String::new(), |text, line| text + line.strip_prefix("# ").unwrap_or(line) + "\n");
+    let (plain, parallel) = text.split_once("max_concurrent_qrinfo_requests").unwrap();
+    assert!(ClientConfig::from_toml(plain).unwrap().storage_path.is_some());
+    assert!(parallel.contains("\nqrinfo_requests_per_second ="));
+    if cfg!(feature = "parallel-qrinfo") {
+        ClientConfig::from_toml(&text).unwrap().validate().unwrap();
+    }
+}
+
+#[cfg(not(feature = "parallel-qrinfo"))]
+#[test]
+fn settings_of_the_feature_are_refused_by_its_name() {
+    let expected = "QRINFO_MAX_ATTEMPTS needs the feature parallel-qrinfo, which this program is built without: build \
+                    it with the feature, or take the setting out";
+    assert_eq!(bad(environment([("QRINFO_MAX_ATTEMPTS", "3")])), [format!("the environment: {expected}")]);
+    let mistyped = bad(ClientConfig::from_toml("qrinfo_max_attempt = 3"));
+    assert!(!mistyped[0].contains("qrinfo_max_attempts"), "{mistyped:?}");
+}
+
+#[test]
+fn written_as_toml_it_reads_the_same() {
+    let peer = "192.0.2.1:9999".parse().unwrap();
+    #[allow(unused_mut)]
+    let mut configs = vec![
+        ClientConfig::default(),
+        ClientConfig::regtest()
+            .with_peers([peer])
+            .with_storage_path("a place")
+            .with_message_timeout(Duration::from_nanos(1_000_000_001)),
+    ];
+    #[cfg(feature = "parallel-qrinfo")]
+    configs
+        .push(ClientConfig::default().with_qrinfo_rate_limits(Some(0.1), Some(3.0)).with_qrinfo_retry_budget(0.1, 2.0));
+    for config in configs {
+        let text = toml::to_string(&config).unwrap();
+        assert_eq!(ClientConfig::from_toml(&text).unwrap(), config, "{text}");
+        assert_eq!(toml::from_str::<ClientConfig>(&text).unwrap(), config, "{text}");
+    }
+    assert!(toml::from_str::<ClientConfig>("max_peer = 1").is_err());
+}
+
+fn setting() -> impl Strategy<Value = String> {
+    let key = prop_oneof!["[a-z_.\"]{0,12}", "(network|peers|max_peers|storage_path|sync_timeout|qrinfo_retry_budget)"];
+    let value = prop_oneof![
+        any::<i64>().prop_map(|n| n.to_string()),
+        any::<f64>().prop_map(|x| format!("{x:?}")),
+        "(nan|inf|-inf|true|\\[\\]|\\{\\}|1979-05-27|0x10)",
+        "[ -~]{0,20}",
+        "[0-9]{1,25}(ns|ms|s|m|h|d|y| )".prop_map(|text| format!("'{text}'")),
+        "\\PC{0,20}".prop_map(|text| format!("'{text}'")),
+    ];
+    (key, value).prop_map(|(key, value)| format!("{key} = {value}\n"))
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_loading_panic(text in "(\\PC|[\\n\\r\\t\\[\\]{}=.'\"]){0,200}") {
+        let _ = ClientConfig::from_toml(&text).map_err(|error| error.to_string());
+    }
+
+    #[test]
+    fn no_setting_makes_loading_panic(settings in proptest::collection::vec(setting(), 0..6)) {
+        if let Ok(config) = ClientConfig::from_toml(&settings.concat()) {
+            let _ = config.validate();
+        }
+    }
+
+    #[test]
+    fn no_variable_makes_loading_panic(name in "(QRINFO_)?(MAX_PEERS|PEERS|SYNC_TIMEOUT|\\PC{0,20})", value in "\\PC{0,40}") {
+        if let Ok(config) = ClientConfig::from_sources(None, [(name, value)]) {
+            let _ = config.validate();
+        }
+    }
+
+    #[test]
+    fn a_duration_reads_as_it_is_written(duration: Duration) {
+        let config = ClientConfig::default().with_sync_timeout(duration);
+        prop_assert_eq!(ClientConfig::from_toml(&toml::to_string(&config).unwrap()).unwrap(), config);
+    }
+}
