@@ -4,7 +4,10 @@
 //!
 //! [`Quarters`] and [`rotated_members`] draw the members of rotated quorums as Dash Core does, [`top_members`] those of
 //! the others; [`verify_quorums`] checks commitments against them on as many threads as it is given.
+//! [`Quorums`] knows which ones are active at a height and which of them signs, and verifies their InstantSend locks and
+//! ChainLocks.
 
+mod active;
 mod bls;
 mod check;
 mod commitment;
@@ -15,6 +18,7 @@ mod headers;
 mod layer;
 mod level;
 mod lists;
+mod locks;
 mod masternodes;
 mod members;
 mod merkle;
@@ -24,6 +28,7 @@ mod quorums;
 mod sorted;
 mod stage;
 
+pub use active::{ActiveQuorums, MinedQuorum, Quorums, SIGN_HEIGHT_OFFSET};
 pub use check::{Checked, ProvenDiff, blocks_named, check};
 pub use commitment::{Proof, QuorumCheck, QuorumFault, QuorumProof, Unverified, commitment_hash, verify_quorums};
 pub use error::{CommitmentFault, DiffFault, DiffName, Falsehood, Missing, SnapshotFault, VerifyError};
@@ -33,6 +38,7 @@ pub use headers::{HeaderMap, KnownBlock};
 pub use layer::{CheckFuture, CheckLayer, CheckReplies};
 pub use level::{Level, Unproven};
 pub use lists::{ApplyFault, Lists, RootFault};
+pub use locks::{LockError, SignedBy};
 pub use masternodes::MasternodeList;
 pub use members::{Deregistered, Quarters, rotated_members, top_members};
 pub use merkle::ProofFault;
