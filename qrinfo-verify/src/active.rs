@@ -6,12 +6,14 @@ use std::{
 };
 
 use qrinfo_core::{
-    Hash256, LlmqType, Network, QuorumHash,
+    BlockHash, Hash256, LlmqType, Network, QuorumHash,
     dip24::Cycles,
     hash::sha256d,
     llmq::LlmqParams,
     message::{Commitment, QuorumIndex},
 };
+
+use crate::{KnownBlock, Lists};
 
 /// A commitment and when it was mined, as far as that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,31 +28,20 @@ pub struct MinedQuorum {
 
 /// Quorums by type, and from them the active ones at any height that is covered.
 ///
-/// It is built from commitments that were proven: those of the lists at blocks of our chain, each with the height of
-/// the quorum's block, which the headers know. It believes them, and says nothing about their signatures
+/// It [learns](Self::learn) from proven lists, those that a [`ListStage`](crate::ListStage) gives out one after the
+/// other. It believes them, and says nothing about the quorums' signatures
 /// ([`verify_quorums`](crate::verify_quorums) does).
 ///
 /// ```
-/// use qrinfo_core::{LlmqType, Network, message::Commitment};
-/// use qrinfo_verify::{MinedQuorum, Quorums};
+/// use qrinfo_core::{LlmqType, Network};
+/// use qrinfo_verify::{HeaderMap, Lists, Quorums};
 ///
-/// /// A view over proven lists: the height of each, and its commitments with the height of the quorum's block.
-/// fn view<'a>(lists: impl IntoIterator<Item = (u32, Vec<(u32, &'a Commitment)>)>) -> Option<Quorums> {
-///     let mut quorums: Option<Quorums> = None;
-///     for (height, commitments) in lists {
-///         let quorums = quorums.get_or_insert_with(|| Quorums::starting_at(Network::Mainnet, height));
-///         for (quorum_height, commitment) in commitments {
-///             let mined = MinedQuorum::new(commitment.clone(), quorum_height);
-///             quorums.insert(mined.until(height));
-///         }
-///         quorums.cover_until(height);
-///     }
-///     quorums
-/// }
-/// let quorums = view([(2_240_344, vec![])]).ok_or("no lists")?;
-/// assert_eq!(quorums.covered(), 2_240_344..=2_240_344);
-/// assert!(quorums.active_at(LlmqType::LLMQ_60_75, 2_240_344).settled.is_empty());
-/// # Ok::<(), &str>(())
+/// let headers = HeaderMap::default();
+/// let lists = Lists::at_genesis(Network::Mainnet);
+/// let mut quorums = Quorums::starting_at(Network::Mainnet, lists.height());
+/// quorums.learn(&lists, |block| headers.find(block));
+/// assert_eq!(quorums.covered(), 0..=0);
+/// assert!(quorums.active_at(LlmqType::LLMQ_60_75, 0).settled.is_empty());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quorums {
@@ -130,6 +121,21 @@ impl Quorums {
     /// The heights at which the active quorums are known.
     pub fn covered(&self) -> RangeInclusive<u32> {
         self.covered.clone()
+    }
+
+    /// Learns the quorums of proven lists, which follow those learned before by a cycle at most, and covers what lies
+    /// between. The first lists are those at the height where this starts. `headers` answers for our best chain; a quorum
+    /// whose block it does not know is left out.
+    pub fn learn(&mut self, lists: &Lists, headers: impl Fn(&BlockHash) -> Option<KnownBlock>) {
+        let before = *self.covered.end();
+        for commitment in lists.quorums().iter() {
+            let block = BlockHash::from_bytes(*commitment.quorum_hash.as_bytes());
+            let Some(block) = headers(&block) else { continue };
+            let quorum = MinedQuorum::new(commitment.clone(), block.height).until(lists.height());
+            let is_new = self.quorum(commitment.llmq_type, &commitment.quorum_hash).is_none();
+            self.insert(if is_new && before < lists.height() { quorum.after(before) } else { quorum });
+        }
+        self.cover_until(lists.height());
     }
 
     /// Says that whatever was active at any height up to this one is inserted. Heights that are covered stay so.
