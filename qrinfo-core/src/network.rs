@@ -74,6 +74,16 @@ impl Network {
         }
     }
 
+    /// The type of the quorums that sign ChainLocks.
+    pub const fn chain_lock_llmq(self) -> LlmqType {
+        LlmqType(match self {
+            Self::Mainnet => 2,
+            Self::Testnet => 1,
+            Self::Devnet => 101,
+            Self::Regtest => 100,
+        })
+    }
+
     /// The parameters of the rotated quorums.
     pub const fn rotated_params(self) -> LlmqParams {
         match self {

@@ -1,12 +1,14 @@
-//! The messages of a session in which rotated quorums are asked for.
+//! The messages of a session in which rotated quorums are asked for, and the locks that quorums sign.
 //!
 //! Names follow dashcore; layouts follow Dash Core 23 at protocol version 70230 and newer.
 
+mod chain_lock;
 mod coinbase;
 mod commitment;
 mod get_mn_list_diff;
 mod get_qr_info;
 mod headers;
+mod instant_lock;
 mod mn_list_diff;
 mod net_info;
 mod qr_info;
@@ -16,11 +18,13 @@ mod version;
 
 use bytes::Bytes;
 
+pub use chain_lock::ChainLock;
 pub use coinbase::{Coinbase, CoinbasePayload, CreditPool};
 pub use commitment::{Commitment, QuorumIndex};
 pub use get_mn_list_diff::GetMnListDiff;
 pub use get_qr_info::GetQRInfo;
 pub use headers::{GetHeaders, Headers, MAX_HEADERS};
+pub use instant_lock::{InstantLock, OutPoint};
 pub use mn_list_diff::{DeletedQuorum, MnListDiff, QuorumClSig};
 pub use net_info::{NetInfo, NetInfoEntry, NetInfoPurpose};
 pub use qr_info::{ExtraShare, QRInfo};

@@ -37,6 +37,10 @@ impl Command {
     pub const PING: Self = Self::new(b"ping");
     /// `pong`
     pub const PONG: Self = Self::new(b"pong");
+    /// `isdlock`
+    pub const INSTANT_LOCK: Self = Self::new(b"isdlock");
+    /// `clsig`
+    pub const CHAIN_LOCK: Self = Self::new(b"clsig");
 
     /// A command from its name; characters after the twelfth are dropped.
     pub const fn new(name: &[u8]) -> Self {

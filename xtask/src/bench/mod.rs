@@ -3,6 +3,7 @@
 mod makespan;
 mod memory;
 mod overhead;
+mod verify;
 mod x11;
 
 use std::path::PathBuf;
@@ -25,6 +26,12 @@ pub(crate) enum Bench {
         #[arg(long, value_name = "DIR", default_value = "../shared/bench/scenarios")]
         scenarios: PathBuf,
     },
+    /// Time to verify replies of mainnet's size.
+    Verify {
+        /// A directory with recorded replies, of which `mainnet` is read; without it only made-up ones are measured.
+        #[arg(long, value_name = "DIR", default_value = "../shared/vectors")]
+        vectors: PathBuf,
+    },
 }
 
 pub(crate) fn run(bench: Bench) -> Result<()> {
@@ -33,5 +40,6 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Bench::Memory => memory::run(),
         Bench::Overhead => overhead::run(),
         Bench::Makespan { scenarios } => makespan::run(&scenarios),
+        Bench::Verify { vectors } => verify::run(&vectors),
     }
 }

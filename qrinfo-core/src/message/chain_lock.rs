@@ -1,0 +1,58 @@
+use bytes::{BufMut, BytesMut};
+
+use crate::{
+    BlockHash, Hash256,
+    hash::sha256d,
+    wire::{DecodeError, Reader, Wire, put_var_bytes},
+};
+
+/// `clsig`: a quorum's word that a block is final (DIP-8).
+///
+/// The form for several quorums that DIP-22 proposes is not read.
+///
+/// ```
+/// use qrinfo_core::{BlockHash, message::ChainLock, wire::Wire};
+///
+/// let lock = ChainLock { height: 2_243_495, block_hash: BlockHash::from_bytes([1; 32]), signature: [2; 96] };
+/// let payload = lock.to_wire();
+/// assert_eq!(payload.len(), 4 + 32 + 96);
+/// assert_eq!(ChainLock::from_wire(payload)?, lock);
+/// # Ok::<(), qrinfo_core::wire::DecodeError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainLock {
+    /// The block's height. A negative one is decoded, and is no block's.
+    pub height: i32,
+    /// The block.
+    pub block_hash: BlockHash,
+    /// The quorum's BLS signature.
+    pub signature: [u8; 96],
+}
+
+impl ChainLock {
+    /// What quorums are asked to sign for a height, whatever the block: it selects the quorum (DIP-8).
+    pub fn request_id(&self) -> Hash256 {
+        let mut bytes = BytesMut::with_capacity(10);
+        put_var_bytes(&mut bytes, b"clsig");
+        bytes.put_i32_le(self.height);
+        Hash256::from_bytes(sha256d(&bytes))
+    }
+}
+
+impl Wire for ChainLock {
+    const MIN_SIZE: usize = 4 + 32 + 96;
+
+    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self {
+            height: reader.i32("clsig height")?,
+            block_hash: BlockHash::decode(reader)?,
+            signature: reader.array("clsig signature")?,
+        })
+    }
+
+    fn encode(&self, out: &mut impl BufMut) {
+        out.put_i32_le(self.height);
+        self.block_hash.encode(out);
+        out.put_slice(&self.signature);
+    }
+}

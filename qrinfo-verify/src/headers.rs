@@ -1,0 +1,54 @@
+use std::collections::HashMap;
+
+use qrinfo_core::{BlockHash, Hash256, Network, header::BlockHeader};
+
+/// What must be known of a block of our header chain to prove something by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownBlock {
+    /// The block's height.
+    pub height: u32,
+    /// The merkle root of its transactions, as its header has it.
+    pub merkle_root: Hash256,
+}
+
+/// Headers in memory, by hash: one way to answer what [`check`](crate::check()) and
+/// [`ListStage::take`](crate::ListStage::take) ask of the header chain.
+///
+/// They take any `Fn(&BlockHash) -> Option<KnownBlock>` that answers for the blocks of the best chain alone, so a store
+/// can serve them as well. A store that can only be asked in async code fills a map with the
+/// [`blocks_named`](crate::blocks_named) by a request and its reply.
+///
+/// ```
+/// use qrinfo_core::{BlockHash, header::BlockHeader};
+/// use qrinfo_verify::HeaderMap;
+///
+/// let mut headers = HeaderMap::default();
+/// let hash = BlockHash::from_bytes([7; 32]);
+/// headers.insert(1_000, hash, &BlockHeader::from_bytes([0; 80]));
+/// assert_eq!(headers.find(&hash).map(|block| block.height), Some(1_000));
+/// assert_eq!(headers.find(&BlockHash::ZERO), None);
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct HeaderMap {
+    blocks: HashMap<BlockHash, KnownBlock>,
+}
+
+// === impl HeaderMap ===
+
+impl HeaderMap {
+    /// Adds a block of the best chain. The hash is the header's, which is not checked here.
+    pub fn insert(&mut self, height: u32, hash: BlockHash, header: &BlockHeader) {
+        self.blocks.insert(hash, KnownBlock { height, merkle_root: header.merkle_root() });
+    }
+
+    /// The block with this hash, if it was added.
+    pub fn find(&self, hash: &BlockHash) -> Option<KnownBlock> {
+        self.blocks.get(hash).copied()
+    }
+}
+
+/// Genesis has no list and no quorums on any network, and a client whose headers start at a checkpoint lacks its header.
+/// All zero stands for it in `getmnlistd`.
+pub(crate) fn is_genesis(hash: &BlockHash) -> bool {
+    *hash == BlockHash::ZERO || Network::ALL.iter().any(|network| network.genesis_hash() == *hash)
+}

@@ -1,0 +1,50 @@
+use qrinfo_core::message::QuorumIndex;
+
+use crate::DiffName;
+
+/// How far replies are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Level {
+    /// What [`check`](crate::check()) does. No lists are built.
+    Structure,
+    /// In addition, the diffs fit the lists that they start from, and lead to the masternode list and the quorums that
+    /// the coinbases commit to.
+    #[default]
+    Roots,
+    /// In addition, the members of the rotated quorums are drawn, and with them, as well as of quorums that are not
+    /// rotated if the list at their work block is at hand, the signatures of every new commitment are verified.
+    Full,
+}
+
+/// Something in a reply that was not proven. None of it is held against the peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unproven {
+    /// The lists: they were not built ([`Level::Structure`]).
+    Lists,
+    /// The active quorums at this height: the coinbase commits to masternodes alone (its payload has version 1).
+    Quorums {
+        /// The block's height.
+        height: u32,
+    },
+    /// The tip diff was set aside: it leads to a block that is not on our chain, or starts from one whose lists are not
+    /// held (an anchor).
+    TipDiff,
+    /// The snapshots that belong to these diffs. Only the signatures of quorums that are drawn from them can tell; one
+    /// that is not named here has led to a good signature, which it may do with a few bits wrong that concern nobody who
+    /// signed.
+    Snapshots(Vec<DiffName>),
+    /// The last commitments of these indexes: they are in none of the lists that were proven.
+    Commitments(Vec<QuorumIndex>),
+    /// The members' signatures of so many commitments, at [`Level::Full`]. The quorum's own signature is verified where
+    /// only the members are not known.
+    Signatures {
+        /// They are of the scheme before v19.
+        legacy: usize,
+        /// The lists or snapshots that their members are drawn from are not at hand: quorums that are not rotated, and
+        /// rotated ones of cycles before those of the reply.
+        without_members: usize,
+    },
+    /// So many signatures of `quorumsCLSigs` for new quorums whose work block's coinbase is not at hand.
+    ChainLockSignatures(usize),
+}

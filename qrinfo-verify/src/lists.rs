@@ -1,0 +1,182 @@
+use std::fmt;
+
+use qrinfo_core::{
+    BlockHash, Hash256, Network, ProTxHash,
+    message::{CoinbasePayload, DeletedQuorum, MnListDiff},
+    wire::DecodeError,
+};
+
+use crate::{MasternodeList, QuorumList, headers::is_genesis};
+
+/// The masternode list and the active quorums at one block.
+///
+/// ```
+/// use qrinfo_core::Network;
+/// use qrinfo_verify::Lists;
+///
+/// let lists = Lists::at_genesis(Network::Mainnet);
+/// assert_eq!((lists.height(), lists.masternodes().len(), lists.quorums().len()), (0, 0, 0));
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Lists {
+    height: u32,
+    block_hash: BlockHash,
+    masternodes: MasternodeList,
+    quorums: QuorumList,
+    /// As it is in the coinbase: null where the miner knew none, and absent before v20.
+    chain_lock: Option<[u8; 96]>,
+}
+
+/// How a diff does not fit the lists that it is applied to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApplyFault {
+    /// The diff starts from another block than the lists are of.
+    #[error("starts from {got}, and the lists are those of {expected}")]
+    Base {
+        /// The block of the lists.
+        expected: BlockHash,
+        /// The diff's base.
+        got: BlockHash,
+    },
+    /// The coinbase commits to nothing.
+    #[error("the coinbase has no payload")]
+    NoPayload,
+    /// The coinbase names a height below zero.
+    #[error("the coinbase names height {0}")]
+    NegativeHeight(i32),
+    /// A masternode is deleted that is not there.
+    #[error("deletes masternode {0}, which is not there")]
+    AbsentMasternode(ProTxHash),
+    /// A masternode is named twice, as deleted or as updated.
+    #[error("names masternode {0} twice")]
+    MasternodeTwice(ProTxHash),
+    /// A quorum is deleted that is not there.
+    #[error("deletes quorum {} of type {}, which is not there", .0.quorum_hash, .0.llmq_type)]
+    AbsentQuorum(DeletedQuorum),
+    /// A quorum is new that is there already.
+    #[error("adds quorum {} of type {}, which is there already", .0.quorum_hash, .0.llmq_type)]
+    PresentQuorum(DeletedQuorum),
+    /// A quorum is named twice, as deleted or as new.
+    #[error("names quorum {} of type {} twice", .0.quorum_hash, .0.llmq_type)]
+    QuorumTwice(DeletedQuorum),
+    /// An item was put together by hand so that its bytes do not read back.
+    #[error("an item that has no form on the wire")]
+    Malformed(#[from] DecodeError),
+}
+
+/// How lists are not what a block's coinbase commits to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RootFault {
+    /// The masternode list.
+    #[error("the list's merkle root is {got}, and the coinbase has {expected}")]
+    Masternodes {
+        /// By the coinbase.
+        expected: Hash256,
+        /// By the list.
+        got: Hash256,
+    },
+    /// The quorums.
+    #[error("the quorums' merkle root is {got}, and the coinbase has {expected}")]
+    Quorums {
+        /// By the coinbase.
+        expected: Hash256,
+        /// By the quorums.
+        got: Hash256,
+    },
+}
+
+// === impl Lists ===
+
+impl Lists {
+    /// Empty lists: where everything starts.
+    pub fn at_genesis(network: Network) -> Self {
+        Self {
+            height: 0,
+            block_hash: network.genesis_hash(),
+            masternodes: MasternodeList::default(),
+            quorums: QuorumList::default(),
+            chain_lock: None,
+        }
+    }
+
+    /// The block's height, by its own coinbase.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// The block.
+    pub fn block_hash(&self) -> BlockHash {
+        self.block_hash
+    }
+
+    /// The masternodes.
+    pub fn masternodes(&self) -> &MasternodeList {
+        &self.masternodes
+    }
+
+    /// The active quorums.
+    pub fn quorums(&self) -> &QuorumList {
+        &self.quorums
+    }
+
+    /// The ChainLock signature in the block's coinbase, with which the quorums of a cycle are drawn if this is its work
+    /// block. `None` before v20, and where the miner knew none.
+    pub fn chain_lock(&self) -> Option<&[u8; 96]> {
+        self.chain_lock.as_ref().filter(|signature| **signature != [0; 96])
+    }
+
+    /// Whether coinbases carry ChainLock signatures at this height, and quorums are drawn with them.
+    pub(crate) fn is_v20(&self) -> bool {
+        self.chain_lock.is_some()
+    }
+
+    /// The lists after `diff`. Neither its coinbase nor its effect is checked: see [`check`](crate::check()) and
+    /// [`check_roots`](Self::check_roots).
+    ///
+    /// # Errors
+    /// [`ApplyFault`] if the diff is not one from these lists.
+    pub fn apply(&self, diff: &MnListDiff) -> Result<Self, ApplyFault> {
+        let base = diff.base_block_hash;
+        if base != self.block_hash && !(self.height == 0 && is_genesis(&base)) {
+            return Err(ApplyFault::Base { expected: self.block_hash, got: base });
+        }
+        let payload = diff.coinbase.payload().ok_or(ApplyFault::NoPayload)?;
+        let height = u32::try_from(payload.height).map_err(|_| ApplyFault::NegativeHeight(payload.height))?;
+        Ok(Self {
+            height,
+            block_hash: diff.block_hash,
+            masternodes: self.masternodes.apply(diff)?,
+            quorums: self.quorums.apply(diff)?,
+            chain_lock: payload.credit_pool.as_ref().map(|pool| pool.best_cl_signature),
+        })
+    }
+
+    /// Whether these are the lists that a coinbase commits to.
+    ///
+    /// # Errors
+    /// [`RootFault`] tells which list has another merkle root. A payload of version 1 has no root of the quorums, and
+    /// then they are not judged.
+    pub fn check_roots(&self, payload: &CoinbasePayload) -> Result<(), RootFault> {
+        let (expected, got) = (payload.merkle_root_mn_list, self.masternodes.merkle_root());
+        if expected != got {
+            return Err(RootFault::Masternodes { expected, got });
+        }
+        match (payload.merkle_root_quorums, self.quorums.merkle_root()) {
+            (Some(expected), got) if expected != got => Err(RootFault::Quorums { expected, got }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Lists {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lists")
+            .field("height", &self.height)
+            .field("block_hash", &self.block_hash)
+            .field("masternodes", &self.masternodes.len())
+            .field("quorums", &self.quorums.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,188 @@
+//! InstantSend locks and ChainLocks: whether a quorum signed them that is entitled to.
+
+use std::collections::HashSet;
+
+use qrinfo_core::{
+    Hash256, LlmqType, QuorumHash,
+    hash::sha256d,
+    message::{ChainLock, InstantLock, QuorumIndex},
+};
+
+use crate::{
+    active::{MinedQuorum, Quorums, SIGN_HEIGHT_OFFSET},
+    bls,
+};
+
+/// Who signed a lock.
+///
+/// Proven: the key of this quorum signed, and this quorum was entitled to, as far as [`Quorums`] is right.
+///
+/// Not proven: that the quorum itself is one ([`verify_quorums`](crate::verify_quorums)); of a ChainLock, that its block
+/// is the one of our chain at its height; of an InstantSend lock, that the transaction is valid and that its inputs are
+/// the lock's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedBy {
+    /// The kind of quorum.
+    pub llmq_type: LlmqType,
+    /// The quorum.
+    pub quorum_hash: QuorumHash,
+    /// Its index, if it is rotated.
+    pub quorum_index: Option<QuorumIndex>,
+}
+
+/// Why a lock does not count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// The lock is false by itself: no inputs or the same one twice, a null transaction, a negative height, a cycle that
+    /// starts at no cycle's start.
+    #[error("the lock is malformed")]
+    Malformed,
+    /// The signature is not a point of its group, or is not that of any quorum which could be the signer. The lock is
+    /// false if the quorums are right.
+    #[error("the lock is not signed by the quorum that was selected")]
+    NotSigned,
+    /// The active quorums at this height are not known.
+    #[error("the active quorums at height {0} are not known")]
+    NotCovered(u32),
+    /// There is no quorum to sign it: none is active, or none of the index that was selected.
+    #[error("no active quorum at height {0} is selected")]
+    NoQuorum(u32),
+    /// The quorum is of the time before v19 and the signature is not one of the scheme since, so that it cannot be
+    /// verified: it may be good.
+    #[error("the quorum's signatures may be of the scheme before v19, which is not verified")]
+    Legacy,
+}
+
+// === impl LockError ===
+
+impl LockError {
+    /// Whether the lock is false. Otherwise our side cannot judge it.
+    pub fn is_false(&self) -> bool {
+        matches!(self, Self::Malformed | Self::NotSigned)
+    }
+}
+
+// === impl Quorums ===
+
+impl Quorums {
+    /// Verifies a ChainLock (DIP-8; Dash Core's `VerifyChainLock`).
+    ///
+    /// The signer is selected among the quorums that are active eight blocks below the lock's block.
+    ///
+    /// ```
+    /// use qrinfo_core::{BlockHash, Network, message::ChainLock};
+    /// use qrinfo_verify::{LockError, Quorums};
+    ///
+    /// let quorums = Quorums::starting_at(Network::Mainnet, 2_240_344);
+    /// let lock = ChainLock { height: 2_240_367, block_hash: BlockHash::ZERO, signature: [0; 96] };
+    /// assert_eq!(quorums.verify_chainlock(&lock), Err(LockError::NotCovered(2_240_359)));
+    /// ```
+    ///
+    /// # Errors
+    /// [`LockError`]; [`is_false`](LockError::is_false) tells whether the lock is to blame.
+    pub fn verify_chainlock(&self, lock: &ChainLock) -> Result<SignedBy, LockError> {
+        let height = u32::try_from(lock.height).map_err(|_| LockError::Malformed)?;
+        let signed_at = height.checked_sub(SIGN_HEIGHT_OFFSET).ok_or(LockError::NoQuorum(height))?;
+        let request = Request {
+            llmq_type: self.network().chain_lock_llmq(),
+            id: lock.request_id(),
+            message: Hash256::from_bytes(*lock.block_hash.as_bytes()),
+            signature: &lock.signature,
+        };
+        self.verify(&request, &[signed_at])
+    }
+
+    /// Verifies an InstantSend lock (DIP-10, DIP-24; Dash Core's `ProcessPendingInstantSendLocks`).
+    ///
+    /// `cycle_height` is the height of the block that the lock names, which is to be on our chain, and `tip` that of our
+    /// newest block. The signer is selected among the quorums that are active at the end of that cycle, or at the tip
+    /// while the cycle is under way. If it did not sign, the one a cycle earlier may have: until the quorums of a cycle
+    /// are mined those of the cycle before are active.
+    ///
+    /// The vectors have no InstantSend lock together with its quorum. Layout, ids and the choice of the index were tested
+    /// with locks of mainnet, the signature and the choice of the cycle with locks that the tests sign.
+    ///
+    /// # Errors
+    /// [`LockError`]; [`is_false`](LockError::is_false) tells whether the lock is to blame.
+    pub fn verify_islock(&self, lock: &InstantLock, cycle_height: u32, tip: u32) -> Result<SignedBy, LockError> {
+        let cycles = self.network().cycles();
+        let mut inputs = HashSet::new();
+        let is_malformed = lock.inputs.is_empty()
+            || lock.txid == Hash256::ZERO
+            || !lock.inputs.iter().all(|input| inputs.insert(input))
+            || cycles.start(cycle_height) != cycle_height;
+        if is_malformed {
+            return Err(LockError::Malformed);
+        }
+        let request = Request {
+            llmq_type: self.network().rotated_llmq(),
+            id: lock.request_id(),
+            message: lock.txid,
+            signature: &lock.signature,
+        };
+        let is_over = cycle_height.saturating_add(cycles.length()) < tip;
+        let signed_at = if is_over { cycles.end(cycle_height) } else { tip };
+        self.verify(&request, &[signed_at, signed_at.saturating_sub(cycles.length())])
+    }
+
+    /// Verifies what was signed by a quorum selected at one of these heights.
+    fn verify(&self, request: &Request<'_>, heights: &[u32]) -> Result<SignedBy, LockError> {
+        let mut signers: Vec<&MinedQuorum> = Vec::new();
+        let mut uncovered = None;
+        for &height in heights {
+            match self.covered().contains(&height) {
+                true => signers.extend(self.signers(request.llmq_type, &request.id, height)),
+                false => uncovered = Some(height),
+            }
+        }
+        if let Some(signer) = signers.iter().find(|quorum| request.is_signed_by(quorum)) {
+            let commitment = &signer.commitment;
+            return Ok(SignedBy {
+                llmq_type: commitment.llmq_type,
+                quorum_hash: commitment.quorum_hash,
+                quorum_index: commitment.quorum_index,
+            });
+        }
+        Err(match (uncovered, heights.first()) {
+            (Some(height), _) => LockError::NotCovered(height),
+            (None, Some(&height)) if signers.is_empty() => LockError::NoQuorum(height),
+            _ if signers.iter().any(|quorum| is_legacy(quorum)) => LockError::Legacy,
+            _ => LockError::NotSigned,
+        })
+    }
+}
+
+/// What a quorum was asked to sign, and its answer.
+struct Request<'a> {
+    llmq_type: LlmqType,
+    id: Hash256,
+    message: Hash256,
+    signature: &'a [u8; 96],
+}
+
+// === impl Request ===
+
+impl Request<'_> {
+    fn is_signed_by(&self, quorum: &MinedQuorum) -> bool {
+        let commitment = &quorum.commitment;
+        let key = match is_legacy(quorum) {
+            true => bls::from_legacy_encoding(commitment.quorum_public_key),
+            false => commitment.quorum_public_key,
+        };
+        let (Some(key), Some(signature)) = (bls::public_key(&key), bls::signature(self.signature)) else {
+            return false;
+        };
+        bls::is_signed(&signature, &self.sign_hash(&commitment.quorum_hash), &key)
+    }
+
+    /// What is signed in the end (Dash Core's `BuildSignHash`).
+    fn sign_hash(&self, quorum_hash: &QuorumHash) -> [u8; 32] {
+        let hashes = [quorum_hash.as_bytes(), self.id.as_bytes(), self.message.as_bytes()];
+        sha256d(&[&[self.llmq_type.0], hashes.map(<[u8; 32]>::as_slice).concat().as_slice()].concat())
+    }
+}
+
+fn is_legacy(quorum: &MinedQuorum) -> bool {
+    matches!(quorum.commitment.version, 1 | 2)
+}

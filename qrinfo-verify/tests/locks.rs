@@ -1,0 +1,189 @@
+//! ChainLocks that a real chain has in its coinbases, and InstantSend locks that the test signs.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use blst::min_pk::SecretKey;
+use common::{headers, recordings, reply, request};
+use qrinfo_core::{
+    BlockHash, Hash256, LlmqType, Network, QuorumHash,
+    hash::sha256d,
+    message::{ChainLock, Commitment, InstantLock, OutPoint},
+    wire::Bits,
+};
+use qrinfo_verify::{Level, ListStage, LockError, MinedQuorum, Quorums};
+
+const DST: &[u8] = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_NUL_";
+
+/// The signatures in coinbases are what nodes took for ChainLocks of earlier blocks: with the quorums of the lists, each
+/// verifies for its own block and for no other.
+#[test]
+fn chain_locks_of_the_recorded_chains_verify() {
+    for (name, recording) in recordings() {
+        let headers = headers(&recording);
+        let Some(sync) = recording.complete_syncs().iter().max_by_key(|sync| recording.exchanges_of(sync).count())
+        else {
+            continue;
+        };
+        let mut stage = ListStage::new(recording.network(), Level::Roots);
+        let mut quorums: Option<Quorums> = None;
+        let (mut verified, mut below) = (0, 0);
+        for exchange in recording.exchanges_of(sync) {
+            let reply = reply(exchange).unwrap();
+            let taken = stage.take(&request(&recording, exchange), &reply, |hash| headers.find(hash)).unwrap();
+            let lists = taken.lists.unwrap();
+            let quorums = quorums.get_or_insert_with(|| Quorums::starting_at(recording.network(), lists.height()));
+            quorums.learn(&lists, |hash| headers.find(hash));
+            let qrinfo_core::Reply::QrInfo(qr_info) = &reply else { panic!() };
+            let payload = qr_info.mn_list_diff_h.coinbase.payload().unwrap();
+            let Some(pool) = payload.credit_pool.as_ref().filter(|pool| pool.best_cl_signature != [0; 96]) else {
+                continue;
+            };
+            let height = lists.height() - 1 - pool.best_cl_height_diff;
+            let block_hash = recording.block_hash(height).unwrap();
+            let lock =
+                ChainLock { height: i32::try_from(height).unwrap(), block_hash, signature: pool.best_cl_signature };
+            match quorums.verify_chainlock(&lock) {
+                Ok(signed) => assert_eq!(signed.llmq_type, recording.network().chain_lock_llmq()),
+                Err(LockError::NotCovered(at)) => {
+                    assert!(at < *quorums.covered().start(), "{name} {height}: {at}");
+                    below += 1;
+                    continue;
+                }
+                Err(error) => panic!("{name} {height}: {error}"),
+            }
+            let other = ChainLock { block_hash: recording.block_hash(height - 1).unwrap(), ..lock.clone() };
+            assert_eq!(quorums.verify_chainlock(&other).unwrap_err(), LockError::NotSigned);
+            let mut altered = lock;
+            altered.signature[90] ^= 1;
+            assert_eq!(quorums.verify_chainlock(&altered).unwrap_err(), LockError::NotSigned);
+            verified += 1;
+        }
+        eprintln!("{name}: {verified} ChainLocks, {below} from before the first list");
+        assert!(verified > 20 && below <= 1, "{name}: {verified}, {below}");
+    }
+}
+
+/// A rotated quorum with a key that the test knows.
+fn quorum(seed: u8, cycle: u32, index: i16) -> (SecretKey, MinedQuorum) {
+    let key = SecretKey::key_gen(&[seed; 32], &[]).unwrap();
+    let all = || Bits::from_iter([true; 4]);
+    let commitment = Commitment {
+        version: 4,
+        llmq_type: LlmqType(103),
+        quorum_hash: QuorumHash::from_bytes([seed; 32]),
+        quorum_index: Some(index),
+        signers: all(),
+        valid_members: all(),
+        quorum_public_key: key.sk_to_pk().to_bytes(),
+        quorum_vvec_hash: Hash256::ZERO,
+        quorum_sig: [0; 96],
+        members_sig: [0; 96],
+    };
+    (key, MinedQuorum::new(commitment, cycle + u32::try_from(index).unwrap()))
+}
+
+/// Signs as Dash Core does: type, quorum, id of the request, message.
+fn sign(key: &SecretKey, quorum: &MinedQuorum, request_id: Hash256, message: Hash256) -> [u8; 96] {
+    let commitment = &quorum.commitment;
+    let mut signed = vec![commitment.llmq_type.0];
+    signed.extend(commitment.quorum_hash.as_bytes());
+    signed.extend(request_id.as_bytes());
+    signed.extend(message.as_bytes());
+    key.sign(&sha256d(&signed), DST, &[]).to_bytes()
+}
+
+fn lock(number: u8) -> InstantLock {
+    InstantLock {
+        inputs: vec![OutPoint { txid: Hash256::from_bytes([number; 32]), vout: 1 }],
+        txid: Hash256::from_bytes([number + 1; 32]),
+        cycle_hash: BlockHash::from_bytes([9; 32]),
+        signature: [0; 96],
+    }
+}
+
+/// Cycles 240, 264 and 288 of regtest, two quorums each, all active in their turn.
+fn three_cycles() -> (Vec<(SecretKey, MinedQuorum)>, Quorums) {
+    let mut signers = Vec::new();
+    let mut quorums = Quorums::starting_at(Network::Regtest, 262);
+    for (place, cycle) in (0..).zip([240, 264, 288]) {
+        for index in 0..2 {
+            let (key, quorum) = quorum(10 * (place + 1) + index, cycle, i16::from(index));
+            quorums.insert(quorum.clone());
+            signers.push((key, quorum));
+        }
+    }
+    quorums.cover_until(320);
+    (signers, quorums)
+}
+
+/// The one bit below the highest of the id's last eight bytes, as a little-endian number (DIP-24).
+fn selected(lock: &InstantLock) -> usize {
+    usize::from(lock.request_id().as_bytes()[31] >> 6 & 1)
+}
+
+#[test]
+fn instant_locks_are_verified_by_the_quorum_of_the_index_that_they_select() {
+    let (signers, quorums) = three_cycles();
+    let mut seen = [0; 2];
+    for number in 0..40 {
+        let mut lock = lock(number);
+        let index = selected(&lock);
+        seen[index] += 1;
+        // The quorums of cycle 264 are active at its end.
+        let (key, quorum) = &signers[2 + index];
+        lock.signature = sign(key, quorum, lock.request_id(), lock.txid);
+        let signed = quorums.verify_islock(&lock, 264, 320).unwrap();
+        assert_eq!((signed.quorum_hash, signed.quorum_index), (quorum.commitment.quorum_hash, Some(index as i16)));
+
+        // Those of the cycle before may have signed as well, and nobody else.
+        let (key, quorum) = &signers[index];
+        lock.signature = sign(key, quorum, lock.request_id(), lock.txid);
+        assert_eq!(quorums.verify_islock(&lock, 264, 320).unwrap().quorum_hash, quorum.commitment.quorum_hash);
+        for wrong in [2 + (1 - index), 4 + index] {
+            let (key, quorum) = &signers[wrong];
+            lock.signature = sign(key, quorum, lock.request_id(), lock.txid);
+            assert_eq!(quorums.verify_islock(&lock, 264, 320).unwrap_err(), LockError::NotSigned);
+        }
+    }
+    assert!(seen.iter().all(|count| *count > 5), "{seen:?}");
+}
+
+#[test]
+fn an_instant_lock_for_another_transaction_or_other_inputs_is_not_signed() {
+    let (signers, quorums) = three_cycles();
+    let mut lock = lock(3);
+    let (key, quorum) = &signers[2 + selected(&lock)];
+    lock.signature = sign(key, quorum, lock.request_id(), lock.txid);
+    quorums.verify_islock(&lock, 264, 320).unwrap();
+    let other = InstantLock { txid: Hash256::from_bytes([77; 32]), ..lock.clone() };
+    assert!(quorums.verify_islock(&other, 264, 320).unwrap_err().is_false());
+    let inputs = vec![OutPoint { vout: 2, ..lock.inputs[0] }];
+    assert!(quorums.verify_islock(&InstantLock { inputs, ..lock.clone() }, 264, 320).unwrap_err().is_false());
+
+    let malformed = [
+        InstantLock { inputs: Vec::new(), ..lock.clone() },
+        InstantLock { inputs: vec![lock.inputs[0]; 2], ..lock.clone() },
+        InstantLock { txid: Hash256::ZERO, ..lock.clone() },
+    ];
+    for lock in malformed {
+        assert_eq!(quorums.verify_islock(&lock, 264, 320).unwrap_err(), LockError::Malformed);
+    }
+    assert_eq!(quorums.verify_islock(&lock, 265, 320).unwrap_err(), LockError::Malformed, "no cycle's start");
+}
+
+#[test]
+fn what_is_not_known_is_not_called_false() {
+    let (signers, quorums) = three_cycles();
+    let mut lock = lock(3);
+    let (key, quorum) = &signers[2 + selected(&lock)];
+    lock.signature = sign(key, quorum, lock.request_id(), lock.txid);
+    let later = quorums.verify_islock(&lock, 336, 360).unwrap_err();
+    assert!(matches!(later, LockError::NotCovered(_)) && !later.is_false());
+    let nobody = Quorums::starting_at(Network::Regtest, 300);
+    let mut nobody = nobody;
+    nobody.cover_until(400);
+    let error = nobody.verify_islock(&lock, 336, 400).unwrap_err();
+    assert!(matches!(error, LockError::NoQuorum(_)) && !error.is_false());
+}
