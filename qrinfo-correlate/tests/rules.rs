@@ -438,7 +438,7 @@ fn silence_at_the_head_times_out() {
 
 /// Field failure: timeouts counted from sending duplicate healthy work in a deep pipeline.
 #[test]
-fn timeouts_count_from_the_head_not_from_sending() {
+fn a_deep_pipeline_is_not_timed_out_from_sending() {
     let mut bench = Bench::asked(8);
     for id in 1..=8 {
         bench.pass(25);
@@ -500,7 +500,6 @@ fn a_reply_beside_others_is_bounded_by_the_longest() {
     assert_eq!(bench.kind(1), Some(Kind::Timeout));
 }
 
-/// Field failure: a flat timeout behind a stalled head of line.
 #[test]
 fn the_next_one_is_given_its_own_time_behind_a_stalled_head() {
     let mut bench = Bench::asked(3);
@@ -682,7 +681,7 @@ fn a_timed_out_request_keeps_its_slot_until_the_peer_has_dealt_with_it() {
 
 /// Field failure: a late reply was taken for the next request's.
 #[test]
-fn a_late_reply_completes_its_tombstone_and_nothing_else() {
+fn a_late_reply_is_not_taken_for_the_next_requests() {
     let mut bench = Bench::new();
     // The same request again, as a retry at the same peer would have it.
     bench.submit(Attempt::new(1, spec(7, 1).into()));
@@ -700,7 +699,6 @@ fn a_late_reply_completes_its_tombstone_and_nothing_else() {
     assert!(bench.answers[&2].is_ok());
 }
 
-/// Field failure: a timed-out job stayed in the queue and starved new work.
 #[test]
 fn a_timed_out_request_does_not_starve_new_work() {
     let mut bench = Bench::asked(1);
@@ -715,7 +713,7 @@ fn a_timed_out_request_does_not_starve_new_work() {
 
 /// Field failure: a leaked in-flight slot silenced a peer for good.
 #[test]
-fn whatever_happens_to_requests_every_slot_comes_back() {
+fn no_request_leaks_its_slot_however_it_ends() {
     let mut bench = Bench::new();
     for round in 0..50 {
         let first = round * 8 + 1;
@@ -798,7 +796,7 @@ fn cancelling_what_has_ended_does_nothing() {
 
 /// Field failure: a peer's disconnect stranded its requests until a timeout.
 #[test]
-fn a_disconnect_ends_everything_at_once() {
+fn a_disconnect_does_not_strand_requests_until_a_timeout() {
     let mut bench = Bench::asked(3);
     bench.cancel(2);
     bench.submit(attempt(4));

@@ -78,7 +78,8 @@ pub struct Overloaded {
 /// The numbers that a [`Scheduler`] keeps to. All of them can be changed while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// How many requests may be at peers at a time, all peers together. One makes it sequential. Zero stops sending.
+    /// How many requests may be [under way](PeerHealth::under_way) at a time, all peers together. One makes it
+    /// sequential. Zero stops sending.
     pub cap: usize,
     /// How many requests may wait.
     pub capacity: usize,
@@ -344,6 +345,11 @@ impl Scheduler {
         self.peers.values().map(PeerHealth::outstanding).sum()
     }
 
+    /// How many requests count against [`Settings::cap`].
+    pub fn under_way(&self) -> usize {
+        self.peers.values().map(PeerHealth::under_way).sum()
+    }
+
     /// What to send now. To be asked until there is nothing, after each call that tells the scheduler something; then
     /// ask for [`event`](Self::event)s.
     pub fn next(&mut self, now: Instant) -> Option<Dispatch> {
@@ -365,7 +371,7 @@ impl Scheduler {
         }
         let common_rate = self.common_rate(now);
         self.notice_changes(now, common_rate);
-        if self.in_flight() >= self.settings.cap || self.bucket.as_ref().is_some_and(|bucket| !bucket.is_ready(now)) {
+        if self.under_way() >= self.settings.cap || self.bucket.as_ref().is_some_and(|bucket| !bucket.is_ready(now)) {
             return None;
         }
         let crew = Crew::new(&self.peers, &self.sizes, common_rate, now);

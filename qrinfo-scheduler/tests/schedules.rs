@@ -313,7 +313,7 @@ impl Schedule {
         if let Some(length) = self.window {
             assert!(attempt.id < self.first as u64 + length, "sent from beyond the window");
         }
-        assert!(self.scheduler.in_flight() <= self.settings.cap, "above the cap");
+        assert!(self.scheduler.under_way() <= self.settings.cap, "above the cap");
         let health = self.scheduler.peer(&id.peer()).expect("sent to a peer that is there");
         assert!(health.outstanding() <= health.depth_limit() && health.depth_limit() <= MAX_DEPTH, "above its depth");
         assert!(health.points() < MAX_POINTS, "sent to a peer that should be left");

@@ -107,6 +107,16 @@ impl PeerHealth {
         self.entries.len()
     }
 
+    /// How many of them it is taken to be working on. What it has let down is sent elsewhere: it must not keep the
+    /// place of the others as well, or a peer that falls silent would stop them all until its connection is closed.
+    pub fn under_way(&self) -> usize {
+        match self.state {
+            PeerState::Open | PeerState::Leaving => self.entries.iter().filter(|entry| entry.ticket.is_some()).count(),
+            PeerState::HalfOpen { probe } => usize::from(probe.is_some()),
+            PeerState::Stalled { .. } | PeerState::Cooling { .. } => 0,
+        }
+    }
+
     /// How many requests it may hold at most; never above [`MAX_DEPTH`].
     pub fn depth_limit(&self) -> usize {
         self.depth.limit()

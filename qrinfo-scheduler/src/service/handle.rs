@@ -31,8 +31,8 @@ impl SchedulerHandle {
         Self { commands }
     }
 
-    /// How many requests may be at peers at a time. One is sequential: each request waits for the one before. Zero
-    /// pauses. What is under way stays under way.
+    /// How many requests may be [under way](crate::PeerHealth::under_way) at a time. One is sequential: each request
+    /// waits for the one before, or for its peer to let it down. Zero pauses. What is under way stays under way.
     pub fn set_cap(&self, cap: usize) {
         self.send(Command::SetCap(cap));
     }
