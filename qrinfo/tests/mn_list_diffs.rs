@@ -1,16 +1,15 @@
 //! The lists that a client asks for after a sync, one at a time and from three peers, in virtual time.
-#![cfg(feature = "parallel-qrinfo")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "support/lists.rs"]
 mod lists;
 mod support;
 
-use std::{collections::BTreeSet, num::NonZeroUsize, sync::LazyLock, time::Duration};
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use lists::Lists;
 use qrinfo::{
-    Delivered, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncReport,
+    Delivered, Peer, SyncReport,
     plan::{MnListDiffPlanner, PlannedRequest, Planner},
 };
 use qrinfo_core::{
@@ -21,8 +20,9 @@ use qrinfo_correlate::PeerService;
 use spv_testkit::{
     Chain, Fault, SimulatedPeer, SimulatedPeerBuilder, SyntheticChain, SyntheticParams, builder, chain::Place,
 };
-use support::{connect_on, profile};
-use tokio::time::Instant;
+#[cfg(feature = "parallel-qrinfo")]
+use support::parallel;
+use support::{connect_on, profile, sequential};
 
 /// The lowest cycle that the chain's nodes answer.
 const FIRST_CYCLE: u32 = 5 * 288;
@@ -84,67 +84,97 @@ fn assert_true(plan: &[MnListDiffRequestSpec], delivered: &[Delivered], known: &
     assert_eq!((lists.from_genesis, lists.known_already), (0, 0));
 }
 
-#[tokio::test(start_paused = true)]
-async fn after_a_sync_three_peers_take_less_than_a_third_of_the_time_of_one() {
+/// What a client holds after a sync of the rotated quorums, the newest cycle first.
+async fn sync_rotated() -> BTreeSet<u32> {
+    let plan = qr_infos();
     let (_nodes, peers) = connect(vec![node()]).await;
-    let (delivered, report, _) = sequential(qr_infos(), peers).await;
+    let (delivered, report, _) = sequential(&plan, peers).await;
     assert!(report.outcome.is_complete(), "{}", report.outcome);
-    let mut lists = Lists::new(&CHAIN, &BTreeSet::new());
-    for delivered in &delivered {
-        let Reply::QrInfo(reply) = &delivered.reply else { panic!("another reply") };
-        lists.take(reply);
-    }
-    let known = lists.heights();
-    assert_eq!(known, lists_of_a_sync().into_iter().chain([0]).collect());
-
-    let plan = mn_list_diffs(known.clone());
-    assert!(plan.len() > 20, "{}", plan.len());
-    let (_nodes, peers) = connect(vec![node()]).await;
-    let (alone, report, sequential) = sequential(plan.clone(), peers).await;
-    assert!(report.outcome.is_complete(), "{}", report.outcome);
-    assert_true(&plan, &alone, &known);
-
-    let (nodes, peers) = connect(vec![node(), node(), node()]).await;
-    let (together, report, parallel) = parallel(plan.clone(), peers).await;
-    assert!(report.outcome.is_complete(), "{}", report.outcome);
-    assert_true(&plan, &together, &known);
-    assert!(parallel * 3 < sequential, "{parallel:?} of {sequential:?}");
-    let asked: Vec<_> = nodes.iter().map(|node| node.stats().requests).collect();
-    assert!(asked.iter().all(|asked| *asked >= plan.len() as u64 / 5), "everybody has a share: {asked:?}");
+    newest_first(&plan, &delivered)
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_newest_cycle_comes_first_from_three_peers() {
-    let plan = qr_infos();
-    let (_nodes, peers) = connect(vec![node(), node(), node()]).await;
-    let (delivered, report, _) = parallel(plan.clone(), peers).await;
-    assert!(report.outcome.is_complete(), "{}", report.outcome);
+/// Applies the replies of a sync; says which lists they lead to.
+fn newest_first(plan: &[PlannedRequest], delivered: &[Delivered]) -> BTreeSet<u32> {
     let mut lists = Lists::new(&CHAIN, &BTreeSet::new());
-    for (planned, delivered) in plan.iter().zip(&delivered) {
+    for (planned, delivered) in plan.iter().zip(delivered) {
         assert_eq!(delivered.index, planned.place);
         let Reply::QrInfo(reply) = &delivered.reply else { panic!("another reply") };
         lists.take(reply);
         assert!(lists.heights().contains(&CHAIN.tip()), "from the first reply on");
     }
-    assert_eq!(lists.heights(), lists_of_a_sync().into_iter().chain([0]).collect());
+    lists.heights()
+}
+
+/// A node that falls silent, one that lies, and one that does neither.
+fn faulty() -> Vec<SimulatedPeerBuilder> {
+    // A bit of the base: the reply does not answer the request.
+    let lies = Fault::Tamper { bit: 20 };
+    vec![node().fault(2.., Fault::Silent), node().fault(2.., lies), node()]
+}
+
+fn lost(report: &SyncReport) -> Vec<AttemptErrorKind> {
+    report.lost.iter().map(|lost| lost.why).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_sync_the_lists_of_all_other_quorums_are_fetched() {
+    let known = sync_rotated().await;
+    assert_eq!(known, lists_of_a_sync().into_iter().chain([0]).collect());
+    let plan = mn_list_diffs(known.clone());
+    assert!(plan.len() > 20, "{}", plan.len());
+    let (nodes, peers) = connect(vec![node()]).await;
+    let (delivered, report, _) = sequential(&plan, peers).await;
+    assert!(report.outcome.is_complete(), "{}", report.outcome);
+    assert_true(&plan, &delivered, &known);
+    assert_eq!(nodes[0].stats().requests, plan.len() as u64);
+}
+
+#[cfg(feature = "parallel-qrinfo")]
+#[tokio::test(start_paused = true)]
+async fn three_peers_take_less_than_a_third_of_the_time_of_one() {
+    let known = lists_of_a_sync();
+    let plan = mn_list_diffs(known.clone());
+    let (_nodes, peers) = connect(vec![node()]).await;
+    let (_, report, sequential) = sequential(&plan, peers).await;
+    assert!(report.outcome.is_complete(), "{}", report.outcome);
+
+    let (nodes, peers) = connect(vec![node(), node(), node()]).await;
+    let (delivered, report, parallel) = parallel(&plan, peers).await;
+    assert!(report.outcome.is_complete(), "{}", report.outcome);
+    assert_true(&plan, &delivered, &known);
+    assert!(parallel * 3 < sequential, "{parallel:?} of {sequential:?}");
+    let asked: Vec<_> = nodes.iter().map(|node| node.stats().requests).collect();
+    assert!(asked.iter().all(|asked| *asked >= plan.len() as u64 / 5), "everybody has a share: {asked:?}");
+}
+
+#[cfg(feature = "parallel-qrinfo")]
+#[tokio::test(start_paused = true)]
+async fn the_newest_cycle_comes_first_from_three_peers() {
+    let plan = qr_infos();
+    let (_nodes, peers) = connect(vec![node(), node(), node()]).await;
+    let (delivered, report, _) = parallel(&plan, peers).await;
+    assert!(report.outcome.is_complete(), "{}", report.outcome);
+    assert_eq!(newest_first(&plan, &delivered), lists_of_a_sync().into_iter().chain([0]).collect());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_falls_silent_or_lies_costs_no_list() {
     let known = lists_of_a_sync();
     let plan = mn_list_diffs(known.clone());
-    // A bit of the base: the reply does not answer the request.
-    let lies = Fault::Tamper { bit: 20 };
-    let faulty = || vec![node().fault(2.., Fault::Silent), node().fault(2.., lies), node()];
-    let lost = |report: &SyncReport| report.lost.iter().map(|lost| lost.why).collect::<Vec<_>>();
     let (_nodes, peers) = connect(faulty()).await;
-    let (delivered, report, _) = sequential(plan.clone(), peers).await;
+    let (delivered, report, _) = sequential(&plan, peers).await;
     assert!(report.outcome.is_complete(), "{}", report.outcome);
     assert_eq!(lost(&report), [AttemptErrorKind::False]);
     assert_true(&plan, &delivered, &known);
+}
 
+#[cfg(feature = "parallel-qrinfo")]
+#[tokio::test(start_paused = true)]
+async fn nor_does_it_in_parallel() {
+    let known = lists_of_a_sync();
+    let plan = mn_list_diffs(known.clone());
     let (_nodes, peers) = connect(faulty()).await;
-    let (delivered, report, _) = parallel(plan.clone(), peers).await;
+    let (delivered, report, _) = parallel(&plan, peers).await;
     assert!(report.outcome.is_complete(), "{}", report.outcome);
     assert_eq!(lost(&report), [AttemptErrorKind::False]);
     assert_true(&plan, &delivered, &known);
@@ -155,7 +185,7 @@ async fn a_peer_that_falls_silent_or_lies_costs_no_list() {
 async fn a_diff_that_nobody_has_is_missing_from_the_report() {
     let plan = mn_list_diffs(lists_of_a_sync());
     let (_nodes, peers) = connect(vec![node().fault(1..2, Fault::Refuse)]).await;
-    let (delivered, report, _) = sequential(plan.clone(), peers).await;
+    let (delivered, report, _) = sequential(&plan, peers).await;
     assert_eq!(delivered.len(), plan.len() - 1);
     let [missing] = report.outcome.missing() else { panic!("one is missing: {}", report.outcome) };
     assert_eq!((missing.index, &missing.request), (1, &Request::from(plan[1].clone())));
