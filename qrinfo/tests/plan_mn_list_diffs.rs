@@ -7,7 +7,7 @@ mod lists;
 use std::{collections::BTreeSet, fs, path::Path};
 
 use lists::{List, Lists};
-use qrinfo::plan::{MnListDiffPlanner, PlanError, Planner};
+use qrinfo::plan::{MnListDiffPlanner, PlanError, Planner, member_list_height};
 use qrinfo_core::{
     BlockHash, LlmqType, MnListDiffRequestSpec, Network, QuorumHash, Reply, Request, message::MnListDiff, wire::Wire,
 };
@@ -160,6 +160,18 @@ fn mainnets_plan_is_what_a_client_asked() {
     let steps = plan.iter().map(|spec| (spec.base_block_hash, spec.block_hash));
     let steps: Vec<_> = steps.map(|(base, block)| (height_of(base).unwrap(), height_of(block).unwrap())).collect();
     assert_eq!(steps, asked);
+}
+
+/// Dash Core asks whether v20 is active behind the quorum's block.
+#[test]
+fn before_v20_the_list_is_that_of_the_quorums_own_block() {
+    for (network, v20_height) in [(Network::Mainnet, 1_987_776), (Network::Testnet, 905_100)] {
+        assert_eq!(member_list_height(network, v20_height - 2), v20_height - 2);
+        assert_eq!(member_list_height(network, v20_height - 1), v20_height - 9);
+    }
+    assert_eq!(member_list_height(Network::Regtest, 24), 16);
+    assert_eq!(member_list_height(Network::Regtest, 7), 0);
+    assert_eq!(member_list_height(Network::Mainnet, u32::MAX), u32::MAX - 8);
 }
 
 #[test]

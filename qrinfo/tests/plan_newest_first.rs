@@ -91,6 +91,26 @@ fn no_later_reply_starts_from_nothing() {
     }
 }
 
+/// What place 0 brought comes back empty where the history reaches it.
+#[test]
+fn the_step_to_the_newest_lists_is_the_last_that_is_made() {
+    for chain in chains() {
+        for planner in planners(&chain, &BTreeSet::new()) {
+            let plan = newest_first(&planner, &chain, first_cycle(&chain));
+            let brought = if planner.extra_share { 5 } else { 4 };
+            let brought = &plan[0].spec.work_block_hashes[..brought];
+            for protocol in PROTOCOLS {
+                let replies = plan[1..].iter().map(|planned| answer(&chain, &planned.spec, protocol));
+                let diffs: Vec<_> =
+                    replies.flat_map(|reply| reply.diffs_in_build_order().cloned().collect::<Vec<_>>()).collect();
+                let again: Vec<_> = diffs.iter().filter(|diff| brought.contains(&diff.block_hash)).collect();
+                assert!(again.len() >= 6, "{}", again.len());
+                assert!(again.iter().all(|diff| diff.base_block_hash == diff.block_hash));
+            }
+        }
+    }
+}
+
 #[test]
 fn places_and_priorities_say_the_order() {
     let chain = &chains()[0];
