@@ -58,7 +58,7 @@ pub struct Planner {
     pub kind: PlanKind,
     /// Heights of the lists that the client already holds, of blocks in our headers. Empty means that it starts from
     /// nothing. The newest at or below each list that a reply leads to becomes a base, so that the reply brings only
-    /// what is missing; of those that lie above a request's cycle none is used.
+    /// what is missing. Those above a cycle's work block serve the tip diff of the newest cycle alone.
     pub known_lists: BTreeSet<u32>,
     /// The height of a block near the tip that every peer has, see [`anchor`]. As one more base it empties the tip
     /// diff of a historical request, which nobody applies. Without one, every reply carries that dead weight.
