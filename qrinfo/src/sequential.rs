@@ -1,6 +1,6 @@
 use std::{collections::VecDeque, fmt, future::Future, pin::Pin};
 
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, QRInfoRequestSpec, Reply, Request, Timing, WhyGivenUp};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, Reply, Request, Timing, WhyGivenUp};
 
 use crate::{
     Delivered, LostPeer, Missing, Peer, SyncOutcome, SyncReport, SyncStats,
@@ -40,7 +40,7 @@ impl Default for SequentialOptions {
 /// ```
 #[derive(Debug)]
 pub struct SequentialSync<S> {
-    plan: Vec<QRInfoRequestSpec>,
+    plan: Vec<Request>,
     /// The request to ask next.
     position: usize,
     /// The peer to ask is the first.
@@ -72,7 +72,8 @@ where
     S: AttemptService<Future: Send + 'static> + Clone + Send + 'static,
 {
     /// A sync of `plan` from `peers`, which are asked in this order.
-    pub fn new(plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>, options: SequentialOptions) -> Self {
+    pub fn new(plan: impl IntoIterator<Item: Into<Request>>, peers: Vec<Peer<S>>, options: SequentialOptions) -> Self {
+        let plan = plan.into_iter().map(Into::into).collect();
         let peers = peers.into_iter().map(|peer| Turn { peer, timeouts: 0 }).collect();
         Self {
             plan,
@@ -92,9 +93,9 @@ where
     ///
     /// Safe to cancel: a dropped call loses neither the request under way nor its reply.
     pub async fn next(&mut self) -> Option<Delivered> {
-        while let Some(spec) = self.plan.get(self.position).filter(|_| !self.peers.is_empty()) {
-            let spec = spec.clone();
-            let delivered = self.ask(&spec).await;
+        while let Some(request) = self.plan.get(self.position).filter(|_| !self.peers.is_empty()) {
+            let request = request.clone();
+            let delivered = self.ask(&request).await;
             self.position += 1;
             if delivered.is_some() {
                 return delivered;
@@ -111,16 +112,16 @@ where
     /// How the sync ended. Requests that were not asked yet count as missing.
     pub fn into_report(mut self) -> SyncReport {
         let rest = self.plan.iter().enumerate().skip(self.position);
-        self.missing.extend(rest.map(|(index, spec)| Missing {
+        self.missing.extend(rest.map(|(index, request)| Missing {
             index,
-            request: spec.clone().into(),
+            request: request.clone(),
             why: if self.peers.is_empty() { WhyGivenUp::NoPeers } else { WhyGivenUp::Stopped },
             attempts: Vec::new(),
         }));
         SyncReport { outcome: SyncOutcome::of(self.missing), stats: self.stats, lost: self.lost }
     }
 
-    async fn ask(&mut self, spec: &QRInfoRequestSpec) -> Option<Delivered> {
+    async fn ask(&mut self, request: &Request) -> Option<Delivered> {
         while self.may_ask_again() {
             let Some(turn) = self.peers.front() else { break };
             let id = turn.peer.id;
@@ -128,7 +129,7 @@ where
                 self.stats.attempts += 1;
                 self.stats.retries += u64::from(!self.failures.is_empty());
                 let mut service = turn.peer.service.clone();
-                let attempt = Attempt::new(self.position as u64, Request::from(spec.clone()));
+                let attempt = Attempt::new(self.position as u64, request.clone());
                 self.asked = Some(Asked(Box::pin(async move { peer::ask(id, &mut service, attempt).await })));
             }
             // It stays here while it is awaited, so that a dropped call loses nothing.
@@ -145,7 +146,7 @@ where
                     return Some(Delivered { index: self.position, reply, timing });
                 }
                 Err(error) => {
-                    tracing::debug!(peer = %id, cycle = spec.cycle_height, %error, "attempt failed");
+                    tracing::debug!(peer = %id, %request, %error, "attempt failed");
                     self.stats.count_failure(&error);
                     self.pass_on(&error);
                     self.failures.push(error);
@@ -154,7 +155,7 @@ where
         }
         let why = self.why_not_again();
         let attempts = std::mem::take(&mut self.failures);
-        self.missing.push(Missing { index: self.position, request: spec.clone().into(), why, attempts });
+        self.missing.push(Missing { index: self.position, request: request.clone(), why, attempts });
         None
     }
 

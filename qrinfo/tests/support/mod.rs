@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use qrinfo::{Delivered, Peer, SequentialOptions, SequentialSync, SyncReport, adopt, plan::Planner};
-use qrinfo_core::{PeerId, QRInfoRequestSpec, Reply, Request, message::PROTOCOL_VERSION, wire::Wire};
+use qrinfo_core::{Network, PeerId, QRInfoRequestSpec, Reply, Request, message::PROTOCOL_VERSION, wire::Wire};
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
 use spv_peer::{PeerConfig, handshake};
 use spv_testkit::{Chain, PeerProfile, Recording, SimulatedPeer, SimulatedPeerBuilder, builder};
@@ -21,13 +21,20 @@ pub fn profile(round_trip: u64, compute: u64) -> PeerProfile {
     PeerProfile { round_trip, compute, rate: Some(1_000_000) }
 }
 
-/// Nodes and our ends of the connections to them.
+/// Nodes of regtest and our ends of the connections to them.
 pub async fn connect(nodes: Vec<SimulatedPeerBuilder>) -> (Vec<SimulatedPeer>, Vec<Peer<PeerService>>) {
+    connect_on(Network::Regtest, nodes).await
+}
+
+pub async fn connect_on(
+    network: Network,
+    nodes: Vec<SimulatedPeerBuilder>,
+) -> (Vec<SimulatedPeer>, Vec<Peer<PeerService>>) {
     let nodes: Vec<_> = nodes.into_iter().map(SimulatedPeerBuilder::build).collect();
     let mut peers = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
         let id = PeerId(([203, 0, 113, index as u8 + 1], 19899).into());
-        let config = PeerConfig::new(qrinfo_core::Network::Regtest, 7);
+        let config = PeerConfig::new(network, 7);
         peers.push(adopt(handshake(node.connect(), id, &config).await.unwrap(), CorrelatorConfig::default()));
     }
     (nodes, peers)
@@ -48,7 +55,7 @@ pub fn assert_true(chain: &Chain, plan: &[QRInfoRequestSpec], delivered: &[Deliv
 }
 
 pub async fn sequential(
-    plan: &[QRInfoRequestSpec],
+    plan: &[impl Clone + Into<Request>],
     peers: Vec<Peer<PeerService>>,
 ) -> (Vec<Delivered>, SyncReport, Duration) {
     let started = Instant::now();
@@ -62,7 +69,7 @@ pub async fn sequential(
 
 #[cfg(feature = "parallel-qrinfo")]
 pub async fn parallel(
-    plan: &[QRInfoRequestSpec],
+    plan: &[impl Clone + Into<Request>],
     peers: Vec<Peer<PeerService>>,
 ) -> (Vec<Delivered>, SyncReport, Duration) {
     let started = Instant::now();

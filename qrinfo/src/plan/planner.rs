@@ -1,8 +1,8 @@
-//! Which blocks to ask for, and from which bases.
-
 use std::collections::BTreeSet;
 
 use qrinfo_core::{BlockHash, Network, QRInfoRequestSpec, dip24::CYCLES_BACK};
+
+use super::PlanError;
 
 /// How many cycles back the bases of a request reach.
 ///
@@ -56,7 +56,9 @@ pub struct Planner {
     pub tip: u32,
     /// How bases are chosen.
     pub kind: PlanKind,
-    /// Heights of the lists that the client already holds. Empty means that it starts from nothing.
+    /// Heights of the lists that the client already holds, of blocks in our headers. Empty means that it starts from
+    /// nothing. The newest at or below each list that a reply leads to becomes a base, so that the reply brings only
+    /// what is missing. Those above a cycle's work block serve the tip diff of the newest cycle alone.
     pub known_lists: BTreeSet<u32>,
     /// The height of a block near the tip that every peer has, see [`anchor`]. As one more base it empties the tip
     /// diff of a historical request, which nobody applies. Without one, every reply carries that dead weight.
@@ -73,41 +75,6 @@ pub struct Planner {
 /// not below the anchor goes without. `None` without peers, or when their chain is shorter than that.
 pub fn anchor(start_heights: impl IntoIterator<Item = u32>) -> Option<u32> {
     start_heights.into_iter().min()?.checked_sub(ANCHOR_DEPTH).filter(|&height| height > 0)
-}
-
-/// Why there is no plan.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PlanError {
-    /// The cycle has no work block four cycles back.
-    #[error(
-        "cycle {cycle} is too early: quorums need a masternode list {CYCLES_BACK} cycles before; start at {first} or later"
-    )]
-    TooEarly {
-        /// The first block of the cycle.
-        cycle: u32,
-        /// The first cycle that has one.
-        first: u32,
-    },
-    /// The range ends before it starts.
-    #[error("the last cycle {last} lies before the first cycle {first}")]
-    EmptyRange {
-        /// The first block of the first cycle.
-        first: u32,
-        /// The first block of the last cycle.
-        last: u32,
-    },
-    /// The range reaches beyond our headers.
-    #[error("cycle {cycle} starts above our newest header at {tip}; sync headers first")]
-    BeyondTip {
-        /// The first block of the cycle.
-        cycle: u32,
-        /// Our newest header.
-        tip: u32,
-    },
-    /// A header that the plan needs is not there.
-    #[error("no header at height {0}; sync headers first")]
-    MissingHeader(u32),
 }
 
 // === impl Planner ===
@@ -138,9 +105,8 @@ impl Planner {
         if last > self.tip {
             return Err(PlanError::BeyondTip { cycle: last, tip: self.tip });
         }
-        let earliest = (CYCLES_BACK + 1) * cycles.length();
-        let oldest_list =
-            cycles.work_height_back(first, CYCLES_BACK).ok_or(PlanError::TooEarly { cycle: first, first: earliest })?;
+        let too_early = |cycle| PlanError::TooEarly { cycle, first: (CYCLES_BACK + 1) * cycles.length() };
+        let oldest_list = cycles.work_height_back(first, self.lists_back()).ok_or(too_early(first))?;
         let hash = |height| match height {
             // A client whose headers start at a checkpoint has no block 0.
             0 => Ok(self.network.genesis_hash()),
@@ -153,7 +119,7 @@ impl Planner {
                 let mut work_block_hashes = [BlockHash::ZERO; 5];
                 for (back, work_block) in (0..).zip(&mut work_block_hashes) {
                     let height = cycles.work_height_back(cycle, back);
-                    *work_block = hash(height.ok_or(PlanError::TooEarly { cycle, first: earliest })?)?;
+                    *work_block = hash(height.ok_or(too_early(cycle))?)?;
                 }
                 Ok(QRInfoRequestSpec {
                     network: self.network,
@@ -167,21 +133,40 @@ impl Planner {
             .collect()
     }
 
-    /// The heights of a request's bases, ascending and unique.
+    /// How many cycles before its own a reply brings lists of.
+    const fn lists_back(&self) -> u32 {
+        if self.extra_share { CYCLES_BACK } else { CYCLES_BACK - 1 }
+    }
+
+    /// The heights of the lists that the reply for a cycle brings.
+    pub(super) fn lists_of(&self, cycle: u32) -> impl Iterator<Item = u32> {
+        let cycles = self.network.cycles();
+        (0..=self.lists_back()).filter_map(move |back| cycles.work_height_back(cycle, back))
+    }
+
+    /// The heights of a request's bases, ascending and unique. Ten at most, as newer servers bound their number: one for
+    /// each list that the reply may lead to, the start, and one for the tip diff.
     fn bases(&self, cycle: u32, first: u32, oldest_list: u32) -> BTreeSet<u32> {
         let cycles = self.network.cycles();
-        let start = self.known_lists.range(..=oldest_list).next_back().copied().unwrap_or(0);
+        let known = |height| self.known_lists.range(..=height).next_back().copied();
         let nearest = match self.kind {
             PlanKind::Chained => 1,
-            PlanKind::FiveStep => CYCLES_BACK + 1,
+            PlanKind::FiveStep => self.lists_back() + 1,
         };
-        // Lists that earlier replies of this plan bring, or that the client has.
-        let has = |height: &u32| (cycle > first && *height >= oldest_list) || self.known_lists.contains(height);
-        let recent = (nearest..=BASES_BACK).filter_map(|back| cycles.work_height_back(cycle, back)).filter(has);
+        // The newest list that the client has, or has from earlier replies of this plan, below the one wanted.
+        let newest_below = |back: u32| {
+            let brought = cycles.work_height_back(cycle, back.max(nearest));
+            let brought = brought.filter(|height| cycle > first && *height >= oldest_list);
+            brought.max(known(cycles.work_height_back(cycle, back)?))
+        };
+        let recent = (0..=BASES_BACK).filter_map(newest_below);
         let is_newest = cycle == cycles.start(self.tip);
-        // At or below the work block it would be taken for a list that the client has.
-        let anchor = self.anchor.filter(|&anchor| !is_newest && Some(anchor) > cycles.work_height(cycle));
-        recent.chain([start]).chain(anchor).collect()
+        let for_tip_diff = match is_newest {
+            true => known(self.tip),
+            // At or below the work block it would be taken for a list that the client has.
+            false => self.anchor.filter(|&anchor| Some(anchor) > cycles.work_height(cycle)),
+        };
+        recent.chain([known(oldest_list).unwrap_or(0)]).chain(for_tip_diff).collect()
     }
 }
 
@@ -216,9 +201,30 @@ mod tests {
     }
 
     #[test]
-    fn a_known_list_above_the_oldest_one_needed_is_no_start() {
+    fn a_known_list_is_a_base_below_the_list_it_is_nearest_to() {
         let planner = Planner { known_lists: [1130].into(), ..Planner::new(Network::Regtest, 1772) };
-        assert_eq!(bases(&planner, 1152, 1152), [[0]]);
+        // Work blocks: 1144, 1120, 1096, 1072, 1048. The lists up to 1120 start from nothing.
+        assert_eq!(bases(&planner, 1152, 1152), [[0, 1130]]);
+        let planner = Planner { known_lists: [900, 1000, 1046, 1047, 1100, 1145].into(), ..planner };
+        assert_eq!(bases(&planner, 1152, 1152), [[900, 1000, 1047, 1100]]);
+        let planner = Planner { kind: PlanKind::FiveStep, ..planner };
+        assert_eq!(bases(&planner, 1152, 1152), [[900, 1000, 1047, 1100]]);
+    }
+
+    #[test]
+    fn only_the_newest_cycles_tip_diff_starts_from_a_known_list() {
+        let known_lists = [1700, 1760, 1770, 1780].into();
+        let planner = Planner { known_lists, ..Planner::new(Network::Regtest, 1772) };
+        // The newest cycle starts at 1752; 1780 is not in our headers yet.
+        assert_eq!(bases(&planner, 1752, 1752), [[0, 1700, 1770]]);
+        assert_eq!(bases(&planner, 1728, 1728), [[0, 1700]]);
+    }
+
+    #[test]
+    fn without_the_extra_share_a_reply_brings_four_lists() {
+        let planner = Planner { extra_share: false, ..Planner::new(Network::Regtest, 1772) };
+        // Cycle 264 brings 184, 208, 232 and 256.
+        assert_eq!(bases(&planner, 264, 288), [vec![0], vec![0, 184, 208, 232, 256]]);
     }
 
     #[test]
