@@ -24,7 +24,7 @@ const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 const ONE_AT_A_TIME: f64 = 0.5;
 
 /// Above this share of failures half as many are made.
-const HALF: f64 = 0.3;
+pub(crate) const HALF: f64 = 0.3;
 
 /// Says what to do about failures, by their [class](FailureClass) and by how many there were before.
 ///
@@ -124,18 +124,32 @@ impl RecoveryManager {
         error: &AttemptError,
         now: Instant,
     ) -> RecoveryStrategy {
+        self.strategy_for_one(phase, request, error, false, now)
+    }
+
+    /// As [`determine_strategy`](Self::determine_strategy). An `excused` failure is not counted.
+    pub(crate) fn strategy_for_one(
+        &mut self,
+        phase: SyncPhase,
+        request: u64,
+        error: &AttemptError,
+        excused: bool,
+        now: Instant,
+    ) -> RecoveryStrategy {
         let kind = error.kind();
         if let Some(peer) = error.peer() {
             *self.peers.entry(peer).or_default() += 1;
             drop_first_beyond(&mut self.peers, COUNTED);
         }
         let category = FailureClass::of(kind).category;
-        let failures = self.requests.entry(request).or_default().entry(category).or_default();
-        *failures = failures.saturating_add(1);
-        let failures = *failures;
+        let counted = self.requests.entry(request).or_default().entry(category).or_default();
+        let failures = counted.saturating_add(1);
+        if !excused {
+            *counted = failures;
+        }
         drop_first_beyond(&mut self.requests, COUNTED);
 
-        let strategy = if category.limit().is_some_and(|limit| failures > limit) {
+        let strategy = if !excused && category.limit().is_some_and(|limit| failures > limit) {
             self.exhausted(phase, category, kind)
         } else {
             self.by_kind(kind, failures)

@@ -11,7 +11,7 @@ pub(crate) struct Pursuit {
     deadline: Option<Instant>,
     /// From the first failure on.
     time_to_recover: Duration,
-    /// Attempts left, refusals not counted.
+    /// Attempts left. Refusals are not counted, nor what is excused.
     chances: u32,
     /// The bounds of backoff, first and longest.
     backoff: (Duration, Duration),
@@ -72,11 +72,12 @@ impl Pursuit {
         avoid
     }
 
-    /// An attempt failed. `strategy` is what the manager makes of it.
+    /// An attempt failed. `strategy` is what the manager makes of it; `excused` says that it is not the request's fault.
     pub(crate) fn failed(
         &mut self,
         mut error: AttemptError,
         strategy: &RecoveryStrategy,
+        excused: bool,
         book: &PeerBook,
         now: Instant,
     ) -> Next {
@@ -87,10 +88,10 @@ impl Pursuit {
             self.deadline = [self.deadline, latest].into_iter().flatten().min();
         }
         for earlier in error.take_earlier() {
-            self.note(&earlier);
+            self.note(&earlier, excused);
             self.failures.push(earlier);
         }
-        self.note(&error);
+        self.note(&error, excused);
         if kind != AttemptErrorKind::NoPeer {
             self.failures.push(error);
         }
@@ -128,14 +129,14 @@ impl Pursuit {
     }
 
     /// Counts a failure, and remembers whose it was.
-    fn note(&mut self, error: &AttemptError) {
+    fn note(&mut self, error: &AttemptError, excused: bool) {
         let Some(peer) = error.peer() else { return };
         let refused = error.kind() == AttemptErrorKind::Refused;
         let list = if refused { &mut self.refused } else { &mut self.failed };
         if !list.contains(&peer) {
             list.push(peer);
         }
-        self.chances = self.chances.saturating_sub(u32::from(!refused));
+        self.chances = self.chances.saturating_sub(u32::from(!refused && !excused));
     }
 
     /// Everyone there is has failed it. Those that did not refuse are asked again.

@@ -19,6 +19,7 @@ use crate::{
     RetryBudget,
     layer::Observer,
     pursuit::{Next, Pursuit},
+    window::LatestAttempts,
 };
 
 /// All that travels this stack belongs to it.
@@ -28,6 +29,10 @@ type Answer = Result<(Reply, Timing), AttemptError>;
 
 /// Asks again elsewhere what fails, until there is a reply or a reason to give up. Made by a
 /// [`RecoveryLayer`](crate::RecoveryLayer).
+///
+/// Timeouts and disconnects are not held against a request while failures mount, that is, while more than 0.3 of the
+/// latest twenty attempts fail of congestion, at two or more peers, and others are answered: of many requests some would
+/// use up their attempts by mere chance. Its deadline ends such a request.
 ///
 /// It is always ready: its requests wait for the service below as long as that takes. A request fails with the kind of
 /// its last failure and a [`GivenUp`](qrinfo_core::GivenUp) as source, which holds them all. Dropping the future cancels the
@@ -50,6 +55,7 @@ struct Decisions {
     manager: RecoveryManager,
     backoff: Backoff,
     budget: RetryBudget,
+    latest: LatestAttempts,
     /// The number of the next request, by which the manager counts: callers may use one id twice.
     next: u64,
 }
@@ -77,6 +83,7 @@ impl<S> Recovery<S> {
             manager: RecoveryManager::new(&settings),
             backoff: Backoff::new(settings.seed),
             budget: RetryBudget::new(settings.budget, settings.budget_per_second),
+            latest: LatestAttempts::default(),
             next: 0,
         };
         let (peers, decisions) = (peers.unwrap_or_default(), Mutex::new(decisions));
@@ -128,7 +135,10 @@ impl Shared {
             // From before the attempt: who joins while it is under way need not be waited for afterwards.
             let changes = self.peers.changes();
             let error = match self.attempt(&mut inner, &attempt, &pursuit).await {
-                Ended::Answered(reply, timing) => return Ok((reply, timing)),
+                Ended::Answered(reply, timing) => {
+                    self.decisions().latest.push(None);
+                    return Ok((reply, timing));
+                }
                 Ended::Failed(error) => error,
                 Ended::Over(why) => break why,
             };
@@ -168,12 +178,17 @@ impl Shared {
     fn decide(&self, number: u64, request: u64, pursuit: &mut Pursuit, error: AttemptError) -> Next {
         let now = now();
         let (kind, peer) = (error.kind(), error.peer());
-        let strategy = self.decisions().manager.determine_strategy(PHASE, number, &error, now);
+        let (strategy, excused) = {
+            let Decisions { manager, latest, .. } = &mut *self.decisions();
+            latest.push(Some((kind, peer)));
+            let excused = FailureClass::of(kind).congestion && latest.failures_mount();
+            (manager.strategy_for_one(PHASE, number, &error, excused, now), excused)
+        };
         let (next, banned) = {
             let mut book = self.peers.book();
             let at_fault = peer.filter(|_| FailureClass::of(kind).peers_fault);
             let banned = at_fault.filter(|peer| book.banned.insert(*peer));
-            (pursuit.failed(error, &strategy, &book, now), banned)
+            (pursuit.failed(error, &strategy, excused, &book, now), banned)
         };
         if let Some(peer) = banned {
             self.tell(&RecoveryEvent::Banned { peer, error: kind });

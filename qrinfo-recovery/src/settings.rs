@@ -4,7 +4,8 @@ use std::time::Duration;
 /// to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RecoverySettings {
-    /// How often one request is asked, refusals not counted; at least once.
+    /// How often one request is asked; at least once. Refusals are not counted, nor are failures of congestion
+    /// [while they mount](crate::Recovery).
     pub max_attempts: u32,
     /// The bound of the wait after a request's first failure that calls for one; it doubles with each.
     pub first_backoff: Duration,

@@ -1,8 +1,8 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use qrinfo_core::{AttemptErrorKind, PeerId};
 
-use crate::FailureClass;
+use crate::{FailureClass, manager::HALF};
 
 /// How many attempts are looked back on.
 const LENGTH: usize = 20;
@@ -40,6 +40,14 @@ impl LatestAttempts {
     pub(crate) fn failures(&self) -> Option<(Vec<Congested>, usize)> {
         let attempts = self.ended.len();
         (attempts >= ENOUGH).then(|| (self.ended.iter().flatten().copied().collect(), attempts))
+    }
+
+    /// Whether failures mount while some attempts are answered: more than 0.3 of the attempts fail, at two or more peers.
+    /// A failure then says little about the request that had it.
+    pub(crate) fn failures_mount(&self) -> bool {
+        let Some((failures, attempts)) = self.failures() else { return false };
+        let peers: BTreeSet<_> = failures.iter().filter_map(|(_, peer)| *peer).collect();
+        peers.len() >= 2 && failures.len() < attempts && failures.len() as f64 > HALF * attempts as f64
     }
 
     /// Forgets them: what was concluded from them is not concluded again.

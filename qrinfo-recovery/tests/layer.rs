@@ -260,6 +260,40 @@ async fn attempts_are_counted_refusals_are_not() {
     assert_eq!(asked, [1, 2, 3, 4, 3]);
 }
 
+/// One request fails nine times, at two peers in turn. That is its own fault, unless the others fail as well; but if
+/// nobody is answered any more, nothing is excused.
+#[tokio::test(start_paused = true)]
+async fn a_request_is_not_given_up_for_what_happens_to_all() {
+    for (others_fail, fails, given_up) in [(true, 9, false), (false, 9, true), (true, 90, true)] {
+        let asked = Arc::new(Mutex::new(BTreeMap::<u64, u8>::new()));
+        let times = asked.clone();
+        let service = RecoveryLayer::new(settings()).layer(service_fn(move |attempt: Attempt| {
+            let mut asked = asked.lock().unwrap();
+            let count = asked.entry(attempt.id).or_default();
+            *count += 1;
+            let at = peer(1 + *count % 2);
+            let fails = *count <= if attempt.id == 0 { fails } else { u8::from(others_fail) * 2 };
+            async move {
+                let now = Instant::now().into_std();
+                let timing = Timing { peer: at, sent: now, head: None, first_byte: None, done: now, bytes: 0 };
+                if fails { Err(AttemptError::new(Timeout).at(at)) } else { Ok((reply(), timing)) }
+            }
+        }));
+        for id in 1..=20 {
+            service.clone().oneshot(attempt(id)).await.unwrap();
+        }
+        let answer = service.oneshot(attempt(0)).await;
+        assert_eq!(answer.is_err(), given_up, "{others_fail} {fails}");
+        // Nineteen until the last answer is out of sight, and then the five of its own.
+        let expected = match (given_up, others_fail) {
+            (false, _) => fails + 1,
+            (true, false) => 5,
+            (true, true) => 19 + 5,
+        };
+        assert_eq!(times.lock().unwrap()[&0], expected);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_deadline_is_over_all_attempts() {
     let network = Network::of(&[&[Some(Timeout)]]);
