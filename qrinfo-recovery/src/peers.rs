@@ -64,6 +64,18 @@ impl RecoveryHandle {
         self.changed();
     }
 
+    /// A peer has sent something false, as was found only after its reply was taken. It is not asked any more, and counts
+    /// as gone. Whether that is news.
+    pub fn ban(&self, peer: PeerId) -> bool {
+        let is_new = {
+            let mut book = self.book();
+            book.connected.remove(&peer);
+            book.banned.insert(peer)
+        };
+        self.changed();
+        is_new
+    }
+
     /// No peer will connect any more: nobody waits for one from now on.
     pub fn no_more_peers(&self) {
         self.book().closed = true;

@@ -5,6 +5,7 @@
 //! * [`plan`] decides which blocks to ask for and from which bases.
 //! * [`SequentialSync`] asks one peer at a time, one request at a time: the default.
 //! * [`ParallelSync`], behind the feature `parallel-qrinfo`, keeps several peers busy at once.
+//! * [`verify`], behind the feature of that name, proves replies against headers.
 //! * The feature `metrics` counts for a recorder of the `metrics` facade.
 //! * [`connect`] makes a peer out of an address. Any other `tower` service that takes an
 //!   [`Attempt`](qrinfo_core::Attempt) is a peer as well.
@@ -16,7 +17,7 @@
 //! what is under way. Both end in the same typed [`SyncReport`], which never calls a sync complete that is not.
 
 // The documentation is that of all features.
-#![cfg_attr(not(feature = "parallel-qrinfo"), allow(rustdoc::broken_intra_doc_links))]
+#![cfg_attr(not(all(feature = "parallel-qrinfo", feature = "verify")), allow(rustdoc::broken_intra_doc_links))]
 
 pub mod config;
 mod connect;
@@ -35,6 +36,8 @@ mod progress;
 mod sequential;
 #[cfg(feature = "storage")]
 pub mod storage;
+#[cfg(feature = "verify")]
+pub mod verify;
 
 #[cfg(feature = "parallel-qrinfo")]
 pub use connect::observe;

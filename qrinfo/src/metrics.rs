@@ -2,10 +2,10 @@
 //!
 //! | name | kind | |
 //! |---|---|---|
-//! | `qrinfo_replies_total` | counter | replies that were delivered |
+//! | `qrinfo_replies_total` | counter | replies that were delivered, also those that were rejected after that |
 //! | `qrinfo_reply_bytes_total` | counter | bytes of their payloads |
 //! | `qrinfo_reply_seconds` | histogram | from sending a request to the end of its reply |
-//! | `qrinfo_failures_total` | counter, label `kind` | attempts that failed, by [`AttemptErrorKind`] |
+//! | `qrinfo_failures_total` | counter, label `kind` | attempts that failed, by [`AttemptErrorKind`]; rejected replies are `false` |
 //!
 //! Without a recorder they cost a few nanoseconds; without the feature `metrics` nothing.
 

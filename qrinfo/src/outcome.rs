@@ -102,7 +102,7 @@ pub struct Missing {
     pub request: Request,
     /// Why it was given up.
     pub why: WhyGivenUp,
-    /// What each peer that was asked did, in order. Empty if the request was never sent.
+    /// What each peer that was asked did, in order; replies that were rejected come first. Empty if the request was never sent.
     pub attempts: Vec<AttemptError>,
 }
 
@@ -135,7 +135,7 @@ impl fmt::Display for Missing {
 pub struct SyncStats {
     /// Attempts that were made.
     pub attempts: u64,
-    /// Replies that were delivered.
+    /// Replies that were delivered and not rejected.
     pub delivered: u64,
     /// Bytes of payload of those replies.
     pub bytes: u64,
@@ -163,5 +163,12 @@ impl SyncStats {
         crate::metrics::delivered(timing);
         self.delivered += 1;
         self.bytes += timing.bytes;
+    }
+
+    /// A reply that was delivered turned out to be false.
+    pub(crate) fn count_rejection(&mut self, error: &AttemptError, timing: &Timing) {
+        self.count_failure(error);
+        self.delivered -= 1;
+        self.bytes -= timing.bytes;
     }
 }

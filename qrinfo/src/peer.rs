@@ -73,6 +73,19 @@ impl<S> Peer<S> {
         Self { round_trip, ..self }
     }
 
+    /// The same peer behind another service, such as a layer around its own.
+    #[must_use]
+    pub fn map<T>(self, wrap: impl FnOnce(S) -> T) -> Peer<T> {
+        Peer {
+            id: self.id,
+            service: wrap(self.service),
+            start_height: self.start_height,
+            round_trip: self.round_trip,
+            #[cfg(feature = "parallel-qrinfo")]
+            reports: self.reports,
+        }
+    }
+
     /// A peer that reports the progress of its replies, so that a stall is seen as it happens. One sync listens to
     /// them.
     #[cfg(feature = "parallel-qrinfo")]

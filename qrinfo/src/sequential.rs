@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, fmt, future::Future, pin::Pin};
+use std::{collections::VecDeque, error::Error, fmt, future::Future, mem, pin::Pin};
 
 use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, Reply, Request, Timing, WhyGivenUp};
 
@@ -50,9 +50,19 @@ pub struct SequentialSync<S> {
     failures: Vec<AttemptError>,
     /// The attempt under way.
     asked: Option<Asked>,
+    /// The reply that was delivered last.
+    last: Option<Last>,
     missing: Vec<Missing>,
     stats: SyncStats,
     lost: Vec<LostPeer>,
+}
+
+/// A reply that was delivered, and how its request had failed before.
+#[derive(Debug)]
+struct Last {
+    index: usize,
+    timing: Timing,
+    failures: Vec<AttemptError>,
 }
 
 /// An attempt under way.
@@ -82,6 +92,7 @@ where
             options,
             failures: Vec::new(),
             asked: None,
+            last: None,
             missing: Vec::new(),
             stats: SyncStats::default(),
             lost: Vec::new(),
@@ -104,6 +115,28 @@ where
         None
     }
 
+    /// Takes back the reply that was delivered last, because it is false. Its peer is not asked again; the others are
+    /// asked for it before anything else, so that the order of the plan is kept. Without such a reply, or when it was
+    /// taken back before, nothing happens.
+    ///
+    /// This is for what only the reply's place in the plan shows, such as a list that does not follow from the one
+    /// before; see the crate `qrinfo-verify`.
+    pub fn reject_last(&mut self, why: impl Into<Box<dyn Error + Send + Sync>>) {
+        let Some(Last { index, timing, failures }) = self.last.take() else { return };
+        let error = AttemptError::new(AttemptErrorKind::False).at(timing.peer).timed(timing).because(why);
+        tracing::debug!(index, %error, "rejected");
+        self.stats.count_rejection(&error, &timing);
+        // A call of `next` that was dropped may have gone further.
+        self.asked = None;
+        self.missing.retain(|missing| missing.index < index);
+        self.position = index;
+        self.peers.retain(|turn| turn.peer.id != timing.peer);
+        self.lost.retain(|lost| lost.peer != timing.peer);
+        self.lost.push(LostPeer { peer: timing.peer, why: AttemptErrorKind::False });
+        self.failures = failures;
+        self.failures.push(error);
+    }
+
     /// What the sync did so far.
     pub fn stats(&self) -> SyncStats {
         self.stats
@@ -112,11 +145,13 @@ where
     /// How the sync ended. Requests that were not asked yet count as missing.
     pub fn into_report(mut self) -> SyncReport {
         let rest = self.plan.iter().enumerate().skip(self.position);
+        let mut failures = self.failures;
         self.missing.extend(rest.map(|(index, request)| Missing {
             index,
             request: request.clone(),
             why: if self.peers.is_empty() { WhyGivenUp::NoPeers } else { WhyGivenUp::Stopped },
-            attempts: Vec::new(),
+            // Those of the first one.
+            attempts: mem::take(&mut failures),
         }));
         SyncReport { outcome: SyncOutcome::of(self.missing), stats: self.stats, lost: self.lost }
     }
@@ -141,8 +176,9 @@ where
                     if let Some(turn) = self.peers.front_mut() {
                         turn.timeouts = 0;
                     }
-                    self.failures.clear();
                     self.stats.count_delivery(&timing);
+                    let failures = mem::take(&mut self.failures);
+                    self.last = Some(Last { index: self.position, timing, failures });
                     return Some(Delivered { index: self.position, reply, timing });
                 }
                 Err(error) => {
@@ -154,7 +190,7 @@ where
             }
         }
         let why = self.why_not_again();
-        let attempts = std::mem::take(&mut self.failures);
+        let attempts = mem::take(&mut self.failures);
         self.missing.push(Missing { index: self.position, request: request.clone(), why, attempts });
         None
     }

@@ -4,10 +4,10 @@ mod reorder;
 mod slow_down;
 mod tally;
 
-use std::{collections::BTreeMap, num::NonZeroUsize, panic};
+use std::{collections::BTreeMap, error::Error, num::NonZeroUsize, panic};
 
 use futures_util::{Stream, stream};
-use qrinfo_core::{Attempt, AttemptError, PeerId, Reply, Request, Timing};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, Request, Timing};
 use qrinfo_recovery::{FailureWatchLayer, Recovery, RecoveryEvent, RecoveryHandle, RecoveryLayer, RecoverySettings};
 use qrinfo_scheduler::{Rate, SchedulerHandle, SchedulerService, Settings, Window};
 use tokio::{
@@ -88,6 +88,11 @@ pub struct ParallelSync {
     reorder: Reorder,
     /// How requests failed, by their position in the plan.
     failures: BTreeMap<usize, AttemptError>,
+    /// Replies that were false, by their position in the plan.
+    rejected: BTreeMap<usize, Vec<AttemptError>>,
+    /// The reply that was delivered last.
+    last: Option<(usize, Timing)>,
+    connected: RecoveryHandle,
     tally: Tally,
     events: broadcast::Sender<RecoveryEvent>,
 }
@@ -139,7 +144,7 @@ impl ParallelSync {
         let told = events.clone();
         // Nobody has to listen.
         let observer = move |event: &RecoveryEvent| drop(told.send(event.clone()));
-        let layer = RecoveryLayer::new(recovery_settings).with_peers(connected).on_event(observer);
+        let layer = RecoveryLayer::new(recovery_settings).with_peers(connected.clone()).on_event(observer);
         let service = layer.layer(service);
         let mut slowing = JoinSet::new();
         if options.adaptive {
@@ -155,6 +160,9 @@ impl ParallelSync {
             begun: 0,
             reorder: Reorder::default(),
             failures: BTreeMap::new(),
+            rejected: BTreeMap::new(),
+            last: None,
+            connected,
             tally,
             events,
         };
@@ -170,6 +178,7 @@ impl ParallelSync {
         loop {
             if let Some(delivered) = self.reorder.pop() {
                 self.tally.count_delivery(&delivered.timing);
+                self.last = Some((delivered.index, delivered.timing));
                 self.move_window();
                 return Some(delivered);
             }
@@ -186,6 +195,30 @@ impl ParallelSync {
         }
     }
 
+    /// Takes back the reply that was delivered last, because it is false. Its peer is not asked again; others are asked
+    /// for it, and what comes after it in the plan waits for that. Without such a reply, or when it was taken back
+    /// before, nothing happens.
+    ///
+    /// This is for what only the reply's place in the plan shows, such as a list that does not follow from the one
+    /// before; see the crate `qrinfo-verify`.
+    pub fn reject_last(&mut self, why: impl Into<Box<dyn Error + Send + Sync>>) {
+        let Some((index, timing)) = self.last.take() else { return };
+        let Some(request) = self.plan.get(index).cloned() else { return };
+        let peer = timing.peer;
+        let error = AttemptError::new(AttemptErrorKind::False).at(peer).timed(timing).because(why);
+        tracing::debug!(index, %error, "rejected");
+        self.tally.count_rejection(&error, &timing);
+        self.rejected.entry(index).or_default().push(error);
+        if self.connected.ban(peer) {
+            // Nobody has to listen.
+            let _ = self.events.send(RecoveryEvent::Banned { peer, error: AttemptErrorKind::False });
+        }
+        self.scheduler.blame(peer);
+        self.reorder.take_back(index);
+        self.move_window();
+        self.ask(index, request);
+    }
+
     /// What the sync did so far. Attempts are counted when they have ended.
     pub fn stats(&self) -> SyncStats {
         self.tally.stats()
@@ -199,12 +232,16 @@ impl ParallelSync {
 
     /// How the sync ended. Requests without a delivered reply count as missing.
     pub fn into_report(self) -> SyncReport {
-        let Self { plan, reorder, mut failures, tally, .. } = self;
+        let Self { plan, reorder, mut failures, mut rejected, tally, .. } = self;
         let missing = plan
             .into_iter()
             .enumerate()
             .filter(|(index, _)| !reorder.was_delivered(*index))
-            .map(|(index, request)| Missing::after(index, request, failures.remove(&index)))
+            .map(|(index, request)| {
+                let mut missing = Missing::after(index, request, failures.remove(&index));
+                missing.attempts.splice(0..0, rejected.remove(&index).unwrap_or_default());
+                missing
+            })
             .collect();
         SyncReport { outcome: SyncOutcome::of(missing), stats: tally.stats(), lost: tally.lost() }
     }
@@ -214,12 +251,15 @@ impl ParallelSync {
         let (first, length) = (self.reorder.next_index() as u64, self.reorder.window(self.options.window_bytes));
         self.scheduler.set_window(Some(Window { first, length }));
         let end = usize::try_from(first.saturating_add(length)).unwrap_or(usize::MAX);
-        for (index, request) in self.plan.iter().enumerate().take(end).skip(self.begun) {
-            let attempt = Attempt::new(index as u64, request.clone());
-            let answer = self.service.clone().oneshot(attempt);
-            self.asking.spawn(async move { (index, answer.await) });
-            self.begun = index + 1;
+        while let Some(request) = self.plan.get(self.begun).filter(|_| self.begun < end).cloned() {
+            self.ask(self.begun, request);
+            self.begun += 1;
         }
+    }
+
+    fn ask(&mut self, index: usize, request: Request) {
+        let answer = self.service.clone().oneshot(Attempt::new(index as u64, request));
+        self.asking.spawn(async move { (index, answer.await) });
     }
 
     fn settle(&mut self, index: usize, answer: Answer) {

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use crate::Delivered;
 
@@ -12,7 +12,7 @@ pub(super) struct Reorder {
     next: usize,
     /// What is known of requests at or after that: a reply, or that there will be none.
     waiting: BTreeMap<usize, Option<Delivered>>,
-    skipped: Vec<usize>,
+    skipped: BTreeSet<usize>,
     /// Of the replies that wait.
     held: u64,
     held_bytes: u64,
@@ -58,10 +58,18 @@ impl Reorder {
                     self.held_bytes -= delivered.timing.bytes;
                     return Some(delivered);
                 }
-                None => self.skipped.push(self.next - 1),
+                None => drop(self.skipped.insert(self.next - 1)),
             }
         }
         None
+    }
+
+    /// Takes back a reply that came out: it is that request's turn again, and then those after it.
+    pub(super) fn take_back(&mut self, index: usize) {
+        if index < self.next {
+            self.next = index;
+            self.waiting.extend(self.skipped.split_off(&index).into_iter().map(|skipped| (skipped, None)));
+        }
     }
 
     /// How many requests, from the first that is neither delivered nor passed over, may be under way or wait, so that
@@ -130,17 +138,25 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the order of arrival, and however often something arrives twice: everything comes out once, in
-        /// order, without what was given up.
+        /// Whatever the order of arrival, however often something arrives twice, and whatever is taken back: everything
+        /// comes out once after that, in order, without what was given up.
         #[test]
         fn everything_comes_out_once_and_in_order(
-            arrivals in proptest::collection::vec((0_usize..20, any::<bool>()), 0..200),
+            arrivals in proptest::collection::vec((0_usize..20, 0_u8..5), 0..300),
         ) {
             let now = tokio::time::Instant::now().into_std();
             let mut first = BTreeMap::new();
             let mut reorder = Reorder::default();
             let mut out = Vec::new();
-            for (index, is_reply) in arrivals {
+            for (index, what) in arrivals {
+                let is_reply = what > 1;
+                if what == 0 {
+                    if let Some(last) = out.pop() {
+                        reorder.take_back(last);
+                        first.remove(&last);
+                    }
+                    continue;
+                }
                 if reorder.next_index() <= index {
                     first.entry(index).or_insert(is_reply);
                 }

@@ -99,6 +99,13 @@ impl Tally {
         self.counts().stats.count_delivery(timing);
     }
 
+    /// A delivered reply was false, so its peer is gone.
+    pub(super) fn count_rejection(&self, error: &AttemptError, timing: &Timing) {
+        let mut counts = self.counts();
+        counts.stats.count_rejection(error, timing);
+        counts.note_loss(timing.peer, AttemptErrorKind::False);
+    }
+
     pub(super) fn lost(&self) -> Vec<LostPeer> {
         self.counts().lost.clone()
     }

@@ -1,0 +1,267 @@
+//! What is false is asked again of somebody else before the sync goes on; in both modes, in virtual time.
+#![cfg(feature = "verify")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use qrinfo::{
+    Delivered, LostPeer, Peer, SequentialOptions, SequentialSync, SyncOutcome, SyncReport, SyncStats, verify::Verifier,
+};
+use qrinfo_core::{
+    Attempt, AttemptError, AttemptErrorKind, PeerId, ProTxHash, QRInfoRequestSpec, Reply, Timing, WhyGivenUp,
+    header::BlockHeader, message::QRInfo,
+};
+use qrinfo_verify::{CheckLayer, Falsehood, HeaderMap, Level, ListStage, VerifyError};
+use spv_testkit::{Chain, SimulatedPeer, SimulatedPeerBuilder};
+use support::{assert_true, chain, connect, plan, profile};
+use tokio::time::timeout;
+use tower::{Layer, util::BoxCloneService};
+
+type Asking = BoxCloneService<Attempt, (Reply, Timing), AttemptError>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Sequential,
+    #[cfg(feature = "parallel-qrinfo")]
+    Parallel,
+}
+
+const MODES: &[Mode] = &[
+    Mode::Sequential,
+    #[cfg(feature = "parallel-qrinfo")]
+    Mode::Parallel,
+];
+
+enum Run {
+    Sequential(SequentialSync<Asking>),
+    #[cfg(feature = "parallel-qrinfo")]
+    Parallel(Box<qrinfo::ParallelSync>),
+}
+
+/// What came of a sync whose replies were verified.
+struct Ended {
+    delivered: Vec<Delivered>,
+    /// Replies that were taken back, by their positions.
+    rejected: Vec<usize>,
+    /// Replies that could not be judged for want of the lists before.
+    unjudged: usize,
+    stats: SyncStats,
+    report: SyncReport,
+}
+
+impl Run {
+    fn new(mode: Mode, plan: &[QRInfoRequestSpec], peers: Vec<Peer<Asking>>) -> Self {
+        match mode {
+            Mode::Sequential => {
+                Self::Sequential(SequentialSync::new(plan.to_vec(), peers, SequentialOptions::default()))
+            }
+            #[cfg(feature = "parallel-qrinfo")]
+            Mode::Parallel => {
+                Self::Parallel(Box::new(qrinfo::ParallelSync::new(plan.to_vec(), peers, Default::default())))
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Option<Delivered> {
+        match self {
+            Self::Sequential(sync) => sync.next().await,
+            #[cfg(feature = "parallel-qrinfo")]
+            Self::Parallel(sync) => sync.next().await,
+        }
+    }
+
+    fn reject_last(&mut self, why: Falsehood) {
+        match self {
+            Self::Sequential(sync) => sync.reject_last(why),
+            #[cfg(feature = "parallel-qrinfo")]
+            Self::Parallel(sync) => sync.reject_last(why),
+        }
+    }
+
+    fn end(self) -> (SyncStats, SyncReport) {
+        match self {
+            Self::Sequential(sync) => (sync.stats(), sync.into_report()),
+            #[cfg(feature = "parallel-qrinfo")]
+            Self::Parallel(sync) => (sync.stats(), sync.into_report()),
+        }
+    }
+
+    /// Verifies all replies, as far as the lists before are there.
+    async fn verified(mut self, chain: &Chain, plan: &[QRInfoRequestSpec]) -> Ended {
+        let headers = headers(chain);
+        let stage = ListStage::new(chain.network(), Level::Roots);
+        let mut verifier = Verifier::new(stage, move |hash| headers.find(hash));
+        let (mut delivered, mut rejected, mut unjudged) = (Vec::new(), Vec::new(), 0);
+        while let Some(next) = self.next().await {
+            match verifier.take(plan[next.index].clone(), &next.reply).await {
+                Ok(verified) => {
+                    assert_eq!(verified.lists.unwrap().block_hash(), plan[next.index].work_block_hashes[0]);
+                    delivered.push(next);
+                }
+                Err(VerifyError::False(falsehood)) => {
+                    self.reject_last(falsehood);
+                    rejected.push(next.index);
+                    // It was taken back already.
+                    self.reject_last(Falsehood::NoCommitment { index: 0, height: 0 });
+                }
+                Err(VerifyError::Missing(_)) => unjudged += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let (stats, report) = self.end();
+        Ended { delivered, rejected, unjudged, stats, report }
+    }
+}
+
+impl Ended {
+    fn assert_complete(&self, chain: &Chain, plan: &[QRInfoRequestSpec]) {
+        assert!(self.report.outcome.is_complete(), "{}", self.report.outcome);
+        let order: Vec<_> = self.delivered.iter().map(|delivered| delivered.index).collect();
+        assert_eq!((order, self.unjudged), ((0..plan.len()).collect::<Vec<_>>(), 0));
+        assert_eq!(self.stats.delivered, plan.len() as u64);
+        assert_eq!(self.stats.bytes, self.delivered.iter().map(|delivered| delivered.timing.bytes).sum::<u64>());
+        assert_true(chain, plan, &self.delivered);
+    }
+}
+
+fn headers(chain: &Chain) -> Arc<HeaderMap> {
+    let mut headers = HeaderMap::default();
+    for height in 0..=chain.tip() {
+        let block = chain.block(height).unwrap();
+        headers.insert(height, block.hash, &BlockHeader::from_bytes(block.header));
+    }
+    Arc::new(headers)
+}
+
+/// Peers whose replies are checked as they come, if there are headers to check them by.
+async fn peers(
+    nodes: Vec<SimulatedPeerBuilder>,
+    check: Option<Arc<HeaderMap>>,
+) -> (Vec<SimulatedPeer>, Vec<Peer<Asking>>) {
+    let (nodes, peers) = connect(nodes).await;
+    let wrap = |service| match check.clone() {
+        Some(headers) => BoxCloneService::new(CheckLayer::new(move |hash: &_| headers.find(hash)).layer(service)),
+        None => BoxCloneService::new(service),
+    };
+    (nodes, peers.into_iter().map(|peer| peer.map(wrap)).collect())
+}
+
+fn node(chain: &Chain) -> SimulatedPeerBuilder {
+    SimulatedPeer::builder(chain.clone()).profile(profile(100, 50))
+}
+
+/// Takes away a masternode that is not there: only the list before can tell.
+fn false_list(reply: &mut QRInfo) {
+    reply.mn_list_diff_h.deleted_masternodes = [ProTxHash::from_bytes([9; 32])].into_iter().collect();
+}
+
+/// Headers can tell.
+fn false_proof(reply: &mut QRInfo) {
+    reply.mn_list_diff_h.total_transactions = 0;
+}
+
+fn is_lost(report: &SyncReport, liar: PeerId) {
+    assert_eq!(report.lost, [LostPeer { peer: liar, why: AttemptErrorKind::False }]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_honest_sync_is_verified_to_its_end() {
+    let chain = chain();
+    let plan = plan(&chain, Some(chain.tip()));
+    for mode in MODES {
+        let (_nodes, peers) = peers(vec![node(&chain), node(&chain), node(&chain)], Some(headers(&chain))).await;
+        let ended = Run::new(*mode, &plan, peers).verified(&chain, &plan).await;
+        ended.assert_complete(&chain, &plan);
+        assert!(ended.rejected.is_empty() && ended.report.lost.is_empty(), "{mode:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_headers_can_tell_never_gets_as_far_as_delivery() {
+    let chain = chain();
+    let plan = plan(&chain, Some(chain.tip()));
+    for mode in MODES {
+        let liar = node(&chain).lie(5.., false_proof);
+        let (_nodes, peers) = peers(vec![liar, node(&chain), node(&chain)], Some(headers(&chain))).await;
+        let liar = peers[0].id;
+        let ended = Run::new(*mode, &plan, peers).verified(&chain, &plan).await;
+        ended.assert_complete(&chain, &plan);
+        assert!(ended.rejected.is_empty(), "{mode:?}: {:?}", ended.rejected);
+        is_lost(&ended.report, liar);
+    }
+}
+
+/// The request alone goes back. What was under way stays so, and everything comes in order.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_does_not_follow_is_asked_of_somebody_else() {
+    let chain = chain();
+    let plan = plan(&chain, Some(chain.tip()));
+    for mode in MODES {
+        let liar = node(&chain).lie(5..6, false_list);
+        let (nodes, peers) = peers(vec![liar, node(&chain), node(&chain)], Some(headers(&chain))).await;
+        let liar = peers[0].id;
+        let ended = Run::new(*mode, &plan, peers).verified(&chain, &plan).await;
+        ended.assert_complete(&chain, &plan);
+        assert_eq!(ended.rejected.len(), 1, "{mode:?}");
+        is_lost(&ended.report, liar);
+        assert!(nodes.iter().map(|node| node.stats().requests).sum::<u64>() <= plan.len() as u64 + 4, "{mode:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_lie_the_request_is_missing_and_says_who_lied() {
+    let chain = chain();
+    let plan = plan(&chain, Some(chain.tip()));
+    for mode in MODES {
+        let liar = || node(&chain).lie(.., false_list);
+        let (_nodes, peers) = peers(vec![liar(), liar(), liar()], Some(headers(&chain))).await;
+        let ended = Run::new(*mode, &plan, peers).verified(&chain, &plan).await;
+        assert_eq!((ended.rejected, ended.delivered.len()), (vec![0, 0, 0], 0), "{mode:?}");
+        let SyncOutcome::Failed { missing, why: WhyGivenUp::NoPeers } = &ended.report.outcome else {
+            panic!("{mode:?}: {}", ended.report.outcome);
+        };
+        assert_eq!(missing.len() + ended.unjudged, plan.len());
+        assert_eq!(ended.stats.delivered, ended.unjudged as u64);
+        let kinds: Vec<_> = missing[0].attempts.iter().map(AttemptError::kind).collect();
+        assert_eq!(kinds, [AttemptErrorKind::False; 3]);
+        assert_eq!(ended.report.lost.len(), 3);
+    }
+}
+
+/// A call of `next` that was dropped may have gone further than the reply that is taken back.
+#[tokio::test(start_paused = true)]
+async fn a_reply_can_be_taken_back_late() {
+    let chain = chain();
+    let plan = plan(&chain, Some(chain.tip()));
+    for mode in MODES {
+        for later in [0, 50, 120, 1_000] {
+            let (_nodes, peers) = peers(vec![node(&chain), node(&chain)], None).await;
+            let first = peers[0].id;
+            let mut sync = Run::new(*mode, &plan, peers);
+            let mut delivered = vec![sync.next().await.unwrap(), sync.next().await.unwrap()];
+            let rejected = delivered.pop().unwrap();
+            // Nothing may come in this time, or it would be the last.
+            let next = timeout(Duration::from_millis(later), sync.next()).await;
+            let index = match next {
+                Ok(next) => {
+                    delivered.push(rejected);
+                    next.unwrap().index
+                }
+                Err(_) => rejected.index,
+            };
+            sync.reject_last(Falsehood::NoCommitment { index: 0, height: 0 });
+            while let Some(next) = sync.next().await {
+                delivered.push(next);
+            }
+            let order: Vec<_> = delivered.iter().map(|delivered| delivered.index).collect();
+            assert_eq!(order, (0..plan.len()).collect::<Vec<_>>(), "{mode:?}, {later} ms, {index}");
+            assert_true(&chain, &plan, &delivered);
+            let (stats, report) = sync.end();
+            assert_eq!(stats.delivered, plan.len() as u64);
+            assert!(report.outcome.is_complete());
+            assert_eq!(report.lost.len(), 1, "{first}");
+        }
+    }
+}
