@@ -35,7 +35,7 @@ const MODES: &[Mode] = &[
 ];
 
 enum Run {
-    Sequential(SequentialSync<Asking>),
+    Sequential(Box<SequentialSync<Asking>>),
     #[cfg(feature = "parallel-qrinfo")]
     Parallel(Box<qrinfo::ParallelSync>),
 }
@@ -55,7 +55,7 @@ impl Run {
     fn new(mode: Mode, plan: &[QRInfoRequestSpec], peers: Vec<Peer<Asking>>) -> Self {
         match mode {
             Mode::Sequential => {
-                Self::Sequential(SequentialSync::new(plan.to_vec(), peers, SequentialOptions::default()))
+                Self::Sequential(Box::new(SequentialSync::new(plan.to_vec(), peers, SequentialOptions::default())))
             }
             #[cfg(feature = "parallel-qrinfo")]
             Mode::Parallel => {
