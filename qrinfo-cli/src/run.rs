@@ -3,27 +3,27 @@
 use std::num::NonZeroUsize;
 
 use qrinfo::{
-    Delivered, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncReport, SyncStats,
+    AttemptService, Delivered, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncReport,
+    SyncStats,
 };
 use qrinfo_core::QRInfoRequestSpec;
-use qrinfo_correlate::PeerService;
+use qrinfo_verify::Falsehood;
 
 /// A sync under way, in one of the two modes.
-pub(crate) enum Run {
-    Sequential(SequentialSync<PeerService>),
+pub(crate) enum Run<S> {
+    Sequential(Box<SequentialSync<S>>),
     Parallel(Box<ParallelSync>),
 }
 
-impl Run {
-    pub(crate) fn sequential(plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<PeerService>>) -> Self {
-        Self::Sequential(SequentialSync::new(plan, peers, SequentialOptions::default()))
+impl<S> Run<S>
+where
+    S: AttemptService<Future: Send + 'static> + Clone + Send + 'static,
+{
+    pub(crate) fn sequential(plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>) -> Self {
+        Self::Sequential(Box::new(SequentialSync::new(plan, peers, SequentialOptions::default())))
     }
 
-    pub(crate) fn parallel(
-        plan: Vec<QRInfoRequestSpec>,
-        peers: Vec<Peer<PeerService>>,
-        max_concurrent: NonZeroUsize,
-    ) -> Self {
+    pub(crate) fn parallel(plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>, max_concurrent: NonZeroUsize) -> Self {
         let options = ParallelOptions { max_concurrent, ..Default::default() };
         Self::Parallel(Box::new(ParallelSync::new(plan, peers, options)))
     }
@@ -32,6 +32,13 @@ impl Run {
         match self {
             Self::Sequential(sync) => sync.next().await,
             Self::Parallel(sync) => sync.next().await,
+        }
+    }
+
+    pub(crate) fn reject_last(&mut self, why: Falsehood) {
+        match self {
+            Self::Sequential(sync) => sync.reject_last(why),
+            Self::Parallel(sync) => sync.reject_last(why),
         }
     }
 

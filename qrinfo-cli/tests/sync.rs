@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use qrinfo_core::ProTxHash;
 use serde_json::Value;
 use spv_testkit::{Fault, HeaderFault, PeerProfile, RecordedPeer, Recording};
 use tokio::{
@@ -158,6 +159,39 @@ async fn a_node_that_sends_a_false_reply_is_left_and_banned() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// Only the list before can tell that this reply is false. A store keeps none of it.
+#[tokio::test]
+async fn a_false_list_is_asked_of_another_node() {
+    let recording = recording();
+    let directory = tempfile::tempdir().unwrap();
+    let more = ["--from-cycle", "240", "--data-dir", directory.path().to_str().unwrap()];
+    let wrong = RecordedPeer::builder(recording.clone()).lie(20.., |reply| {
+        reply.mn_list_diff_h.deleted_masternodes = [ProTxHash::from_bytes([9; 32])].into_iter().collect();
+    });
+    let wrong = wrong.spawn().await.unwrap();
+    let (output, json) = run(&[&wrong], &more).await;
+    assert_eq!((output.status.code(), json["complete"].as_bool()), (Some(1), Some(false)), "{json}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("sent a false reply: the diff at H is false"), "{errors}");
+    assert_eq!(json["cycles"].as_array().unwrap().len(), 20);
+
+    let good = RecordedPeer::builder(recording.clone()).spawn().await.unwrap();
+    let result = run(&[&good], &more).await;
+    assert_complete(&result);
+    assert_eq!((good.stats().requests, result.1["verified"].as_str()), (44, Some("roots")));
+}
+
+#[tokio::test]
+async fn members_and_signatures_are_verified_on_demand() {
+    let server = RecordedPeer::builder(recording()).spawn().await.unwrap();
+    let result = run(&[&server], &["--from-cycle", "240", "--verify", "full"]).await;
+    assert_complete(&result);
+    let last = result.1["cycles"].as_array().unwrap().last().unwrap();
+    let unproven = last["unproven"].as_array().unwrap().iter().map(|part| part.as_str().unwrap());
+    assert!(unproven.clone().all(|part| !part.contains("snapshots of the diff at H,")), "{last}");
+    assert!(last["masternodes"].as_u64().unwrap() > 0);
 }
 
 #[tokio::test]

@@ -47,6 +47,12 @@ impl HeaderMap {
     }
 }
 
+impl FromIterator<(BlockHash, KnownBlock)> for HeaderMap {
+    fn from_iter<I: IntoIterator<Item = (BlockHash, KnownBlock)>>(blocks: I) -> Self {
+        Self { blocks: blocks.into_iter().collect() }
+    }
+}
+
 /// Genesis has no list and no quorums on any network, and a client whose headers start at a checkpoint lacks its header.
 /// All zero stands for it in `getmnlistd`.
 pub(crate) fn is_genesis(hash: &BlockHash) -> bool {

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use qrinfo_core::message::QuorumIndex;
 
 use crate::DiffName;
@@ -47,4 +49,61 @@ pub enum Unproven {
     },
     /// So many signatures of `quorumsCLSigs` for new quorums whose work block's coinbase is not at hand.
     ChainLockSignatures(usize),
+}
+
+// === impl Unproven ===
+
+impl fmt::Display for Unproven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lists => f.write_str("the lists"),
+            Self::Quorums { height } => write!(f, "the active quorums at {height}"),
+            Self::TipDiff => f.write_str("the diff to the tip"),
+            Self::Snapshots(diffs) => {
+                f.write_str("the snapshots of ")?;
+                list(f, diffs)
+            }
+            Self::Commitments(indexes) => {
+                f.write_str("the last commitments of ")?;
+                list(f, indexes)
+            }
+            Self::Signatures { legacy, without_members } => {
+                write!(
+                    f,
+                    "the signatures of {legacy} commitments from before v19, and of {without_members} whose members are not known"
+                )
+            }
+            Self::ChainLockSignatures(count) => write!(f, "{count} ChainLock signatures"),
+        }
+    }
+}
+
+fn list(f: &mut fmt::Formatter<'_>, items: &[impl fmt::Display]) -> fmt::Result {
+    for (place, item) in items.iter().enumerate() {
+        write!(f, "{}{item}", if place == 0 { "" } else { ", " })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unproven_parts_are_named() {
+        let parts = [
+            Unproven::Snapshots(vec![DiffName::Cycle { back: 1 }, DiffName::Trailing(0)]),
+            Unproven::Commitments(vec![3, 31]),
+            Unproven::ChainLockSignatures(2),
+        ];
+        let text = parts.map(|part| part.to_string());
+        assert_eq!(
+            text,
+            [
+                "the snapshots of the diff at H-C, trailing diff 0",
+                "the last commitments of 3, 31",
+                "2 ChainLock signatures"
+            ]
+        );
+    }
 }

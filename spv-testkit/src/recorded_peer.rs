@@ -3,6 +3,8 @@ mod answers;
 use std::{io, net::SocketAddr, ops::RangeBounds, sync::Arc};
 
 pub use self::answers::RecordedAnswers;
+use qrinfo_core::message::QRInfo;
+
 use crate::{
     Recording,
     simulated_peer::{Fault, HeaderFault, PeerProfile, PeerStats, SimulatedPeer, SimulatedPeerBuilder},
@@ -84,6 +86,12 @@ impl RecordedPeerBuilder {
     #[must_use]
     pub fn fault(self, replies: impl RangeBounds<u64>, fault: Fault) -> Self {
         Self(self.0.fault(replies, fault))
+    }
+
+    /// As [`SimulatedPeerBuilder::lie`].
+    #[must_use]
+    pub fn lie(self, replies: impl RangeBounds<u64>, lie: impl Fn(&mut QRInfo) + Send + Sync + 'static) -> Self {
+        Self(self.0.lie(replies, lie))
     }
 
     /// As [`SimulatedPeerBuilder::header_fault`].

@@ -4,14 +4,16 @@ mod bound;
 mod stage;
 mod table;
 
-use std::{io::Write, net::SocketAddr, time::Duration};
+use std::{io::Write, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use anyhow::{Result, bail};
-use qrinfo::{Peer, SyncReport, connect};
-use qrinfo_core::{QRInfoRequestSpec, Reply, wire::Wire};
-use qrinfo_correlate::{CorrelatorConfig, PeerService};
+use qrinfo::{SyncReport, connect, verify::Verifier};
+use qrinfo_core::{Reply, wire::Wire};
+use qrinfo_correlate::CorrelatorConfig;
+use qrinfo_verify::{CheckLayer, Level, ListStage, VerifyError};
 use spv_peer::PeerConfig;
 use tokio::time::Instant;
+use tower::Layer;
 
 use self::stage::{PROFILES, Stage};
 use crate::{
@@ -21,8 +23,8 @@ use crate::{
 
 /// Syncs from peers on this machine: from the fastest alone, then from five at once.
 ///
-/// The peers answer as recorded from a node, with delays and link rates of their own. Every reply is compared with
-/// the recording. Exits with 0 only if nothing is missing or different.
+/// The peers answer as recorded from a node, with delays and link rates of their own. Every reply is verified against
+/// the headers, and compared with the recording. Exits with 0 only if nothing is missing or different.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Options {
@@ -35,6 +37,8 @@ pub(crate) struct Options {
 struct Measured {
     report: SyncReport,
     wall_time: Duration,
+    /// Replies whose lists have the roots that the headers prove.
+    verified: usize,
     /// Replies whose bytes are not the expected ones.
     different: usize,
 }
@@ -45,39 +49,55 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
     eprintln!("{}, {} peers on this machine", stage.what, stage.peers.len());
     let addresses: Vec<_> = stage.peers.iter().map(|(_, address)| *address).collect();
 
-    let alone = measure("fastest peer, one at a time", &stage, &addresses[..1], Run::sequential).await?;
+    let alone = measure("fastest peer, one at a time", &stage, &addresses[..1], None).await?;
     let limit = default_concurrency(addresses.len());
     let label = format!("{} peers, up to {limit} at once", addresses.len());
-    let parallel = |plan, peers| Run::parallel(plan, peers, limit);
-    let together = measure(&label, &stage, &addresses, parallel).await?;
+    let together = measure(&label, &stage, &addresses, Some(limit)).await?;
 
     let lengths: Vec<_> = stage.expected.iter().map(|reply| reply.len()).collect();
     let bound = bound::best_time(&PROFILES, &lengths);
     table::print(out, limit, &alone, &together, bound)?;
-    Ok([alone, together].iter().all(|measured| measured.report.outcome.is_complete() && measured.different == 0))
+    Ok([alone, together].iter().all(|measured| {
+        measured.report.outcome.is_complete() && measured.different == 0 && measured.verified == stage.plan.len()
+    }))
 }
 
 async fn measure(
     label: &str,
     stage: &Stage,
     addresses: &[SocketAddr],
-    start: impl FnOnce(Vec<QRInfoRequestSpec>, Vec<Peer<PeerService>>) -> Run,
+    parallel: Option<NonZeroUsize>,
 ) -> Result<Measured> {
+    let (for_checks, for_lists) = (stage.headers.clone(), stage.headers.clone());
+    let check = CheckLayer::new(move |hash| for_checks.find(hash));
+    let mut verifier = Verifier::new(ListStage::new(stage.network, Level::Roots), move |hash| for_lists.find(hash));
     let mut peers = Vec::new();
     for address in addresses {
         let config = PeerConfig::new(stage.network, fastrand::u64(..));
-        peers.push(connect(*address, &config, CorrelatorConfig::default()).await?);
+        let peer = connect(*address, &config, CorrelatorConfig::default()).await?;
+        peers.push(peer.map(|service| check.layer(service)));
     }
     let mut progress = Progress::new(label, stage.plan.len());
-    let mut different = 0;
+    let (mut verified, mut different) = (0, 0);
     let started = Instant::now();
-    let mut run = start(stage.plan.clone(), peers);
+    let mut run = match parallel {
+        None => Run::sequential(stage.plan.clone(), peers),
+        Some(limit) => Run::parallel(stage.plan.clone(), peers, limit),
+    };
     while let Some(delivered) = run.next().await {
+        match verifier.take(stage.plan[delivered.index].clone(), &delivered.reply).await {
+            Ok(_) => verified += 1,
+            Err(VerifyError::False(falsehood)) => {
+                run.reject_last(falsehood);
+                continue;
+            }
+            Err(missing) => return Err(missing.into()),
+        }
         let Reply::QrInfo(reply) = &delivered.reply else { bail!("a reply is no qrinfo") };
         different += usize::from(stage.expected.get(delivered.index) != Some(&reply.to_wire()));
         progress.update(&run.stats());
     }
     let wall_time = started.elapsed();
     progress.finish();
-    Ok(Measured { report: run.into_report(), wall_time, different })
+    Ok(Measured { report: run.into_report(), wall_time, verified, different })
 }

@@ -6,8 +6,13 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use qrinfo::plan::{Planner, anchor};
 use qrinfo_core::{
-    Network, QRInfoRequestSpec, Reply, Request, dip24::CYCLES_BACK, message::PROTOCOL_VERSION, wire::Wire,
+    BlockHash, Network, QRInfoRequestSpec, Reply, Request,
+    dip24::CYCLES_BACK,
+    header::{BlockHeader, HEADER_LEN},
+    message::PROTOCOL_VERSION,
+    wire::Wire,
 };
+use qrinfo_verify::HeaderMap;
 use spv_testkit::{
     Answer, Chain, PeerProfile, Plan, RecordedAnswers, Recording, SimulatedPeer, SyntheticChain, SyntheticParams,
     builder,
@@ -41,6 +46,7 @@ const fn profile(round_trip: u64, compute: u64, rate: u64) -> PeerProfile {
 pub(super) struct Stage {
     pub(super) what: String,
     pub(super) network: Network,
+    pub(super) headers: Arc<HeaderMap>,
     pub(super) plan: Vec<QRInfoRequestSpec>,
     pub(super) expected: Vec<Bytes>,
     /// The fastest first.
@@ -68,7 +74,8 @@ impl Stage {
         ensure!(plan.len() == expected.len(), "{} requests, {} recorded replies", plan.len(), expected.len());
         let peers = peers(|| SimulatedPeer::builder(RecordedAnswers::new(recording.clone()))).await?;
         let what = format!("{} cycles of a chain recorded from {}", plan.len(), recording.node());
-        Ok(Self { what, network: recording.network(), plan, expected, peers })
+        let headers = Arc::new(headers(recording.headers(), |height| recording.block_hash(height)));
+        Ok(Self { what, network: recording.network(), headers, plan, expected, peers })
     }
 
     /// The newest cycles of a made-up chain of mainnet's size; the replies are built by Dash Core's rules.
@@ -83,8 +90,23 @@ impl Stage {
         let expected = plan.iter().map(|spec| reply(&chain, spec)).collect::<Result<_>>()?;
         let peers = peers(|| SimulatedPeer::builder(chain.clone())).await?;
         let what = format!("{} cycles of a made-up chain of mainnet's size", plan.len());
-        Ok(Self { what, network, plan, expected, peers })
+        let headers = Arc::new(headers(chain.headers(), |height| chain.block(height).map(|block| block.hash)));
+        Ok(Self { what, network, headers, plan, expected, peers })
     }
+}
+
+/// The headers of a chain from block 0 on.
+fn headers<'a>(
+    headers: impl IntoIterator<Item = &'a [u8; HEADER_LEN]>,
+    hash_at: impl Fn(u32) -> Option<BlockHash>,
+) -> HeaderMap {
+    let mut map = HeaderMap::default();
+    for (height, header) in (0..).zip(headers) {
+        if let Some(hash) = hash_at(height) {
+            map.insert(height, hash, &BlockHeader::from_bytes(*header));
+        }
+    }
+    map
 }
 
 async fn peers(builder: impl Fn() -> spv_testkit::SimulatedPeerBuilder) -> Result<Vec<(SimulatedPeer, SocketAddr)>> {

@@ -18,8 +18,8 @@ pub(super) fn print(
     writeln!(out)?;
     writeln!(
         out,
-        "{:<28} {:>8} {:>9} {:>9} {:>7} {:>8} {:>8} {:>7} {:>9}",
-        "", "requests", "bytes", "wall time", "retries", "refusals", "speed-up", "missing", "different"
+        "{:<28} {:>8} {:>9} {:>9} {:>7} {:>8} {:>8} {:>7} {:>8} {:>9}",
+        "", "requests", "bytes", "wall time", "retries", "refusals", "speed-up", "missing", "verified", "different"
     )?;
     let base = alone.wall_time;
     row(out, "fastest peer, one at a time", alone, base)?;
@@ -54,7 +54,7 @@ fn row(out: &mut impl Write, name: &str, measured: &Measured, base: Duration) ->
     let stats = &measured.report.stats;
     writeln!(
         out,
-        "{:<28} {:>8} {:>9} {:>7.2} s {:>7} {:>8} {:>7.1}x {:>7} {:>9}",
+        "{:<28} {:>8} {:>9} {:>7.2} s {:>7} {:>8} {:>7.1}x {:>7} {:>8} {:>9}",
         name,
         stats.attempts,
         stats.bytes,
@@ -63,6 +63,7 @@ fn row(out: &mut impl Write, name: &str, measured: &Measured, base: Duration) ->
         stats.refusals,
         base.as_secs_f64() / measured.wall_time.as_secs_f64(),
         measured.report.outcome.missing().len(),
+        measured.verified,
         measured.different,
     )
 }

@@ -9,6 +9,7 @@ use qrinfo_core::{
     dip24::CYCLES_BACK,
     header::{BlockHeader, HEADER_LEN},
 };
+use qrinfo_verify::{HeaderMap, KnownBlock};
 use spv_peer::{
     Connection,
     headers::{CheckedHeader, Extension, HeaderChain, HeaderError, HeaderSyncError, check, sync_headers},
@@ -107,6 +108,12 @@ impl Source {
     /// The newest height that can be asked for: our chain has it, and half of the nodes.
     pub(super) fn tip(&self) -> u32 {
         self.agreed_tip
+    }
+
+    /// Every block that there is a header of.
+    pub(super) fn known_blocks(&self) -> HeaderMap {
+        let known = |(height, hash, merkle_root)| (hash, KnownBlock { height, merkle_root });
+        self.chain.blocks().map(known).collect()
     }
 
     pub(super) fn hash_at(&self, height: u32) -> Option<BlockHash> {

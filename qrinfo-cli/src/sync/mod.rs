@@ -1,23 +1,25 @@
 //! `qrinfo sync`: rotated quorums from nodes over TCP.
 
 mod chain;
+mod intake;
 mod output;
 mod peers;
-mod resume;
 
-use std::{io::Write, num::NonZeroUsize, path::PathBuf};
+use std::{io::Write, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use qrinfo::{
-    Peer, SyncReport, adopt, first_answerable_cycle,
+    AttemptService, Peer, SyncReport, adopt, first_answerable_cycle,
     plan::{Planner, anchor},
     storage::Store,
 };
 use qrinfo_core::{AttemptErrorKind, Network, QRInfoRequestSpec};
-use qrinfo_correlate::{CorrelatorConfig, PeerService};
+use qrinfo_correlate::CorrelatorConfig;
+use qrinfo_verify::{CheckLayer, Level};
 use tokio::time::Instant;
+use tower::Layer;
 
-use self::{output::Row, resume::Resume};
+use self::{intake::Intake, output::Row};
 use crate::{
     progress::Progress,
     run::{Run, default_concurrency},
@@ -27,6 +29,9 @@ use crate::{
 ///
 /// Headers come from the nodes as well, unless a file brings them. With --data-dir, headers and replies are kept: a
 /// sync that was stopped goes on where it was, without asking again.
+///
+/// Every reply is verified against the headers. One that is false is asked of another node, and who sent it is not
+/// asked again.
 ///
 /// Exits with 0 if nothing is missing, 1 otherwise, 2 if the command line is wrong.
 #[derive(Debug, clap::Args)]
@@ -56,9 +61,38 @@ pub(crate) struct Options {
     /// Requests under way at all peers together; without it four for each peer, at most 32
     #[arg(long, value_name = "N")]
     parallel: Option<NonZeroUsize>,
+    /// How far replies are verified: what headers alone can tell, also the lists by their merkle roots, or also members
+    /// and signatures
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Verify::Roots)]
+    verify: Verify,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Verify {
+    Structure,
+    Roots,
+    Full,
+}
+
+impl Verify {
+    fn level(self) -> Level {
+        match self {
+            Self::Structure => Level::Structure,
+            Self::Roots => Level::Roots,
+            Self::Full => Level::Full,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Structure => "structure",
+            Self::Roots => "roots",
+            Self::Full => "full",
+        }
+    }
 }
 
 /// Runs the sync and says whether it is complete.
@@ -86,44 +120,60 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
     let plan = planner.plan(first, options.to_cycle.unwrap_or(tip), hash_at)?;
 
     let started = Instant::now();
-    let Resume { mut rows, todo } = Resume::of(plan, store.as_ref())?;
-    let report = fetch(options, todo, peers, store.as_ref(), &mut rows).await?;
+    let headers = Arc::new(chain.known_blocks());
+    let for_checks = headers.clone();
+    let check = CheckLayer::new(move |hash| for_checks.find(hash));
+    let peers = peers.into_iter().map(|peer| peer.map(|service| check.layer(service))).collect();
+    let mut intake = Intake::new(network, options.verify.level(), &plan, store.as_ref(), headers)?;
+    let report = fetch(options, &plan, peers, store.as_ref(), &mut intake).await?;
+    let Intake { mut rows, unverified, .. } = intake;
     rows.sort_by_key(Row::cycle);
-    let result = output::Outcome { network, rows, report, wall_time: started.elapsed() };
+    let level = options.verify.name();
+    let result = output::Outcome { network, level, rows, unverified, report, wall_time: started.elapsed() };
     match options.json {
         true => result.write_json(out)?,
         false => result.write_text(out)?,
     }
-    Ok(result.report.outcome.is_complete())
+    Ok(result.is_complete())
 }
 
-/// Asks for what is not there yet and keeps each reply as it is delivered.
-async fn fetch(
+/// Asks for what is not there yet, and takes each reply in as it is delivered.
+async fn fetch<S>(
     options: &Options,
-    todo: Vec<QRInfoRequestSpec>,
-    peers: Vec<Peer<PeerService>>,
+    plan: &[QRInfoRequestSpec],
+    peers: Vec<Peer<S>>,
     store: Option<&Store>,
-    rows: &mut Vec<Row>,
-) -> Result<SyncReport> {
+    intake: &mut Intake<'_>,
+) -> Result<SyncReport>
+where
+    S: AttemptService<Future: Send + 'static> + Clone + Send + 'static,
+{
     let label = match options.sequential {
         true => "one at a time".to_owned(),
         false => format!("{} peers in parallel", peers.len()),
     };
+    let places = intake.to_ask();
+    let todo: Vec<_> = places.iter().map(|place| plan[*place].clone()).collect();
     let mut progress = Progress::new(label, todo.len());
     let limit = options.parallel.unwrap_or(default_concurrency(peers.len()));
-    let asked = todo.clone();
     let mut run = match options.sequential {
         true => Run::sequential(todo, peers),
         false => Run::parallel(todo, peers, limit),
     };
     while let Some(delivered) = run.next().await {
-        let spec = &asked[delivered.index];
-        if let Some(store) = store {
-            resume::keep(store, spec, &delivered.reply)?;
+        match intake.take(places[delivered.index], &delivered).await? {
+            Ok(()) => progress.update(&run.stats()),
+            Err(falsehood) => {
+                eprintln!(
+                    "qrinfo: {} sent a false reply: {:#}",
+                    delivered.timing.peer,
+                    anyhow::Error::new(falsehood.clone())
+                );
+                run.reject_last(falsehood);
+            }
         }
-        rows.push(Row::of(&delivered, spec.cycle_height));
-        progress.update(&run.stats());
     }
+    intake.take_stored(plan.len()).await?;
     progress.finish();
     let report = run.into_report();
     for lost in &report.lost {

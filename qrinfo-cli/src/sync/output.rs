@@ -1,12 +1,14 @@
 //! What a sync brought, for people and for programs.
 
 use std::{
+    error::Error,
     io::{self, Write},
     time::Duration,
 };
 
 use qrinfo::{Delivered, SyncReport};
-use qrinfo_core::{BlockHash, Network, PeerId, Reply, message::QRInfo};
+use qrinfo_core::{BlockHash, Network, PeerId, QRInfoRequestSpec, Reply};
+use qrinfo_verify::{Unproven, Verified, VerifyError};
 use serde_json::json;
 
 /// One delivered reply.
@@ -17,22 +19,35 @@ pub(super) struct Row {
     bytes: u64,
     /// Who sent it and how long it took; nobody if it was stored.
     source: Option<(PeerId, Duration)>,
+    /// How many masternodes there were at the work block, if that is proven.
+    masternodes: Option<usize>,
+    unproven: Vec<Unproven>,
+}
+
+/// A reply that could not be verified.
+pub(super) struct Unverified {
+    cycle: u32,
+    why: String,
 }
 
 impl Row {
-    pub(super) fn of(delivered: &Delivered, cycle: u32) -> Self {
-        let (work_block, quorums) = match &delivered.reply {
+    pub(super) fn fresh(cycle: u32, delivered: &Delivered, verified: &Verified) -> Self {
+        let timing = &delivered.timing;
+        let took = timing.done.saturating_duration_since(timing.sent);
+        Self::of(cycle, &delivered.reply, timing.bytes, Some((timing.peer, took)), verified)
+    }
+
+    pub(super) fn stored(spec: &QRInfoRequestSpec, reply: &Reply, bytes: usize, verified: &Verified) -> Self {
+        Self::of(spec.cycle_height, reply, bytes as u64, None, verified)
+    }
+
+    fn of(cycle: u32, reply: &Reply, bytes: u64, source: Option<(PeerId, Duration)>, verified: &Verified) -> Self {
+        let (work_block, quorums) = match reply {
             Reply::QrInfo(reply) => (reply.work_block_hash(), reply.last_commitment_per_index.len()),
             Reply::MnListDiff(diff) => (diff.block_hash, diff.new_quorums.len()),
         };
-        let timing = &delivered.timing;
-        let took = timing.done.saturating_duration_since(timing.sent);
-        Self { cycle, work_block, quorums, bytes: timing.bytes, source: Some((timing.peer, took)) }
-    }
-
-    pub(super) fn stored(reply: &QRInfo, cycle: u32, bytes: usize) -> Self {
-        let quorums = reply.last_commitment_per_index.len();
-        Self { cycle, work_block: reply.work_block_hash(), quorums, bytes: bytes as u64, source: None }
+        let masternodes = verified.lists.as_ref().map(|lists| lists.masternodes().len());
+        Self { cycle, work_block, quorums, bytes, source, masternodes, unproven: verified.unproven.clone() }
     }
 
     pub(super) fn cycle(&self) -> u32 {
@@ -40,26 +55,49 @@ impl Row {
     }
 }
 
+impl Unverified {
+    pub(super) fn new(cycle: u32, error: &VerifyError) -> Self {
+        let mut why = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            why = format!("{why}: {cause}");
+            source = cause.source();
+        }
+        Self { cycle, why }
+    }
+}
+
 /// A whole sync.
 pub(super) struct Outcome {
     pub(super) network: Network,
+    pub(super) level: &'static str,
     pub(super) rows: Vec<Row>,
+    pub(super) unverified: Vec<Unverified>,
     pub(super) report: SyncReport,
     pub(super) wall_time: Duration,
 }
 
 impl Outcome {
+    /// Whether every request has a reply, and every reply is verified.
+    pub(super) fn is_complete(&self) -> bool {
+        self.report.outcome.is_complete() && self.unverified.is_empty()
+    }
+
     pub(super) fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
         for row in &self.rows {
             let source = match row.source {
                 Some((peer, took)) => format!("{:>6} ms  {peer}", took.as_millis()),
                 None => "stored".to_owned(),
             };
+            let masternodes = row.masternodes.map_or_else(String::new, |count| format!("  {count:>4} masternodes"));
             writeln!(
                 out,
-                "cycle {:>8}  work block {}  {:>2} quorums  {:>9} bytes  {source}",
+                "cycle {:>8}  work block {}  {:>2} quorums{masternodes}  {:>9} bytes  {source}",
                 row.cycle, row.work_block, row.quorums, row.bytes
             )?;
+        }
+        for unverified in &self.unverified {
+            writeln!(out, "not verified: cycle {}: {}", unverified.cycle, unverified.why)?;
         }
         for missing in self.report.outcome.missing() {
             writeln!(out, "missing: {missing}")?;
@@ -67,9 +105,11 @@ impl Outcome {
         let stats = &self.report.stats;
         writeln!(
             out,
-            "{}: {}; {} stored, {} asked, {} bytes, {:.2} s, {} retries, {} refusals, {} timeouts, {} peers lost",
+            "{}: {}; {} verified ({}), {} stored, {} asked, {} bytes, {:.2} s, {} retries, {} refusals, {} timeouts, {} peers lost",
             self.network,
             self.report.outcome,
+            self.rows.len(),
+            self.level,
             self.rows.iter().filter(|row| row.source.is_none()).count(),
             stats.delivered,
             stats.bytes,
@@ -91,14 +131,19 @@ impl Outcome {
                 "bytes": row.bytes,
                 "milliseconds": row.source.map(|(_, took)| took.as_millis() as u64),
                 "peer": row.source.map(|(peer, _)| peer.to_string()),
+                "masternodes": row.masternodes,
+                "unproven": row.unproven.iter().map(ToString::to_string).collect::<Vec<_>>(),
             })
         });
         let missing = self.report.outcome.missing().iter();
         let missing =
             missing.map(|missing| json!({ "request": missing.request.to_string(), "why": missing.to_string() }));
+        let unverified =
+            self.unverified.iter().map(|unverified| json!({ "cycle": unverified.cycle, "why": unverified.why }));
         let value = json!({
             "network": self.network.to_string(),
-            "complete": self.report.outcome.is_complete(),
+            "complete": self.is_complete(),
+            "verified": self.level,
             "outcome": self.report.outcome.to_string(),
             "replies": stats.delivered,
             "bytes": stats.bytes,
@@ -110,6 +155,7 @@ impl Outcome {
             "peersLost": self.report.lost.len(),
             "cycles": cycles.collect::<Vec<_>>(),
             "missing": missing.collect::<Vec<_>>(),
+            "unverified": unverified.collect::<Vec<_>>(),
         });
         serde_json::to_writer_pretty(&mut *out, &value)?;
         writeln!(out)

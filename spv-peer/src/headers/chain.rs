@@ -1,10 +1,10 @@
 use std::iter;
 
-use qrinfo_core::{BlockHash, header::Target};
+use qrinfo_core::{BlockHash, Hash256, header::Target};
 
 use super::{CheckedHeader, HeaderError};
 
-/// The hashes of one chain of headers, from a block that is taken on trust.
+/// The hashes and merkle roots of one chain of headers, from a block that is taken on trust.
 ///
 /// It grows by [`connect`](Self::connect), and changes to a branch that has done more work.
 ///
@@ -29,6 +29,8 @@ pub struct HeaderChain {
 struct Block {
     hash: BlockHash,
     work: u128,
+    /// Zero for the block taken on trust, whose header is not there.
+    merkle_root: Hash256,
 }
 
 /// How headers changed a chain.
@@ -45,7 +47,7 @@ pub struct Extension {
 impl HeaderChain {
     /// A chain of one block, which is taken on trust: genesis, or a checkpoint.
     pub fn new(height: u32, hash: BlockHash) -> Self {
-        Self { start: height, blocks: vec![Block { hash, work: 0 }] }
+        Self { start: height, blocks: vec![Block { hash, work: 0, merkle_root: Hash256::ZERO }] }
     }
 
     /// Goes on from headers that were checked before, such as stored ones. The first must follow the chain's tip.
@@ -70,6 +72,11 @@ impl HeaderChain {
     /// The hash at a height between start and tip.
     pub fn hash_at(&self, height: u32) -> Option<BlockHash> {
         self.blocks.get(height.checked_sub(self.start)? as usize).map(|block| block.hash)
+    }
+
+    /// Height, hash and merkle root of every block above the one taken on trust.
+    pub fn blocks(&self) -> impl Iterator<Item = (u32, BlockHash, Hash256)> {
+        (self.start..).zip(&self.blocks).skip(1).map(|(height, block)| (height, block.hash, block.merkle_root))
     }
 
     /// Hashes by which a peer finds the newest block that it shares with us: the newest ten, then ever greater steps
@@ -126,7 +133,7 @@ impl HeaderChain {
 impl Block {
     fn of(header: &CheckedHeader) -> Self {
         let work = Target::from_bits(header.header.bits()).map_or(0, |target| target.work());
-        Self { hash: header.hash, work }
+        Self { hash: header.hash, work, merkle_root: header.header.merkle_root() }
     }
 }
 
@@ -166,6 +173,8 @@ mod tests {
         let fork = ours[4].hash;
         assert_eq!(chain.connect(&branch(fork, 2, 5)), Err(HeaderError::LessWork { fork: 105 }));
         assert_eq!((chain.tip(), chain.hash_at(110)), (110, Some(ours[9].hash)));
+        let expected = |(height, header): (u32, &CheckedHeader)| (height, header.hash, header.header.merkle_root());
+        assert!(chain.blocks().eq((101..).zip(&ours).map(expected)));
         let theirs = branch(fork, 2, 6);
         assert_eq!(chain.connect(&theirs), Ok(Extension { first: 106, count: 6, replaced: 5 }));
         assert_eq!((chain.tip(), chain.hash_at(111)), (111, Some(theirs[5].hash)));
@@ -191,6 +200,7 @@ mod tests {
         assert_eq!(chain.connect(&branch(unknown, 1, 3)), Err(HeaderError::Unconnected(unknown)));
         assert_eq!(chain.connect(&[start]), Err(HeaderError::BelowStart(50)));
         assert_eq!(chain.tip(), 50);
+        assert_eq!(chain.blocks().count(), 0);
         let mut high = HeaderChain::new(u32::MAX - 1, start.hash);
         assert_eq!(high.connect(&branch(start.hash, 1, 2)), Err(HeaderError::TooHigh));
         assert!(high.connect(&branch(start.hash, 1, 1)).is_ok());
