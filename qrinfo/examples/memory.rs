@@ -17,8 +17,9 @@ use qrinfo::{
     Delivered, ParallelOptions, ParallelSync, SequentialOptions, SequentialSync, SyncReport, connect,
     plan::{PlanKind, Planner, anchor},
 };
-use qrinfo_core::QRInfoRequestSpec;
+use qrinfo_core::{QRInfoRequestSpec, header::BlockHeader};
 use qrinfo_correlate::CorrelatorConfig;
+use qrinfo_verify::{HeaderMap, Level, ListStage};
 use spv_peer::PeerConfig;
 use spv_testkit::{Chain, PeerProfile, SimulatedPeer, SyntheticChain, SyntheticParams};
 
@@ -28,10 +29,11 @@ const PEERS: usize = 3;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// What the consumer does with a reply.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What becomes of a reply.
 enum Consumer {
-    Keeps,
+    Keeps(Vec<Delivered>),
+    /// In this thread, or it would not be counted.
+    Verifies(Box<ListStage>, HeaderMap),
     Drops,
     TakesItsTime,
 }
@@ -63,7 +65,7 @@ async fn serve() -> Result<(), Failure> {
     }
     println!("peak heap of the client over {REPLIES} replies, {PEERS} peers");
     println!("{:<34} {:>12} {:>12} {:>8}", "consumer", "sequential", "parallel", "ratio");
-    for consumer in ["keeps", "drops", "slow"] {
+    for consumer in ["keeps", "verifies", "drops", "slow"] {
         let mut peaks = Vec::new();
         for mode in ["sequential", "parallel"] {
             // One at a time with a pause for each reply would only take longer.
@@ -73,6 +75,7 @@ async fn serve() -> Result<(), Failure> {
         let [sequential, parallel] = peaks[..] else { return Err("a client is missing".into()) };
         let name = match consumer {
             "keeps" => "keeps every reply",
+            "verifies" => "verifies each reply",
             "drops" => "drops each reply",
             _ => "drops each after 50 ms",
         };
@@ -101,18 +104,20 @@ fn client(mode: &str, addresses: Vec<SocketAddr>) -> Result<(), Failure> {
     let last = chain.tip() - chain.tip() % cycles.length();
     let first = last - cycles.length() * (REPLIES - 1);
     let plan = planner.plan(first, last, |height| chain.block(height).map(|block| block.hash))?;
-    let consumer = match mode.split_once('-').map(|(_, consumer)| consumer) {
-        Some("keeps") => Consumer::Keeps,
-        Some("drops") => Consumer::Drops,
-        _ => Consumer::TakesItsTime,
-    };
+    let headers = headers(&chain);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut report = None;
     let heap = allocation_counter::measure(|| {
+        let mut consumer = match mode.split_once('-').map(|(_, consumer)| consumer) {
+            Some("keeps") => Consumer::Keeps(Vec::new()),
+            Some("verifies") => Consumer::Verifies(Box::new(ListStage::new(chain.network(), Level::Roots)), headers),
+            Some("drops") => Consumer::Drops,
+            _ => Consumer::TakesItsTime,
+        };
         report = Some(runtime.block_on(async {
             match mode.starts_with("parallel") {
-                true => parallel(plan, &addresses, consumer).await,
-                false => sequential(plan, &addresses, consumer).await,
+                true => parallel(plan, &addresses, &mut consumer).await,
+                false => sequential(plan, &addresses, &mut consumer).await,
             }
         }));
     });
@@ -128,12 +133,11 @@ fn client(mode: &str, addresses: Vec<SocketAddr>) -> Result<(), Failure> {
 async fn sequential(
     plan: Vec<QRInfoRequestSpec>,
     addresses: &[SocketAddr],
-    consumer: Consumer,
+    consumer: &mut Consumer,
 ) -> Result<SyncReport, Failure> {
-    let mut sync = SequentialSync::new(plan, peers(addresses).await?, SequentialOptions::default());
-    let mut kept = Vec::new();
+    let mut sync = SequentialSync::new(plan.clone(), peers(addresses).await?, SequentialOptions::default());
     while let Some(delivered) = sync.next().await {
-        consume(consumer, delivered, &mut kept).await;
+        consumer.take(&plan, delivered).await?;
     }
     Ok(sync.into_report())
 }
@@ -141,24 +145,40 @@ async fn sequential(
 async fn parallel(
     plan: Vec<QRInfoRequestSpec>,
     addresses: &[SocketAddr],
-    consumer: Consumer,
+    consumer: &mut Consumer,
 ) -> Result<SyncReport, Failure> {
     let max_concurrent = NonZeroUsize::new(4 * PEERS).unwrap_or(NonZeroUsize::MIN);
     let options = ParallelOptions { max_concurrent, ..ParallelOptions::default() };
-    let mut sync = ParallelSync::new(plan, peers(addresses).await?, options);
-    let mut kept = Vec::new();
+    let mut sync = ParallelSync::new(plan.clone(), peers(addresses).await?, options);
     while let Some(delivered) = sync.next().await {
-        consume(consumer, delivered, &mut kept).await;
+        consumer.take(&plan, delivered).await?;
     }
     Ok(sync.into_report())
 }
 
-async fn consume(consumer: Consumer, delivered: Delivered, kept: &mut Vec<Delivered>) {
-    match consumer {
-        Consumer::Keeps => kept.push(delivered),
-        Consumer::Drops => {}
-        Consumer::TakesItsTime => tokio::time::sleep(Duration::from_millis(50)).await,
+impl Consumer {
+    async fn take(&mut self, plan: &[QRInfoRequestSpec], delivered: Delivered) -> Result<(), Failure> {
+        match self {
+            Self::Keeps(kept) => kept.push(delivered),
+            Self::Verifies(stage, headers) => {
+                let spec = plan.get(delivered.index).ok_or("a reply to nothing")?;
+                stage.take(&spec.clone().into(), &delivered.reply, |hash| headers.find(hash))?;
+            }
+            Self::Drops => {}
+            Self::TakesItsTime => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+        Ok(())
     }
+}
+
+fn headers(chain: &Chain) -> HeaderMap {
+    let mut headers = HeaderMap::default();
+    for (height, header) in (0..).zip(chain.headers()) {
+        if let Some(block) = chain.block(height) {
+            headers.insert(height, block.hash, &BlockHeader::from_bytes(*header));
+        }
+    }
+    headers
 }
 
 async fn peers(addresses: &[SocketAddr]) -> Result<Vec<qrinfo::Peer<qrinfo_correlate::PeerService>>, Failure> {
