@@ -10,6 +10,8 @@ use spv_config::ClientConfig;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "verify")]
+use crate::peer;
 use crate::{Delivered, Peer, SequentialOptions, SequentialSync, SyncProgress, SyncReport, config, network};
 
 /// How many events wait for a listener that is slow, before it misses the oldest.
@@ -65,6 +67,17 @@ pub struct MasternodeSyncManager {
     progress: broadcast::Sender<SyncProgress>,
     cancellation: CancellationToken,
     pending: Option<Pending>,
+    #[cfg(feature = "verify")]
+    verifier: Option<crate::verify::Verifier>,
+}
+
+/// A sync in either mode.
+trait Run {
+    fn next(&mut self) -> impl Future<Output = Option<Delivered>> + Send;
+    #[cfg(feature = "verify")]
+    fn reject_last(&mut self, why: qrinfo_verify::Falsehood);
+    fn return_last(&mut self);
+    fn into_report(self) -> SyncReport;
 }
 
 /// The request that the client's own loop waits for.
@@ -111,7 +124,26 @@ impl MasternodeSyncManager {
             progress: broadcast::Sender::new(EVENTS),
             cancellation: CancellationToken::new(),
             pending: None,
+            #[cfg(feature = "verify")]
+            verifier: None,
         }
+    }
+
+    /// Verifies each reply before it is delivered. One that is false goes no further: its peer is not asked again, and
+    /// another one is asked for it. Where our side lacks what it takes to judge a reply, the sync stops, and says so in
+    /// its [progress](SyncProgress::Unverifiable).
+    ///
+    /// Over a network that does not name its peers all of them are one, and a single false reply ends the sync.
+    #[cfg(feature = "verify")]
+    #[must_use]
+    pub fn with_verifier(self, verifier: crate::verify::Verifier) -> Self {
+        Self { verifier: Some(verifier), ..self }
+    }
+
+    /// What verifies the replies, with the lists so far.
+    #[cfg(feature = "verify")]
+    pub fn verifier(&self) -> Option<&crate::verify::Verifier> {
+        self.verifier.as_ref()
     }
 
     /// What is being synced: [`SyncPhase::MasternodeLists`] or nothing.
@@ -214,14 +246,61 @@ impl MasternodeSyncManager {
         peers: Vec<Peer<PeerService>>,
         deliver: mpsc::Sender<Delivered>,
     ) -> SyncReport {
+        let sync = SequentialSync::new(plan.clone(), peers, SequentialOptions::default());
+        self.drive(&plan, sync, deliver).await
+    }
+
+    async fn drive(
+        &mut self,
+        plan: &[QRInfoRequestSpec],
+        mut sync: impl Run,
+        deliver: mpsc::Sender<Delivered>,
+    ) -> SyncReport {
         self.started(plan.len());
-        let mut sync = SequentialSync::new(plan, peers, SequentialOptions::default());
         while let Some(delivered) = self.unless_cancelled(sync.next()).await.flatten() {
+            #[cfg(feature = "verify")]
+            match self.verify(plan, &delivered).await {
+                Some(Ok(())) => {}
+                Some(Err(falsehood)) => {
+                    sync.reject_last(falsehood);
+                    continue;
+                }
+                None => {
+                    sync.return_last();
+                    break;
+                }
+            }
             if !self.deliver(&deliver, delivered).await {
+                sync.return_last();
                 break;
             }
         }
         self.finished(sync.into_report())
+    }
+
+    /// Whether a reply is true, or `None` if there is no telling.
+    #[cfg(feature = "verify")]
+    async fn verify(
+        &mut self,
+        plan: &[QRInfoRequestSpec],
+        delivered: &Delivered,
+    ) -> Option<Result<(), qrinfo_verify::Falsehood>> {
+        use qrinfo_verify::VerifyError;
+
+        let Some(verifier) = &mut self.verifier else { return Some(Ok(())) };
+        let (index, peer) = (delivered.index, delivered.timing.peer);
+        let verifying = verifier.take(plan.get(index)?.clone(), &delivered.reply);
+        match self.cancellation.run_until_cancelled(verifying).await? {
+            Ok(_) => Some(Ok(())),
+            Err(VerifyError::False(falsehood)) => {
+                self.tell(SyncProgress::Rejected { index, peer, why: peer::chain(&falsehood) });
+                Some(Err(falsehood))
+            }
+            Err(missing) => {
+                self.tell(SyncProgress::Unverifiable { index, why: peer::chain(&missing) });
+                None
+            }
+        }
     }
 
     fn started(&mut self, requests: usize) {
@@ -304,15 +383,50 @@ impl MasternodeSyncManager {
         max_concurrent: std::num::NonZeroUsize,
         deliver: mpsc::Sender<Delivered>,
     ) -> SyncReport {
-        self.started(plan.len());
         let options = crate::ParallelOptions { max_concurrent, ..crate::ParallelOptions::from(&self.config) };
-        let mut sync = crate::ParallelSync::new(plan, peers, options);
-        while let Some(delivered) = self.unless_cancelled(sync.next()).await.flatten() {
-            if !self.deliver(&deliver, delivered).await {
-                break;
-            }
-        }
-        self.finished(sync.into_report())
+        let sync = crate::ParallelSync::new(plan.clone(), peers, options);
+        self.drive(&plan, sync, deliver).await
+    }
+}
+
+// === impl Run ===
+
+impl Run for SequentialSync<PeerService> {
+    fn next(&mut self) -> impl Future<Output = Option<Delivered>> + Send {
+        self.next()
+    }
+
+    #[cfg(feature = "verify")]
+    fn reject_last(&mut self, why: qrinfo_verify::Falsehood) {
+        self.reject_last(why);
+    }
+
+    fn return_last(&mut self) {
+        self.return_last();
+    }
+
+    fn into_report(self) -> SyncReport {
+        self.into_report()
+    }
+}
+
+#[cfg(feature = "parallel-qrinfo")]
+impl Run for crate::ParallelSync {
+    fn next(&mut self) -> impl Future<Output = Option<Delivered>> + Send {
+        self.next()
+    }
+
+    #[cfg(feature = "verify")]
+    fn reject_last(&mut self, why: qrinfo_verify::Falsehood) {
+        self.reject_last(why);
+    }
+
+    fn return_last(&mut self) {
+        self.return_last();
+    }
+
+    fn into_report(self) -> SyncReport {
+        self.into_report()
     }
 }
 

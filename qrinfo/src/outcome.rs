@@ -168,6 +168,11 @@ impl SyncStats {
     /// A reply that was delivered turned out to be false.
     pub(crate) fn count_rejection(&mut self, error: &AttemptError, timing: &Timing) {
         self.count_failure(error);
+        self.count_return(timing);
+    }
+
+    /// A reply that was delivered was not taken.
+    pub(crate) fn count_return(&mut self, timing: &Timing) {
         self.delivered -= 1;
         self.bytes -= timing.bytes;
     }

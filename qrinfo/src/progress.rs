@@ -20,6 +20,24 @@ pub enum SyncProgress {
         /// Bytes of the reply.
         bytes: u64,
     },
+    /// A reply is false. It comes again from another peer, or is missing in the end.
+    #[cfg(feature = "verify")]
+    Rejected {
+        /// The request's position in the plan.
+        index: usize,
+        /// Who sent it.
+        peer: PeerId,
+        /// The check that it failed.
+        why: String,
+    },
+    /// Our side lacks what it takes to judge a reply, such as a header. The sync stops.
+    #[cfg(feature = "verify")]
+    Unverifiable {
+        /// The request's position in the plan.
+        index: usize,
+        /// What is missing.
+        why: String,
+    },
     /// A request has no reply. These come at the end, in the order of the plan.
     Missing {
         /// The request's position in the plan.

@@ -122,19 +122,30 @@ where
     /// This is for what only the reply's place in the plan shows, such as a list that does not follow from the one
     /// before; see the crate `qrinfo-verify`.
     pub fn reject_last(&mut self, why: impl Into<Box<dyn Error + Send + Sync>>) {
-        let Some(Last { index, timing, failures }) = self.last.take() else { return };
+        let Some(Last { index, timing, mut failures }) = self.last.take() else { return };
         let error = AttemptError::new(AttemptErrorKind::False).at(timing.peer).timed(timing).because(why);
         tracing::debug!(index, %error, "rejected");
         self.stats.count_rejection(&error, &timing);
+        self.peers.retain(|turn| turn.peer.id != timing.peer);
+        self.lost.retain(|lost| lost.peer != timing.peer);
+        self.lost.push(LostPeer { peer: timing.peer, why: AttemptErrorKind::False });
+        failures.push(error);
+        self.go_back(index, failures);
+    }
+
+    /// The reply that was delivered last was not taken. It counts as missing, unless the sync goes on.
+    pub(crate) fn return_last(&mut self) {
+        let Some(Last { index, timing, failures }) = self.last.take() else { return };
+        self.stats.count_return(&timing);
+        self.go_back(index, failures);
+    }
+
+    fn go_back(&mut self, index: usize, failures: Vec<AttemptError>) {
         // A call of `next` that was dropped may have gone further.
         self.asked = None;
         self.missing.retain(|missing| missing.index < index);
         self.position = index;
-        self.peers.retain(|turn| turn.peer.id != timing.peer);
-        self.lost.retain(|lost| lost.peer != timing.peer);
-        self.lost.push(LostPeer { peer: timing.peer, why: AttemptErrorKind::False });
         self.failures = failures;
-        self.failures.push(error);
     }
 
     /// What the sync did so far.

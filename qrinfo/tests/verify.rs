@@ -7,16 +7,18 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use qrinfo::{
-    Delivered, LostPeer, Peer, SequentialOptions, SequentialSync, SyncOutcome, SyncReport, SyncStats, verify::Verifier,
+    Delivered, LostPeer, MasternodeSyncManager, Peer, SequentialOptions, SequentialSync, SyncOutcome, SyncProgress,
+    SyncReport, SyncStats, verify::Verifier,
 };
 use qrinfo_core::{
     Attempt, AttemptError, AttemptErrorKind, PeerId, ProTxHash, QRInfoRequestSpec, Reply, Timing, WhyGivenUp,
-    header::BlockHeader, message::QRInfo,
+    client::NetworkManager, header::BlockHeader, message::QRInfo,
 };
 use qrinfo_verify::{CheckLayer, Falsehood, HeaderMap, Level, ListStage, VerifyError};
-use spv_testkit::{Chain, SimulatedPeer, SimulatedPeerBuilder};
+use spv_config::ClientConfig;
+use spv_testkit::{Chain, MockNetworkManager, SimulatedPeer, SimulatedPeerBuilder};
 use support::{assert_true, chain, connect, plan, profile};
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
 use tower::{Layer, util::BoxCloneService};
 
 type Asking = BoxCloneService<Attempt, (Reply, Timing), AttemptError>;
@@ -263,5 +265,86 @@ async fn a_reply_can_be_taken_back_late() {
             assert!(report.outcome.is_complete());
             assert_eq!(report.lost.len(), 1, "{first}");
         }
+    }
+}
+
+async fn network(nodes: Vec<SimulatedPeerBuilder>) -> MockNetworkManager {
+    let mut network = MockNetworkManager::new();
+    for (host, node) in (1..).zip(nodes) {
+        network.add_peer(PeerId(([203, 0, 113, host], 19899).into()), node.build());
+    }
+    network.connect().await.unwrap();
+    network
+}
+
+/// Through the manager that a client adopts. What is delivered, what was told, and how it ended.
+async fn managed(
+    mode: Mode,
+    manager: &mut MasternodeSyncManager,
+    network: &mut MockNetworkManager,
+    plan: &[QRInfoRequestSpec],
+) -> (Vec<Delivered>, Vec<SyncProgress>, SyncReport) {
+    let mut progress = manager.progress();
+    let (deliver, mut replies) = mpsc::channel(plan.len());
+    let report = match mode {
+        Mode::Sequential => manager.sync_by_name(network, plan.to_vec(), deliver, |_| {}).await,
+        #[cfg(feature = "parallel-qrinfo")]
+        Mode::Parallel => {
+            let three = std::num::NonZeroUsize::new(3).unwrap();
+            manager.request_qrinfo_parallel_by_name(network, plan.to_vec(), three, deliver, |_| {}).await
+        }
+    };
+    let (mut delivered, mut told) = (Vec::new(), Vec::new());
+    while let Ok(next) = replies.try_recv() {
+        delivered.push(next);
+    }
+    while let Ok(event) = progress.try_recv() {
+        told.push(event);
+    }
+    (delivered, told, report)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_manager_delivers_what_is_true() {
+    let chain = chain();
+    let plan = plan(&chain, Some(chain.tip()));
+    for mode in MODES {
+        let headers = headers(&chain);
+        let verifier = Verifier::new(ListStage::new(chain.network(), Level::Roots), move |hash| headers.find(hash));
+        let mut manager = MasternodeSyncManager::new(&ClientConfig::regtest()).with_verifier(verifier);
+        let mut network = network(vec![node(&chain).lie(3..4, false_list), node(&chain), node(&chain)]).await;
+        let (delivered, told, report) = managed(*mode, &mut manager, &mut network, &plan).await;
+        assert!(report.outcome.is_complete(), "{mode:?}: {}", report.outcome);
+        let order: Vec<_> = delivered.iter().map(|delivered| delivered.index).collect();
+        assert_eq!(order, (0..plan.len()).collect::<Vec<_>>());
+        assert_true(&chain, &plan, &delivered);
+        let liar = PeerId(([203, 0, 113, 1], 19899).into());
+        let is_rejection =
+            |event: &&SyncProgress| matches!(event, SyncProgress::Rejected { peer, .. } if *peer == liar);
+        assert_eq!(told.iter().filter(is_rejection).count(), 1, "{mode:?}");
+        let work_height = chain.network().cycles().work_height_back(plan.last().unwrap().cycle_height, 0).unwrap();
+        assert!(manager.verifier().unwrap().stage().lists(work_height).is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_manager_stops_where_it_cannot_tell() {
+    let chain = chain();
+    let plan = plan(&chain, Some(chain.tip()));
+    for mode in MODES {
+        let (headers, unknown) = (headers(&chain), plan[5].work_block_hashes[0]);
+        let find = move |hash: &_| headers.find(hash).filter(|_| *hash != unknown);
+        let verifier = Verifier::new(ListStage::new(chain.network(), Level::Roots), find);
+        let mut manager = MasternodeSyncManager::new(&ClientConfig::regtest()).with_verifier(verifier);
+        let mut network = network(vec![node(&chain), node(&chain)]).await;
+        let (delivered, told, report) = managed(*mode, &mut manager, &mut network, &plan).await;
+        let why = format!("block {unknown}, which the request names, is not among our headers");
+        assert!(told.contains(&SyncProgress::Unverifiable { index: 5, why }), "{mode:?}: {told:?}");
+        let SyncOutcome::Failed { missing, why: WhyGivenUp::Stopped } = &report.outcome else {
+            panic!("{mode:?}: {}", report.outcome);
+        };
+        assert_eq!((delivered.len(), missing.len(), missing[0].index), (5, plan.len() - 5, 5));
+        assert!(report.lost.is_empty(), "nobody is to blame");
+        assert_eq!(report.stats.delivered, 5);
     }
 }

@@ -219,6 +219,13 @@ impl ParallelSync {
         self.ask(index, request);
     }
 
+    /// The reply that was delivered last was not taken: it counts as missing.
+    pub(crate) fn return_last(&mut self) {
+        let Some((index, timing)) = self.last.take() else { return };
+        self.tally.count_return(&timing);
+        self.reorder.take_back(index);
+    }
+
     /// What the sync did so far. Attempts are counted when they have ended.
     pub fn stats(&self) -> SyncStats {
         self.tally.stats()

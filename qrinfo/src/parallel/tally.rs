@@ -106,6 +106,10 @@ impl Tally {
         counts.note_loss(timing.peer, AttemptErrorKind::False);
     }
 
+    pub(super) fn count_return(&self, timing: &Timing) {
+        self.counts().stats.count_return(timing);
+    }
+
     pub(super) fn lost(&self) -> Vec<LostPeer> {
         self.counts().lost.clone()
     }
