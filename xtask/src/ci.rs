@@ -37,11 +37,12 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// Examples that show how to use a crate: package, name, features. They have to run to their end.
-const EXAMPLES: [(&str, &str, &str); 5] = [
+const EXAMPLES: [(&str, &str, &str); 6] = [
     ("qrinfo", "sequential", ""),
     ("qrinfo", "existing_client", ""),
     ("qrinfo", "existing_client", "parallel-qrinfo"),
     ("qrinfo", "own_stack", "parallel-qrinfo"),
+    ("qrinfo", "chain_lock", "parallel-qrinfo,verify"),
     ("qrinfo-scheduler", "compose", ""),
 ];
 
