@@ -1,60 +1,26 @@
-//! One way to drive either kind of sync.
+//! The two modes of a sync, as the command runs them.
 
 use std::num::NonZeroUsize;
 
-use qrinfo::{
-    AttemptService, Delivered, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncReport,
-    SyncStats,
-};
+use qrinfo::{AttemptService, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync};
 use qrinfo_core::QRInfoRequestSpec;
-use qrinfo_verify::Falsehood;
 
-/// A sync under way, in one of the two modes.
-pub(crate) enum Run<S> {
-    Sequential(Box<SequentialSync<S>>),
-    Parallel(Box<ParallelSync>),
-}
-
-impl<S> Run<S>
+pub(crate) fn sequential<S>(plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>) -> SequentialSync<S>
 where
     S: AttemptService<Future: Send + 'static> + Clone + Send + 'static,
 {
-    pub(crate) fn sequential(plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>) -> Self {
-        Self::Sequential(Box::new(SequentialSync::new(plan, peers, SequentialOptions::default())))
-    }
+    SequentialSync::new(plan, peers, SequentialOptions::default())
+}
 
-    pub(crate) fn parallel(plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>, max_concurrent: NonZeroUsize) -> Self {
-        let options = ParallelOptions { max_concurrent, ..Default::default() };
-        Self::Parallel(Box::new(ParallelSync::new(plan, peers, options)))
-    }
-
-    pub(crate) async fn next(&mut self) -> Option<Delivered> {
-        match self {
-            Self::Sequential(sync) => sync.next().await,
-            Self::Parallel(sync) => sync.next().await,
-        }
-    }
-
-    pub(crate) fn reject_last(&mut self, why: Falsehood) {
-        match self {
-            Self::Sequential(sync) => sync.reject_last(why),
-            Self::Parallel(sync) => sync.reject_last(why),
-        }
-    }
-
-    pub(crate) fn stats(&self) -> SyncStats {
-        match self {
-            Self::Sequential(sync) => sync.stats(),
-            Self::Parallel(sync) => sync.stats(),
-        }
-    }
-
-    pub(crate) fn into_report(self) -> SyncReport {
-        match self {
-            Self::Sequential(sync) => sync.into_report(),
-            Self::Parallel(sync) => sync.into_report(),
-        }
-    }
+pub(crate) fn parallel<S>(
+    plan: Vec<QRInfoRequestSpec>,
+    peers: Vec<Peer<S>>,
+    max_concurrent: NonZeroUsize,
+) -> ParallelSync
+where
+    S: AttemptService<Future: Send> + Send + 'static,
+{
+    ParallelSync::new(plan, peers, ParallelOptions { max_concurrent, ..Default::default() })
 }
 
 /// How many requests are under way unless the user says otherwise: four for each peer, 32 at most.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use qrinfo::{
-    Delivered, ParallelOptions, ParallelSync, SequentialOptions, SequentialSync, SyncReport, connect,
+    Delivered, OrderedSync, ParallelOptions, ParallelSync, SequentialOptions, SequentialSync, SyncReport, connect,
     plan::{PlanKind, Planner, anchor},
 };
 use qrinfo_core::{QRInfoRequestSpec, header::BlockHeader};
@@ -115,9 +115,13 @@ fn client(mode: &str, addresses: Vec<SocketAddr>) -> Result<(), Failure> {
             _ => Consumer::TakesItsTime,
         };
         report = Some(runtime.block_on(async {
+            let (requests, peers) = (plan.clone(), peers(&addresses).await?);
             match mode.starts_with("parallel") {
-                true => parallel(plan, &addresses, &mut consumer).await,
-                false => sequential(plan, &addresses, &mut consumer).await,
+                true => take_all(ParallelSync::new(requests, peers, parallel_options()), &plan, &mut consumer).await,
+                false => {
+                    let sync = SequentialSync::new(requests, peers, SequentialOptions::default());
+                    take_all(sync, &plan, &mut consumer).await
+                }
             }
         }));
     });
@@ -130,28 +134,18 @@ fn client(mode: &str, addresses: Vec<SocketAddr>) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn sequential(
-    plan: Vec<QRInfoRequestSpec>,
-    addresses: &[SocketAddr],
-    consumer: &mut Consumer,
-) -> Result<SyncReport, Failure> {
-    let mut sync = SequentialSync::new(plan.clone(), peers(addresses).await?, SequentialOptions::default());
-    while let Some(delivered) = sync.next().await {
-        consumer.take(&plan, delivered).await?;
-    }
-    Ok(sync.into_report())
+fn parallel_options() -> ParallelOptions {
+    let max_concurrent = NonZeroUsize::new(4 * PEERS).unwrap_or(NonZeroUsize::MIN);
+    ParallelOptions { max_concurrent, ..ParallelOptions::default() }
 }
 
-async fn parallel(
-    plan: Vec<QRInfoRequestSpec>,
-    addresses: &[SocketAddr],
+async fn take_all(
+    mut sync: impl OrderedSync,
+    plan: &[QRInfoRequestSpec],
     consumer: &mut Consumer,
 ) -> Result<SyncReport, Failure> {
-    let max_concurrent = NonZeroUsize::new(4 * PEERS).unwrap_or(NonZeroUsize::MIN);
-    let options = ParallelOptions { max_concurrent, ..ParallelOptions::default() };
-    let mut sync = ParallelSync::new(plan.clone(), peers(addresses).await?, options);
     while let Some(delivered) = sync.next().await {
-        consumer.take(&plan, delivered).await?;
+        consumer.take(plan, delivered).await?;
     }
     Ok(sync.into_report())
 }

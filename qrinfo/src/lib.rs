@@ -26,6 +26,7 @@ mod message_handler;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod network;
+mod ordered;
 mod outcome;
 #[cfg(feature = "parallel-qrinfo")]
 mod parallel;
@@ -44,6 +45,7 @@ pub use connect::observe;
 pub use connect::{adopt, connect};
 pub use masternodes::{HandledQRInfo, MasternodeSyncError, MasternodeSyncManager};
 pub use message_handler::{MessageHandler, RoutedReply};
+pub use ordered::OrderedSync;
 pub use outcome::{Delivered, LostPeer, Missing, SyncOutcome, SyncReport, SyncStats};
 #[cfg(feature = "parallel-qrinfo")]
 pub use parallel::{

@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 #[cfg(feature = "verify")]
 use crate::peer;
-use crate::{Delivered, Peer, SequentialOptions, SequentialSync, SyncProgress, SyncReport, config, network};
+use crate::{
+    Delivered, OrderedSync, Peer, SequentialOptions, SequentialSync, SyncProgress, SyncReport, config, network,
+};
 
 /// How many events wait for a listener that is slow, before it misses the oldest.
 const EVENTS: usize = 1024;
@@ -69,15 +71,6 @@ pub struct MasternodeSyncManager {
     pending: Option<Pending>,
     #[cfg(feature = "verify")]
     verifier: Option<crate::verify::Verifier>,
-}
-
-/// A sync in either mode.
-trait Run {
-    fn next(&mut self) -> impl Future<Output = Option<Delivered>> + Send;
-    #[cfg(feature = "verify")]
-    fn reject_last(&mut self, why: qrinfo_verify::Falsehood);
-    fn return_last(&mut self);
-    fn into_report(self) -> SyncReport;
 }
 
 /// The request that the client's own loop waits for.
@@ -253,7 +246,7 @@ impl MasternodeSyncManager {
     async fn drive(
         &mut self,
         plan: &[QRInfoRequestSpec],
-        mut sync: impl Run,
+        mut sync: impl OrderedSync,
         deliver: mpsc::Sender<Delivered>,
     ) -> SyncReport {
         self.started(plan.len());
@@ -386,47 +379,6 @@ impl MasternodeSyncManager {
         let options = crate::ParallelOptions { max_concurrent, ..crate::ParallelOptions::from(&self.config) };
         let sync = crate::ParallelSync::new(plan.clone(), peers, options);
         self.drive(&plan, sync, deliver).await
-    }
-}
-
-// === impl Run ===
-
-impl Run for SequentialSync<PeerService> {
-    fn next(&mut self) -> impl Future<Output = Option<Delivered>> + Send {
-        self.next()
-    }
-
-    #[cfg(feature = "verify")]
-    fn reject_last(&mut self, why: qrinfo_verify::Falsehood) {
-        self.reject_last(why);
-    }
-
-    fn return_last(&mut self) {
-        self.return_last();
-    }
-
-    fn into_report(self) -> SyncReport {
-        self.into_report()
-    }
-}
-
-#[cfg(feature = "parallel-qrinfo")]
-impl Run for crate::ParallelSync {
-    fn next(&mut self) -> impl Future<Output = Option<Delivered>> + Send {
-        self.next()
-    }
-
-    #[cfg(feature = "verify")]
-    fn reject_last(&mut self, why: qrinfo_verify::Falsehood) {
-        self.reject_last(why);
-    }
-
-    fn return_last(&mut self) {
-        self.return_last();
-    }
-
-    fn into_report(self) -> SyncReport {
-        self.into_report()
     }
 }
 

@@ -133,8 +133,9 @@ where
         self.go_back(index, failures);
     }
 
-    /// The reply that was delivered last was not taken. It counts as missing, unless the sync goes on.
-    pub(crate) fn return_last(&mut self) {
+    /// The reply that was delivered last was not taken: it counts as missing if the sync ends here, and is asked for
+    /// again if it goes on. Nobody is blamed.
+    pub fn return_last(&mut self) {
         let Some(Last { index, timing, failures }) = self.last.take() else { return };
         self.stats.count_return(&timing);
         self.go_back(index, failures);

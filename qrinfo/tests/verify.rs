@@ -7,8 +7,8 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use qrinfo::{
-    Delivered, LostPeer, MasternodeSyncManager, Peer, SequentialOptions, SequentialSync, SyncOutcome, SyncProgress,
-    SyncReport, SyncStats, verify::Verifier,
+    Delivered, LostPeer, MasternodeSyncManager, OrderedSync, Peer, SequentialOptions, SequentialSync, SyncOutcome,
+    SyncProgress, SyncReport, SyncStats, verify::Verifier,
 };
 use qrinfo_core::{
     Attempt, AttemptError, AttemptErrorKind, PeerId, ProTxHash, QRInfoRequestSpec, Reply, Timing, WhyGivenUp,
@@ -36,12 +36,6 @@ const MODES: &[Mode] = &[
     Mode::Parallel,
 ];
 
-enum Run {
-    Sequential(Box<SequentialSync<Asking>>),
-    #[cfg(feature = "parallel-qrinfo")]
-    Parallel(Box<qrinfo::ParallelSync>),
-}
-
 /// What came of a sync whose replies were verified.
 struct Ended {
     delivered: Vec<Delivered>,
@@ -53,68 +47,47 @@ struct Ended {
     report: SyncReport,
 }
 
-impl Run {
-    fn new(mode: Mode, plan: &[QRInfoRequestSpec], peers: Vec<Peer<Asking>>) -> Self {
-        match mode {
-            Mode::Sequential => {
-                Self::Sequential(Box::new(SequentialSync::new(plan.to_vec(), peers, SequentialOptions::default())))
+async fn verified(mode: Mode, chain: &Chain, plan: &[QRInfoRequestSpec], peers: Vec<Peer<Asking>>) -> Ended {
+    match mode {
+        Mode::Sequential => verify_all(chain, plan, sequential(plan, peers)).await,
+        #[cfg(feature = "parallel-qrinfo")]
+        Mode::Parallel => verify_all(chain, plan, parallel(plan, peers)).await,
+    }
+}
+
+fn sequential(plan: &[QRInfoRequestSpec], peers: Vec<Peer<Asking>>) -> SequentialSync<Asking> {
+    SequentialSync::new(plan.to_vec(), peers, SequentialOptions::default())
+}
+
+#[cfg(feature = "parallel-qrinfo")]
+fn parallel(plan: &[QRInfoRequestSpec], peers: Vec<Peer<Asking>>) -> qrinfo::ParallelSync {
+    qrinfo::ParallelSync::new(plan.to_vec(), peers, qrinfo::ParallelOptions::default())
+}
+
+/// Verifies all replies, as far as the lists before are there.
+async fn verify_all(chain: &Chain, plan: &[QRInfoRequestSpec], mut sync: impl OrderedSync) -> Ended {
+    let headers = headers(chain);
+    let stage = ListStage::new(chain.network(), Level::Roots);
+    let mut verifier = Verifier::new(stage, move |hash| headers.find(hash));
+    let (mut delivered, mut rejected, mut unjudged) = (Vec::new(), Vec::new(), 0);
+    while let Some(next) = sync.next().await {
+        match verifier.take(plan[next.index].clone(), &next.reply).await {
+            Ok(verified) => {
+                assert_eq!(verified.lists.unwrap().block_hash(), plan[next.index].work_block_hashes[0]);
+                delivered.push(next);
             }
-            #[cfg(feature = "parallel-qrinfo")]
-            Mode::Parallel => {
-                Self::Parallel(Box::new(qrinfo::ParallelSync::new(plan.to_vec(), peers, Default::default())))
+            Err(VerifyError::False(falsehood)) => {
+                sync.reject_last(falsehood);
+                rejected.push(next.index);
+                // It was taken back already.
+                sync.reject_last(Falsehood::NoCommitment { index: 0, height: 0 });
             }
+            Err(VerifyError::Missing(_)) => unjudged += 1,
+            Err(error) => panic!("{error}"),
         }
     }
-
-    async fn next(&mut self) -> Option<Delivered> {
-        match self {
-            Self::Sequential(sync) => sync.next().await,
-            #[cfg(feature = "parallel-qrinfo")]
-            Self::Parallel(sync) => sync.next().await,
-        }
-    }
-
-    fn reject_last(&mut self, why: Falsehood) {
-        match self {
-            Self::Sequential(sync) => sync.reject_last(why),
-            #[cfg(feature = "parallel-qrinfo")]
-            Self::Parallel(sync) => sync.reject_last(why),
-        }
-    }
-
-    fn end(self) -> (SyncStats, SyncReport) {
-        match self {
-            Self::Sequential(sync) => (sync.stats(), sync.into_report()),
-            #[cfg(feature = "parallel-qrinfo")]
-            Self::Parallel(sync) => (sync.stats(), sync.into_report()),
-        }
-    }
-
-    /// Verifies all replies, as far as the lists before are there.
-    async fn verified(mut self, chain: &Chain, plan: &[QRInfoRequestSpec]) -> Ended {
-        let headers = headers(chain);
-        let stage = ListStage::new(chain.network(), Level::Roots);
-        let mut verifier = Verifier::new(stage, move |hash| headers.find(hash));
-        let (mut delivered, mut rejected, mut unjudged) = (Vec::new(), Vec::new(), 0);
-        while let Some(next) = self.next().await {
-            match verifier.take(plan[next.index].clone(), &next.reply).await {
-                Ok(verified) => {
-                    assert_eq!(verified.lists.unwrap().block_hash(), plan[next.index].work_block_hashes[0]);
-                    delivered.push(next);
-                }
-                Err(VerifyError::False(falsehood)) => {
-                    self.reject_last(falsehood);
-                    rejected.push(next.index);
-                    // It was taken back already.
-                    self.reject_last(Falsehood::NoCommitment { index: 0, height: 0 });
-                }
-                Err(VerifyError::Missing(_)) => unjudged += 1,
-                Err(error) => panic!("{error}"),
-            }
-        }
-        let (stats, report) = self.end();
-        Ended { delivered, rejected, unjudged, stats, report }
-    }
+    let stats = sync.stats();
+    Ended { delivered, rejected, unjudged, stats, report: sync.into_report() }
 }
 
 impl Ended {
@@ -174,7 +147,7 @@ async fn an_honest_sync_is_verified_to_its_end() {
     let plan = plan(&chain, Some(chain.tip()));
     for mode in MODES {
         let (_nodes, peers) = peers(vec![node(&chain), node(&chain), node(&chain)], Some(headers(&chain))).await;
-        let ended = Run::new(*mode, &plan, peers).verified(&chain, &plan).await;
+        let ended = verified(*mode, &chain, &plan, peers).await;
         ended.assert_complete(&chain, &plan);
         assert!(ended.rejected.is_empty() && ended.report.lost.is_empty(), "{mode:?}");
     }
@@ -188,7 +161,7 @@ async fn what_headers_can_tell_never_gets_as_far_as_delivery() {
         let liar = node(&chain).lie(5.., false_proof);
         let (_nodes, peers) = peers(vec![liar, node(&chain), node(&chain)], Some(headers(&chain))).await;
         let liar = peers[0].id;
-        let ended = Run::new(*mode, &plan, peers).verified(&chain, &plan).await;
+        let ended = verified(*mode, &chain, &plan, peers).await;
         ended.assert_complete(&chain, &plan);
         assert!(ended.rejected.is_empty(), "{mode:?}: {:?}", ended.rejected);
         is_lost(&ended.report, liar);
@@ -204,7 +177,7 @@ async fn a_list_that_does_not_follow_is_asked_of_somebody_else() {
         let liar = node(&chain).lie(5..6, false_list);
         let (nodes, peers) = peers(vec![liar, node(&chain), node(&chain)], Some(headers(&chain))).await;
         let liar = peers[0].id;
-        let ended = Run::new(*mode, &plan, peers).verified(&chain, &plan).await;
+        let ended = verified(*mode, &chain, &plan, peers).await;
         ended.assert_complete(&chain, &plan);
         assert_eq!(ended.rejected.len(), 1, "{mode:?}");
         is_lost(&ended.report, liar);
@@ -219,7 +192,7 @@ async fn when_all_lie_the_request_is_missing_and_says_who_lied() {
     for mode in MODES {
         let liar = || node(&chain).lie(.., false_list);
         let (_nodes, peers) = peers(vec![liar(), liar(), liar()], Some(headers(&chain))).await;
-        let ended = Run::new(*mode, &plan, peers).verified(&chain, &plan).await;
+        let ended = verified(*mode, &chain, &plan, peers).await;
         assert_eq!((ended.rejected, ended.delivered.len()), (vec![0, 0, 0], 0), "{mode:?}");
         let SyncOutcome::Failed { missing, why: WhyGivenUp::NoPeers } = &ended.report.outcome else {
             panic!("{mode:?}: {}", ended.report.outcome);
@@ -238,34 +211,45 @@ async fn a_reply_can_be_taken_back_late() {
     let chain = chain();
     let plan = plan(&chain, Some(chain.tip()));
     for mode in MODES {
-        for later in [0, 50, 120, 1_000] {
+        for (later, is_false) in [(0, true), (50, true), (120, true), (1_000, true), (50, false), (1_000, false)] {
             let (_nodes, peers) = peers(vec![node(&chain), node(&chain)], None).await;
-            let first = peers[0].id;
-            let mut sync = Run::new(*mode, &plan, peers);
-            let mut delivered = vec![sync.next().await.unwrap(), sync.next().await.unwrap()];
-            let rejected = delivered.pop().unwrap();
-            // Nothing may come in this time, or it would be the last.
-            let next = timeout(Duration::from_millis(later), sync.next()).await;
-            let index = match next {
-                Ok(next) => {
-                    delivered.push(rejected);
-                    next.unwrap().index
-                }
-                Err(_) => rejected.index,
-            };
-            sync.reject_last(Falsehood::NoCommitment { index: 0, height: 0 });
-            while let Some(next) = sync.next().await {
-                delivered.push(next);
+            let later = Duration::from_millis(later);
+            match mode {
+                Mode::Sequential => take_back_late(&chain, &plan, sequential(&plan, peers), later, is_false).await,
+                #[cfg(feature = "parallel-qrinfo")]
+                Mode::Parallel => take_back_late(&chain, &plan, parallel(&plan, peers), later, is_false).await,
             }
-            let order: Vec<_> = delivered.iter().map(|delivered| delivered.index).collect();
-            assert_eq!(order, (0..plan.len()).collect::<Vec<_>>(), "{mode:?}, {later} ms, {index}");
-            assert_true(&chain, &plan, &delivered);
-            let (stats, report) = sync.end();
-            assert_eq!(stats.delivered, plan.len() as u64);
-            assert!(report.outcome.is_complete());
-            assert_eq!(report.lost.len(), 1, "{first}");
         }
     }
+}
+
+async fn take_back_late(
+    chain: &Chain,
+    plan: &[QRInfoRequestSpec],
+    mut sync: impl OrderedSync,
+    later: Duration,
+    is_false: bool,
+) {
+    let mut delivered = vec![sync.next().await.unwrap(), sync.next().await.unwrap()];
+    let last = delivered.pop().unwrap();
+    // What comes in this time is the last in its place.
+    if timeout(later, sync.next()).await.is_ok() {
+        delivered.push(last);
+    }
+    match is_false {
+        true => sync.reject_last(Falsehood::NoCommitment { index: 0, height: 0 }),
+        false => sync.return_last(),
+    }
+    while let Some(next) = sync.next().await {
+        delivered.push(next);
+    }
+    let order: Vec<_> = delivered.iter().map(|delivered| delivered.index).collect();
+    assert_eq!(order, (0..plan.len()).collect::<Vec<_>>(), "{later:?}");
+    assert_true(chain, plan, &delivered);
+    assert_eq!(sync.stats().delivered, plan.len() as u64);
+    let report = sync.into_report();
+    assert!(report.outcome.is_complete());
+    assert_eq!(report.lost.len(), usize::from(is_false));
 }
 
 async fn network(nodes: Vec<SimulatedPeerBuilder>) -> MockNetworkManager {

@@ -7,7 +7,7 @@ mod table;
 use std::{io::Write, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use anyhow::{Result, bail};
-use qrinfo::{SyncReport, connect, verify::Verifier};
+use qrinfo::{OrderedSync, SyncReport, connect, verify::Verifier};
 use qrinfo_core::{Reply, wire::Wire};
 use qrinfo_correlate::CorrelatorConfig;
 use qrinfo_verify::{CheckLayer, Level, ListStage, VerifyError};
@@ -18,7 +18,7 @@ use tower::Layer;
 use self::stage::{PROFILES, Stage};
 use crate::{
     progress::Progress,
-    run::{Run, default_concurrency},
+    run::{default_concurrency, parallel, sequential},
 };
 
 /// Syncs from peers on this machine: from the fastest alone, then from five at once.
@@ -66,24 +66,28 @@ async fn measure(
     label: &str,
     stage: &Stage,
     addresses: &[SocketAddr],
-    parallel: Option<NonZeroUsize>,
+    limit: Option<NonZeroUsize>,
 ) -> Result<Measured> {
-    let (for_checks, for_lists) = (stage.headers.clone(), stage.headers.clone());
-    let check = CheckLayer::new(move |hash| for_checks.find(hash));
-    let mut verifier = Verifier::new(ListStage::new(stage.network, Level::Roots), move |hash| for_lists.find(hash));
+    let headers = stage.headers.clone();
+    let check = CheckLayer::new(move |hash| headers.find(hash));
     let mut peers = Vec::new();
     for address in addresses {
         let config = PeerConfig::new(stage.network, fastrand::u64(..));
         let peer = connect(*address, &config, CorrelatorConfig::default()).await?;
         peers.push(peer.map(|service| check.layer(service)));
     }
-    let mut progress = Progress::new(label, stage.plan.len());
+    let progress = Progress::new(label, stage.plan.len());
+    match limit {
+        None => take_in(sequential(stage.plan.clone(), peers), stage, progress).await,
+        Some(limit) => take_in(parallel(stage.plan.clone(), peers, limit), stage, progress).await,
+    }
+}
+
+async fn take_in(mut run: impl OrderedSync, stage: &Stage, mut progress: Progress) -> Result<Measured> {
+    let headers = stage.headers.clone();
+    let mut verifier = Verifier::new(ListStage::new(stage.network, Level::Roots), move |hash| headers.find(hash));
     let (mut verified, mut different) = (0, 0);
     let started = Instant::now();
-    let mut run = match parallel {
-        None => Run::sequential(stage.plan.clone(), peers),
-        Some(limit) => Run::parallel(stage.plan.clone(), peers, limit),
-    };
     while let Some(delivered) = run.next().await {
         match verifier.take(stage.plan[delivered.index].clone(), &delivered.reply).await {
             Ok(_) => verified += 1,

@@ -9,7 +9,7 @@ use std::{io::Write, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use qrinfo::{
-    AttemptService, Peer, SyncReport, adopt, first_answerable_cycle,
+    AttemptService, OrderedSync, Peer, SyncReport, adopt, first_answerable_cycle,
     plan::{Planner, anchor},
     storage::Store,
 };
@@ -22,7 +22,7 @@ use tower::Layer;
 use self::{intake::Intake, output::Row};
 use crate::{
     progress::Progress,
-    run::{Run, default_concurrency},
+    run::{default_concurrency, parallel, sequential},
 };
 
 /// Syncs rotated quorums from nodes.
@@ -154,12 +154,28 @@ where
     };
     let places = intake.to_ask();
     let todo: Vec<_> = places.iter().map(|place| plan[*place].clone()).collect();
-    let mut progress = Progress::new(label, todo.len());
+    let progress = Progress::new(label, todo.len());
     let limit = options.parallel.unwrap_or(default_concurrency(peers.len()));
-    let mut run = match options.sequential {
-        true => Run::sequential(todo, peers),
-        false => Run::parallel(todo, peers, limit),
+    let report = match options.sequential {
+        true => take_in(sequential(todo, peers), &places, intake, progress).await?,
+        false => take_in(parallel(todo, peers, limit), &places, intake, progress).await?,
     };
+    intake.take_stored(plan.len()).await?;
+    for lost in &report.lost {
+        eprintln!("qrinfo: {} was given up: {}", lost.peer, lost.why);
+        if let (Some(store), AttemptErrorKind::Malformed | AttemptErrorKind::False) = (store, lost.why) {
+            peers::ban(store, lost.peer, &lost.why.to_string()).context("cannot keep a ban")?;
+        }
+    }
+    Ok(report)
+}
+
+async fn take_in(
+    mut run: impl OrderedSync,
+    places: &[usize],
+    intake: &mut Intake<'_>,
+    mut progress: Progress,
+) -> Result<SyncReport> {
     while let Some(delivered) = run.next().await {
         match intake.take(places[delivered.index], &delivered).await? {
             Ok(()) => progress.update(&run.stats()),
@@ -173,14 +189,6 @@ where
             }
         }
     }
-    intake.take_stored(plan.len()).await?;
     progress.finish();
-    let report = run.into_report();
-    for lost in &report.lost {
-        eprintln!("qrinfo: {} was given up: {}", lost.peer, lost.why);
-        if let (Some(store), AttemptErrorKind::Malformed | AttemptErrorKind::False) = (store, lost.why) {
-            peers::ban(store, lost.peer, &lost.why.to_string()).context("cannot keep a ban")?;
-        }
-    }
-    Ok(report)
+    Ok(run.into_report())
 }

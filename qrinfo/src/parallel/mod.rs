@@ -203,7 +203,6 @@ impl ParallelSync {
     /// before; see the crate `qrinfo-verify`.
     pub fn reject_last(&mut self, why: impl Into<Box<dyn Error + Send + Sync>>) {
         let Some((index, timing)) = self.last.take() else { return };
-        let Some(request) = self.plan.get(index).cloned() else { return };
         let peer = timing.peer;
         let error = AttemptError::new(AttemptErrorKind::False).at(peer).timed(timing).because(why);
         tracing::debug!(index, %error, "rejected");
@@ -214,16 +213,15 @@ impl ParallelSync {
             let _ = self.events.send(RecoveryEvent::Banned { peer, error: AttemptErrorKind::False });
         }
         self.scheduler.blame(peer);
-        self.reorder.take_back(index);
-        self.move_window();
-        self.ask(index, request);
+        self.ask_again(index);
     }
 
-    /// The reply that was delivered last was not taken: it counts as missing.
-    pub(crate) fn return_last(&mut self) {
+    /// The reply that was delivered last was not taken: it counts as missing if the sync ends here, and is asked for
+    /// again if it goes on. Nobody is blamed.
+    pub fn return_last(&mut self) {
         let Some((index, timing)) = self.last.take() else { return };
         self.tally.count_return(&timing);
-        self.reorder.take_back(index);
+        self.ask_again(index);
     }
 
     /// What the sync did so far. Attempts are counted when they have ended.
@@ -262,6 +260,13 @@ impl ParallelSync {
             self.ask(self.begun, request);
             self.begun += 1;
         }
+    }
+
+    fn ask_again(&mut self, index: usize) {
+        let Some(request) = self.plan.get(index).cloned() else { return };
+        self.reorder.take_back(index);
+        self.move_window();
+        self.ask(index, request);
     }
 
     fn ask(&mut self, index: usize, request: Request) {
