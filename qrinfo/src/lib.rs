@@ -5,6 +5,7 @@
 //! * [`plan`] decides which blocks to ask for and from which bases.
 //! * [`SequentialSync`] asks one peer at a time, one request at a time: the default.
 //! * [`ParallelSync`], behind the feature `parallel-qrinfo`, keeps several peers busy at once.
+//!   [`OrderedSync`] is what both have in common.
 //! * [`verify`], behind the feature of that name, proves replies against headers.
 //! * The feature `metrics` counts for a recorder of the `metrics` facade.
 //! * [`connect`] makes a peer out of an address. Any other `tower` service that takes an
