@@ -14,8 +14,8 @@
 //!   dash-spv's, above it.
 //! * [`config`] says what a client's settings mean here.
 //!
-//! Both runs are pulled: they do nothing but while [`next`](SequentialSync::next) is awaited, and dropping them cancels
-//! what is under way. Both end in the same typed [`SyncReport`], which never calls a sync complete that is not.
+//! The sequential run works only while [`next`](SequentialSync::next) is awaited, the parallel one in the background as
+//! far as its window allows. Dropping either cancels what is under way. Both end in the same typed [`SyncReport`], which never calls a sync complete that is not.
 
 // The documentation is that of all features.
 #![cfg_attr(not(all(feature = "parallel-qrinfo", feature = "verify")), allow(rustdoc::broken_intra_doc_links))]
