@@ -130,10 +130,10 @@ impl World {
         }
     }
 
-    /// What comes later than a timeout after its request is not remembered, so honest peers here do not.
+    /// What comes a timeout after its request or later is not remembered, so honest peers here do not.
     fn serve(&mut self, peer: usize, refuse: bool) {
         let Some((tag, sent)) = self.peers[peer].pop_front() else { return };
-        if refuse || self.now > sent + TIMEOUT {
+        if refuse || self.now >= sent + TIMEOUT {
             return;
         }
         *self.to_come.get_mut(&tag).unwrap() -= 1;
