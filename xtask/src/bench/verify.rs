@@ -1,6 +1,6 @@
 //! What it costs to verify replies of mainnet's size.
 
-use std::{env, fs, num::NonZeroUsize, path::Path, process::Command};
+use std::{fs, num::NonZeroUsize, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -24,9 +24,6 @@ const ROUNDS: usize = 21;
 const PROTOCOL: i32 = 70237;
 
 pub(super) fn run(vectors: &Path) -> Result<()> {
-    if cfg!(debug_assertions) {
-        return run_optimised(vectors);
-    }
     eprintln!("{:<72} {:>11} {:>11}", "", "median", "best");
     chained()?;
     match Mainnet::load(&vectors.join("mainnet")) {
@@ -36,17 +33,6 @@ pub(super) fn run(vectors: &Path) -> Result<()> {
         }
         Err(error) => eprintln!("no figures of real mainnet data: {error:#}"),
     }
-    Ok(())
-}
-
-/// Runs this again in a release build: `cargo xtask` is a debug build.
-fn run_optimised(vectors: &Path) -> Result<()> {
-    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["run", "--release", "--locked", "--quiet", "--package", "xtask", "--", "bench", "verify", "--vectors"])
-        .arg(vectors)
-        .status()
-        .context("cannot run cargo")?;
-    ensure!(status.success(), "the benchmark failed");
     Ok(())
 }
 
