@@ -126,7 +126,8 @@ impl MasternodeSyncManager {
     /// another one is asked for it. Where our side lacks what it takes to judge a reply, the sync stops, and says so in
     /// its [progress](SyncProgress::Unverifiable).
     ///
-    /// Over a network that does not name its peers all of them are one, and a single false reply ends the sync.
+    /// Over a network that does not name its peers nobody can be told to have lied: all are asked again, and what else
+    /// they answer is taken, as often as a request may fail.
     #[cfg(feature = "verify")]
     #[must_use]
     pub fn with_verifier(self, verifier: crate::verify::Verifier) -> Self {

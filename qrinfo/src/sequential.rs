@@ -2,6 +2,8 @@ use std::{collections::VecDeque, error::Error, fmt, future::Future, mem, pin::Pi
 
 use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, Reply, Request, Timing, WhyGivenUp};
 
+use qrinfo_correlate::ALL_PEERS;
+
 use crate::{
     Delivered, LostPeer, Missing, Peer, SyncOutcome, SyncReport, SyncStats,
     peer::{self, AttemptService, MAX_TIMEOUTS, blame, ends_peer},
@@ -116,7 +118,8 @@ where
     }
 
     /// Takes back the reply that was delivered last, because it is false. Its peer is not asked again; the others are
-    /// asked for it before anything else, so that the order of the plan is kept. Without such a reply, or when it was
+    /// asked for it before anything else, so that the order of the plan is kept. Peers without names are all asked again,
+    /// as often as a request may fail. Without such a reply, or when it was
     /// taken back before, nothing happens.
     ///
     /// This is for what only the reply's place in the plan shows, such as a list that does not follow from the one
@@ -126,9 +129,12 @@ where
         let error = AttemptError::new(AttemptErrorKind::False).at(timing.peer).timed(timing).because(why);
         tracing::debug!(index, %error, "rejected");
         self.stats.count_rejection(&error, &timing);
-        self.peers.retain(|turn| turn.peer.id != timing.peer);
-        self.lost.retain(|lost| lost.peer != timing.peer);
-        self.lost.push(LostPeer { peer: timing.peer, why: AttemptErrorKind::False });
+        // Of peers without names it may have been any: the others answer as well.
+        if timing.peer != ALL_PEERS {
+            self.peers.retain(|turn| turn.peer.id != timing.peer);
+            self.lost.retain(|lost| lost.peer != timing.peer);
+            self.lost.push(LostPeer { peer: timing.peer, why: AttemptErrorKind::False });
+        }
         failures.push(error);
         self.go_back(index, failures);
     }

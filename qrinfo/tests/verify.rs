@@ -332,3 +332,46 @@ async fn the_manager_stops_where_it_cannot_tell() {
         assert_eq!(report.stats.delivered, 5);
     }
 }
+
+/// Nobody knows who lied, so nobody is left: the copies of the others count.
+#[tokio::test(start_paused = true)]
+async fn among_peers_without_names_the_others_are_heard() {
+    let chain = chain();
+    let plan = plan(&chain, Some(chain.tip()));
+    for mode in MODES {
+        for liars in [1, 3] {
+            let headers = headers(&chain);
+            let verifier = Verifier::new(ListStage::new(chain.network(), Level::Roots), move |hash| headers.find(hash));
+            let mut manager = MasternodeSyncManager::new(&ClientConfig::regtest()).with_verifier(verifier);
+            // The first to answer is a liar.
+            let nodes = (0..3).map(|place| {
+                let node = SimulatedPeer::builder(chain.clone()).profile(profile(100 + 50 * place, 50));
+                if place < liars { node.lie(2.., false_list) } else { node }
+            });
+            let mut network = network(nodes.collect()).await;
+            let (deliver, mut replies) = mpsc::channel(plan.len());
+            let report = match mode {
+                Mode::Sequential => manager.sync(&mut network, plan.clone(), deliver, |_| {}).await.unwrap(),
+                #[cfg(feature = "parallel-qrinfo")]
+                Mode::Parallel => {
+                    let three = std::num::NonZeroUsize::new(3).unwrap();
+                    let plan = plan.clone();
+                    manager.request_qrinfo_parallel(&mut network, plan, three, deliver, |_| {}).await.unwrap()
+                }
+            };
+            let mut delivered = Vec::new();
+            while let Ok(next) = replies.try_recv() {
+                delivered.push(next);
+            }
+            assert!(report.lost.is_empty(), "{mode:?}");
+            if liars == 1 {
+                assert!(report.outcome.is_complete(), "{mode:?}: {}", report.outcome);
+                assert_true(&chain, &plan, &delivered);
+            } else {
+                let missing = &report.outcome.missing()[0];
+                assert_eq!((delivered.len(), missing.index, missing.why), (2, 2, WhyGivenUp::Exhausted), "{mode:?}");
+                assert_eq!(missing.attempts.len(), 5);
+            }
+        }
+    }
+}

@@ -7,7 +7,8 @@ mod tally;
 use std::{collections::BTreeMap, error::Error, num::NonZeroUsize, panic};
 
 use futures_util::{Stream, stream};
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, Request, Timing};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, GivenUp, PeerId, Reply, Request, Timing, WhyGivenUp};
+use qrinfo_correlate::ALL_PEERS;
 use qrinfo_recovery::{FailureWatchLayer, Recovery, RecoveryEvent, RecoveryHandle, RecoveryLayer, RecoverySettings};
 use qrinfo_scheduler::{Rate, SchedulerHandle, SchedulerService, Settings, Window};
 use tokio::{
@@ -196,7 +197,8 @@ impl ParallelSync {
     }
 
     /// Takes back the reply that was delivered last, because it is false. Its peer is not asked again; others are asked
-    /// for it, and what comes after it in the plan waits for that. Without such a reply, or when it was taken back
+    /// for it, and what comes after it in the plan waits for that. Peers without names are all asked again, as often as
+    /// [`RecoverySettings::max_attempts`] says. Without such a reply, or when it was taken back
     /// before, nothing happens.
     ///
     /// This is for what only the reply's place in the plan shows, such as a list that does not follow from the one
@@ -207,12 +209,21 @@ impl ParallelSync {
         let error = AttemptError::new(AttemptErrorKind::False).at(peer).timed(timing).because(why);
         tracing::debug!(index, %error, "rejected");
         self.tally.count_rejection(&error, &timing);
-        self.rejected.entry(index).or_default().push(error);
-        if self.connected.ban(peer) {
-            // Nobody has to listen.
-            let _ = self.events.send(RecoveryEvent::Banned { peer, error: AttemptErrorKind::False });
+        let rejected = self.rejected.entry(index).or_default();
+        rejected.push(error);
+        if peer == ALL_PEERS {
+            // Whoever it was among them, the others answer as well.
+            if rejected.len() >= self.options.recovery.max_attempts as usize {
+                self.give_up(index, WhyGivenUp::Exhausted);
+                return;
+            }
+        } else {
+            if self.connected.ban(peer) {
+                // Nobody has to listen.
+                let _ = self.events.send(RecoveryEvent::Banned { peer, error: AttemptErrorKind::False });
+            }
+            self.scheduler.blame(peer);
         }
-        self.scheduler.blame(peer);
         self.ask_again(index);
     }
 
@@ -260,6 +271,12 @@ impl ParallelSync {
             self.ask(self.begun, request);
             self.begun += 1;
         }
+    }
+
+    fn give_up(&mut self, index: usize, why: WhyGivenUp) {
+        self.reorder.take_back(index);
+        self.failures.insert(index, GivenUp { why, attempts: Vec::new() }.into_error());
+        self.reorder.skip(index);
     }
 
     fn ask_again(&mut self, index: usize) {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, Request, Timing};
+use qrinfo_correlate::ALL_PEERS;
 use qrinfo_recovery::RecoveryHandle;
 use qrinfo_scheduler::MAX_POINTS;
 use tower::Service;
@@ -99,11 +100,13 @@ impl Tally {
         self.counts().stats.count_delivery(timing);
     }
 
-    /// A delivered reply was false, so its peer is gone.
+    /// A delivered reply was false, so its peer is gone, if it has a name.
     pub(super) fn count_rejection(&self, error: &AttemptError, timing: &Timing) {
         let mut counts = self.counts();
         counts.stats.count_rejection(error, timing);
-        counts.note_loss(timing.peer, AttemptErrorKind::False);
+        if timing.peer != ALL_PEERS {
+            counts.note_loss(timing.peer, AttemptErrorKind::False);
+        }
     }
 
     pub(super) fn count_return(&self, timing: &Timing) {
