@@ -120,13 +120,7 @@ pub(crate) async fn ask<S: AttemptService>(
 
 /// Whether a peer that failed like this can be asked anything else.
 pub(crate) fn ends_peer(error: &AttemptError) -> bool {
-    matches!(
-        error.kind(),
-        AttemptErrorKind::Disconnected
-            | AttemptErrorKind::Malformed
-            | AttemptErrorKind::False
-            | AttemptErrorKind::Local
-    )
+    matches!(error.kind(), AttemptErrorKind::Disconnected | AttemptErrorKind::Malformed | AttemptErrorKind::False)
 }
 
 /// What an attempt's end says of its peer. Where the connection was ended for what the peer sent, the attempts behind

@@ -26,7 +26,7 @@ impl Default for SequentialOptions {
 /// Asks one peer at a time, one request at a time, in the order of the plan.
 ///
 /// A peer that fails a request is followed by the next one, for that request and those after it. A peer that is gone,
-/// or that sent something false, is not asked again.
+/// or that sent something false, is not asked again. A failure on our side is nobody's, and ends that request.
 ///
 /// ```
 /// # use qrinfo::{AttemptService, Peer, SequentialOptions, SequentialSync};
@@ -220,14 +220,22 @@ where
         let others = self.failures.iter().filter(|error| !refused(error)).count();
         let refused_by = |id| self.failures.iter().filter(refused).any(|error| error.peer() == Some(id));
         self.asked.is_some()
-            || (others < self.options.max_attempts.max(1) as usize
+            || (!self.is_our_failure()
+                && others < self.options.max_attempts.max(1) as usize
                 && self.peers.iter().any(|turn| !refused_by(turn.peer.id)))
+    }
+
+    /// Whether the request failed on our side, such as by a header that we lack: another peer would not help.
+    fn is_our_failure(&self) -> bool {
+        self.failures.last().is_some_and(|error| error.kind() == AttemptErrorKind::Local)
     }
 
     /// Why a request that has no chances left has none.
     fn why_not_again(&self) -> WhyGivenUp {
         let refusals = self.failures.iter().filter(|error| error.kind() == AttemptErrorKind::Refused).count();
-        if self.peers.is_empty() {
+        if self.is_our_failure() {
+            WhyGivenUp::NotThePeers
+        } else if self.peers.is_empty() {
             WhyGivenUp::NoPeers
         } else if self.failures.len() - refusals >= self.options.max_attempts.max(1) as usize {
             WhyGivenUp::Exhausted

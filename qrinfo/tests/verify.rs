@@ -14,7 +14,7 @@ use qrinfo_core::{
     Attempt, AttemptError, AttemptErrorKind, PeerId, ProTxHash, QRInfoRequestSpec, Reply, Timing, WhyGivenUp,
     client::NetworkManager, header::BlockHeader, message::QRInfo,
 };
-use qrinfo_verify::{CheckLayer, Falsehood, HeaderMap, Level, ListStage, VerifyError};
+use qrinfo_verify::{CheckLayer, Falsehood, HeaderMap, KnownBlock, Level, ListStage, VerifyError};
 use spv_config::ClientConfig;
 use spv_testkit::{Chain, MockNetworkManager, SimulatedPeer, SimulatedPeerBuilder};
 use support::{assert_true, chain, connect, plan, profile};
@@ -183,6 +183,45 @@ async fn a_list_that_does_not_follow_is_asked_of_somebody_else() {
         is_lost(&ended.report, liar);
         assert!(nodes.iter().map(|node| node.stats().requests).sum::<u64>() <= plan.len() as u64 + 4, "{mode:?}");
     }
+}
+
+/// A reorganisation may take a block away between a request and its reply.
+#[tokio::test(start_paused = true)]
+async fn a_header_that_we_lack_is_nobodys_fault() {
+    let chain = chain();
+    let plan = plan(&chain, Some(chain.tip()));
+    for mode in MODES {
+        let unknown = plan[5].work_block_hashes[0];
+        let lacking: HeaderMap = (0..=chain.tip())
+            .map(|height| chain.block(height).unwrap())
+            .zip(0..)
+            .filter(|(block, _)| block.hash != unknown)
+            .map(|(block, height)| {
+                let merkle_root = BlockHeader::from_bytes(block.header).merkle_root();
+                (block.hash, KnownBlock { height, merkle_root })
+            })
+            .collect();
+        let (_nodes, peers) = peers(vec![node(&chain), node(&chain)], Some(Arc::new(lacking))).await;
+        let (delivered, report) = match mode {
+            Mode::Sequential => take_all(sequential(&plan, peers)).await,
+            #[cfg(feature = "parallel-qrinfo")]
+            Mode::Parallel => take_all(parallel(&plan, peers)).await,
+        };
+        let names_it = |spec: &&QRInfoRequestSpec| spec.work_block_hashes.contains(&unknown);
+        let missing = report.outcome.missing();
+        assert_eq!(missing.len(), plan.iter().filter(names_it).count(), "{mode:?}: {}", report.outcome);
+        assert!(missing.iter().all(|missing| missing.why == WhyGivenUp::NotThePeers));
+        assert_eq!(delivered.len() + missing.len(), plan.len());
+        assert!(report.lost.is_empty(), "{mode:?}: {:?}", report.lost);
+    }
+}
+
+async fn take_all(mut sync: impl OrderedSync) -> (Vec<Delivered>, SyncReport) {
+    let mut delivered = Vec::new();
+    while let Some(next) = sync.next().await {
+        delivered.push(next);
+    }
+    (delivered, sync.into_report())
 }
 
 #[tokio::test(start_paused = true)]
