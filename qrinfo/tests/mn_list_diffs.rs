@@ -13,10 +13,11 @@ use qrinfo::{
     plan::{MnListDiffPlanner, PlannedRequest, Planner},
 };
 use qrinfo_core::{
-    AttemptErrorKind, BlockHash, MnListDiffRequestSpec, Network, Reply, Request, WhyGivenUp, message::PROTOCOL_VERSION,
-    wire::Wire,
+    AttemptErrorKind, BlockHash, MnListDiffRequestSpec, Network, Reply, Request, WhyGivenUp, header::BlockHeader,
+    message::PROTOCOL_VERSION, wire::Wire,
 };
 use qrinfo_correlate::PeerService;
+use qrinfo_verify::{HeaderMap, Level, ListStage};
 use spv_testkit::{
     Chain, Fault, SimulatedPeer, SimulatedPeerBuilder, SyntheticChain, SyntheticParams, builder, chain::Place,
 };
@@ -190,4 +191,35 @@ async fn a_diff_that_nobody_has_is_missing_from_the_report() {
     let [missing] = report.outcome.missing() else { panic!("one is missing: {}", report.outcome) };
     assert_eq!((missing.index, &missing.request), (1, &Request::from(plan[1].clone())));
     assert_eq!(missing.why, WhyGivenUp::NobodyElse);
+}
+
+/// A wallet's whole way: the newest cycle, its history, and the lists of the other quorums, each proven by its roots.
+#[tokio::test(start_paused = true)]
+async fn newest_first_history_and_other_lists_are_proven_by_one_stage() {
+    let mut headers = HeaderMap::default();
+    for (height, header) in (0..).zip(CHAIN.headers()) {
+        headers.insert(height, hash_at(height).unwrap(), &BlockHeader::from_bytes(*header));
+    }
+    let mut stage = ListStage::new(Network::Mainnet, Level::Roots);
+    let (_nodes, peers) = connect(vec![node()]).await;
+    let plan = qr_infos();
+    let (delivered, _, _) = sequential(&plan, peers).await;
+    for (planned, delivered) in plan.iter().zip(&delivered) {
+        let request = Request::from(planned.spec.clone());
+        let verified = stage.take(&request, &delivered.reply, |hash| headers.find(hash)).unwrap();
+        assert_eq!(verified.lists.unwrap().block_hash(), planned.spec.work_block_hashes[0]);
+    }
+    assert_eq!(delivered.len(), plan.len());
+
+    let known: BTreeSet<_> = stage.kept().map(qrinfo_verify::Lists::height).collect();
+    assert!(known.len() >= 8 && known.contains(&CHAIN.tip()), "{known:?}");
+    let plan = mn_list_diffs(known);
+    assert!(plan.len() > 10);
+    let (_nodes, peers) = connect(vec![node()]).await;
+    let (delivered, _, _) = sequential(&plan, peers).await;
+    for (spec, delivered) in plan.iter().zip(&delivered) {
+        let verified = stage.take(&spec.clone().into(), &delivered.reply, |hash| headers.find(hash)).unwrap();
+        assert_eq!(verified.lists.unwrap().block_hash(), spec.block_hash);
+    }
+    assert_eq!(delivered.len(), plan.len());
 }
