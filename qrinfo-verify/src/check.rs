@@ -69,9 +69,9 @@ pub(crate) struct CycleCommitment {
 /// * The header of its target proves its coinbase, and the coinbase names the target's height.
 /// * `quorumsCLSigs` names each new quorum once; before v20 it may be empty.
 /// * The last commitments have the rotated type, ascending indexes, the blocks that their indexes call for, and enough
-///   members; the trailing lists are exactly those that they call for; snapshots skip what their mode says.
+///   members, and can have been mined by the requested block; the trailing lists are exactly those that they call for; snapshots skip what their mode says.
 ///
-/// The tip diff leads to the tip of the peer. Where that block is not on our chain the diff is set aside, and nobody is
+/// The tip diff leads to the tip of the peer, which is not below the work block. Where that block is not on our chain the diff is set aside, and nobody is
 /// to blame.
 ///
 /// # Errors
@@ -122,7 +122,9 @@ fn check_qr_info<'r>(
     reply: &'r QRInfo,
     headers: &impl Fn(&BlockHash) -> Option<KnownBlock>,
 ) -> Result<Checked<'r>, VerifyError> {
-    let commitments = check_commitments(spec, reply, headers)?;
+    // First: whatever else has left our chain with it is nobody's fault.
+    let requested = headers(&spec.block_hash).ok_or(Missing::Header(spec.block_hash))?.height;
+    let commitments = check_commitments(spec, requested, reply, headers)?;
     let trailing = trailing_work_heights(spec, &commitments);
     let counts = [trailing.len(), reply.mn_list_diff_list.len(), reply.quorum_snapshot_list.len()];
     let [expected, diffs, snapshots] = counts;
@@ -163,7 +165,15 @@ fn check_qr_info<'r>(
         }
     }
     match headers(&reply.mn_list_diff_tip.block_hash) {
-        Some(target) => checked.diffs.push(prove(DiffName::Tip, &reply.mn_list_diff_tip, target, headers)?),
+        Some(target) => {
+            // Whoever has the list at the work block has that block.
+            let work_height = spec.network.cycles().work_height(spec.cycle_height).unwrap_or(0);
+            if target.height < work_height {
+                let fault = DiffFault::TipBelowWork { tip: target.height, work_height };
+                return Err(Falsehood::diff(DiffName::Tip, fault).into());
+            }
+            checked.diffs.push(prove(DiffName::Tip, &reply.mn_list_diff_tip, target, headers)?);
+        }
         None => checked.tip_is_unknown = true,
     }
     // Stable: of two diffs to one block, the one that a server builds later may start from the other.
@@ -224,6 +234,7 @@ fn names_each_quorum_once(diff: &MnListDiff) -> bool {
 
 fn check_commitments(
     spec: &QRInfoRequestSpec,
+    requested: u32,
     reply: &QRInfo,
     headers: &impl Fn(&BlockHash) -> Option<KnownBlock>,
 ) -> Result<Vec<CycleCommitment>, Falsehood> {
@@ -249,6 +260,10 @@ fn check_commitments(
             let index = commitment.quorum_index.unwrap_or_default();
             return Err(faulty(CommitmentFault::Height { height, index }));
         };
+        let from = *params.mining_window(cycle).start();
+        if from > requested {
+            return Err(faulty(CommitmentFault::NotMinedYet { from, requested }));
+        }
         for bits in [&commitment.signers, &commitment.valid_members] {
             let (expected, least) = (usize::from(params.size), usize::from(params.min_size));
             if bits.len() != expected {

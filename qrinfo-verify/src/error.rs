@@ -124,6 +124,14 @@ pub enum DiffFault {
         /// The target's height.
         got: u32,
     },
+    /// It leads to a tip below a block that the reply has the list of.
+    #[error("leads to a tip at height {tip}, below the work block at {work_height}")]
+    TipBelowWork {
+        /// The tip's height.
+        tip: u32,
+        /// The height of the work block of the requested cycle.
+        work_height: u32,
+    },
     /// It starts above its target.
     #[error("starts at height {base}, above its target at {target}")]
     BaseAboveTarget {
@@ -217,6 +225,14 @@ pub enum CommitmentFault {
         /// The commitment's index.
         index: QuorumIndex,
     },
+    /// It cannot have been mined by the requested block.
+    #[error("cannot be mined before height {from}, and the requested block is at {requested}")]
+    NotMinedYet {
+        /// The first block that may have it.
+        from: u32,
+        /// The height of the requested block.
+        requested: u32,
+    },
     /// Signers or valid members are not as many bits as the quorum has members.
     #[error("has {got} bits for {expected} members")]
     BitCount {
@@ -237,6 +253,12 @@ pub enum CommitmentFault {
     #[error("is older than the quorum of its index at height {height}")]
     Stale {
         /// The height of the lists that have the newer one.
+        height: u32,
+    },
+    /// It is newer than the quorum of its index in a list of a block at or above the requested one.
+    #[error("is newer than the quorum of its index at height {height}, which is not below the requested block")]
+    NeverMined {
+        /// The height of the lists.
         height: u32,
     },
     /// It is of the scheme before v19, and an older quorum is of the one since.
@@ -291,7 +313,7 @@ fn quorum_label(fault: &QuorumFault) -> &'static str {
 impl DiffFault {
     fn label(&self) -> &'static str {
         match self {
-            Self::UnknownBlock(_) | Self::Height { .. } => "target block",
+            Self::UnknownBlock(_) | Self::Height { .. } | Self::TipBelowWork { .. } => "target block",
             Self::BaseAboveTarget { .. } => "base block",
             Self::NotEmpty => "empty diff",
             Self::Proof(_) => "coinbase proof",
@@ -325,9 +347,9 @@ impl CommitmentFault {
             Self::Type(_) => "commitment type",
             Self::OldScheme { .. } => "commitment version",
             Self::Index(_) => "commitment index",
-            Self::UnknownBlock(_) | Self::Height { .. } => "commitment block",
+            Self::UnknownBlock(_) | Self::Height { .. } | Self::NotMinedYet { .. } => "commitment block",
             Self::BitCount { .. } | Self::TooFewMembers { .. } => "commitment members",
-            Self::Differs { .. } | Self::Stale { .. } => "commitment in list",
+            Self::Differs { .. } | Self::Stale { .. } | Self::NeverMined { .. } => "commitment in list",
         }
     }
 }

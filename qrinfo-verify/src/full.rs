@@ -58,6 +58,8 @@ pub(crate) struct Outcome {
     pub(crate) quorums: Vec<VerifiedQuorum>,
     /// Those that need not be verified again.
     pub(crate) settled: Vec<CommitmentId>,
+    /// How many commitments are of types without parameters.
+    pub(crate) unknown_types: usize,
     /// The work heights of the snapshots that a good signature hangs on.
     pub(crate) snapshots: BTreeSet<u32>,
 }
@@ -81,8 +83,12 @@ impl<'a, L: Fn(u32) -> Option<&'a Lists>> Draw<'a, L> {
     /// Verifies commitments, on so many threads.
     pub(crate) fn verify(&mut self, candidates: Vec<Candidate>, threads: NonZeroUsize) -> Result<Outcome, Falsehood> {
         // Types that are not known are left to the merkle root.
+        let mut unknown_types = 0;
         let known = candidates.into_iter().filter_map(|candidate| {
-            let params = self.params(&candidate.commitment)?;
+            let Some(params) = self.params(&candidate.commitment) else {
+                unknown_types += 1;
+                return None;
+            };
             let members = candidate.height.and_then(|height| self.members(&params, &candidate.commitment, height));
             Some((candidate, params, members))
         });
@@ -96,7 +102,7 @@ impl<'a, L: Fn(u32) -> Option<&'a Lists>> Draw<'a, L> {
             })
             .collect();
         let verdicts = verify_quorums(&checks, threads);
-        let mut outcome = Outcome::default();
+        let mut outcome = Outcome { unknown_types, ..Outcome::default() };
         for ((candidate, params, members), verdict) in known.into_iter().zip(verdicts) {
             let Candidate { commitment, height, id } = candidate;
             let (llmq_type, quorum_hash) = (commitment.llmq_type, commitment.quorum_hash);

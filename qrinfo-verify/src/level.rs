@@ -22,7 +22,8 @@ pub enum Level {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unproven {
-    /// The lists: they were not built ([`Level::Structure`]).
+    /// The lists: they were not built ([`Level::Structure`]), so nothing that hangs on them is proven either: the tip
+    /// diff, snapshots, commitments.
     Lists,
     /// The active quorums at this height: the coinbase commits to masternodes alone (its payload has version 1).
     Quorums {
@@ -38,13 +39,17 @@ pub enum Unproven {
     Snapshots(Vec<DiffName>),
     /// The last commitments of these indexes: they are in none of the lists that were proven.
     Commitments(Vec<QuorumIndex>),
+    /// That the last commitments are the newest of their indexes: the lists were not built of a block at or above the
+    /// requested one, or they have quorums that may have been mined after it. A peer may leave out those of the requested
+    /// cycle.
+    Newest,
     /// The members' signatures of so many commitments, at [`Level::Full`]. The quorum's own signature is verified where
     /// only the members are not known.
     Signatures {
         /// They are of the scheme before v19.
         legacy: usize,
         /// The lists or snapshots that their members are drawn from are not at hand: quorums that are not rotated, and
-        /// rotated ones of cycles before those of the reply.
+        /// rotated ones of cycles before those of the reply. Types that are not known here count as well.
         without_members: usize,
     },
     /// So many signatures of `quorumsCLSigs` for new quorums whose work block's coinbase is not at hand.
@@ -67,6 +72,7 @@ impl fmt::Display for Unproven {
                 f.write_str("the last commitments of ")?;
                 list(f, indexes)
             }
+            Self::Newest => f.write_str("that the last commitments are the newest"),
             Self::Signatures { legacy, without_members } => {
                 write!(
                     f,

@@ -18,8 +18,8 @@ use crate::{
 /// `H-7C`, the one before's `H-6C`.
 const CYCLES_KEPT: u32 = 6;
 
-/// The most lists that are kept between replies, besides the tip's and those that the caller holds. A plan of `qrinfo`
-/// needs seven; the rest is room for the targets of `mnlistdiff`.
+/// The most lists of a kind that are kept between replies: those of `qrinfo`, of which a plan needs seven, and the
+/// targets of `mnlistdiff`.
 const MAX_KEPT: usize = 32;
 
 /// The most commitments that are remembered as verified. A cycle of mainnet brings about sixty.
@@ -34,7 +34,8 @@ const MAX_SETTLED: usize = 1024;
 /// A reply either counts as a whole or leaves the stage as it was, so that its request can be put to another peer.
 ///
 /// It keeps the lists that later requests of a plan start from: those of the last seven work blocks, the newest tip,
-/// those that were [held](Self::hold), at most 32 others (the targets of `mnlistdiff`). They share what did not change.
+/// those that were [held](Self::hold), and the 32 highest that came by `mnlistdiff`. They share what did not change. A
+/// list whose quorums no coinbase commits to (before DIP-8) is given out and not kept.
 ///
 /// ```
 /// use qrinfo_core::{AttemptErrorKind, Network, QRInfoRequestSpec, Reply, Request};
@@ -67,7 +68,10 @@ pub struct ListStage {
     threads: NonZeroUsize,
     /// Where plans start: genesis, and what the caller added.
     starts: BTreeMap<u32, Lists>,
+    /// The lists that replies to `getqrinfo` brought.
     kept: BTreeMap<u32, Lists>,
+    /// Those that replies to `getmnlistd` brought.
+    targets: BTreeMap<u32, Lists>,
     tip: Option<Lists>,
     /// Commitments that are not verified again: most come twice, first as an index's last and then as new in a list.
     settled: BTreeSet<CommitmentId>,
@@ -99,6 +103,10 @@ struct Application<'a, H> {
     /// Work heights of the snapshots that a signature vouches for.
     proven_snapshots: BTreeSet<u32>,
     quorums: Vec<VerifiedQuorum>,
+    /// New commitments of types that are not known here.
+    unknown_types: usize,
+    /// Whether lists of a block that is not below the requested one show all that was mined by then, and nothing later.
+    newest_is_proven: bool,
     settled: Vec<CommitmentId>,
     unproven: Vec<Unproven>,
 }
@@ -114,6 +122,7 @@ impl ListStage {
             threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             starts: BTreeMap::from([(0, Lists::at_genesis(network))]),
             kept: BTreeMap::new(),
+            targets: BTreeMap::new(),
             tip: None,
             settled: BTreeSet::new(),
         }
@@ -139,12 +148,12 @@ impl ListStage {
     /// The lists at a height, if they are kept.
     pub fn lists(&self, height: u32) -> Option<&Lists> {
         let tip = self.tip.as_ref().filter(|tip| tip.height() == height);
-        self.kept.get(&height).or_else(|| self.starts.get(&height)).or(tip)
+        self.kept.get(&height).or_else(|| self.targets.get(&height)).or_else(|| self.starts.get(&height)).or(tip)
     }
 
     /// All lists that are kept, in no order.
     pub fn kept(&self) -> impl Iterator<Item = &Lists> {
-        self.kept.values().chain(self.starts.values()).chain(&self.tip)
+        self.kept.values().chain(self.targets.values()).chain(self.starts.values()).chain(&self.tip)
     }
 
     /// Verifies a reply, and if it is true takes over its lists.
@@ -173,6 +182,8 @@ impl ListStage {
             proven_commitments: BTreeSet::new(),
             proven_snapshots: BTreeSet::new(),
             quorums: Vec::new(),
+            unknown_types: 0,
+            newest_is_proven: false,
             settled: Vec::new(),
             unproven: Vec::new(),
         };
@@ -185,13 +196,15 @@ impl ListStage {
             application.verify_quorums(&checked)?;
         }
         application.tell_unproven(&checked);
-        let Application { fresh, quorums, settled, unproven, .. } = application;
+        let Application { mut fresh, quorums, settled, unproven, .. } = application;
         let find = |name| fresh.iter().find(|(fresh, _)| *fresh == name).map(|(_, lists)| lists.clone());
         let lists = find(match request {
             Request::QrInfo(_) => DiffName::Cycle { back: 0 },
             Request::MnListDiff(_) => DiffName::Requested,
         });
         let tip = find(DiffName::Tip);
+        // Nothing can start from quorums that nobody commits to.
+        fresh.retain(|(_, lists)| !unproven.contains(&Unproven::Quorums { height: lists.height() }));
         self.keep(request, fresh, &headers);
         self.settled.extend(settled);
         while self.settled.len() > MAX_SETTLED {
@@ -210,6 +223,9 @@ impl ListStage {
             match name {
                 DiffName::Tip if self.tip.as_ref().is_some_and(|tip| tip.height() > lists.height()) => {}
                 DiffName::Tip => self.tip = Some(lists),
+                DiffName::Requested => {
+                    self.targets.insert(lists.height(), lists);
+                }
                 _ => {
                     self.kept.insert(lists.height(), lists);
                 }
@@ -221,10 +237,12 @@ impl ListStage {
             self.kept = self.kept.split_off(&lowest);
         }
         let is_ours = |lists: &Lists| headers(&lists.block_hash()).is_some_and(|block| block.height == lists.height());
-        self.kept.retain(|_, lists| is_ours(lists));
         self.tip = self.tip.take().filter(is_ours);
-        while self.kept.len() > MAX_KEPT {
-            self.kept.pop_first();
+        for lists in [&mut self.kept, &mut self.targets] {
+            lists.retain(|_, lists| is_ours(lists));
+            while lists.len() > MAX_KEPT {
+                lists.pop_first();
+            }
         }
     }
 }
@@ -325,7 +343,10 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
         let shown = [DiffName::Cycle { back: 0 }, DiffName::Tip];
         for (_, lists) in self.fresh.iter().filter(|(name, _)| shown.contains(name)) {
             let height = lists.height();
+            let mut all_mined = true;
             for active in lists.quorums().iter().filter(|quorum| quorum.llmq_type == spec.network.rotated_llmq()) {
+                let is_mined = self.is_mined(spec, active, height, requested);
+                all_mined &= is_mined;
                 let index = active.quorum_index.unwrap_or_default();
                 let mut commitments = checked.commitments.iter();
                 match commitments.find(|quorum| quorum.commitment.quorum_index == Some(index)) {
@@ -337,17 +358,48 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
                         if quorum.commitment.quorum_hash == active.quorum_hash {
                             return Err(faulty(CommitmentFault::Differs { height }).into());
                         }
-                        if height <= requested && self.quorum_height(active).is_some_and(|at| at > quorum.height()) {
+                        if is_mined && self.quorum_height(active).is_some_and(|at| at > quorum.height()) {
                             return Err(faulty(CommitmentFault::Stale { height }).into());
                         }
                     }
-                    None if height <= requested => return Err(Falsehood::NoCommitment { index, height }.into()),
+                    None if is_mined => return Err(Falsehood::NoCommitment { index, height }.into()),
                     None => {}
                 }
+            }
+            if height >= requested {
+                self.check_newer(lists, checked)?;
+                self.newest_is_proven |= all_mined;
             }
             self.check_schemes(lists, checked)?;
         }
         Ok(())
+    }
+
+    /// What was mined by the requested block is in the lists of a later one, unless something newer is.
+    fn check_newer(&self, lists: &Lists, checked: &Checked<'_>) -> Result<(), Falsehood> {
+        for quorum in &checked.commitments {
+            let same_index = |active: &&Commitment| {
+                active.llmq_type == quorum.commitment.llmq_type && active.quorum_index == quorum.commitment.quorum_index
+            };
+            let active = lists.quorums().iter().find(same_index);
+            let at = active.and_then(|active| self.quorum_height(active));
+            let is_unknown = active.is_some() && at.is_none();
+            if !is_unknown && at.is_none_or(|at| at < quorum.height()) {
+                let fault = CommitmentFault::NeverMined { height: lists.height() };
+                return Err(Falsehood::Commitment { place: quorum.place, fault });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a rotated commitment in the list at `height` is known to have been mined by the requested block. Above that
+    /// block only what had its window before is.
+    fn is_mined(&self, spec: &QRInfoRequestSpec, commitment: &Commitment, height: u32, requested: u32) -> bool {
+        let window_end = || {
+            let start = spec.network.cycles().start(self.quorum_height(commitment)?);
+            Some(*spec.network.rotated_params().mining_window(start).end())
+        };
+        height <= requested || window_end().is_some_and(|end| end < requested)
     }
 
     /// Once a chain has commitments of the scheme since v19, it has no new ones of the scheme before.
@@ -385,6 +437,7 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
         let outcome = Draw::new(self.stage.network, snapshots, |height| self.find_at(height))
             .verify(candidates, self.stage.threads)?;
         self.quorums = outcome.quorums;
+        self.unknown_types = outcome.unknown_types;
         self.settled = outcome.settled;
         self.proven_snapshots = outcome.snapshots;
         Ok(())
@@ -416,6 +469,11 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
             self.quorums.iter().filter(is_unverified).count()
         };
         let (legacy, without_members) = (count(Unverified::Legacy), count(Unverified::NoMembers));
+        let without_members = without_members + self.unknown_types;
+        let is_qr_info = checked.diffs.iter().all(|proven| proven.name != DiffName::Requested);
+        if is_qr_info && !self.newest_is_proven {
+            self.unproven.push(Unproven::Newest);
+        }
         if legacy + without_members > 0 {
             self.unproven.push(Unproven::Signatures { legacy, without_members });
         }

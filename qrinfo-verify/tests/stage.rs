@@ -4,16 +4,18 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use common::{headers, spec};
 use qrinfo_core::{
     BlockHash, Hash256, LlmqType, MnListDiffRequestSpec, ProTxHash, QRInfoRequestSpec, QuorumHash, Reply, Request,
-    message::{DeletedQuorum, MnListDiff, QRInfo, QuorumClSig},
+    message::{Coinbase, CoinbasePayload, Commitment, DeletedQuorum, MnListDiff, QRInfo, QuorumClSig},
     wire::{Seq, Wire},
 };
 use qrinfo_verify::{
-    ApplyFault, DiffFault, DiffName, Falsehood, HeaderMap, Level, ListStage, Lists, Missing, ProofFault, Unproven,
-    Verified, VerifyError, blocks_named,
+    ApplyFault, DiffFault, DiffName, Falsehood, HeaderMap, KnownBlock, Level, ListStage, Lists, Missing, ProofFault,
+    Unproven, Verified, VerifyError, blocks_named,
 };
 use spv_testkit::{Answer, CompleteSync, Plan, Recording};
 
@@ -310,4 +312,167 @@ fn lists_for_any_block_come_by_mnlistdiff() {
     other.deleted_masternodes = [ProTxHash::from_bytes([9; 32])].into_iter().collect();
     let error = sync.stage.take(&request.into(), &Reply::MnListDiff(Box::new(other)), |hash| sync.headers.find(hash));
     assert!(matches!(error, Err(VerifyError::False(Falsehood::Diff { diff: DiffName::Requested, .. }))), "{error:?}");
+}
+
+impl Sync {
+    /// A sync before its last reply, with that reply and its request.
+    fn at_the_end(level: Level) -> (Self, QRInfoRequestSpec, QRInfo) {
+        let mut sync = Self::new(level);
+        let last = sync.exchanges.len() - 1;
+        for place in 0..last {
+            sync.take(place).unwrap();
+        }
+        let (spec, reply) = sync.exchanges[last].clone();
+        (sync, spec, reply)
+    }
+
+    fn ask(&self, spec: &QRInfoRequestSpec, reply: &QRInfo) -> Result<Verified, VerifyError> {
+        let reply = Reply::QrInfo(Box::new(reply.clone()));
+        self.stage.clone().take(&Request::from(spec.clone()), &reply, |hash| self.headers.find(hash))
+    }
+
+    fn label(&self, spec: &QRInfoRequestSpec, reply: &QRInfo) -> &'static str {
+        match self.ask(spec, reply) {
+            Err(VerifyError::False(falsehood)) => falsehood.label(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_newest_commitments_cannot_be_hidden() {
+    for level in [Level::Roots, Level::Full] {
+        let (sync, mut spec, reply) = Sync::at_the_end(level);
+        let tip = sync.recording.tip();
+        let mut hidden = reply.clone();
+        let before = &sync.exchanges[sync.exchanges.len() - 2].1;
+        hidden.last_commitment_per_index = before.last_commitment_per_index.clone();
+        let mut none = reply.clone();
+        none.last_commitment_per_index = Seq::default();
+        spec.block_hash = sync.recording.block_hash(tip).unwrap();
+        assert!(!sync.ask(&spec, &reply).unwrap().unproven.contains(&Unproven::Newest));
+        assert_eq!(sync.label(&spec, &hidden), "commitment in list");
+        assert_eq!(sync.label(&spec, &none), "commitment in list");
+        // The last of them may have been mined at the tip: of the block before nobody can tell, and it is said.
+        assert_eq!(*spec.network.rotated_params().mining_window(spec.cycle_height).end(), tip);
+        spec.block_hash = sync.recording.block_hash(tip - 1).unwrap();
+        for reply in [&reply, &hidden] {
+            assert!(sync.ask(&spec, reply).unwrap().unproven.contains(&Unproven::Newest));
+        }
+    }
+}
+
+/// Of history nobody can tell, and it is said.
+#[test]
+fn that_commitments_are_the_newest_is_unproven_without_a_later_list() {
+    let mut sync = Sync::new(Level::Roots);
+    for place in 0..5 {
+        assert!(sync.take(place).unwrap().unproven.contains(&Unproven::Newest));
+    }
+}
+
+#[test]
+fn a_commitment_is_not_mined_before_its_window() {
+    let (sync, mut spec, mut reply) = Sync::at_the_end(Level::Roots);
+    spec.block_hash = sync.recording.block_hash(spec.cycle_height + 3).unwrap();
+    assert_eq!(sync.label(&spec, &reply), "commitment block");
+    // One that exists nowhere, within its window and behind a tip that nobody knows, is at least not called proven.
+    spec.block_hash = sync.recording.block_hash(spec.cycle_height + 15).unwrap();
+    reply.mn_list_diff_tip.block_hash = BlockHash::from_bytes([9; 32]);
+    let unproven = sync.ask(&spec, &reply).unwrap().unproven;
+    assert!(unproven.contains(&Unproven::Newest), "{unproven:?}");
+}
+
+/// A commitment that no list of a later block has was never mined.
+#[test]
+fn a_commitment_that_a_later_list_lacks_was_never_mined() {
+    let (sync, mut spec, mut reply) = Sync::at_the_end(Level::Roots);
+    // The list at the tip is that of a block before the quorums of the cycle were mined.
+    let from = *spec.network.rotated_params().mining_window(spec.cycle_height).start();
+    spec.block_hash = sync.recording.block_hash(from).unwrap();
+    let mut forged = reply.last_commitment_per_index.to_vec();
+    forged[0].quorum_hash = QuorumHash::from_bytes(*sync.recording.block_hash(spec.cycle_height).unwrap().as_bytes());
+    forged[0].quorum_public_key = [7; 48];
+    reply.last_commitment_per_index = forged.into_iter().collect();
+    assert_eq!(sync.label(&spec, &reply), "commitment in list");
+}
+
+#[test]
+fn a_tip_below_the_work_block_is_false() {
+    let (sync, spec, mut reply) = Sync::at_the_end(Level::Roots);
+    reply.mn_list_diff_tip = reply.mn_list_diff_at_h_minus_c.clone();
+    assert_eq!(sync.label(&spec, &reply), "target block");
+}
+
+/// However deep it goes: if the requested block has left our chain, nobody is to blame.
+#[test]
+fn a_reorganisation_is_nobodys_fault() {
+    let (sync, spec, reply) = Sync::at_the_end(Level::Roots);
+    let (tip, reply) = (sync.recording.tip(), Reply::QrInfo(Box::new(reply)));
+    for depth in 1..40 {
+        let find = |hash: &BlockHash| sync.headers.find(hash).filter(|block| block.height + depth <= tip);
+        let error = sync.stage.clone().take(&Request::from(spec.clone()), &reply, find).unwrap_err();
+        assert!(matches!(error, VerifyError::Missing(Missing::Header(_))), "{depth}: {error:?}");
+    }
+}
+
+/// A `mnlistdiff` of a made-up block.
+fn made_up(height: u32, version: u16, base: BlockHash, quorums: Seq<Commitment>) -> (MnListDiff, KnownBlock) {
+    let coinbase = Coinbase::new(CoinbasePayload {
+        version,
+        height: i32::try_from(height).unwrap(),
+        merkle_root_mn_list: Hash256::ZERO,
+        merkle_root_quorums: (version >= 2).then_some(Hash256::ZERO),
+        credit_pool: None,
+    });
+    let mut hash = [0xee; 32];
+    hash[..4].copy_from_slice(&height.to_le_bytes());
+    let merkle_root = coinbase.txid();
+    let diff = MnListDiff {
+        version: 1,
+        base_block_hash: base,
+        block_hash: BlockHash::from_bytes(hash),
+        total_transactions: 1,
+        merkle_hashes: [merkle_root].into_iter().collect(),
+        merkle_flags: Bytes::from_static(&[1]),
+        coinbase,
+        deleted_masternodes: Default::default(),
+        new_masternodes: Default::default(),
+        deleted_quorums: Default::default(),
+        new_quorums: quorums,
+        quorums_cl_sigs: Default::default(),
+    };
+    (diff, KnownBlock { height, merkle_root })
+}
+
+/// However many lists come by `mnlistdiff`, those that the plan starts from stay.
+#[test]
+fn other_lists_do_not_push_out_those_of_the_plan() {
+    let mut sync = Sync::new(Level::Roots);
+    for place in 0..12 {
+        sync.take(place).unwrap();
+    }
+    let mut own = BTreeMap::new();
+    for height in 10_000..10_040 {
+        let (diff, block) = made_up(height, 2, BlockHash::ZERO, Seq::default());
+        own.insert(diff.block_hash, block);
+        let spec = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: diff.block_hash };
+        let find = |hash: &BlockHash| sync.headers.find(hash).or_else(|| own.get(hash).copied());
+        sync.stage.take(&spec.into(), &Reply::MnListDiff(Box::new(diff)), find).unwrap();
+    }
+    assert_eq!(sync.heights().iter().filter(|height| **height >= 10_000).count(), 32);
+    sync.take(12).unwrap();
+}
+
+/// Quorums that no coinbase commits to are nothing to start from.
+#[test]
+fn quorums_without_a_root_are_not_kept() {
+    let mut sync = Sync::new(Level::Full);
+    let stray = sync.exchanges[63].1.last_commitment_per_index.clone();
+    let (diff, block) = made_up(100, 1, BlockHash::ZERO, stray);
+    let spec = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: diff.block_hash };
+    let find = |_: &BlockHash| Some(block);
+    let verified = sync.stage.take(&spec.into(), &Reply::MnListDiff(Box::new(diff)), find).unwrap();
+    assert!(verified.unproven.contains(&Unproven::Quorums { height: 100 }));
+    assert_eq!((verified.lists.unwrap().height(), sync.heights()), (100, vec![0]));
 }
