@@ -49,6 +49,8 @@ pub struct Quorums {
     covered: RangeInclusive<u32>,
     /// By the height of the quorum's block.
     lanes: BTreeMap<Lane, BTreeMap<u32, MinedQuorum>>,
+    /// Quorums of lists whose blocks our headers do not reach, and the height of the first list that had them no more.
+    left_out: BTreeMap<(Lane, QuorumHash), Option<u32>>,
 }
 
 /// What quorums succeed one another in: of a rotated type each index for itself.
@@ -101,7 +103,7 @@ impl MinedQuorum {
     }
 
     fn lane(&self) -> Lane {
-        (self.commitment.llmq_type, self.commitment.quorum_index.unwrap_or(0))
+        lane(&self.commitment)
     }
 }
 
@@ -110,7 +112,7 @@ impl MinedQuorum {
 impl Quorums {
     /// No quorums, covering one height. Those that are active there are to be inserted.
     pub fn starting_at(network: Network, height: u32) -> Self {
-        Self { network, covered: height..=height, lanes: BTreeMap::new() }
+        Self { network, covered: height..=height, lanes: BTreeMap::new(), left_out: BTreeMap::new() }
     }
 
     /// The network whose quorums these are.
@@ -124,13 +126,27 @@ impl Quorums {
     }
 
     /// Learns the quorums of proven lists, which follow those learned before by a cycle at most, and covers what lies
-    /// between. The first lists are those at the height where this starts. `headers` answers for our best chain; a quorum
-    /// whose block it does not know is left out.
+    /// between. The first lists are those at the height where this starts. `headers` answers for our best chain. A quorum
+    /// whose block it does not know is left out: while it is active, a lock that is not signed by the others cannot be
+    /// judged. On mainnet the blocks of active ChainLock quorums lie up to 1,152 blocks back, and more where DKGs failed.
+    ///
+    /// After a reorganisation, [forget](Self::forget_above) what is above the fork.
     pub fn learn(&mut self, lists: &Lists, headers: impl Fn(&BlockHash) -> Option<KnownBlock>) {
         let before = *self.covered.end();
+        let is_active = |hash: &QuorumHash| lists.quorums().iter().any(|commitment| commitment.quorum_hash == *hash);
+        for ((_, hash), gone) in &mut self.left_out {
+            if gone.is_none() && !is_active(hash) {
+                *gone = Some(lists.height());
+            }
+        }
         for commitment in lists.quorums().iter() {
             let block = BlockHash::from_bytes(*commitment.quorum_hash.as_bytes());
-            let Some(block) = headers(&block) else { continue };
+            let left_out = (lane(commitment), commitment.quorum_hash);
+            let Some(block) = headers(&block) else {
+                self.left_out.insert(left_out, None);
+                continue;
+            };
+            self.left_out.remove(&left_out);
             let quorum = MinedQuorum::new(commitment.clone(), block.height).until(lists.height());
             let is_new = self.quorum(commitment.llmq_type, &commitment.quorum_hash).is_none();
             self.insert(if is_new && before < lists.height() { quorum.after(before) } else { quorum });
@@ -165,12 +181,33 @@ impl Quorums {
         let end = *self.covered.end();
         self.covered = height.clamp(*self.covered.start(), end)..=end;
         let start = *self.covered.start();
+        self.left_out.retain(|_, gone| gone.is_none_or(|gone| gone > start));
         for (&(llmq_type, _), lane) in &mut self.lanes {
             let count = places(llmq_type);
             let oldest = lane.values().rev().filter(|quorum| *quorum.mined.end() <= start).nth(count.saturating_sub(1));
             if let Some(oldest) = oldest.map(|quorum| quorum.height) {
                 *lane = lane.split_off(&oldest);
             }
+        }
+    }
+
+    /// Forgets what blocks above this height have taught, which a reorganisation has replaced. Go on with the lists of
+    /// the chain that stays; until then no more is covered than is certain without them.
+    pub fn forget_above(&mut self, height: u32) {
+        let mut end = height.min(*self.covered.end());
+        for lane in self.lanes.values_mut() {
+            lane.retain(|_, quorum| {
+                let is_certain = *quorum.mined.end() <= height;
+                if !is_certain {
+                    // It may have been mined below all the same.
+                    end = end.min(quorum.mined.start().saturating_sub(1));
+                }
+                is_certain
+            });
+        }
+        self.covered = (*self.covered.start()).min(end)..=end;
+        for gone in self.left_out.values_mut() {
+            *gone = gone.filter(|gone| *gone <= height);
         }
     }
 
@@ -215,10 +252,22 @@ impl Quorums {
         signers
     }
 
+    /// Whether a quorum that may be the signer was left out, for its block is not known.
+    pub(crate) fn lacks_a_signer(&self, llmq_type: LlmqType, request_id: &Hash256, height: u32) -> bool {
+        let Some(params) = llmq_type.params() else { return false };
+        let index = if params.rotated { selected_index(&params, request_id) } else { 0 };
+        let mut left_out = self.left_out.iter().filter(|((lane, _), _)| *lane == (llmq_type, index));
+        left_out.any(|(_, gone)| gone.is_none_or(|gone| height < gone))
+    }
+
     fn lanes(&self, llmq_type: LlmqType) -> impl Iterator<Item = &BTreeMap<u32, MinedQuorum>> {
         let indexes = (Bound::Included((llmq_type, QuorumIndex::MIN)), Bound::Included((llmq_type, QuorumIndex::MAX)));
         self.lanes.range(indexes).map(|(_, lane)| lane)
     }
+}
+
+fn lane(commitment: &Commitment) -> Lane {
+    (commitment.llmq_type, commitment.quorum_index.unwrap_or(0))
 }
 
 /// How many quorums of a lane are active at a time.

@@ -42,7 +42,8 @@ pub enum LockError {
     /// false if the quorums are right.
     #[error("the lock is not signed by the quorum that was selected")]
     NotSigned,
-    /// The active quorums at this height are not known.
+    /// The active quorums at this height are not known, or not all of them: our headers do not reach down to the blocks
+    /// that name them.
     #[error("the active quorums at height {0} are not known")]
     NotCovered(u32),
     /// There is no quorum to sign it: none is active, or none of the index that was selected.
@@ -144,7 +145,8 @@ impl Quorums {
                 quorum_index: commitment.quorum_index,
             });
         }
-        Err(match (uncovered, heights.first()) {
+        let left_out = heights.iter().find(|height| self.lacks_a_signer(request.llmq_type, &request.id, **height));
+        Err(match (uncovered.or(left_out.copied()), heights.first()) {
             (Some(height), _) => LockError::NotCovered(height),
             (None, Some(&height)) if signers.is_empty() => LockError::NoQuorum(height),
             _ if signers.iter().any(|quorum| is_legacy(quorum)) => LockError::Legacy,

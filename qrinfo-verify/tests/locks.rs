@@ -187,3 +187,80 @@ fn what_is_not_known_is_not_called_false() {
     let error = nobody.verify_islock(&lock, 336, 400).unwrap_err();
     assert!(matches!(error, LockError::NoQuorum(_)) && !error.is_false());
 }
+
+/// A client that starts at a checkpoint does not know the blocks of the quorums that are active there. What one of them
+/// may have signed is not called false.
+#[test]
+fn quorums_whose_blocks_are_not_known_make_no_lock_false() {
+    let recording = spv_testkit::Recording::bundled().unwrap();
+    let headers = headers(&recording);
+    let sync = recording.complete_syncs().iter().max_by_key(|sync| recording.exchanges_of(sync).count()).unwrap();
+    let mut stage = ListStage::new(recording.network(), Level::Roots);
+    let (mut all, mut some): (Option<Quorums>, Option<Quorums>) = (None, None);
+    let (mut verified, mut unjudged) = (0, 0);
+    for (place, exchange) in recording.exchanges_of(sync).enumerate() {
+        let reply = reply(exchange).unwrap();
+        let taken = stage.take(&request(&recording, exchange), &reply, |hash| headers.find(hash)).unwrap();
+        let lists = taken.lists.unwrap();
+        if place < 40 {
+            continue;
+        }
+        let all = all.get_or_insert_with(|| Quorums::starting_at(recording.network(), lists.height()));
+        let some = some.get_or_insert_with(|| Quorums::starting_at(recording.network(), lists.height()));
+        let lowest = all.covered().start().saturating_sub(30);
+        all.learn(&lists, |hash| headers.find(hash));
+        some.learn(&lists, |hash| headers.find(hash).filter(|block| block.height >= lowest));
+        let qrinfo_core::Reply::QrInfo(qr_info) = &reply else { panic!() };
+        let payload = qr_info.mn_list_diff_h.coinbase.payload().unwrap();
+        let pool = payload.credit_pool.as_ref().filter(|pool| pool.best_cl_signature != [0; 96]).unwrap();
+        let height = lists.height() - 1 - pool.best_cl_height_diff;
+        let block_hash = recording.block_hash(height).unwrap();
+        let lock = ChainLock { height: i32::try_from(height).unwrap(), block_hash, signature: pool.best_cl_signature };
+        if all.verify_chainlock(&lock).is_err() {
+            continue;
+        }
+        match some.verify_chainlock(&lock) {
+            Ok(_) => verified += 1,
+            Err(LockError::NotCovered(_)) => unjudged += 1,
+            Err(error) => panic!("{height}: {error}"),
+        }
+        // Once those quorums are gone, what is false is called so.
+        if place > 60 {
+            let other = ChainLock { block_hash: recording.block_hash(height - 1).unwrap(), ..lock };
+            assert_eq!(some.verify_chainlock(&other).unwrap_err(), LockError::NotSigned);
+        }
+    }
+    assert!(verified > 10 && unjudged > 0, "{verified}, {unjudged}");
+}
+
+/// A quorum that was seen in a list of a block which then left the chain is active from where it was mined anew.
+#[test]
+fn a_reorganisation_is_unlearnt() {
+    let made = |height, seed| {
+        let (_, mut quorum) = quorum(seed, height, 0);
+        quorum.commitment =
+            Commitment { version: 3, llmq_type: LlmqType(100), quorum_index: None, ..quorum.commitment };
+        MinedQuorum::new(quorum.commitment, height)
+    };
+    let mut quorums = Quorums::starting_at(Network::Regtest, 200);
+    for (height, seed) in [(168, 1), (192, 2), (216, 3)] {
+        quorums.insert(made(height, seed).until(240));
+    }
+    quorums.cover_until(240);
+    let before = quorums.clone();
+    quorums.insert(made(240, 4).until(252));
+    quorums.cover_until(252);
+    quorums.forget_above(251);
+    let window = *made(240, 4).mined.start();
+    assert_eq!(quorums.covered(), 200..=window - 1, "it may have been mined from here on");
+    let active = |quorums: &Quorums, height| -> Vec<u32> {
+        let active = quorums.active_at(LlmqType(100), height);
+        assert!(active.unsettled.is_empty());
+        active.settled.iter().map(|quorum| quorum.height).collect()
+    };
+    assert_eq!(active(&quorums, window - 1), active(&before, 240));
+    quorums.insert(made(240, 4).after(255).until(256));
+    quorums.cover_until(256);
+    assert_eq!(active(&quorums, 255), active(&before, 240));
+    assert!(active(&quorums, 256).contains(&240));
+}

@@ -12,7 +12,8 @@ use crate::{
 /// Settings of a [`SequentialSync`].
 #[derive(Debug, Clone, Copy)]
 pub struct SequentialOptions {
-    /// How often one request is asked before it is given up, refusals not counted; at least once.
+    /// How often one request is asked before it is given up; at least once. Refusals do not count, nor false replies of
+    /// peers that are left for them.
     pub max_attempts: u32,
 }
 
@@ -217,7 +218,7 @@ where
     /// refused would only be held against us.
     fn may_ask_again(&self) -> bool {
         let refused = |error: &&AttemptError| error.kind() == AttemptErrorKind::Refused;
-        let others = self.failures.iter().filter(|error| !refused(error)).count();
+        let others = self.failures.iter().filter(|error| counts(error)).count();
         let refused_by = |id| self.failures.iter().filter(refused).any(|error| error.peer() == Some(id));
         self.asked.is_some()
             || (!self.is_our_failure()
@@ -233,11 +234,12 @@ where
     /// Why a request that has no chances left has none.
     fn why_not_again(&self) -> WhyGivenUp {
         let refusals = self.failures.iter().filter(|error| error.kind() == AttemptErrorKind::Refused).count();
+        let others = self.failures.iter().filter(|error| counts(error)).count();
         if self.is_our_failure() {
             WhyGivenUp::NotThePeers
         } else if self.peers.is_empty() {
             WhyGivenUp::NoPeers
-        } else if self.failures.len() - refusals >= self.options.max_attempts.max(1) as usize {
+        } else if others >= self.options.max_attempts.max(1) as usize {
             WhyGivenUp::Exhausted
         } else if refusals >= 2 {
             WhyGivenUp::Unanswerable
@@ -255,6 +257,16 @@ where
         } else {
             self.peers.push_back(turn);
         }
+    }
+}
+
+/// Whether a failure uses up a chance of its request. One that costs its peer its place does not, or a few liars would
+/// end a request that others can answer; nor does a refusal: no peer is asked twice for what it refused.
+fn counts(error: &AttemptError) -> bool {
+    match error.kind() {
+        AttemptErrorKind::Refused => false,
+        AttemptErrorKind::False | AttemptErrorKind::Malformed => error.peer() == Some(ALL_PEERS),
+        _ => true,
     }
 }
 

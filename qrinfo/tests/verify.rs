@@ -224,6 +224,21 @@ async fn take_all(mut sync: impl OrderedSync) -> (Vec<Delivered>, SyncReport) {
     (delivered, sync.into_report())
 }
 
+/// More liars than a request has attempts, and an honest peer behind them.
+#[tokio::test(start_paused = true)]
+async fn any_number_of_liars_cannot_end_a_sync() {
+    let chain = chain();
+    let plan = plan(&chain, Some(chain.tip()));
+    for mode in MODES {
+        for lie in [false_list, false_proof] {
+            let nodes = (0..9).map(|place| if place < 7 { node(&chain).lie(.., lie) } else { node(&chain) });
+            let (_nodes, peers) = peers(nodes.collect(), Some(headers(&chain))).await;
+            let ended = verified(*mode, &chain, &plan, peers).await;
+            ended.assert_complete(&chain, &plan);
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn when_all_lie_the_request_is_missing_and_says_who_lied() {
     let chain = chain();

@@ -6,7 +6,6 @@ use anyhow::{Context, Result, bail, ensure};
 use qrinfo::storage::Store;
 use qrinfo_core::{
     BlockHash, Network,
-    dip24::CYCLES_BACK,
     header::{BlockHeader, HEADER_LEN},
 };
 use qrinfo_verify::{HeaderMap, KnownBlock};
@@ -19,6 +18,10 @@ use super::peers;
 
 /// The most headers that are read from a file: a hundred years of blocks.
 const MAX_HEADERS: u64 = 20_000_000;
+
+/// How many cycles old the newest quorum of an index may be, and three more, as verification asks for: the DKG of an
+/// index may fail several times in a row.
+const STRAGGLERS: u32 = 10;
 
 /// How far a node may be behind our chain: one that is further behind lacks the anchor of the plan.
 const MAX_BEHIND: u32 = 8;
@@ -125,7 +128,7 @@ impl Source {
 fn first_needed(network: Network, from_cycle: Option<u32>) -> u32 {
     let cycles = network.cycles();
     let first = from_cycle.or(network.dip24_height()).unwrap_or(0);
-    cycles.work_height_back(first, CYCLES_BACK).unwrap_or(0)
+    cycles.work_height_back(first, STRAGGLERS).unwrap_or(0)
 }
 
 /// Goes on from stored headers, if they start at or below what is needed.
