@@ -33,14 +33,23 @@ pub struct RecoveryHandle {
 /// Who is connected, and who is not to be asked.
 #[derive(Debug, Default)]
 pub(crate) struct PeerBook {
-    /// With the heights that they announced.
-    pub(crate) connected: BTreeMap<PeerId, u32>,
+    /// The newest connection of each.
+    pub(crate) connected: BTreeMap<PeerId, Connected>,
+    /// How many connections there were.
+    connections: u64,
     /// Peers that sent something false.
     pub(crate) banned: BTreeSet<PeerId>,
     /// Somebody tells of the peers. Otherwise `connected` says nothing.
     pub(crate) watched: bool,
     /// No peer will connect any more.
     pub(crate) closed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Connected {
+    connection: u64,
+    /// The height that the peer announced.
+    start_height: u32,
 }
 
 // === impl RecoveryHandle ===
@@ -52,16 +61,41 @@ impl Default for RecoveryHandle {
 }
 
 impl RecoveryHandle {
-    /// A peer has connected. `start_height` is the height of its tip.
-    pub fn peer_joined(&self, peer: PeerId, start_height: u32) {
-        self.book().connected.insert(peer, start_height);
+    /// A peer has connected. `start_height` is the height of its tip. Gives a number for
+    /// [`connection_ended`](Self::connection_ended).
+    pub fn peer_joined(&self, peer: PeerId, start_height: u32) -> u64 {
+        let connection = {
+            let mut book = self.book();
+            book.connections += 1;
+            let connection = book.connections;
+            book.connected.insert(peer, Connected { connection, start_height });
+            connection
+        };
         self.changed();
+        connection
     }
 
-    /// A peer's connection has ended.
+    /// A peer is gone, with whatever connection it had.
     pub fn peer_left(&self, peer: PeerId) {
         self.book().connected.remove(&peer);
         self.changed();
+    }
+
+    /// This connection of a peer has ended. A later one, which the peer may have by now, has not.
+    pub fn connection_ended(&self, peer: PeerId, connection: u64) {
+        {
+            let mut book = self.book();
+            if book.connected.get(&peer).is_none_or(|connected| connected.connection != connection) {
+                return;
+            }
+            book.connected.remove(&peer);
+        }
+        self.changed();
+    }
+
+    /// Whether a peer sent something false, and is not asked any more.
+    pub fn is_banned(&self, peer: PeerId) -> bool {
+        self.book().banned.contains(&peer)
     }
 
     /// A peer has sent something false, as was found only after its reply was taken. It is not asked any more, and counts
@@ -120,7 +154,7 @@ impl RecoveryHandle {
         }
     }
 
-    fn changed(&self) {
+    pub(crate) fn changed(&self) {
         self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 }
@@ -136,7 +170,7 @@ impl PeerBook {
             && self
                 .connected
                 .iter()
-                .filter(|(peer, start_height)| **start_height >= height && !self.banned.contains(peer))
+                .filter(|(peer, connected)| connected.start_height >= height && !self.banned.contains(peer))
                 .all(|(peer, _)| refused.contains(peer))
     }
 

@@ -108,7 +108,7 @@ impl Pursuit {
             if book.all_refused(self.height, &self.refused) {
                 return Next::GiveUp(WhyGivenUp::Unanswerable);
             }
-        } else {
+        } else if !class.peers_fault {
             let another = matches!(strategy, RecoveryStrategy::Retry { .. } | RecoveryStrategy::SwitchPeer);
             if self.chances == 0 || !another {
                 return Next::GiveUp(WhyGivenUp::Exhausted);
@@ -136,7 +136,9 @@ impl Pursuit {
         if !list.contains(&peer) {
             list.push(peer);
         }
-        self.chances = self.chances.saturating_sub(u32::from(!refused && !excused));
+        // Who is at fault is not asked again: as many as there are may be.
+        let counts = !refused && !excused && !FailureClass::of(error.kind()).peers_fault;
+        self.chances = self.chances.saturating_sub(u32::from(counts));
     }
 
     /// Everyone there is has failed it. Those that did not refuse are asked again.

@@ -180,17 +180,25 @@ impl Shared {
         let (kind, peer) = (error.kind(), error.peer());
         let (strategy, excused) = {
             let Decisions { manager, latest, .. } = &mut *self.decisions();
-            latest.push(Some((kind, peer)));
-            let excused = FailureClass::of(kind).congestion && latest.failures_mount();
+            let congestion = FailureClass::of(kind).congestion;
+            // A refusal is no answer: it says nothing about the others.
+            if congestion {
+                latest.push(Some((kind, peer)));
+            }
+            let excused = congestion && latest.failures_mount();
             (manager.strategy_for_one(PHASE, number, &error, excused, now), excused)
         };
         let (next, banned) = {
             let mut book = self.peers.book();
             let at_fault = peer.filter(|_| FailureClass::of(kind).peers_fault);
             let banned = at_fault.filter(|peer| book.banned.insert(*peer));
+            if let Some(peer) = at_fault {
+                book.connected.remove(&peer);
+            }
             (pursuit.failed(error, &strategy, excused, &book, now), banned)
         };
         if let Some(peer) = banned {
+            self.peers.changed();
             self.tell(&RecoveryEvent::Banned { peer, error: kind });
         }
         let strategy = match next {

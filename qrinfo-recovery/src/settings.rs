@@ -4,7 +4,8 @@ use std::time::Duration;
 /// to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RecoverySettings {
-    /// How often one request is asked; at least once. Refusals are not counted, nor are failures of congestion
+    /// How often one request is asked; at least once, and within the [limits](crate::Category::limit) of each category.
+    /// Refusals are not counted, nor false replies, whose peers are not asked again, nor failures of congestion
     /// [while they mount](crate::Recovery).
     pub max_attempts: u32,
     /// The bound of the wait after a request's first failure that calls for one; it doubles with each.

@@ -310,16 +310,6 @@ impl Scheduler {
         self.end_those_with_nobody_left();
     }
 
-    /// Gives a peer up, because a reply of it is false. It is dismissed when it has answered what it holds.
-    pub fn blame(&mut self, peer: PeerId) {
-        self.quiet_until = None;
-        if let Some(health) = self.peers.get_mut(&peer) {
-            health.leave();
-            self.end_those_with_nobody_left();
-            self.dismiss_if_drained(peer);
-        }
-    }
-
     /// What is known of a peer.
     pub fn peer(&self, peer: &PeerId) -> Option<&PeerHealth> {
         self.peers.get(peer)

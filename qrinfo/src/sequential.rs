@@ -1,6 +1,6 @@
 use std::{collections::VecDeque, error::Error, fmt, future::Future, mem, pin::Pin};
 
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, Reply, Request, Timing, WhyGivenUp};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, Request, Timing, WhyGivenUp};
 
 use qrinfo_correlate::ALL_PEERS;
 
@@ -177,6 +177,11 @@ where
 
     async fn ask(&mut self, request: &Request) -> Option<Delivered> {
         while self.may_ask_again() {
+            if self.asked.is_none()
+                && let Some(willing) = self.peers.iter().position(|turn| !self.has_refused(turn.peer.id))
+            {
+                self.peers.rotate_left(willing);
+            }
             let Some(turn) = self.peers.front() else { break };
             let id = turn.peer.id;
             if self.asked.is_none() {
@@ -217,13 +222,16 @@ where
     /// Whether the request has chances left: attempts, and a peer that has not refused it. Asking again what a peer
     /// refused would only be held against us.
     fn may_ask_again(&self) -> bool {
-        let refused = |error: &&AttemptError| error.kind() == AttemptErrorKind::Refused;
         let others = self.failures.iter().filter(|error| counts(error)).count();
-        let refused_by = |id| self.failures.iter().filter(refused).any(|error| error.peer() == Some(id));
         self.asked.is_some()
             || (!self.is_our_failure()
                 && others < self.options.max_attempts.max(1) as usize
-                && self.peers.iter().any(|turn| !refused_by(turn.peer.id)))
+                && self.peers.iter().any(|turn| !self.has_refused(turn.peer.id)))
+    }
+
+    fn has_refused(&self, peer: PeerId) -> bool {
+        let mut failures = self.failures.iter();
+        failures.any(|error| error.kind() == AttemptErrorKind::Refused && error.peer() == Some(peer))
     }
 
     /// Whether the request failed on our side, such as by a header that we lack: another peer would not help.
@@ -252,7 +260,9 @@ where
     fn pass_on(&mut self, error: &AttemptError) {
         let Some(mut turn) = self.peers.pop_front() else { return };
         turn.timeouts = if error.kind() == AttemptErrorKind::Timeout { turn.timeouts + 1 } else { 0 };
-        if ends_peer(error) || turn.timeouts >= MAX_TIMEOUTS {
+        // Of peers without names silence is how they refuse.
+        let is_silent = turn.timeouts >= MAX_TIMEOUTS && turn.peer.id != ALL_PEERS;
+        if ends_peer(error) || is_silent {
             self.lost.push(LostPeer { peer: turn.peer.id, why: blame(error) });
         } else {
             self.peers.push_back(turn);

@@ -48,6 +48,8 @@ pub struct Driver<D: Peers> {
     under_way: FuturesUnordered<UnderWay<<D::Asked as Service<Attempt>>::Future>>,
     /// By the number under which a peer's service knows a copy.
     numbers: HashMap<u64, DispatchId>,
+    /// What peers said of copies whose futures had not ended yet: one of them may end with a timeout all the same.
+    settled: HashMap<u64, Settled>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -112,6 +114,7 @@ impl<D: Peers> Driver<D> {
             tickets: HashMap::new(),
             under_way: FuturesUnordered::new(),
             numbers: HashMap::new(),
+            settled: HashMap::new(),
             sleep: None,
         }
     }
@@ -142,7 +145,7 @@ impl<D: Peers> Driver<D> {
             Command::SetRate(rate) => self.scheduler.set_settings(Settings { rate, ..settings }),
             Command::SetPeerRate(peer_rate) => self.scheduler.set_settings(Settings { peer_rate, ..settings }),
             Command::SetWindow(window) => self.scheduler.set_window(window),
-            Command::Blame(peer) => self.scheduler.blame(peer),
+            Command::Blame(peer) => self.remove(&peer),
             Command::Shutdown => {}
         }
     }
@@ -186,6 +189,7 @@ impl<D: Peers> Driver<D> {
     fn forget(&mut self, peer: &PeerId) {
         self.peers.remove(peer);
         self.numbers.retain(|_, id| id.peer() != *peer);
+        self.settled.retain(|number, _| self.numbers.contains_key(number));
     }
 
     /// What peers report, and which of them take a request.
@@ -194,7 +198,7 @@ impl<D: Peers> Driver<D> {
         for (&id, peer) in &mut self.peers {
             while let Some(Poll::Ready(report)) = peer.reports.as_mut().map(|reports| reports.poll_next(cx)) {
                 match report {
-                    Some(report) => hear(&mut self.scheduler, &mut self.numbers, report),
+                    Some(report) => hear(&mut self.scheduler, &mut self.numbers, &mut self.settled, report),
                     None => {
                         // Its connection has ended, maybe with nothing under way whose failure would tell.
                         peer.reports = None;
@@ -225,11 +229,16 @@ impl<D: Peers> Driver<D> {
             Err(error) if reports && error.kind() == AttemptErrorKind::Timeout => {
                 // Its number stays known: the peer will report what becomes of it.
                 self.scheduler.timed_out(id, now());
+                if let Some(settled) = self.settled.remove(&id.number()) {
+                    self.numbers.remove(&id.number());
+                    settle(&mut self.scheduler, id, settled);
+                }
                 return self.tell_callers(Some((id, ticket, result)));
             }
             Err(error) => self.scheduler.failed(id, error.kind(), now()),
         }
         self.numbers.remove(&id.number());
+        self.settled.remove(&id.number());
         self.tell_callers(Some((id, ticket, result)));
     }
 
@@ -353,7 +362,22 @@ impl<D: Peers> fmt::Debug for Driver<D> {
     }
 }
 
-fn hear(scheduler: &mut Scheduler, numbers: &mut HashMap<u64, DispatchId>, report: Report) {
+/// How a copy ended at its peer, and when.
+type Settled = (Result<Timing, AttemptErrorKind>, Instant);
+
+fn settle(scheduler: &mut Scheduler, id: DispatchId, (outcome, at): Settled) {
+    match outcome {
+        Ok(timing) => scheduler.replied(id, &timing),
+        Err(kind) => scheduler.failed(id, kind, at),
+    }
+}
+
+fn hear(
+    scheduler: &mut Scheduler,
+    numbers: &mut HashMap<u64, DispatchId>,
+    settled: &mut HashMap<u64, Settled>,
+    report: Report,
+) {
     match report {
         Report::Progress { attempt, bytes, length, at } => {
             if let Some(&id) = numbers.get(&attempt) {
@@ -361,13 +385,13 @@ fn hear(scheduler: &mut Scheduler, numbers: &mut HashMap<u64, DispatchId>, repor
             }
         }
         Report::Settled { attempt, outcome, at } => {
-            // While its future is under way, that one tells the same, and has the reply.
-            if let Some(&id) = numbers.get(&attempt).filter(|id| scheduler.is_given_up(**id)) {
+            let Some(&id) = numbers.get(&attempt) else { return };
+            if scheduler.is_given_up(id) {
                 numbers.remove(&attempt);
-                match outcome {
-                    Ok(timing) => scheduler.replied(id, &timing),
-                    Err(kind) => scheduler.failed(id, kind, at),
-                }
+                settle(scheduler, id, (outcome, at));
+            } else {
+                // Its future tells the same, and has the reply, unless it has timed out just before.
+                settled.insert(attempt, (outcome, at));
             }
         }
     }

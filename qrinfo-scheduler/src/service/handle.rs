@@ -52,7 +52,8 @@ impl SchedulerHandle {
         self.send(Command::SetWindow(window));
     }
 
-    /// Gives a peer up because a reply of it is false. Its service is dropped when it holds nothing any more.
+    /// Gives a peer up because a reply of it is false. Its service is dropped; what it holds fails as
+    /// [`PeerRemoved`](super::ScheduleError::PeerRemoved), to be asked elsewhere.
     pub fn blame(&self, peer: PeerId) {
         self.send(Command::Blame(peer));
     }

@@ -135,7 +135,7 @@ impl ParallelSync {
             let _ = slower.send(event.clone());
             let _ = told.send(event.clone());
         });
-        let peers = schedulable(peers, watch, connected.clone(), tally.clone());
+        let peers = schedulable(peers, watch, connected.clone(), tally.clone(), events.clone());
         let (rate, peer_rate) = (options.rate, options.peer_rate);
         let settings = Settings { cap, rate, peer_rate, ..Settings::default() };
         let (service, driver) = SchedulerService::new(peers, settings);

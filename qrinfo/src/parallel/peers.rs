@@ -2,7 +2,8 @@ use std::convert::Infallible;
 
 use futures_util::{Stream, StreamExt, stream};
 use qrinfo_core::PeerId;
-use qrinfo_recovery::{FailureWatch, FailureWatchLayer, RecoveryHandle};
+use qrinfo_recovery::{FailureWatch, FailureWatchLayer, RecoveryEvent, RecoveryHandle};
+use tokio::sync::broadcast;
 use tower::{Layer, discover::Change};
 
 use super::tally::{Tallied, Tally};
@@ -17,6 +18,7 @@ pub(super) fn schedulable<S: Send + 'static>(
     watch: FailureWatchLayer,
     recovery: RecoveryHandle,
     tally: Tally,
+    events: broadcast::Sender<RecoveryEvent>,
 ) -> impl Stream<Item = Result<Change<PeerId, qrinfo_scheduler::Peer<Schedulable<S>>>, Infallible>> + Send + Unpin {
     let at_the_end = recovery.clone();
     let end = stream::poll_fn(move |_| {
@@ -29,9 +31,12 @@ pub(super) fn schedulable<S: Send + 'static>(
                 recovery.peer_left(id);
                 Change::Remove(id)
             }
+            // Under the same name it is the same peer.
+            Change::Insert(id, _) if recovery.is_banned(id) => Change::Remove(id),
             Change::Insert(id, Peer { service, round_trip, reports, start_height, .. }) => {
-                recovery.peer_joined(id, start_height);
-                let service = watch.layer(Tallied::new(service, id, recovery.clone(), tally.clone()));
+                let connection = recovery.peer_joined(id, start_height);
+                let (recovery, tally, events) = (recovery.clone(), tally.clone(), events.clone());
+                let service = watch.layer(Tallied::new(service, (id, connection), recovery, tally, events));
                 let peer = qrinfo_scheduler::Peer::new(service, round_trip);
                 Change::Insert(
                     id,

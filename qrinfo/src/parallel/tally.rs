@@ -9,8 +9,9 @@ use std::{
 
 use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, Request, Timing};
 use qrinfo_correlate::ALL_PEERS;
-use qrinfo_recovery::RecoveryHandle;
+use qrinfo_recovery::{RecoveryEvent, RecoveryHandle};
 use qrinfo_scheduler::MAX_POINTS;
+use tokio::sync::broadcast;
 use tower::Service;
 
 use super::Answer;
@@ -21,12 +22,14 @@ use crate::{
 
 /// A peer whose attempts are counted. It checks that a reply answers the request, and tells recovery when the peer is
 /// gone.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Tallied<S> {
     inner: S,
     peer: PeerId,
+    connection: u64,
     recovery: RecoveryHandle,
     tally: Tally,
+    events: broadcast::Sender<RecoveryEvent>,
 }
 
 /// What was counted. Clones count together.
@@ -45,8 +48,15 @@ struct Counts {
 // === impl Tallied ===
 
 impl<S> Tallied<S> {
-    pub(super) fn new(inner: S, peer: PeerId, recovery: RecoveryHandle, tally: Tally) -> Self {
-        Self { inner, peer, recovery, tally }
+    /// `connection` is the peer's, by recovery's number.
+    pub(super) fn new(
+        inner: S,
+        (peer, connection): (PeerId, u64),
+        recovery: RecoveryHandle,
+        tally: Tally,
+        events: broadcast::Sender<RecoveryEvent>,
+    ) -> Self {
+        Self { inner, peer, connection, recovery, tally, events }
     }
 }
 
@@ -64,13 +74,14 @@ where
         if let Poll::Ready(Err(error)) = &ready
             && self.tally.ends(self.peer, error)
         {
-            self.recovery.peer_left(self.peer);
+            self.recovery.connection_ended(self.peer, self.connection);
         }
         ready
     }
 
     fn call(&mut self, attempt: Attempt) -> Self::Future {
-        let (peer, recovery, tally) = (self.peer, self.recovery.clone(), self.tally.clone());
+        let (peer, connection) = (self.peer, self.connection);
+        let (recovery, tally, events) = (self.recovery.clone(), self.tally.clone(), self.events.clone());
         let request = attempt.request.clone();
         let answer = self.inner.call(attempt);
         Box::pin(async move {
@@ -81,11 +92,26 @@ where
                     Err(AttemptError::new(AttemptErrorKind::False).at(peer).timed(timing).because(mismatch))
                 }
             });
+            // Recovery is not told of it where another copy of the request is answered.
+            if let Err(error) = &answer
+                && matches!(error.kind(), AttemptErrorKind::False | AttemptErrorKind::Malformed)
+                && recovery.ban(peer)
+            {
+                // Nobody has to listen.
+                let _ = events.send(RecoveryEvent::Banned { peer, error: error.kind() });
+            }
             if tally.count(&request, peer, &answer) {
-                recovery.peer_left(peer);
+                recovery.connection_ended(peer, connection);
             }
             answer
         })
+    }
+}
+
+impl<S> Drop for Tallied<S> {
+    /// The scheduler has given the peer up.
+    fn drop(&mut self) {
+        self.recovery.connection_ended(self.peer, self.connection);
     }
 }
 

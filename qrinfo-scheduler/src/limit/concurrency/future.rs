@@ -29,8 +29,8 @@ pin_project! {
 // === impl LimitedFuture ===
 
 impl<S: Service<Attempt>> LimitedFuture<S> {
-    pub(super) fn new(service: S, attempt: Attempt, claim: Claim, shared: Shared) -> Self {
-        Self { waiting: Some((service, attempt)), future: None, claim: Some(claim), shared }
+    pub(super) fn new(service: S, attempt: Attempt, shared: Shared) -> Self {
+        Self { waiting: Some((service, attempt)), future: None, claim: None, shared }
     }
 }
 
@@ -43,8 +43,11 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if this.waiting.is_some() {
-            if let Some(claim) = this.claim {
-                ready!(claim.poll(cx, tokio::time::Instant::now().into_std()));
+            let now = tokio::time::Instant::now().into_std();
+            if let Some((_, attempt)) = &this.waiting {
+                // Not before the first poll: one that nobody polls must not keep its turn from others.
+                let claim = this.claim.get_or_insert_with(|| this.shared.claim(attempt.priority, attempt.id, now));
+                ready!(claim.poll(cx, now));
             }
             if let Some((mut service, attempt)) = this.waiting.take() {
                 this.future.set(Some(service.call(attempt)));

@@ -38,8 +38,6 @@ where
     fn call(&mut self, attempt: Attempt) -> LimitedFuture<S> {
         let fresh = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, fresh);
-        let now = tokio::time::Instant::now().into_std();
-        let claim = self.shared.claim(attempt.priority, attempt.id, now);
-        LimitedFuture::new(ready, attempt, claim, self.shared.clone())
+        LimitedFuture::new(ready, attempt, self.shared.clone())
     }
 }
