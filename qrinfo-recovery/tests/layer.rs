@@ -294,6 +294,54 @@ async fn a_request_is_not_given_up_for_what_happens_to_all() {
     }
 }
 
+/// That others are refused is no answer, and excuses nothing.
+#[tokio::test(start_paused = true)]
+async fn refusals_do_not_excuse_timeouts() {
+    let asked = Arc::new(Mutex::new(0_u8));
+    let times = asked.clone();
+    let service = RecoveryLayer::new(settings()).layer(service_fn(move |attempt: Attempt| {
+        let mut asked = asked.lock().unwrap();
+        *asked += u8::from(attempt.id == 0);
+        let (kind, at) = if attempt.id == 0 { (Timeout, peer(1 + *asked % 2)) } else { (Refused, peer(3)) };
+        async move { Err::<(Reply, Timing), _>(AttemptError::new(kind).at(at)) }
+    }));
+    let refused = service.clone();
+    let others = tokio::spawn(async move {
+        for id in 1.. {
+            let _ = tokio::time::timeout(Duration::from_millis(100), refused.clone().oneshot(attempt(id))).await;
+        }
+    });
+    sleep(Duration::from_secs(10)).await;
+    let error = service.oneshot(attempt(0)).await.unwrap_err();
+    assert_eq!((why(&error), *times.lock().unwrap()), (WhyGivenUp::Exhausted, 5));
+    others.abort();
+}
+
+/// Who is banned counts as gone: nobody waits for him.
+#[tokio::test(start_paused = true)]
+async fn a_banned_peer_is_not_waited_for() {
+    let handle = RecoveryHandle::default();
+    handle.peer_joined(peer(1), 1_000);
+    let mut lie = true;
+    let service = RecoveryLayer::new(settings()).with_peers(handle.clone()).layer(service_fn(move |_: Attempt| {
+        let lies = std::mem::take(&mut lie);
+        async move {
+            if lies {
+                return Err(AttemptError::new(False).at(peer(1)));
+            }
+            // As a scheduler does that has nobody to ask.
+            std::future::pending::<Result<(Reply, Timing), AttemptError>>().await
+        }
+    }));
+    let mut first = service.clone();
+    let first = tokio::spawn(first.ready().await.unwrap().call(attempt(1)));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((handle.connected(), handle.banned()), (0, vec![peer(1)]));
+    let error = service.oneshot(attempt(2)).await.unwrap_err();
+    assert_eq!(why(&error), WhyGivenUp::NoPeers);
+    first.await.unwrap().unwrap_err();
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_deadline_is_over_all_attempts() {
     let network = Network::of(&[&[Some(Timeout)]]);

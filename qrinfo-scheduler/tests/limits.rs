@@ -232,3 +232,17 @@ async fn no_turn_is_taken_for_a_service_that_is_not_ready() {
     let mut free = layer.layer(mock);
     assert_ready_ok!(task::spawn(free.ready()).poll());
 }
+
+/// A response that is held and not polled keeps nobody else from a permit.
+#[tokio::test(start_paused = true)]
+async fn a_future_that_nobody_polls_holds_no_turn() {
+    let layer = ConcurrencyLimitLayer::new(1);
+    let (mut service, mut handle) = limited(&layer);
+    let parked = service.ready().await.unwrap().call(normal(1));
+    let second = tokio::spawn(service.ready().await.unwrap().call(normal(2)));
+    assert_request_eq!(handle, normal(2)).send_response("second");
+    assert_eq!(second.await.unwrap().unwrap(), "second");
+    let parked = tokio::spawn(parked);
+    assert_request_eq!(handle, normal(1)).send_response("first");
+    assert_eq!(parked.await.unwrap().unwrap(), "first");
+}

@@ -448,3 +448,21 @@ async fn test_enhanced_request_controller_concurrency() {
     assert_eq!(request_controller.limits(SyncPhase::MasternodeLists).max_concurrent, 4);
     assert_eq!(config.validate(), Ok(()));
 }
+
+/// Nobody names his refusal over a network without names: it costs timeouts, and only that request.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_no_peer_without_a_name_answers_costs_only_itself() {
+    let chain = chain();
+    let mut plan = requests(&chain);
+    plan.truncate(10);
+    plan[3].block_hash = BlockHash::from_bytes([9; 32]);
+    let mut network = network(vec![node(&chain), node(&chain), node(&chain)]).await;
+    let mut manager = MasternodeSyncManager::new(&ClientConfig::regtest());
+    let (deliver, mut replies) = mpsc::channel(plan.len());
+    let report = manager.sync(&mut network, plan, deliver, |_| {}).await.unwrap();
+    let missing: Vec<_> = report.outcome.missing().iter().map(|missing| (missing.index, missing.why)).collect();
+    assert_eq!(missing, [(3, WhyGivenUp::Exhausted)]);
+    assert!(report.lost.is_empty());
+    let delivered = std::iter::from_fn(|| replies.try_recv().ok()).count();
+    assert_eq!(delivered, 9);
+}
