@@ -283,6 +283,27 @@ async fn as_many_liars_as_there_are_do_not_end_a_request() {
     world.assert_complete(&delivered, &report);
 }
 
+/// Whoever refused a request is not asked for it again when a reply to it turns out to be false.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_outlasts_a_rejection() {
+    let world = World::new(4);
+    let hard = world.plan[0].block_hash;
+    let mut peers = vec![world.peer(1, 0, move |block, _| (ms(10), (block == hard).then_some(Refused)))];
+    peers.extend((2..=5).map(|number| world.peer(number, 0, |_, _| (ms(2_000), None))));
+    let mut sync = ParallelSync::new(world.plan.clone(), peers, ParallelOptions::default());
+    let (mut delivered, mut rejections) = (Vec::new(), 0);
+    while let Some(next) = sync.next().await {
+        if next.index == 0 && rejections < 3 {
+            rejections += 1;
+            sync.reject_last("a false list");
+            continue;
+        }
+        delivered.push(next);
+    }
+    world.assert_complete(&delivered, &sync.into_report());
+    assert_eq!((rejections, world.asked_for(1, hard)), (3, 1));
+}
+
 /// What it holds is asked elsewhere at once.
 #[tokio::test(start_paused = true)]
 async fn a_liar_that_falls_silent_holds_nothing_up() {

@@ -268,7 +268,7 @@ impl ParallelSync {
         self.scheduler.set_window(Some(Window { first, length }));
         let end = usize::try_from(first.saturating_add(length)).unwrap_or(usize::MAX);
         while let Some(request) = self.plan.get(self.begun).filter(|_| self.begun < end).cloned() {
-            self.ask(self.begun, request);
+            self.ask(Attempt::new(self.begun as u64, request), self.begun);
             self.begun += 1;
         }
     }
@@ -283,11 +283,12 @@ impl ParallelSync {
         let Some(request) = self.plan.get(index).cloned() else { return };
         self.reorder.take_back(index);
         self.move_window();
-        self.ask(index, request);
+        let avoid = self.tally.refused_by(&request);
+        self.ask(Attempt { avoid, ..Attempt::new(index as u64, request) }, index);
     }
 
-    fn ask(&mut self, index: usize, request: Request) {
-        let answer = self.service.clone().oneshot(Attempt::new(index as u64, request));
+    fn ask(&mut self, attempt: Attempt, index: usize) {
+        let answer = self.service.clone().oneshot(attempt);
         self.asking.spawn(async move { (index, answer.await) });
     }
 

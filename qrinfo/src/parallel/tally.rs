@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     future::Future,
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     pin::Pin,
@@ -39,8 +39,9 @@ pub(super) struct Tally(Arc<Mutex<Counts>>);
 #[derive(Debug, Default)]
 struct Counts {
     stats: SyncStats,
-    /// The requests that were asked, by a hash: a scheduler gives each attempt a number of its own.
-    asked: HashSet<u64>,
+    /// The requests that were asked, by a hash, for a scheduler gives each attempt a number of its own; and who refused
+    /// them.
+    asked: HashMap<u64, Vec<PeerId>>,
     refusals: BTreeMap<PeerId, u32>,
     lost: Vec<LostPeer>,
 }
@@ -147,11 +148,20 @@ impl Tally {
     fn count(&self, request: &Request, peer: PeerId, answer: &Answer) -> bool {
         let mut counts = self.counts();
         counts.stats.attempts += 1;
-        let known = !counts.asked.insert(BuildHasherDefault::<DefaultHasher>::default().hash_one(request));
-        counts.stats.retries += u64::from(known);
+        let asked = hash(request);
+        counts.stats.retries += u64::from(counts.asked.contains_key(&asked));
+        let refused_by = counts.asked.entry(asked).or_default();
+        if matches!(answer, Err(error) if error.kind() == AttemptErrorKind::Refused) {
+            refused_by.push(peer);
+        }
         let Err(error) = answer else { return false };
         counts.stats.count_failure(error);
         counts.ends(peer, error)
+    }
+
+    /// The peers that refused a request.
+    pub(super) fn refused_by(&self, request: &Request) -> Vec<PeerId> {
+        self.counts().asked.get(&hash(request)).cloned().unwrap_or_default()
     }
 
     /// Whether a peer is gone that failed like this.
@@ -192,4 +202,8 @@ impl Counts {
             None => self.lost.push(LostPeer { peer, why }),
         }
     }
+}
+
+fn hash(request: &Request) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(request)
 }
