@@ -294,23 +294,3 @@ fn any_number_of_threads_gives_the_same_verdicts_in_the_same_order() {
     }
     assert_eq!(verify_quorums(&[], TWO), []);
 }
-
-/// Prints what verification takes: `cargo test --release -p qrinfo-verify --test commitments -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-#[allow(clippy::disallowed_methods, reason = "it measures")]
-fn thirty_two_quorums_of_sixty_on_one_and_two_threads() {
-    let Some(facts) = Facts::mainnet() else { return };
-    for threads in [1, 2] {
-        let threads = NonZeroUsize::new(threads).unwrap();
-        let mut quorums = facts.quorums();
-        quorums.retain(|(height, ..)| *height >= 2_240_352);
-        let checks: Vec<_> = quorums
-            .iter()
-            .map(|(_, commitment, members)| QuorumCheck { params: facts.params(), commitment, members: Some(members) })
-            .collect();
-        let start = std::time::Instant::now();
-        assert!(verify_quorums(&checks, threads).iter().all(|verdict| *verdict == VERIFIED));
-        eprintln!("{} quorums, {threads} threads: {:?}", checks.len(), start.elapsed());
-    }
-}

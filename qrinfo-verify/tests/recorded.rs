@@ -10,9 +10,13 @@ use std::{
     fs,
 };
 
-use qrinfo_core::BlockHash;
-use qrinfo_verify::{Level, ListStage, Proof, Unproven, check};
+use qrinfo_core::{
+    BlockHash, Hash256, MnListDiffRequestSpec, Network, Request,
+    message::{Coinbase, CoinbasePayload, MnListDiff, PROTOCOL_VERSION},
+};
+use qrinfo_verify::{Level, ListStage, Lists, Proof, Unproven, check};
 use serde_json::Value;
+use spv_testkit::{Chain, builder};
 
 #[test]
 fn every_recorded_reply_is_true_by_its_headers() {
@@ -116,4 +120,74 @@ fn complete_syncs_lead_to_proven_lists() {
         }
     }
     eprintln!("{syncs} syncs");
+}
+
+/// Also those that belong to no sync: the lists at their bases are brought by `mnlistdiff` from genesis, and proven by their
+/// roots as well. Two kinds of base have no recorded coinbase: anchors, from which only tip diffs start, and blocks from
+/// before the first masternode, whose lists are empty.
+#[test]
+fn every_recorded_reply_passes_at_roots() {
+    for (name, recording) in recordings() {
+        let headers = headers(&recording);
+        let chain = Chain::from_recording(&recording, |_| true).unwrap();
+        let find = |hash: &BlockHash| headers.find(hash);
+        let first = (0..).find(|height| chain.masternodes().at(*height).next().is_some()).unwrap();
+        let lists_at = |height| {
+            let block_hash = recording.block_hash(height).unwrap();
+            let request = Request::from(MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash });
+            let Ok(diff) = builder::answer(&chain, &request.to_message(), PROTOCOL_VERSION).unwrap() else {
+                return (height < first).then(|| empty(recording.network(), height, block_hash));
+            };
+            ListStage::new(recording.network(), Level::Roots).take(&request, &diff, find).unwrap().lists
+        };
+        let mut bases = BTreeMap::new();
+        let mut replies = 0;
+        for exchange in recording.exchanges() {
+            let Some(reply) = reply(exchange) else { continue };
+            let mut stage = ListStage::new(recording.network(), Level::Roots);
+            let mut has_anchor = false;
+            for height in exchange.base_heights.iter().copied().filter(|height| *height > 0) {
+                match bases.entry(height).or_insert_with(|| lists_at(height)) {
+                    Some(lists) => stage.hold(lists.clone()),
+                    None => has_anchor = true,
+                }
+            }
+            let verified = stage.take(&request(&recording, exchange), &reply, find);
+            let verified = verified.unwrap_or_else(|error| panic!("{name} {}: {error:?}", exchange.id));
+            assert!(has_anchor || verified.tip.is_some(), "{name} {}", exchange.id);
+            replies += 1;
+        }
+        let expected = match name {
+            "regtest" => 588,
+            "regtest-churn" => 604,
+            _ => 1,
+        };
+        assert!(replies >= expected, "{name}: {replies}");
+    }
+}
+
+/// The lists at a block from before the first masternode.
+fn empty(network: Network, height: u32, block_hash: BlockHash) -> Lists {
+    let payload = CoinbasePayload {
+        version: 1,
+        height: i32::try_from(height).unwrap(),
+        merkle_root_mn_list: Hash256::ZERO,
+        merkle_root_quorums: None,
+        credit_pool: None,
+    };
+    let diff = MnListDiff {
+        version: 1,
+        base_block_hash: BlockHash::ZERO,
+        block_hash,
+        total_transactions: 1,
+        merkle_hashes: Default::default(),
+        merkle_flags: Default::default(),
+        coinbase: Coinbase::new(payload),
+        deleted_masternodes: Default::default(),
+        new_masternodes: Default::default(),
+        deleted_quorums: Default::default(),
+        new_quorums: Default::default(),
+        quorums_cl_sigs: Default::default(),
+    };
+    Lists::at_genesis(network).apply(&diff).unwrap()
 }
