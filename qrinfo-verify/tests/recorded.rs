@@ -122,9 +122,9 @@ fn complete_syncs_lead_to_proven_lists() {
     eprintln!("{syncs} syncs");
 }
 
-/// Also those that belong to no sync: the lists at their bases are brought by `mnlistdiff` from genesis, and proven by their
-/// roots as well. Two kinds of base have no recorded coinbase: anchors, from which only tip diffs start, and blocks from
-/// before the first masternode, whose lists are empty.
+/// Also those that belong to no sync: the lists at their bases are brought by `mnlistdiff` from genesis, and proven by
+/// their roots as well. Two kinds of base have no recorded coinbase: anchors, from which only tip diffs start, and blocks
+/// from before the first masternode, whose lists are empty.
 #[test]
 fn every_recorded_reply_passes_at_roots() {
     for (name, recording) in recordings() {

@@ -11,7 +11,7 @@ use qrinfo::{
     SyncProgress, SyncReport,
 };
 use qrinfo_core::{
-    Attempt, BlockHash, PeerId, QRInfoRequestSpec, Reply, SyncPhase, WhyGivenUp,
+    Attempt, BlockHash, QRInfoRequestSpec, Reply, SyncPhase, WhyGivenUp,
     client::NetworkManager,
     message::{NetworkMessage, QRInfo},
     wire::frame::Frame,
@@ -20,7 +20,7 @@ use spv_config::ClientConfig;
 use spv_testkit::{
     Answers, Chain, Fault, MockNetworkManager, NodeFacts, Response, SimulatedPeer, SimulatedPeerBuilder,
 };
-use support::{chain, plan, profile};
+use support::{chain, network, plan, profile};
 use tokio::{sync::mpsc, time::Instant};
 use tower::ServiceExt;
 
@@ -127,15 +127,6 @@ fn requests(chain: &Chain) -> Vec<QRInfoRequestSpec> {
     let mut plan = plan(chain, Some(chain.tip() - 60));
     plan.truncate(plan.len() - 3);
     plan
-}
-
-async fn network(nodes: Vec<SimulatedPeerBuilder>) -> MockNetworkManager {
-    let mut network = MockNetworkManager::new();
-    for (host, node) in (1..).zip(nodes) {
-        network.add_peer(PeerId(([203, 0, 113, host], 19899).into()), node.build());
-    }
-    network.connect().await.unwrap();
-    network
 }
 
 /// Runs a plan in a mode; what is delivered, and how it ended.
@@ -439,7 +430,10 @@ async fn test_enhanced_request_controller_concurrency() {
         Duration::from_secs(15),
     );
     let nobody = futures_util::stream::pending::<
-        Result<tower::discover::Change<PeerId, qrinfo_scheduler::Peer<qrinfo_correlate::PeerService>>, std::io::Error>,
+        Result<
+            tower::discover::Change<qrinfo_core::PeerId, qrinfo_scheduler::Peer<qrinfo_correlate::PeerService>>,
+            std::io::Error,
+        >,
     >();
     let (service, _driver) = SchedulerService::new(nobody, Settings::default());
     let handle = service.handle();

@@ -12,12 +12,12 @@ use qrinfo::{
 };
 use qrinfo_core::{
     Attempt, AttemptError, AttemptErrorKind, PeerId, ProTxHash, QRInfoRequestSpec, Reply, Timing, WhyGivenUp,
-    client::NetworkManager, header::BlockHeader, message::QRInfo,
+    header::BlockHeader, message::QRInfo,
 };
 use qrinfo_verify::{CheckLayer, Falsehood, HeaderMap, KnownBlock, Level, ListStage, VerifyError};
 use spv_config::ClientConfig;
 use spv_testkit::{Chain, MockNetworkManager, SimulatedPeer, SimulatedPeerBuilder};
-use support::{assert_true, chain, connect, plan, profile};
+use support::{assert_true, chain, connect, network, plan, profile};
 use tokio::{sync::mpsc, time::timeout};
 use tower::{Layer, util::BoxCloneService};
 
@@ -304,15 +304,6 @@ async fn take_back_late(
     let report = sync.into_report();
     assert!(report.outcome.is_complete());
     assert_eq!(report.lost.len(), usize::from(is_false));
-}
-
-async fn network(nodes: Vec<SimulatedPeerBuilder>) -> MockNetworkManager {
-    let mut network = MockNetworkManager::new();
-    for (host, node) in (1..).zip(nodes) {
-        network.add_peer(PeerId(([203, 0, 113, host], 19899).into()), node.build());
-    }
-    network.connect().await.unwrap();
-    network
 }
 
 /// Through the manager that a client adopts. What is delivered, what was told, and how it ended.

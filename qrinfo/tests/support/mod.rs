@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use qrinfo::{Delivered, Peer, SequentialOptions, SequentialSync, SyncReport, adopt, plan::Planner};
-use qrinfo_core::{Network, PeerId, QRInfoRequestSpec, Reply, Request, message::PROTOCOL_VERSION, wire::Wire};
+use qrinfo_core::{
+    Network, PeerId, QRInfoRequestSpec, Reply, Request, client::NetworkManager, message::PROTOCOL_VERSION, wire::Wire,
+};
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
 use spv_peer::{PeerConfig, handshake};
-use spv_testkit::{Chain, PeerProfile, Recording, SimulatedPeer, SimulatedPeerBuilder, builder};
+use spv_testkit::{Chain, MockNetworkManager, PeerProfile, Recording, SimulatedPeer, SimulatedPeerBuilder, builder};
 use tokio::time::Instant;
 
 pub const FIRST_CYCLE: u32 = 240;
@@ -38,6 +40,16 @@ pub async fn connect_on(
         peers.push(adopt(handshake(node.connect(), id, &config).await.unwrap(), CorrelatorConfig::default()));
     }
     (nodes, peers)
+}
+
+/// A client's network of nodes, connected.
+pub async fn network(nodes: Vec<SimulatedPeerBuilder>) -> MockNetworkManager {
+    let mut network = MockNetworkManager::new();
+    for (host, node) in (1..).zip(nodes) {
+        network.add_peer(PeerId(([203, 0, 113, host], 19899).into()), node.build());
+    }
+    network.connect().await.unwrap();
+    network
 }
 
 pub fn plan(chain: &Chain, anchor_at: Option<u32>) -> Vec<QRInfoRequestSpec> {
