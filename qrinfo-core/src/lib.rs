@@ -8,7 +8,7 @@
 //! * [`dip24`]: cycles, work blocks and the block to ask for;
 //! * [`wire`]: strict decoding with typed errors, and message frames;
 //! * [`message`]: `getqrinfo`, `qrinfo`, `getmnlistd`, `mnlistdiff` and the few session messages around them;
-//! * [`request`], [`attempt`] and [`error`]: what every layer of the stack takes and gives back;
+//! * [`stack`]: requests, replies, errors and events of a request stack, and the decisions about failures;
 //! * [`phase`]: the phases of a sync;
 //! * [`client`]: the traits that an existing client implements.
 //!
@@ -30,25 +30,22 @@
 //! # Ok::<(), qrinfo_core::wire::DecodeError>(())
 //! ```
 
-pub mod attempt;
 pub mod client;
 pub mod dip24;
-pub mod error;
-pub mod given_up;
 pub mod hash;
 pub mod header;
 pub mod llmq;
 pub mod message;
 pub mod network;
 pub mod phase;
-pub mod request;
+pub mod stack;
 pub mod wire;
 
-pub use attempt::{Attempt, PeerId, Timing};
-pub use error::{AttemptError, AttemptErrorKind, Mismatch};
-pub use given_up::{GivenUp, WhyGivenUp};
 pub use hash::{BlockHash, Hash256, ProTxHash, QuorumHash};
 pub use llmq::LlmqType;
 pub use network::Network;
 pub use phase::SyncPhase;
-pub use request::{MnListDiffRequestSpec, QRInfoRequestSpec, Reply, Request, RequestPriority};
+pub use stack::{
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, GivenUp, MnListDiffRequestSpec,
+    Mismatch, PeerId, QRInfoRequestSpec, Reply, Request, RequestId, RequestPriority, SendId, Timing, WhyGivenUp,
+};

@@ -1,54 +1,59 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
+use qrinfo_core::stack::PeerTable;
+use tokio::sync::watch;
 use tower_layer::Layer;
 
-use crate::{Recovery, RecoveryEvent, RecoveryHandle, RecoverySettings};
+use crate::{History, Recovery, RecoveryEvent, RecoverySettings};
 
 /// Makes a [`Recovery`] of a service, which asks again elsewhere what fails.
 ///
 /// It belongs outside every limit, so that a request that waits to be asked again holds no permit, and around the
-/// checks of a reply, so that a false one is asked for again. The service below chooses the peer; it has to keep to
+/// checks of a reply, so that a false reply is asked for again. The service below chooses the peer; it has to keep to
 /// [`Attempt::avoid`](qrinfo_core::Attempt::avoid), as a scheduler does.
 ///
 /// ```
-/// use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, Reply, Timing};
+/// use qrinfo_core::{Answer, Attempt, AttemptError, AttemptErrorKind};
 /// use qrinfo_recovery::{RecoveryEvent, RecoveryLayer, RecoverySettings};
 /// use tower::{ServiceBuilder, service_fn};
 ///
 /// let layer = RecoveryLayer::new(RecoverySettings::default()).on_event(|event| {
-///     if let RecoveryEvent::Banned { peer, .. } = event {
-///         println!("{peer} is out");
+///     if let RecoveryEvent::GaveUp { request, why } = event {
+///         println!("request {request}: {why}");
 ///     }
 /// });
 /// let service = ServiceBuilder::new().layer(layer).service(service_fn(|_: Attempt| async {
-///     Err::<(Reply, Timing), _>(AttemptError::new(AttemptErrorKind::Timeout))
+///     Err::<Answer, _>(AttemptError::new(AttemptErrorKind::Timeout))
 /// }));
 /// # drop(service);
 /// ```
 #[derive(Clone)]
 pub struct RecoveryLayer {
     settings: RecoverySettings,
-    peers: Option<RecoveryHandle>,
+    peers: Option<watch::Receiver<PeerTable>>,
     observer: Observer,
+    history: Arc<Mutex<History>>,
 }
 
-/// Who is told what was decided.
+/// A listener to decisions.
 pub(crate) type Observer = Arc<dyn Fn(&RecoveryEvent) + Send + Sync>;
 
 // === impl RecoveryLayer ===
 
 impl RecoveryLayer {
-    /// A layer that keeps to `settings`. It knows nothing of who is connected, and tells nobody what it decides.
+    /// A layer that keeps to `settings`, without a ledger of peers and without a listener.
     pub fn new(settings: RecoverySettings) -> Self {
-        Self { settings, peers: None, observer: Arc::new(|_| {}) }
+        Self { settings, peers: None, observer: Arc::new(|_| {}), history: Arc::default() }
     }
 
-    /// Learns from `peers` who is connected: a request that they have all refused is given up at once, one that they
-    /// have all failed waits for another to join, and all are given up when there has been nobody for
-    /// [`network_timeout`](RecoverySettings::network_timeout).
+    /// Follows a ledger of peers, such as a scheduler's: a request that all peers have refused is given up at once, one
+    /// that all have failed waits for another peer to join, and all are given up when no peer has been connected for
+    /// [`network_timeout`](crate::RetryPolicy::network_timeout).
     #[must_use]
-    pub fn with_peers(self, peers: RecoveryHandle) -> Self {
-        peers.book().watched = true;
+    pub fn with_peers(self, peers: watch::Receiver<PeerTable>) -> Self {
         Self { peers: Some(peers), ..self }
     }
 
@@ -57,18 +62,24 @@ impl RecoveryLayer {
     pub fn on_event(self, observer: impl Fn(&RecoveryEvent) + Send + Sync + 'static) -> Self {
         Self { observer: Arc::new(observer), ..self }
     }
+
+    /// The latest decisions of all services of this layer and its clones.
+    pub fn history(&self) -> History {
+        // A record is complete whatever panicked.
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl<S> Layer<S> for RecoveryLayer {
     type Service = Recovery<S>;
 
     fn layer(&self, inner: S) -> Recovery<S> {
-        Recovery::new(inner, self.settings, self.peers.clone(), self.observer.clone())
+        Recovery::new(inner, self.settings, self.peers.clone(), self.observer.clone(), self.history.clone())
     }
 }
 
 impl fmt::Debug for RecoveryLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecoveryLayer").field("settings", &self.settings).field("peers", &self.peers).finish()
+        f.debug_struct("RecoveryLayer").field("settings", &self.settings).finish_non_exhaustive()
     }
 }

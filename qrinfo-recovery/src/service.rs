@@ -7,36 +7,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qrinfo_core::{Attempt, AttemptError, Reply, SyncPhase, Timing, WhyGivenUp};
+use qrinfo_core::{
+    Attempt, AttemptError, AttemptResult, AttemptService, SyncPhase, WhyGivenUp,
+    stack::{PeerTable, retry::FailureClass},
+};
 use tokio::{
     sync::watch,
     time::{sleep, sleep_until, timeout, timeout_at},
 };
 use tower_service::Service;
+use tracing::Instrument;
 
 use crate::{
-    Backoff, FailureClass, RecoveryEvent, RecoveryHandle, RecoveryManager, RecoverySettings, RecoveryStrategy,
-    RetryBudget,
+    Backoff, History, RecoveryEvent, RecoveryRecord, RecoverySettings, RecoveryStrategy, RetryBudget, RetryState,
     layer::Observer,
-    pursuit::{Next, Pursuit},
-    window::LatestAttempts,
 };
-
-/// All that travels this stack belongs to it.
-pub(crate) const PHASE: SyncPhase = SyncPhase::MasternodeLists;
-
-type Answer = Result<(Reply, Timing), AttemptError>;
 
 /// Asks again elsewhere what fails, until there is a reply or a reason to give up. Made by a
 /// [`RecoveryLayer`](crate::RecoveryLayer).
 ///
-/// Timeouts and disconnects are not held against a request while failures mount, that is, while more than 0.3 of the
-/// latest twenty attempts fail of congestion, at two or more peers, and others are answered: of many requests some would
-/// use up their attempts by mere chance. Its deadline ends such a request.
-///
 /// It is always ready: its requests wait for the service below as long as that takes. A request fails with the kind of
-/// its last failure and a [`GivenUp`](qrinfo_core::GivenUp) as source, which holds them all. Dropping the future cancels the
-/// request. Clones share one budget and one record of failures.
+/// its last failure and a [`GivenUp`](qrinfo_core::GivenUp) as source, which holds them all. Dropping the future cancels
+/// the request. Clones share one budget.
 pub struct Recovery<S> {
     inner: S,
     shared: Arc<Shared>,
@@ -44,61 +36,55 @@ pub struct Recovery<S> {
 
 struct Shared {
     settings: RecoverySettings,
-    /// Who is connected.
-    peers: RecoveryHandle,
+    peers: Option<watch::Receiver<PeerTable>>,
     observer: Observer,
-    decisions: Mutex<Decisions>,
+    history: Arc<Mutex<History>>,
+    draws: Mutex<Draws>,
 }
 
-/// What decides, and remembers.
-struct Decisions {
-    manager: RecoveryManager,
+/// State that all requests share.
+struct Draws {
     backoff: Backoff,
     budget: RetryBudget,
-    latest: LatestAttempts,
-    /// The number of the next request, by which the manager counts: callers may use one id twice.
-    next: u64,
 }
 
-/// How an attempt ended.
+/// The ledger of peers as one request sees it.
+struct Ledger(Option<watch::Receiver<PeerTable>>);
+
+/// The end of an attempt.
 enum Ended {
-    Answered(Reply, Timing),
+    Answered(qrinfo_core::Answer),
     Failed(AttemptError),
-    /// There is nothing to wait for any more.
+    /// There is nothing to wait for.
     Over(WhyGivenUp),
-}
-
-/// A request that is counted, until it is dropped.
-struct Counted<'a> {
-    shared: &'a Shared,
-    number: u64,
 }
 
 // === impl Recovery ===
 
 impl<S> Recovery<S> {
-    pub(crate) fn new(inner: S, settings: RecoverySettings, peers: Option<RecoveryHandle>, observer: Observer) -> Self {
+    pub(crate) fn new(
+        inner: S,
+        settings: RecoverySettings,
+        peers: Option<watch::Receiver<PeerTable>>,
+        observer: Observer,
+        history: Arc<Mutex<History>>,
+    ) -> Self {
         tracing::debug!(seed = settings.seed, "jitter is drawn from this seed");
-        let decisions = Decisions {
-            manager: RecoveryManager::new(&settings),
+        let draws = Mutex::new(Draws {
             backoff: Backoff::new(settings.seed),
             budget: RetryBudget::new(settings.budget, settings.budget_per_second),
-            latest: LatestAttempts::default(),
-            next: 0,
-        };
-        let (peers, decisions) = (peers.unwrap_or_default(), Mutex::new(decisions));
-        Self { inner, shared: Arc::new(Shared { settings, peers, observer, decisions }) }
+        });
+        Self { inner, shared: Arc::new(Shared { settings, peers, observer, history, draws }) }
     }
 }
 
 impl<S> Service<Attempt> for Recovery<S>
 where
-    S: Service<Attempt, Response = (Reply, Timing), Error = AttemptError> + Clone + Send + 'static,
-    S::Future: Send,
+    S: AttemptService<Future: Send> + Clone + Send + 'static,
 {
-    type Response = (Reply, Timing);
+    type Response = qrinfo_core::Answer;
     type Error = AttemptError;
-    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = AttemptResult> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
         Poll::Ready(Ok(()))
@@ -106,7 +92,8 @@ where
 
     fn call(&mut self, attempt: Attempt) -> Self::Future {
         let (inner, shared) = (self.inner.clone(), self.shared.clone());
-        Box::pin(async move { shared.pursue(inner, attempt).await })
+        let span = tracing::debug_span!("request", id = %attempt.id);
+        Box::pin(async move { shared.pursue(inner, attempt).await }.instrument(span))
     }
 }
 
@@ -125,40 +112,37 @@ impl<S: fmt::Debug> fmt::Debug for Recovery<S> {
 // === impl Shared ===
 
 impl Shared {
-    async fn pursue<S>(&self, mut inner: S, attempt: Attempt) -> Answer
-    where
-        S: Service<Attempt, Response = (Reply, Timing), Error = AttemptError>,
-    {
-        let counted = Counted::new(self);
-        let mut pursuit = Pursuit::new(&attempt, &self.settings);
+    async fn pursue(&self, mut inner: impl AttemptService, attempt: Attempt) -> AttemptResult {
+        self.draws().budget.earn();
+        let mut state = RetryState::new(&attempt, self.settings.retry);
         let why = loop {
-            // From before the attempt: who joins while it is under way need not be waited for afterwards.
-            let changes = self.peers.changes();
-            let error = match self.attempt(&mut inner, &attempt, &pursuit).await {
-                Ended::Answered(reply, timing) => {
-                    self.decisions().latest.push(None);
-                    return Ok((reply, timing));
-                }
+            // From before the attempt: a peer that joins during it need not be waited for afterwards.
+            let mut ledger = Ledger(self.peers.clone());
+            let error = match self.attempt(&mut inner, &attempt, &state, &mut ledger).await {
+                Ended::Answered(answer) => return Ok(answer),
                 Ended::Failed(error) => error,
                 Ended::Over(why) => break why,
             };
-            let next = self.decide(counted.number, attempt.id, &mut pursuit, error);
-            let waited = by(pursuit.deadline(), self.wait(next, &pursuit, changes)).await;
-            if let Err(why) = waited.unwrap_or(Err(WhyGivenUp::DeadlinePassed)) {
+            let kind = error.kind();
+            let strategy = self.decide(&attempt, &mut state, error, &ledger);
+            let done = self.carry_out(strategy, FailureClass::of(kind), &state, &mut ledger);
+            if let Err(why) = by(state.deadline(), done).await.unwrap_or(Err(WhyGivenUp::DeadlinePassed)) {
                 break why;
             }
         };
         self.tell(&RecoveryEvent::GaveUp { request: attempt.id, why });
-        Err(pursuit.give_up(why))
+        Err(state.give_up(why).into_error())
     }
 
-    async fn attempt<S>(&self, inner: &mut S, attempt: &Attempt, pursuit: &Pursuit) -> Ended
-    where
-        S: Service<Attempt, Response = (Reply, Timing), Error = AttemptError>,
-    {
-        let deadline = pursuit.deadline();
-        let avoid = pursuit.avoid(&self.peers.book());
-        let attempt = Attempt { avoid, deadline, ..attempt.clone() };
+    async fn attempt(
+        &self,
+        inner: &mut impl AttemptService,
+        attempt: &Attempt,
+        state: &RetryState,
+        ledger: &mut Ledger,
+    ) -> Ended {
+        let deadline = state.deadline();
+        let attempt = Attempt { avoid: state.avoid(), deadline, ..attempt.clone() };
         let answer = async {
             poll_fn(|cx| inner.poll_ready(cx)).await?;
             inner.call(attempt).await
@@ -166,106 +150,71 @@ impl Shared {
         tokio::select! {
             biased;
             answer = by(deadline, answer) => match answer {
-                Some(Ok((reply, timing))) => Ended::Answered(reply, timing),
+                Some(Ok(answer)) => Ended::Answered(answer),
                 Some(Err(error)) => Ended::Failed(error),
                 None => Ended::Over(WhyGivenUp::DeadlinePassed),
             },
-            () = self.peers.deserted(self.settings.network_timeout) => Ended::Over(WhyGivenUp::NoPeers),
+            table = ledger.deserted(self.settings.retry.network_timeout) => Ended::Over(state.why_no_peer(&table)),
         }
     }
 
-    /// Decides on a failure, and tells what was decided.
-    fn decide(&self, number: u64, request: u64, pursuit: &mut Pursuit, error: AttemptError) -> Next {
-        let now = now();
-        let (kind, peer) = (error.kind(), error.peer());
-        let (strategy, excused) = {
-            let Decisions { manager, latest, .. } = &mut *self.decisions();
-            let congestion = FailureClass::of(kind).congestion;
-            // A refusal is no answer: it says nothing about the others.
-            if congestion {
-                latest.push(Some((kind, peer)));
-            }
-            let excused = congestion && latest.failures_mount();
-            (manager.strategy_for_one(PHASE, number, &error, excused, now), excused)
+    /// Decides about a failure, and records the decision.
+    fn decide(
+        &self,
+        attempt: &Attempt,
+        state: &mut RetryState,
+        error: AttemptError,
+        ledger: &Ledger,
+    ) -> RecoveryStrategy {
+        let (now, kind, peer) = (now(), error.kind(), error.peer());
+        let strategy = state.failed(error, ledger.table().as_ref(), now);
+        let record = RecoveryRecord {
+            at: now,
+            phase: SyncPhase::MasternodeLists,
+            request: Some(attempt.id),
+            peer,
+            error: kind,
+            strategy: strategy.clone(),
         };
-        let (next, banned) = {
-            let mut book = self.peers.book();
-            let at_fault = peer.filter(|_| FailureClass::of(kind).peers_fault);
-            let banned = at_fault.filter(|peer| book.banned.insert(*peer));
-            if let Some(peer) = at_fault {
-                book.connected.remove(&peer);
-            }
-            (pursuit.failed(error, &strategy, excused, &book, now), banned)
-        };
-        if let Some(peer) = banned {
-            self.peers.changed();
-            self.tell(&RecoveryEvent::Banned { peer, error: kind });
-        }
-        let strategy = match next {
-            Next::Now => RecoveryStrategy::SwitchPeer,
-            Next::Later(delay) => RecoveryStrategy::Retry { delay },
-            Next::WhenPeersJoin => RecoveryStrategy::WaitForNetwork { timeout: self.settings.network_timeout },
-            Next::GiveUp(_) => match strategy {
-                RecoveryStrategy::RestartPhase { .. } | RecoveryStrategy::SkipPhase { .. } => strategy,
-                _ => RecoveryStrategy::Abort { error: kind },
-            },
-        };
-        self.tell(&RecoveryEvent::Decided { request, peer, error: kind, strategy });
-        next
+        // A record is complete whatever panicked.
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        self.tell(&RecoveryEvent::Decided { request: attempt.id, peer, error: kind, strategy: strategy.clone() });
+        strategy
     }
 
-    /// Waits until it is time for what comes next.
-    async fn wait(&self, next: Next, pursuit: &Pursuit, changes: watch::Receiver<u64>) -> Result<(), WhyGivenUp> {
-        match next {
-            Next::GiveUp(why) => Err(why),
-            Next::Now => {
-                self.retry_granted().await;
-                Ok(())
-            }
-            Next::Later(bound) => {
-                let jitter = self.decisions().backoff.draw(bound);
+    /// Waits until it is time for the next attempt.
+    async fn carry_out(
+        &self,
+        strategy: RecoveryStrategy,
+        class: FailureClass,
+        state: &RetryState,
+        ledger: &mut Ledger,
+    ) -> Result<(), WhyGivenUp> {
+        match strategy {
+            RecoveryStrategy::Abort { why } => return Err(why),
+            RecoveryStrategy::WaitForNetwork { timeout } => return ledger.another_joins(state, timeout).await,
+            RecoveryStrategy::Retry { delay } => {
+                let jitter = self.draws().backoff.draw(delay);
                 sleep(jitter).await;
-                self.retry_granted().await;
-                Ok(())
             }
-            Next::WhenPeersJoin => {
-                let joined = self.somebody_joined(pursuit, changes);
-                match timeout(self.settings.network_timeout, joined).await {
-                    Ok(true) => Ok(()),
-                    Ok(false) | Err(_) if self.peers.connected() > 0 => Err(WhyGivenUp::NobodyElse),
-                    Ok(false) | Err(_) => Err(WhyGivenUp::NoPeers),
-                }
-            }
+            _ => {}
         }
+        if class.congestion {
+            self.retry_granted().await;
+        }
+        Ok(())
     }
 
     /// Waits for a retry of the budget.
     async fn retry_granted(&self) {
         loop {
-            let granted = self.decisions().budget.take(now());
+            let granted = self.draws().budget.take(now());
             match granted {
                 Ok(()) => return,
                 Err(Some(at)) => sleep_until(at.into()).await,
                 // Only further requests earn one.
-                Err(None) => sleep(self.settings.longest_backoff.max(Duration::from_secs(1))).await,
+                Err(None) => sleep(self.settings.retry.longest_backoff.max(Duration::from_secs(1))).await,
             }
-        }
-    }
-
-    /// Waits until there is somebody who has not failed the request, or nobody will come.
-    async fn somebody_joined(&self, pursuit: &Pursuit, mut changes: watch::Receiver<u64>) -> bool {
-        loop {
-            {
-                let book = self.peers.book();
-                if book.has_other_than(&pursuit.avoid(&book)) {
-                    return true;
-                }
-                if book.closed {
-                    return false;
-                }
-            }
-            // It fails only without a sender, and that lives in `self`.
-            let _ = changes.changed().await;
         }
     }
 
@@ -274,30 +223,49 @@ impl Shared {
         (self.observer)(event);
     }
 
-    fn decisions(&self) -> MutexGuard<'_, Decisions> {
-        // What is kept stays of use whoever panics: at worst a count is off by one.
-        self.decisions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn draws(&self) -> MutexGuard<'_, Draws> {
+        // The state stays usable whatever panicked: at worst a count is off by one.
+        self.draws.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Counted ===
+// === impl Ledger ===
 
-impl<'a> Counted<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        let mut decisions = shared.decisions();
-        decisions.budget.earn();
-        decisions.next += 1;
-        Self { shared, number: decisions.next }
+impl Ledger {
+    fn table(&self) -> Option<PeerTable> {
+        self.0.as_ref().map(|peers| peers.borrow().clone())
+    }
+
+    /// Waits until no peer has been connected for this long, or none is and none will join. Never, without a ledger.
+    async fn deserted(&mut self, patience: Duration) -> PeerTable {
+        let Some(peers) = &mut self.0 else { return std::future::pending().await };
+        loop {
+            let table = peers.borrow_and_update().clone();
+            if !table.is_empty() {
+                if peers.changed().await.is_err() {
+                    // The ledger is gone, and the service below with it: its error says more.
+                    return std::future::pending().await;
+                }
+            } else if table.is_closed || !matches!(timeout(patience, peers.changed()).await, Ok(Ok(()))) {
+                return table;
+            }
+        }
+    }
+
+    /// Waits for a peer that has not failed the request.
+    async fn another_joins(&mut self, state: &RetryState, patience: Duration) -> Result<(), WhyGivenUp> {
+        let Some(peers) = &mut self.0 else { return Err(WhyGivenUp::NoOtherPeer) };
+        let avoid = state.avoid();
+        let joined = peers.wait_for(|table| table.is_closed || table.has_other_than(&avoid));
+        let has_joined = matches!(timeout(patience, joined).await, Ok(Ok(table)) if table.has_other_than(&avoid));
+        match has_joined {
+            true => Ok(()),
+            false => Err(state.why_no_peer(&peers.borrow())),
+        }
     }
 }
 
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.shared.decisions().manager.forget(self.number);
-    }
-}
-
-/// A future's output, unless the deadline passes first.
+/// The output of a future, unless the deadline passes first.
 async fn by<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
     match deadline {
         Some(deadline) => timeout_at(deadline.into(), future).await.ok(),

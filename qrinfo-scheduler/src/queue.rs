@@ -1,4 +1,4 @@
-//! Who waits, and in which order.
+//! The requests that wait, in the order in which they are served.
 
 use std::{
     collections::BTreeMap,
@@ -8,13 +8,16 @@ use std::{
 
 use qrinfo_core::RequestPriority;
 
-use crate::Ticket;
 
 /// Of so many sends, one belongs to the request that has waited longest, once it has waited longer than the ageing
 /// bound. Greater would make Low wait longer; smaller would take more from those that somebody waits for.
 const AGED_SHARE: u32 = 8;
 
 const CLASSES: usize = 4;
+
+/// The identity of an entry of the queue: the request's id in a scheduler, a number of its own in a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ticket(pub(crate) u64);
 
 /// Where a request stands: what the queue needs to know of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +43,13 @@ pub(crate) struct Queue {
     by_age: BTreeMap<(Instant, Ticket), u64>,
     /// Sends since the last one that ageing decided.
     sends: u32,
+}
+
+// === impl Ticket ===
+
+impl Ticket {
+    const FIRST: Self = Self(0);
+    const LAST: Self = Self(u64::MAX);
 }
 
 // === impl Place ===

@@ -1,4 +1,8 @@
-//! What a peer's link and its computing are taken for, from few and unequal samples.
+//! Estimates of a peer's link and of its computing time, from few and unequal samples.
+
+use std::time::Instant;
+
+use super::PeerHealth;
 
 /// How much a sample keeps of its weight when another comes. Ten samples back counts a third: a peer that changes is
 /// followed within a few replies, while sizes that differ 60-fold still average out.
@@ -8,11 +12,20 @@ const DECAY: f64 = 0.9;
 /// not speak for a link.
 const SHRINK: f64 = 20_000.0;
 
-/// The rate taken before any peer has shown one, bytes per second.
-pub(crate) const PRIOR_RATE: f64 = 500_000.0;
+/// The rate assumed before any peer has shown one, bytes per second.
+const PRIOR_RATE: f64 = 500_000.0;
 
 /// Compute time taken before a peer has shown its own, seconds. Recorded servers took 10 to 67 ms a request.
 const PRIOR_COMPUTE: f64 = 0.05;
+
+/// The rates of all peers together, bytes per second.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rates {
+    /// The geometric mean, replies in transfer included; the prior where nothing came yet.
+    pub(crate) common: f64,
+    /// The geometric mean by complete replies alone, which a peer that only drips does not lower.
+    pub(crate) shown: Option<f64>,
+}
 
 /// Bytes per second of a link: the sum of bytes over the sum of time, which weighs a sample by its length.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +39,21 @@ pub(crate) struct LinkRate {
 pub(crate) struct Compute {
     seconds: f64,
     weight: f64,
+}
+
+// === impl Rates ===
+
+impl Rates {
+    pub(crate) fn of<'p>(peers: impl Iterator<Item = &'p PeerHealth> + Clone, now: Instant) -> Self {
+        let trusted = peers.clone().filter(|peer| peer.is_trusted());
+        let common = geometric_mean(trusted.filter_map(|peer| peer.rate_so_far(now))).unwrap_or(PRIOR_RATE);
+        Self { common, shown: geometric_mean(peers.filter_map(PeerHealth::bytes_per_second)) }
+    }
+}
+
+fn geometric_mean(rates: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, n) = rates.fold((0.0, 0.0), |(sum, n), rate| (sum + rate.max(1.0).ln(), n + 1.0));
+    (n > 0.0).then(|| (sum / n).exp())
 }
 
 // === impl LinkRate ===

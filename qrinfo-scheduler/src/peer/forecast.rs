@@ -1,38 +1,28 @@
-//! When a peer will be done with what it holds.
+//! The times at which a peer will be done with the requests that it holds.
 //!
 //! A peer is two queues in a row: one request computes at a time, then one reply is on the link at a time. All times
 //! here are seconds from now, so that an instant in the past is negative.
 
 use std::time::Instant;
 
-use super::{PeerHealth, PeerState, estimate::LinkRate};
-use crate::{Ticket, seconds, sizes::Sizes};
+use qrinfo_core::RequestId;
 
-/// A reply that has been on the link for less is too young to judge.
-const STALL_AFTER: f64 = 0.1;
-
-/// Progress is reported in steps: so much more may have come than was told.
-const REPORT_STEP: f64 = 16_384.0;
-
-/// Less than this share of what should have come is a stall. Links vary by a factor of two without being stalled.
-const STALL_SHARE: f64 = 0.3;
-
-/// A reply that begins later than expected by so many service times is a stall. Computing times vary ten-fold.
-const LATE_BY: f64 = 4.0;
+use super::{PeerHealth, PeerState, estimate::LinkRate, sizes::Sizes};
+use crate::seconds;
 
 /// The progress of a reply is reported in steps. Silence below this long is taken for being between two steps.
 const BETWEEN_REPORTS: f64 = 0.1;
 
-/// What a peer will do, by estimate.
+/// The estimated future of a peer.
 #[derive(Debug, Clone)]
 pub(crate) struct Forecast {
     /// Seconds to compute a reply.
     pub(crate) compute: f64,
     /// Seconds to transfer a reply of mean size.
     pub(crate) transfer: f64,
-    /// When a request that is sent now would be done.
+    /// The time at which a request that is sent now would be done.
     pub(crate) done: f64,
-    /// Whether one more belongs into the pipeline now.
+    /// Its pipeline has room for one more now.
     pub(crate) has_slot: bool,
     /// Bytes per second.
     rate: f64,
@@ -43,22 +33,22 @@ pub(crate) struct Forecast {
 /// A request that a peer holds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Held {
-    pub(crate) ticket: Option<Ticket>,
-    /// When it will be done.
+    pub(crate) request: Option<RequestId>,
+    /// The time at which it will be done.
     pub(crate) done: f64,
-    /// How long its reply will be, bytes.
+    /// The length of its reply, bytes.
     pub(crate) size: f64,
 }
 
 // === impl Forecast ===
 
 impl Forecast {
-    /// When a request that is sent now would be done, and a second one: the risk that it is late by one reply.
+    /// The time at which a request that is sent now, and a second one, would be done: the risk of being late by one reply.
     pub(crate) fn done_at_risk(&self) -> f64 {
         self.done + self.transfer
     }
 
-    /// When a request that is sent now would be done if its reply has this many bytes.
+    /// The time at which a request that is sent now would be done if its reply has this many bytes.
     pub(crate) fn done_with(&self, size: f64) -> f64 {
         self.done - self.transfer + size / self.rate
     }
@@ -69,7 +59,7 @@ impl Forecast {
         self.compute.max(self.transfer).max(0.001)
     }
 
-    /// How many requests sent from now on the peer will have done before `time`, seconds from now.
+    /// Requests sent from now on that the peer will have done before `time`, seconds from now.
     pub(crate) fn completions_before(&self, time: f64) -> f64 {
         ((time - self.done_at_risk()) / self.service()).ceil().max(0.0)
     }
@@ -78,7 +68,7 @@ impl Forecast {
 // === impl PeerHealth ===
 
 impl PeerHealth {
-    /// The rate by all that has come, the reply under way included.
+    /// The rate by everything that has come, the reply in transfer included.
     pub(crate) fn rate_so_far(&self, now: Instant) -> Option<f64> {
         self.rate_with_head(now).own()
     }
@@ -116,7 +106,7 @@ impl PeerHealth {
                     first_byte + transfer
                 }
             };
-            held.push(Held { ticket: entry.ticket, done: link_free, size });
+            held.push(Held { request: entry.request, done: link_free, size });
         }
 
         let done = (round_trip.max(compute_free) + compute).max(link_free) + transfer;
@@ -134,34 +124,13 @@ impl PeerHealth {
         Forecast { compute, transfer, done, has_slot, rate, held }
     }
 
-    /// How many requests it may hold now.
+    /// Requests that it may hold now.
     fn ceiling(&self) -> usize {
         match self.state {
             PeerState::Open if self.rate.own().is_none() => self.depth.limit().min(2),
             PeerState::Open => self.depth.limit(),
             PeerState::HalfOpen { probe: None } => 1,
             _ => 0,
-        }
-    }
-
-    pub(super) fn has_stalled(&self, now: Instant, common_rate: f64, sizes: &Sizes) -> bool {
-        let Some(head) = self.entries.front() else { return false };
-        let rate = self.rate.shrunk(common_rate);
-        match head.first {
-            Some((first, early)) => {
-                let elapsed = seconds(first, now);
-                let expected = rate * elapsed;
-                let came = head.bytes.saturating_sub(early) as f64 + REPORT_STEP;
-                self.rate.own().is_some() && elapsed > STALL_AFTER && came < STALL_SHARE * expected
-            }
-            None => {
-                let past =
-                    |instant: Option<Instant>| instant.map_or(f64::NEG_INFINITY, |instant| -seconds(instant, now));
-                let computed = (self.round_trip - seconds(head.sent, now)).max(past(self.last_first_byte))
-                    + self.compute.seconds();
-                let late = -computed.max(past(self.last_done));
-                late > LATE_BY * (self.compute.seconds() + sizes.mean() / rate) + STALL_AFTER
-            }
         }
     }
 

@@ -1,41 +1,53 @@
-//! What is known of one peer, and what it owes us.
+//! The record of one peer: its speed, its behaviour, and the requests that it holds.
 
 mod estimate;
 mod forecast;
+mod sizes;
+mod stall;
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-use qrinfo_core::{AttemptErrorKind, Timing};
+use qrinfo_core::{AttemptErrorKind, RequestId, SendId, Timing, stack::retry::Rest};
 
 use self::estimate::{Compute, LinkRate};
-pub(crate) use self::{estimate::PRIOR_RATE, forecast::Forecast};
-use crate::{DispatchId, Gcra, Rate, Ticket, aimd::Aimd, seconds, sizes::Sizes};
+pub(crate) use self::{estimate::Rates, forecast::Forecast, sizes::Sizes};
+use crate::{
+    aimd::Aimd,
+    gcra::{Gcra, Rate},
+    seconds,
+};
 
-/// How many requests a peer may hold at most, however fast it is. The forecast asks for less at most peers; deeper
-/// pipelines only mean more to fetch again when a peer stalls. It is also the default number of slots of a
-/// `PeerService`.
+/// Requests that a peer may hold at most, however fast it is. The forecast asks for less at most peers; deeper pipelines
+/// only mean more to fetch again when a peer stalls. It is also the default number of slots of a `PeerService`.
 pub const MAX_DEPTH: usize = 8;
 
-/// Misbehaviour points that we may cause at a peer. Dash Core adds one for a request it refuses, and at 100 drops and
-/// discourages the address; half leaves room for what else is counted against us there.
-pub const MAX_POINTS: u32 = 50;
+/// Misbehaviour points that we may cause at a peer, on one connection. Dash Core adds one for each request that it
+/// refuses, and at 100 drops the connection and discourages the address; the rest is room for other faults.
+pub const MAX_POINTS: u32 = 90;
 
-/// A peer that has refused this many in a row, and answered none, is asked for what others would refuse as well: it may
-/// lack what we ask for.
-const MAX_REFUSALS_IN_A_ROW: u32 = 4;
+/// Points beyond which a peer is only asked for requests that all others have refused. Below [`MAX_POINTS`], so that
+/// some are left for requests that only this peer can answer.
+const SPECULATIVE_POINTS: u32 = 50;
 
-/// How long a peer rests after its first failure. Each failure in a row doubles it.
-const COOL_DOWN: Duration = Duration::from_secs(5);
+/// Refusals in a row after which a peer that has answered nothing is asked last: it may lack everything we ask for.
+const REFUSALS_OF_A_STRANGER: u32 = 4;
 
-/// The longest rest.
-const MAX_COOL_DOWN: Duration = Duration::from_secs(300);
+/// The same for a peer that has answered before. Of a peer that refuses every second request twelve in a row are rare.
+const REFUSALS_IN_A_ROW: u32 = 12;
+
+/// The time for which a peer that refuses everything is asked last. Each further refusal doubles it.
+const UNWILLING_FOR: Duration = Duration::from_secs(5);
+
+/// The longest such time.
+const UNWILLING_AT_MOST: Duration = Duration::from_secs(300);
 
 /// The record of one peer: how fast it is, how it behaves, and the requests it has not answered yet.
 #[derive(Debug, Clone)]
 pub struct PeerHealth {
+    height: u32,
     state: PeerState,
     round_trip: f64,
     rate: LinkRate,
@@ -43,53 +55,52 @@ pub struct PeerHealth {
     /// The safety cap only: how deep a healthy pipeline is follows from the forecast.
     depth: Aimd,
     points: u32,
-    failures_in_a_row: u32,
+    rest: Rest,
+    has_answered: bool,
     refusals_in_a_row: u32,
     last_refusal: Option<Instant>,
     entries: VecDeque<Entry>,
     last_first_byte: Option<Instant>,
     last_done: Option<Instant>,
     bucket: Option<Gcra>,
-    /// Whether its service takes a request.
+    /// Its service takes a request.
     ready: bool,
 }
 
-/// Whether a peer is given requests.
+/// The readiness of a peer for requests.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum PeerState {
-    /// As many as its pipeline takes.
+    /// It gets as many requests as its pipeline takes.
     Open,
-    /// None: what it sends has all but stopped. Its requests are sent elsewhere too. It is open again when a reply
-    /// comes at half its former rate, and half open when it has answered everything.
+    /// It gets none: the replies that it owes have all but stopped. Its requests are sent to other peers too. It is open
+    /// again when a reply comes at half its former rate, and half open when it has answered everything.
     Stalled {
-        /// Bytes per second before.
+        /// Bytes per second before the stall.
         former_rate: f64,
     },
-    /// None until then: it timed out or failed.
+    /// It gets none for a while: it timed out or failed.
     Cooling {
         /// The end of the rest.
         until: Instant,
     },
-    /// One, whose outcome decides.
+    /// It gets one request, whose outcome decides.
     HalfOpen {
-        /// The one, once it is sent.
-        probe: Option<DispatchId>,
+        /// That request, once it is sent.
+        probe: Option<SendId>,
     },
-    /// None any more. It is dismissed when it has answered what it holds.
-    Leaving,
 }
 
 /// A request that a peer holds: its slot is in use until the peer answers or goes.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    pub(crate) id: DispatchId,
-    /// The request that this is a copy of; `None` once we have given this copy up.
-    pub(crate) ticket: Option<Ticket>,
+    pub(crate) send: SendId,
+    /// The request that this is a copy of; `None` once the copy timed out.
+    pub(crate) request: Option<RequestId>,
     sent: Instant,
-    /// When the reply began, and how much of it came with its beginning.
+    /// The beginning of the reply, and the bytes that came with it.
     first: Option<(Instant, u64)>,
-    latest: Instant,
+    pub(crate) latest: Instant,
     bytes: u64,
     length: Option<u64>,
 }
@@ -97,65 +108,67 @@ pub(crate) struct Entry {
 // === impl PeerHealth ===
 
 impl PeerHealth {
-    /// Whether it is given requests.
+    /// The height of its tip when it joined.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// Its readiness for requests.
     pub fn state(&self) -> PeerState {
         self.state
     }
 
-    /// How many requests it has not answered yet, those that nobody waits for included.
+    /// Requests that it has not answered, including those that no caller waits for.
     pub fn outstanding(&self) -> usize {
         self.entries.len()
     }
 
-    /// How many of them it is taken to be working on. What it has let down is sent elsewhere: it must not keep the
-    /// place of the others as well, or a peer that falls silent would stop them all until its connection is closed.
-    pub fn under_way(&self) -> usize {
+    /// Requests that count against the global cap. Requests at a stalled or cooling peer do not count, because they are
+    /// sent to other peers; otherwise one silent peer could block all others.
+    pub fn counted_in_flight(&self) -> usize {
         match self.state {
-            PeerState::Open | PeerState::Leaving => self.entries.iter().filter(|entry| entry.ticket.is_some()).count(),
+            PeerState::Open => self.entries.iter().filter(|entry| entry.request.is_some()).count(),
             PeerState::HalfOpen { probe } => usize::from(probe.is_some()),
             PeerState::Stalled { .. } | PeerState::Cooling { .. } => 0,
         }
     }
 
-    /// How many requests it may hold at most; never above [`MAX_DEPTH`].
+    /// The number of requests that it may hold; never above [`MAX_DEPTH`].
     pub fn depth_limit(&self) -> usize {
         self.depth.limit()
     }
 
-    /// How many requests a peer may hold at most, however fast it is. The forecast asks for less at most peers; deeper
-    /// pipelines only mean more to fetch again when a peer stalls. It is also the default number of slots of a
-    /// `PeerService`.
-    pub const MAX_DEPTH: usize = 8;
-
-    /// Misbehaviour points that we caused at it; never above [`MAX_POINTS`] and what it held when it reached that.
+    /// Misbehaviour points that we caused at it; never above [`MAX_POINTS`] and the requests that it held then.
     pub fn points(&self) -> u32 {
         self.points
     }
 
-    /// The round trip: as told, or the quickest answer if that was quicker.
+    /// The round trip: as told, or the time of the quickest answer if that was quicker.
     pub fn round_trip(&self) -> Duration {
         Duration::from_secs_f64(self.round_trip)
     }
 
-    /// Seconds it takes to compute a reply, by estimate.
+    /// The estimated time to compute a reply, seconds.
     pub fn compute_seconds(&self) -> f64 {
         self.compute.seconds()
     }
 
-    /// Bytes per second of its link, by its own replies; `None` before the first.
+    /// The rate of its link by its own replies, bytes per second; `None` before the first.
     pub fn bytes_per_second(&self) -> Option<f64> {
         self.rate.own()
     }
 
-    pub(crate) fn new(round_trip: Duration, rate_limit: Option<Rate>) -> Self {
+    pub(crate) fn new(height: u32, round_trip: Duration, rate_limit: Option<Rate>) -> Self {
         Self {
+            height,
             state: PeerState::Open,
             round_trip: round_trip.as_secs_f64(),
             rate: LinkRate::default(),
             compute: Compute::default(),
             depth: Aimd::new(MAX_DEPTH),
             points: 0,
-            failures_in_a_row: 0,
+            rest: Rest::default(),
+            has_answered: false,
             refusals_in_a_row: 0,
             last_refusal: None,
             entries: VecDeque::new(),
@@ -166,32 +179,44 @@ impl PeerHealth {
         }
     }
 
-    /// Points from an earlier connection: the server counts by address.
-    pub(crate) fn remember(&mut self, points: u32) {
-        self.points = points;
-        if points >= MAX_POINTS {
-            self.leave();
-        }
-    }
-
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
     }
 
-    /// Whether it may be given requests, now or when its pipeline has room.
+    /// Whether it gets requests, now or when its pipeline has room.
     pub(crate) fn is_live(&self) -> bool {
-        matches!(self.state, PeerState::Open | PeerState::HalfOpen { .. })
+        matches!(self.state, PeerState::Open | PeerState::HalfOpen { .. }) && !self.is_spent()
     }
 
-    /// Whether it answers, as far as is known. Each refusal beyond the first few doubles the time for which it is left
-    /// in peace.
+    /// Whether it has refused as much as it may be made to refuse.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.points >= MAX_POINTS
+    }
+
+    pub(crate) fn is_stalled(&self) -> bool {
+        matches!(self.state, PeerState::Stalled { .. })
+    }
+
+    /// The end of its rest, if it rests.
+    pub(crate) fn rests_until(&self) -> Option<Instant> {
+        match self.state {
+            PeerState::Cooling { until } if !self.is_spent() => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Whether it is expected to answer a request that others can answer as well. Each refusal beyond the first few
+    /// doubles the time for which it is not.
     pub(crate) fn is_willing(&self, now: Instant) -> bool {
-        let Some(more) = self.refusals_in_a_row.checked_sub(MAX_REFUSALS_IN_A_ROW) else { return true };
-        let rest = COOL_DOWN.saturating_mul(1 << more.min(16)).min(MAX_COOL_DOWN);
-        self.last_refusal.is_none_or(|last| now >= last + rest)
+        let few = if self.has_answered { REFUSALS_IN_A_ROW } else { REFUSALS_OF_A_STRANGER };
+        let unwilling = self.refusals_in_a_row.checked_sub(few).map(|more| {
+            UNWILLING_FOR.saturating_mul(1 << more.min(16)).min(UNWILLING_AT_MOST)
+        });
+        self.points < SPECULATIVE_POINTS
+            && unwilling.is_none_or(|time| self.last_refusal.is_none_or(|last| now >= last + time))
     }
 
-    /// Whether a request that it holds is in good hands.
+    /// Whether a request that it holds is expected to be answered.
     pub(crate) fn is_trusted(&self) -> bool {
         !matches!(self.state, PeerState::Stalled { .. } | PeerState::Cooling { .. })
     }
@@ -207,26 +232,26 @@ impl PeerHealth {
         self.ready = ready;
     }
 
-    /// Whether a request can be handed to it now.
+    /// Whether its service takes a request now.
     pub(crate) fn takes_one(&self, now: Instant) -> bool {
         self.ready && self.conforms_at(now) <= now
     }
 
-    /// When its rate limit lets the next request pass.
+    /// The instant at which its rate limit lets the next request pass.
     pub(crate) fn conforms_at(&self, now: Instant) -> Instant {
         self.bucket.as_ref().map_or(now, |bucket| bucket.next(now))
     }
 
-    pub(crate) fn send(&mut self, id: DispatchId, ticket: Ticket, now: Instant) {
+    pub(crate) fn send(&mut self, send: SendId, request: RequestId, now: Instant) {
         if let Some(bucket) = &mut self.bucket {
             bucket.take(now);
         }
         if let PeerState::HalfOpen { probe } = &mut self.state {
-            *probe = Some(id);
+            *probe = Some(send);
         }
         self.entries.push_back(Entry {
-            id,
-            ticket: Some(ticket),
+            send,
+            request: Some(request),
             sent: now,
             first: None,
             latest: now,
@@ -235,9 +260,9 @@ impl PeerHealth {
         });
     }
 
-    /// `bytes` of the reply have come so far. Whether they are the first.
-    pub(crate) fn progress(&mut self, id: DispatchId, bytes: u64, length: Option<u64>, now: Instant) -> bool {
-        let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) else { return false };
+    /// `bytes` of the reply have come so far. Returns whether they are the first.
+    pub(crate) fn progress(&mut self, send: SendId, bytes: u64, length: Option<u64>, now: Instant) -> bool {
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.send == send) else { return false };
         entry.bytes = entry.bytes.max(bytes);
         entry.length = length.or(entry.length);
         entry.latest = now;
@@ -250,8 +275,8 @@ impl PeerHealth {
         begins
     }
 
-    pub(crate) fn replied(&mut self, id: DispatchId, timing: &Timing) -> Option<Entry> {
-        let entry = self.remove(id)?;
+    pub(crate) fn replied(&mut self, send: SendId, timing: &Timing) -> Option<Entry> {
+        let entry = self.remove(send)?;
         let (first, early) = match (entry.first, timing.first_byte) {
             (Some(first), _) => first,
             (None, Some(first)) => {
@@ -269,12 +294,13 @@ impl PeerHealth {
         self.depth.increase();
         self.last_done = Some(timing.done);
         self.refusals_in_a_row = 0;
-        self.answered(id, |former_rate| bytes >= 0.5 * former_rate * took);
+        self.has_answered = true;
+        self.answered(send, |former_rate| bytes >= 0.5 * former_rate * took);
         Some(entry)
     }
 
-    pub(crate) fn failed(&mut self, id: DispatchId, kind: AttemptErrorKind, now: Instant) -> Option<Entry> {
-        let entry = self.remove(id)?;
+    pub(crate) fn failed(&mut self, send: SendId, kind: AttemptErrorKind, now: Instant) -> Option<Entry> {
+        let entry = self.remove(send)?;
         match kind {
             AttemptErrorKind::Refused => {
                 self.points = self.points.saturating_add(1);
@@ -284,13 +310,9 @@ impl PeerHealth {
                     self.began(entry.sent, now);
                 }
                 self.last_done = Some(now);
-                self.answered(id, |_| false);
-                if self.points >= MAX_POINTS {
-                    self.leave();
-                }
+                self.answered(send, |_| false);
             }
-            AttemptErrorKind::Cancelled => self.answered(id, |_| false),
-            AttemptErrorKind::Malformed | AttemptErrorKind::False => self.leave(),
+            AttemptErrorKind::Cancelled => self.answered(send, |_| false),
             AttemptErrorKind::Timeout | AttemptErrorKind::Disconnected => {
                 if self.cool(now) {
                     self.depth.decrease();
@@ -304,17 +326,13 @@ impl PeerHealth {
         Some(entry)
     }
 
-    /// We wait no longer, while the peer still holds it.
-    pub(crate) fn timed_out(&mut self, id: DispatchId, now: Instant) -> Option<Ticket> {
-        let ticket = self.entries.iter_mut().find(|entry| entry.id == id)?.ticket.take();
+    /// The caller waits no longer, while the peer still holds it.
+    pub(crate) fn timed_out(&mut self, send: SendId, now: Instant) -> Option<RequestId> {
+        let request = self.entries.iter_mut().find(|entry| entry.send == send)?.request.take();
         if self.cool(now) {
             self.depth.decrease();
         }
-        ticket
-    }
-
-    pub(crate) fn leave(&mut self) {
-        self.state = PeerState::Leaving;
+        request
     }
 
     /// Ends a rest that is over.
@@ -324,17 +342,8 @@ impl PeerHealth {
         }
     }
 
-    /// Takes the peer for stalled if what it owes has all but stopped coming. Whether it was taken so now.
-    pub(crate) fn notice_stall(&mut self, now: Instant, common_rate: f64, sizes: &Sizes) -> bool {
-        if !self.is_live() || !self.has_stalled(now, common_rate, sizes) {
-            return false;
-        }
-        self.state = PeerState::Stalled { former_rate: self.rate.shrunk(common_rate) };
-        true
-    }
-
-    fn remove(&mut self, id: DispatchId) -> Option<Entry> {
-        let index = self.entries.iter().position(|entry| entry.id == id)?;
+    fn remove(&mut self, send: SendId) -> Option<Entry> {
+        let index = self.entries.iter().position(|entry| entry.send == send)?;
         self.entries.remove(index)
     }
 
@@ -353,28 +362,26 @@ impl PeerHealth {
     }
 
     /// The peer answered one: a stall or a probe may be over.
-    fn answered(&mut self, id: DispatchId, recovered: impl FnOnce(f64) -> bool) {
+    fn answered(&mut self, send: SendId, recovered: impl FnOnce(f64) -> bool) {
         match self.state {
-            PeerState::Open => self.failures_in_a_row = 0,
+            PeerState::Open => self.rest.answered(),
             PeerState::Stalled { former_rate } if recovered(former_rate) => self.state = PeerState::Open,
             PeerState::Stalled { .. } if self.entries.is_empty() => self.state = PeerState::HalfOpen { probe: None },
             // A straggler from before the rest says nothing about now; only the probe does.
-            PeerState::HalfOpen { probe } if probe == Some(id) => {
+            PeerState::HalfOpen { probe } if probe == Some(send) => {
                 self.state = PeerState::Open;
-                self.failures_in_a_row = 0;
+                self.rest.answered();
             }
             _ => {}
         }
     }
 
-    /// Begins a rest. Several requests that fail together are one failure: whether this was the first.
+    /// Begins a rest. Several requests that fail together are one failure: returns whether this was the first.
     fn cool(&mut self, now: Instant) -> bool {
-        if matches!(self.state, PeerState::Leaving | PeerState::Cooling { .. }) {
+        if matches!(self.state, PeerState::Cooling { .. }) {
             return false;
         }
-        let rest = COOL_DOWN.saturating_mul(1 << self.failures_in_a_row.min(16)).min(MAX_COOL_DOWN);
-        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-        self.state = PeerState::Cooling { until: now + rest };
+        self.state = PeerState::Cooling { until: self.rest.failed(now) };
         true
     }
 }

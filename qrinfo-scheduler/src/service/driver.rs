@@ -1,15 +1,20 @@
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Instant,
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, Timing};
+use qrinfo_core::{
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, PeerId, RequestId, SendId, Timing,
+    stack::{LeaveReason, PeerEvent, PeerTable},
+};
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch},
     time::{self, Sleep},
 };
 use tower::{
@@ -18,22 +23,25 @@ use tower::{
 };
 
 use super::{
-    Peer, ScheduleError,
-    handle::Command,
-    peer::{Report, Reports},
+    Peer, ScheduleError, SendStats,
+    command::{Command, Submission},
+    handle::{SchedulerHandle, loss},
+    sending::{Ended, Sending},
 };
-use crate::{Dispatch, DispatchId, Event, Scheduler, Settings, Ticket};
+use crate::{Dispatch, Event, Scheduler, Settings, SubmitError, now};
+
+/// Events that wait for a slow listener before it misses the oldest.
+const EVENTS: usize = 1024;
 
 /// A stream of peers that join and leave. Implemented for every fitting [`Discover`].
 pub trait Peers: Discover<Key = PeerId, Service = Peer<Self::Asked>> + Unpin {
     /// The service of one peer.
-    type Asked: Service<Attempt, Response = (Reply, Timing), Error: Into<BoxError>>;
+    type Asked: Service<Attempt, Response = Answer, Error: Into<BoxError>>;
 }
 
-/// The future that does the work: it owns the scheduler, the peers, and what is under way. Spawn it.
+/// The future that does the work: it owns the scheduler, the peers, and everything in flight. Spawn it.
 ///
-/// It resolves with the error of the [`Discover`] if that fails; whoever waits then gets
-/// [`ScheduleError::Stopped`].
+/// It resolves with the error of the [`Discover`] if that fails; callers that wait then get [`ScheduleError::Stopped`].
 #[must_use = "nothing is sent unless the driver is polled"]
 pub struct Driver<D: Peers> {
     /// `None` after its end.
@@ -41,60 +49,41 @@ pub struct Driver<D: Peers> {
     commands: mpsc::UnboundedReceiver<Command>,
     scheduler: Scheduler,
     peers: BTreeMap<PeerId, Connected<D::Asked>>,
-    callers: HashMap<Ticket, Caller>,
-    tickets: HashMap<u64, Ticket>,
-    /// One for each copy that a peer's service works on. Kept to the end even when nobody waits: the end frees the
-    /// slot.
-    under_way: FuturesUnordered<UnderWay<<D::Asked as Service<Attempt>>::Future>>,
-    /// By the number under which a peer's service knows a copy.
-    numbers: HashMap<u64, DispatchId>,
-    /// What peers said of copies whose futures had not ended yet: one of them may end with a timeout all the same.
-    settled: HashMap<u64, Settled>,
+    callers: HashMap<RequestId, Caller>,
+    /// One for each sending that a peer's service works on. Kept to the end even when no caller waits: the end frees
+    /// the slot.
+    sendings: FuturesUnordered<Sending<<D::Asked as Service<Attempt>>::Future>>,
+    /// Ends that peers reported before the futures of their sendings ended: one of those may end with a timeout.
+    reported: HashMap<SendId, (Result<Timing, AttemptErrorKind>, Instant)>,
+    /// Requests that were sent, to tell first sendings from later ones.
+    sent: HashSet<RequestId>,
     sleep: Option<Pin<Box<Sleep>>>,
-}
-
-/// A request on its way to the driver.
-#[derive(Debug)]
-pub(super) struct Submission {
-    pub(super) call: u64,
-    pub(super) attempt: Attempt,
-    pub(super) respond: oneshot::Sender<Result<(Reply, Timing), AttemptError>>,
-    pub(super) permit: OwnedSemaphorePermit,
+    table: watch::Sender<PeerTable>,
+    events: Arc<broadcast::Sender<Event>>,
+    stats: Arc<Mutex<SendStats>>,
 }
 
 struct Caller {
     call: u64,
-    respond: oneshot::Sender<Result<(Reply, Timing), AttemptError>>,
-    /// The place in the queue, until it is sent.
+    respond: oneshot::Sender<AttemptResult>,
+    /// The place in the queue, until the request is sent.
     permit: Option<OwnedSemaphorePermit>,
-    /// How its copies failed while another one still could be answered.
+    /// Failures of copies while another copy could still be answered.
     failures: Vec<AttemptError>,
 }
 
 struct Connected<S> {
     service: S,
     ready: bool,
-    reports: Option<Reports>,
+    events: Option<mpsc::UnboundedReceiver<PeerEvent>>,
 }
-
-pin_project_lite::pin_project! {
-    struct UnderWay<F> {
-        id: DispatchId,
-        ticket: Ticket,
-        #[pin]
-        future: F,
-    }
-}
-
-/// How one copy ended, while the scheduler decides what that means.
-type Ended = (DispatchId, Ticket, Result<(Reply, Timing), AttemptError>);
 
 // === impl Peers ===
 
 impl<D, S> Peers for D
 where
     D: Discover<Key = PeerId, Service = Peer<S>> + Unpin,
-    S: Service<Attempt, Response = (Reply, Timing), Error: Into<BoxError>>,
+    S: Service<Attempt, Response = Answer, Error: Into<BoxError>>,
 {
     type Asked = S;
 }
@@ -102,64 +91,83 @@ where
 // === impl Driver ===
 
 impl<D: Peers> Driver<D> {
-    pub(super) fn new(discover: D, settings: Settings, commands: mpsc::UnboundedReceiver<Command>) -> Self {
-        // The service's permits bound the queue. What goes back into it from a stalled peer must not be turned away.
+    pub(super) fn new(discover: D, settings: Settings) -> (Self, SchedulerHandle) {
+        // A submission carries a place in the queue, and every other command a caller's turn: that bounds the channel.
+        let (sender, commands) = mpsc::unbounded_channel();
+        // The service's permits bound the queue. Requests that go back into it must not be turned away.
         let scheduler = Scheduler::new(Settings { capacity: usize::MAX, ..settings });
-        Self {
+        let (table, peers) = watch::channel(scheduler.table());
+        let events = Arc::new(broadcast::Sender::new(EVENTS));
+        let stats = Arc::<Mutex<SendStats>>::default();
+        let handle =
+            SchedulerHandle { commands: sender, peers, events: events.downgrade(), stats: stats.clone() };
+        let driver = Self {
             discover: Some(discover),
             commands,
             scheduler,
             peers: BTreeMap::new(),
             callers: HashMap::new(),
-            tickets: HashMap::new(),
-            under_way: FuturesUnordered::new(),
-            numbers: HashMap::new(),
-            settled: HashMap::new(),
+            sendings: FuturesUnordered::new(),
+            reported: HashMap::new(),
+            sent: HashSet::new(),
             sleep: None,
-        }
+            table,
+            events,
+            stats,
+        };
+        (driver, handle)
     }
 
-    /// Whether it is to stop.
+    /// Takes commands. Returns whether to stop.
     fn poll_commands(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
             match self.commands.poll_recv(cx) {
                 Poll::Pending => return false,
                 Poll::Ready(None) => return self.callers.is_empty(),
                 Poll::Ready(Some(Command::Shutdown)) => return true,
-                Poll::Ready(Some(command)) => self.obey(command),
+                Poll::Ready(Some(command)) => self.handle_command(command),
             }
         }
     }
 
-    fn obey(&mut self, command: Command) {
-        let settings = self.scheduler.settings().clone();
+    fn handle_command(&mut self, command: Command) {
         match command {
             Command::Submit(submission) => self.submit(*submission),
-            Command::Cancel(call) => {
-                if let Some(ticket) = self.tickets.remove(&call) {
-                    self.callers.remove(&ticket);
-                    self.scheduler.cancel(ticket);
+            Command::Cancel(id, call) => {
+                if self.callers.get(&id).is_some_and(|caller| caller.call == call) {
+                    self.callers.remove(&id);
+                    self.scheduler.cancel(id);
                 }
             }
-            Command::SetCap(cap) => self.scheduler.set_settings(Settings { cap, ..settings }),
-            Command::SetRate(rate) => self.scheduler.set_settings(Settings { rate, ..settings }),
-            Command::SetPeerRate(peer_rate) => self.scheduler.set_settings(Settings { peer_rate, ..settings }),
+            Command::SetCap(cap) => self.set(|settings| settings.cap = cap),
+            Command::SetRate(rate) => self.set(|settings| settings.rate = rate),
+            Command::SetPeerRate(rate) => self.set(|settings| settings.peer_rate = rate),
             Command::SetWindow(window) => self.scheduler.set_window(window),
-            Command::Blame(peer) => self.remove(&peer),
+            Command::Ban(peer, why) => self.scheduler.ban(peer, why),
             Command::Shutdown => {}
         }
     }
 
+    fn set(&mut self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self.scheduler.settings().clone();
+        change(&mut settings);
+        self.scheduler.set_settings(settings);
+    }
+
     fn submit(&mut self, submission: Submission) {
         let Submission { call, attempt, respond, permit } = submission;
+        let id = attempt.id;
         match self.scheduler.submit(attempt, now()) {
-            Ok(ticket) => {
-                self.tickets.insert(call, ticket);
-                self.callers.insert(ticket, Caller { call, respond, permit: Some(permit), failures: Vec::new() });
+            Ok(()) => {
+                self.callers.insert(id, Caller { call, respond, permit: Some(permit), failures: Vec::new() });
             }
-            Err(overloaded) => {
-                let error = AttemptError::new(AttemptErrorKind::Overloaded).because(overloaded);
-                let _ = respond.send(Err(error));
+            Err(error) => {
+                let kind = match error {
+                    SubmitError::QueueFull { .. } => AttemptErrorKind::Overloaded,
+                    SubmitError::IdInUse { .. } => AttemptErrorKind::Local,
+                };
+                // A caller that is gone has cancelled.
+                let _ = respond.send(Err(AttemptError::new(kind).because(error)));
             }
         }
     }
@@ -168,142 +176,192 @@ impl<D: Peers> Driver<D> {
         while let Some(discover) = &mut self.discover {
             match Pin::new(discover).poll_discover(cx) {
                 Poll::Pending => break,
-                Poll::Ready(None) => self.discover = None,
-                Poll::Ready(Some(Err(error))) => return Err(error),
-                Poll::Ready(Some(Ok(Change::Remove(peer)))) => self.remove(&peer),
-                Poll::Ready(Some(Ok(Change::Insert(peer, Peer { service, round_trip, reports })))) => {
-                    self.peers.insert(peer, Connected { service, ready: false, reports });
-                    self.scheduler.peer_joined(peer, round_trip);
-                    self.scheduler.set_ready(&peer, false);
+                Poll::Ready(None) => {
+                    self.discover = None;
+                    self.scheduler.no_more_peers();
+                    self.publish_table();
                 }
+                Poll::Ready(Some(Err(error))) => return Err(error),
+                Poll::Ready(Some(Ok(Change::Remove(peer)))) => {
+                    self.scheduler.peer_left(peer, LeaveReason::Disconnected);
+                }
+                Poll::Ready(Some(Ok(Change::Insert(peer, joined)))) => self.join(peer, joined),
             }
         }
         Ok(())
     }
 
-    fn remove(&mut self, peer: &PeerId) {
-        self.scheduler.peer_left(*peer);
-        self.forget(peer);
+    fn join(&mut self, peer: PeerId, joined: Peer<D::Asked>) {
+        let Peer { service, height, round_trip, events } = joined;
+        if !self.scheduler.peer_joined(peer, height, round_trip) {
+            return;
+        }
+        // An earlier connection's end has to be acted on before this one is kept.
+        self.act(None);
+        self.scheduler.set_ready(&peer, false);
+        self.peers.insert(peer, Connected { service, ready: false, events });
     }
 
-    fn forget(&mut self, peer: &PeerId) {
-        self.peers.remove(peer);
-        self.numbers.retain(|_, id| id.peer() != *peer);
-        self.settled.retain(|number, _| self.numbers.contains_key(number));
-    }
-
-    /// What peers report, and which of them take a request.
+    /// Hears the peers' reports, and asks which of them take a request.
     fn poll_peers(&mut self, cx: &mut Context<'_>) {
         let mut gone = Vec::new();
+        let (scheduler, reported) = (&mut self.scheduler, &mut self.reported);
         for (&id, peer) in &mut self.peers {
-            while let Some(Poll::Ready(report)) = peer.reports.as_mut().map(|reports| reports.poll_next(cx)) {
-                match report {
-                    Some(report) => hear(&mut self.scheduler, &mut self.numbers, &mut self.settled, report),
+            while let Some(Poll::Ready(event)) = peer.events.as_mut().map(|events| events.poll_recv(cx)) {
+                match event {
+                    Some(event) => hear(scheduler, reported, event),
                     None => {
-                        // Its connection has ended, maybe with nothing under way whose failure would tell.
-                        peer.reports = None;
+                        // Its connection has ended, maybe with nothing in flight whose failure would tell.
+                        peer.events = None;
                         peer.ready = false;
                     }
                 }
             }
             if !peer.ready {
-                match peer.service.poll_ready(cx) {
-                    Poll::Pending => {}
-                    Poll::Ready(Ok(())) => {
+                match catch(|| peer.service.poll_ready(cx)) {
+                    Ok(Poll::Pending) => {}
+                    Ok(Poll::Ready(Ok(()))) => {
                         peer.ready = true;
-                        self.scheduler.set_ready(&id, true);
+                        scheduler.set_ready(&id, true);
                     }
-                    Poll::Ready(Err(_)) => gone.push(id),
+                    Ok(Poll::Ready(Err(_))) => gone.push((id, LeaveReason::Disconnected)),
+                    Err(panicked) => gone.push((id, panicked)),
                 }
             }
         }
-        for peer in gone {
-            self.remove(&peer);
+        for (peer, why) in gone {
+            self.scheduler.peer_left(peer, why);
         }
     }
 
-    fn on_end(&mut self, (id, ticket, result): Ended) {
-        let reports = self.peers.get(&id.peer()).is_some_and(|peer| peer.reports.is_some());
-        match &result {
-            Ok((_, timing)) => self.scheduler.replied(id, timing),
-            Err(error) if reports && error.kind() == AttemptErrorKind::Timeout => {
-                // Its number stays known: the peer will report what becomes of it.
-                self.scheduler.timed_out(id, now());
-                if let Some(settled) = self.settled.remove(&id.number()) {
-                    self.numbers.remove(&id.number());
-                    settle(&mut self.scheduler, id, settled);
+    fn on_end(&mut self, ended: Ended) {
+        let send = ended.send;
+        let has_reports = self.peers.get(&send.peer).is_some_and(|peer| peer.events.is_some());
+        match &ended.result {
+            Ok(answer) => self.scheduler.replied(send, &answer.timing),
+            Err(error) if has_reports && error.kind() == AttemptErrorKind::Timeout => {
+                self.scheduler.timed_out(send, now());
+                if let Some((outcome, at)) = self.reported.remove(&send) {
+                    settle(&mut self.scheduler, send, outcome, at);
                 }
-                return self.tell_callers(Some((id, ticket, result)));
             }
-            Err(error) => self.scheduler.failed(id, error.kind(), now()),
+            Err(error) => self.scheduler.failed(send, error.kind(), now()),
         }
-        self.numbers.remove(&id.number());
-        self.settled.remove(&id.number());
-        self.tell_callers(Some((id, ticket, result)));
+        self.reported.remove(&send);
+        if ended.has_panicked {
+            self.scheduler.peer_left(send.peer, LeaveReason::Panicked);
+        }
+        if let Err(error) = &ended.result
+            && error.kind() == AttemptErrorKind::Disconnected
+            && let Some(peer) = self.peers.get_mut(&send.peer)
+        {
+            // Its service tells whether it is gone for good.
+            peer.ready = false;
+            self.scheduler.set_ready(&send.peer, false);
+        }
+        self.act(Some(ended));
     }
 
-    /// What the scheduler has decided. `ended` is the copy whose end it was just told.
-    fn tell_callers(&mut self, mut ended: Option<Ended>) {
-        while let Some(event) = self.scheduler.event() {
+    /// Acts on the scheduler's decisions. `ended` is the sending whose end it was just told.
+    ///
+    /// The ledger is published before callers are told, so that they decide by what is known then.
+    fn act(&mut self, mut ended: Option<Ended>) {
+        let events: Vec<Event> = std::iter::from_fn(|| self.scheduler.event()).collect();
+        for event in &events {
+            self.publish(event);
+        }
+        self.publish_table();
+        for event in events {
             match event {
-                Event::Replied(ticket, id) | Event::Failed(ticket, id, _) => {
-                    let result = match ended.take_if(|(ended, ..)| *ended == id) {
-                        Some((.., result)) => result,
-                        None => Err(AttemptError::from(ScheduleError::PeerRemoved).at(id.peer())),
+                Event::Replied(id, send) | Event::Failed(id, send, _) => {
+                    let result = match ended.take_if(|ended| ended.send == send) {
+                        Some(ended) => ended.result,
+                        None => Err(AttemptError::from(ScheduleError::PeerRemoved).at(send.peer)),
                     };
-                    self.respond(ticket, result);
+                    self.respond(id, result);
                 }
-                Event::Expired(ticket) => self.respond(ticket, Err(ScheduleError::DeadlinePassed.into())),
-                Event::NobodyLeft(ticket) => self.respond(ticket, Err(ScheduleError::NobodyLeft.into())),
-                Event::Dismissed(peer) => self.forget(&peer),
+                Event::Expired(id) => self.respond(id, Err(ScheduleError::DeadlinePassed.into())),
+                Event::NoPeerLeft(id) => self.respond(id, Err(ScheduleError::NoPeerLeft.into())),
+                Event::Peer(_) | Event::SlowedDown { .. } => {}
             }
         }
-        // Nobody was told of it, for the request goes on.
-        if let Some((_, ticket, Err(error))) = ended
-            && let Some(caller) = self.callers.get_mut(&ticket)
+        // The request goes on: its caller hears of this failure at its end.
+        if let Some(Ended { request, result: Err(error), .. }) = ended
+            && let Some(caller) = self.callers.get_mut(&request)
         {
             caller.failures.push(error);
         }
     }
 
-    fn respond(&mut self, ticket: Ticket, result: Result<(Reply, Timing), AttemptError>) {
-        if let Some(caller) = self.callers.remove(&ticket) {
-            self.tickets.remove(&caller.call);
-            // Gone meanwhile: its cancellation is on the way.
+    /// Tells listeners of an event, and counts it.
+    fn publish(&mut self, event: &Event) {
+        let Event::Peer(peer_event) = event else {
+            if matches!(event, Event::SlowedDown { .. }) {
+                // There may be no listener.
+                let _ = self.events.send(event.clone());
+            }
+            return;
+        };
+        if let Some((peer, why)) = loss(peer_event) {
+            self.peers.remove(&peer);
+            self.reported.retain(|send, _| send.peer != peer);
+            self.stats().lost(peer, why);
+        }
+        if let PeerEvent::Ended { outcome, .. } = peer_event {
+            self.stats().ended(outcome.err());
+        }
+        let _ = self.events.send(event.clone());
+    }
+
+    /// Publishes the ledger if it has changed.
+    fn publish_table(&mut self) {
+        if let Some(table) = self.scheduler.changed_table() {
+            self.table.send_replace(table);
+        }
+    }
+
+    fn respond(&mut self, id: RequestId, result: AttemptResult) {
+        if let Some(caller) = self.callers.remove(&id) {
+            // A caller that is gone meanwhile has sent its cancellation.
             let _ = caller.respond.send(result.map_err(|error| error.after(caller.failures)));
         }
     }
 
-    /// Sends what can be sent. Whether anything was.
+    /// Sends what can be sent. Returns whether anything was.
     fn send(&mut self, cx: &mut Context<'_>) -> bool {
         let mut any = false;
-        self.tell_callers(None);
-        while let Some(Dispatch { id, ticket, attempt }) = self.scheduler.next(now()) {
-            let Some(peer) = self.peers.get_mut(&id.peer()) else {
-                self.scheduler.peer_left(id.peer());
+        self.act(None);
+        while let Some(Dispatch { send, attempt }) = self.scheduler.next(now()) {
+            any = true;
+            let Some(peer) = self.peers.get_mut(&send.peer) else {
+                self.scheduler.peer_left(send.peer, LeaveReason::Disconnected);
                 continue;
             };
-            if let Some(caller) = self.callers.get_mut(&ticket) {
+            let request = attempt.id;
+            if let Some(caller) = self.callers.get_mut(&request) {
                 caller.permit = None;
             }
-            self.numbers.insert(id.number(), id);
-            let future = peer.service.call(Attempt { id: id.number(), ..attempt });
-            self.under_way.push(UnderWay { id, ticket, future });
-            // One that is ready at once need not be taken out and put back.
-            let readiness = peer.service.poll_ready(cx);
-            peer.ready = readiness.is_ready();
+            let is_resend = !self.sent.insert(request);
+            let called = catch(|| peer.service.call(attempt));
+            // A service that is ready at once need not be set aside and brought back.
+            let readiness = catch(|| peer.service.poll_ready(cx));
+            peer.ready = matches!(readiness, Ok(Poll::Ready(Ok(()))));
             match readiness {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => self.remove(&id.peer()),
-                Poll::Pending => self.scheduler.set_ready(&id.peer(), false),
+                Ok(Poll::Ready(Ok(()))) => {}
+                Ok(Poll::Ready(Err(_))) => self.scheduler.peer_left(send.peer, LeaveReason::Disconnected),
+                Ok(Poll::Pending) => self.scheduler.set_ready(&send.peer, false),
+                Err(panicked) => self.scheduler.peer_left(send.peer, panicked),
             }
-            any = true;
+            match called {
+                Ok(future) => self.sendings.push(Sending { send, request, future }),
+                Err(panicked) => self.scheduler.peer_left(send.peer, panicked),
+            }
+            self.stats().resends += u64::from(is_resend);
         }
-        self.tell_callers(None);
+        self.act(None);
         if self.discover.is_none() && self.peers.is_empty() {
-            for (ticket, caller) in self.callers.drain() {
-                self.scheduler.cancel(ticket);
-                self.tickets.remove(&caller.call);
+            for (id, caller) in self.callers.drain() {
+                self.scheduler.cancel(id);
                 let error = AttemptError::from(ScheduleError::NoPeers).after(caller.failures);
                 let _ = caller.respond.send(Err(error));
             }
@@ -311,7 +369,7 @@ impl<D: Peers> Driver<D> {
         any
     }
 
-    /// Whether it is time to look again.
+    /// Returns whether it is time to look again.
     fn poll_sleep(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(at) = self.scheduler.next_wakeup(now()).map(time::Instant::from_std) else {
             self.sleep = None;
@@ -323,6 +381,17 @@ impl<D: Peers> Driver<D> {
         }
         sleep.as_mut().poll(cx).is_ready()
     }
+
+    fn stats(&self) -> MutexGuard<'_, SendStats> {
+        // Counts are of use whatever panicked.
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop(&mut self) {
+        self.commands.close();
+        // Callers that wait find the other end of their channel gone.
+        self.callers.clear();
+    }
 }
 
 impl<D: Peers> Future for Driver<D> {
@@ -332,18 +401,15 @@ impl<D: Peers> Future for Driver<D> {
         let this = &mut *self;
         loop {
             if this.poll_commands(cx) {
-                this.commands.close();
-                // Whoever waits finds the other end of its channel gone.
-                this.callers.clear();
+                this.stop();
                 return Poll::Ready(Ok(()));
             }
             if let Err(error) = this.poll_discover(cx) {
-                this.commands.close();
-                this.callers.clear();
+                this.stop();
                 return Poll::Ready(Err(error));
             }
             this.poll_peers(cx);
-            while let Poll::Ready(Some(ended)) = this.under_way.poll_next_unpin(cx) {
+            while let Poll::Ready(Some(ended)) = this.sendings.poll_next_unpin(cx) {
                 this.on_end(ended);
             }
             // A service that was just called is polled ready again, its future for the first time.
@@ -362,69 +428,33 @@ impl<D: Peers> fmt::Debug for Driver<D> {
     }
 }
 
-/// How a copy ended at its peer, and when.
-type Settled = (Result<Timing, AttemptErrorKind>, Instant);
+/// Calls into a peer's service. A panic there is the end of that peer, not of the scheduler.
+fn catch<T>(call: impl FnOnce() -> T) -> Result<T, LeaveReason> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_| LeaveReason::Panicked)
+}
 
-fn settle(scheduler: &mut Scheduler, id: DispatchId, (outcome, at): Settled) {
+fn settle(scheduler: &mut Scheduler, send: SendId, outcome: Result<Timing, AttemptErrorKind>, at: Instant) {
     match outcome {
-        Ok(timing) => scheduler.replied(id, &timing),
-        Err(kind) => scheduler.failed(id, kind, at),
+        Ok(timing) => scheduler.replied(send, &timing),
+        Err(kind) => scheduler.failed(send, kind, at),
     }
 }
 
+/// Takes a peer's report.
 fn hear(
     scheduler: &mut Scheduler,
-    numbers: &mut HashMap<u64, DispatchId>,
-    settled: &mut HashMap<u64, Settled>,
-    report: Report,
+    reported: &mut HashMap<SendId, (Result<Timing, AttemptErrorKind>, Instant)>,
+    event: PeerEvent,
 ) {
-    match report {
-        Report::Progress { attempt, bytes, length, at } => {
-            if let Some(&id) = numbers.get(&attempt) {
-                scheduler.progress(id, bytes, length, at);
-            }
+    match event {
+        PeerEvent::Progress { send, received, length, at } => scheduler.progress(send, received, length, at),
+        PeerEvent::Ended { send, outcome, at } if scheduler.is_given_up(send) => settle(scheduler, send, outcome, at),
+        // Its future says the same, and has the reply, unless it has timed out just before.
+        PeerEvent::Ended { send, outcome, at } if scheduler.holds(send) => {
+            reported.insert(send, (outcome, at));
         }
-        Report::Settled { attempt, outcome, at } => {
-            let Some(&id) = numbers.get(&attempt) else { return };
-            if scheduler.is_given_up(id) {
-                numbers.remove(&attempt);
-                settle(scheduler, id, (outcome, at));
-            } else {
-                // Its future tells the same, and has the reply, unless it has timed out just before.
-                settled.insert(attempt, (outcome, at));
-            }
-        }
+        PeerEvent::Banned { peer, why } => scheduler.ban(peer, why),
+        PeerEvent::Left { peer, why } => scheduler.peer_left(peer, why),
+        _ => {}
     }
-}
-
-fn now() -> Instant {
-    time::Instant::now().into_std()
-}
-
-// === impl UnderWay ===
-
-impl<F, E> Future for UnderWay<F>
-where
-    F: Future<Output = Result<(Reply, Timing), E>>,
-    E: Into<BoxError>,
-{
-    type Output = Ended;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
-        let this = self.project();
-        let (id, ticket) = (*this.id, *this.ticket);
-        this.future.poll(cx).map(|result| (id, ticket, result.map_err(|error| attempt_error(error.into(), id.peer()))))
-    }
-}
-
-/// The error of a peer's stack as an attempt's: unchanged if it is one, else as the source of one.
-fn attempt_error(error: BoxError, peer: PeerId) -> AttemptError {
-    let error = match error.downcast::<AttemptError>() {
-        Ok(error) => *error,
-        Err(other) if other.is::<tower::timeout::error::Elapsed>() => {
-            AttemptError::new(AttemptErrorKind::Timeout).because(other)
-        }
-        Err(other) => AttemptError::new(AttemptErrorKind::Local).because(other),
-    };
-    if error.peer().is_none() { error.at(peer) } else { error }
 }

@@ -1,6 +1,6 @@
 use qrinfo_core::{AttemptError, AttemptErrorKind};
 
-/// Why the scheduler itself ended a request. The source of the [`AttemptError`] that its caller gets.
+/// The reason for which the scheduler itself ended a request: the source of the [`AttemptError`] that its caller gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScheduleError {
@@ -10,11 +10,11 @@ pub enum ScheduleError {
     /// The attempt's deadline passed.
     #[error("the deadline passed")]
     DeadlinePassed,
-    /// The attempt avoids every peer there is.
+    /// The attempt avoids every peer that can be asked.
     #[error("no peer is left to ask")]
-    NobodyLeft,
-    /// There is no peer, and none will come: the stream of peers has ended.
-    #[error("there are no peers any more")]
+    NoPeerLeft,
+    /// There is no peer, and none will join: the stream of peers has ended.
+    #[error("no peers left and no more will connect")]
     NoPeers,
     /// The peer was taken away while it held the request.
     #[error("the peer was taken away")]
@@ -26,7 +26,7 @@ pub enum ScheduleError {
 impl ScheduleError {
     fn kind(self) -> AttemptErrorKind {
         match self {
-            Self::NobodyLeft | Self::NoPeers => AttemptErrorKind::NoPeer,
+            Self::NoPeerLeft | Self::NoPeers => AttemptErrorKind::NoPeer,
             Self::Stopped => AttemptErrorKind::Local,
             Self::DeadlinePassed => AttemptErrorKind::Cancelled,
             Self::PeerRemoved => AttemptErrorKind::Disconnected,

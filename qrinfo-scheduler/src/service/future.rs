@@ -3,10 +3,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use qrinfo_core::{AttemptError, AttemptErrorKind, Reply, Timing};
+use qrinfo_core::{AttemptError, AttemptErrorKind, AttemptResult, RequestId};
 use tokio::sync::oneshot;
 
-use super::{ScheduleError, SchedulerHandle, handle::Command};
+use super::{ScheduleError, SchedulerHandle, command::Command};
 
 /// The reply to come. Dropping it cancels the request.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct ResponseFuture(State);
 
 #[derive(Debug)]
 enum State {
-    Waiting { call: u64, response: oneshot::Receiver<Result<(Reply, Timing), AttemptError>>, handle: SchedulerHandle },
+    Waiting { call: (RequestId, u64), response: oneshot::Receiver<AttemptResult>, handle: SchedulerHandle },
     Failed(AttemptError),
     Done,
 }
@@ -24,8 +24,8 @@ enum State {
 
 impl ResponseFuture {
     pub(super) fn waiting(
-        call: u64,
-        response: oneshot::Receiver<Result<(Reply, Timing), AttemptError>>,
+        call: (RequestId, u64),
+        response: oneshot::Receiver<AttemptResult>,
         handle: SchedulerHandle,
     ) -> Self {
         Self(State::Waiting { call, response, handle })
@@ -37,7 +37,7 @@ impl ResponseFuture {
 }
 
 impl Future for ResponseFuture {
-    type Output = Result<(Reply, Timing), AttemptError>;
+    type Output = AttemptResult;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let State::Waiting { response, .. } = &mut self.0 {
@@ -55,8 +55,8 @@ impl Future for ResponseFuture {
 
 impl Drop for ResponseFuture {
     fn drop(&mut self) {
-        if let State::Waiting { call, handle, .. } = &self.0 {
-            handle.send(Command::Cancel(*call));
+        if let State::Waiting { call: (id, call), handle, .. } = &self.0 {
+            handle.send(Command::Cancel(*id, *call));
         }
     }
 }

@@ -1,66 +1,78 @@
-use qrinfo_core::PeerId;
-use tokio::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::driver::Submission;
-use crate::{Rate, Window};
+use qrinfo_core::{
+    AttemptErrorKind, PeerId,
+    stack::{PeerEvent, PeerTable},
+};
+use tokio::sync::{broadcast, mpsc, watch};
 
-/// Changes a running scheduler. Clones change the same one. A change reaches the driver when it is polled next; after
-/// the driver's end it does nothing.
+use super::{SendStats, command::Command};
+use crate::{Event, Rate, Window};
+
+/// Changes a running scheduler, and shows its ledger of peers. Clones belong to the same one. A change reaches the driver
+/// when it is polled next; after the driver's end it does nothing.
 #[derive(Debug, Clone)]
 pub struct SchedulerHandle {
-    commands: mpsc::UnboundedSender<Command>,
-}
-
-/// What the driver is told.
-#[derive(Debug)]
-pub(super) enum Command {
-    Submit(Box<Submission>),
-    Cancel(u64),
-    SetCap(usize),
-    SetRate(Option<Rate>),
-    SetPeerRate(Option<Rate>),
-    SetWindow(Option<Window>),
-    Blame(PeerId),
-    Shutdown,
+    pub(super) commands: mpsc::UnboundedSender<Command>,
+    pub(super) peers: watch::Receiver<PeerTable>,
+    pub(super) events: broadcast::WeakSender<Event>,
+    pub(super) stats: Arc<Mutex<SendStats>>,
 }
 
 // === impl SchedulerHandle ===
 
 impl SchedulerHandle {
-    pub(super) fn new(commands: mpsc::UnboundedSender<Command>) -> Self {
-        Self { commands }
-    }
-
-    /// How many requests may be [under way](crate::PeerHealth::under_way) at a time. One is sequential: each request
-    /// waits for the one before, or for its peer to let it down. Zero pauses. What is under way stays under way.
+    /// Sets the number of requests [in flight](crate::PeerHealth::counted_in_flight) at a time. `1` means sequential: a
+    /// request starts when the one before has completed or its peer has stalled. Zero pauses. Requests in flight stay in
+    /// flight.
     pub fn set_cap(&self, cap: usize) {
         self.send(Command::SetCap(cap));
     }
 
-    /// How often anything is sent; `None` for no limit.
+    /// Sets the rate of all sends; `None` for no limit.
     pub fn set_rate(&self, rate: Option<Rate>) {
         self.send(Command::SetRate(rate));
     }
 
-    /// How often anything is sent to one peer; `None` for no limit.
+    /// Sets the rate of sends to one peer; `None` for no limit.
     pub fn set_peer_rate(&self, rate: Option<Rate>) {
         self.send(Command::SetPeerRate(rate));
     }
 
-    /// Which attempts may be under way; `None` for all. The stage that delivers in order moves it on.
+    /// Sets the attempts that may be in flight; `None` for all. The stage that delivers in order moves it on.
     pub fn set_window(&self, window: Option<Window>) {
         self.send(Command::SetWindow(window));
     }
 
-    /// Gives a peer up because a reply of it is false. Its service is dropped; what it holds fails as
-    /// [`PeerRemoved`](super::ScheduleError::PeerRemoved), to be asked elsewhere.
-    pub fn blame(&self, peer: PeerId) {
-        self.send(Command::Blame(peer));
+    /// Bans a peer because a reply of it is false, as was found after it was delivered. Its service is dropped, the
+    /// requests that it holds go to other peers, and it is not taken again.
+    pub fn ban(&self, peer: PeerId, why: AttemptErrorKind) {
+        self.send(Command::Ban(peer, why));
     }
 
-    /// Stops the driver. Whoever waits gets [`ScheduleError::Stopped`](super::ScheduleError::Stopped).
+    /// Stops the driver. Callers that wait get [`ScheduleError::Stopped`](super::ScheduleError::Stopped).
     pub fn shutdown(&self) {
         self.send(Command::Shutdown);
+    }
+
+    /// The ledger of peers: which of them can be asked now. For a `RecoveryLayer` around this scheduler.
+    pub fn peers(&self) -> watch::Receiver<PeerTable> {
+        self.peers.clone()
+    }
+
+    /// The events from now on: of peers ([`Event::Peer`]), and [`Event::SlowedDown`]. A listener that is slow misses the
+    /// oldest of more than a thousand. After the driver's end there are none.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        match self.events.upgrade() {
+            Some(events) => events.subscribe(),
+            None => broadcast::channel(1).1,
+        }
+    }
+
+    /// The sendings so far, and the peers that were lost.
+    pub fn stats(&self) -> SendStats {
+        // Counts are of use whatever panicked.
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -68,7 +80,19 @@ impl SchedulerHandle {
     }
 
     pub(super) fn send(&self, command: Command) {
-        // Without a driver there is nobody to tell.
+        // Without a driver there is nothing to change.
         let _ = self.commands.send(command);
+    }
+}
+
+/// The reason of a loss in the terms of attempts.
+pub(super) fn loss(event: &PeerEvent) -> Option<(PeerId, AttemptErrorKind)> {
+    use qrinfo_core::stack::LeaveReason;
+    match event {
+        PeerEvent::Banned { peer, why } => Some((*peer, *why)),
+        PeerEvent::Left { peer, why: LeaveReason::Unanswered } => Some((*peer, AttemptErrorKind::Timeout)),
+        PeerEvent::Left { peer, why: LeaveReason::Panicked } => Some((*peer, AttemptErrorKind::Local)),
+        PeerEvent::Left { peer, .. } => Some((*peer, AttemptErrorKind::Disconnected)),
+        _ => None,
     }
 }

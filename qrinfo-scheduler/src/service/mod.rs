@@ -1,10 +1,13 @@
-//! The scheduler as a tower service over peers that come and go.
+//! The scheduler as a `tower` service over peers that join and leave.
 
+mod command;
 mod driver;
 mod error;
 mod future;
 mod handle;
 mod peer;
+mod sending;
+mod stats;
 
 use std::{
     sync::{
@@ -14,34 +17,35 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, Reply, Timing};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use qrinfo_core::{Answer, Attempt, AttemptError, AttemptErrorKind};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::PollSemaphore;
 use tower::Service;
 
-use self::{driver::Submission, handle::Command};
+use self::command::{Command, Submission};
 pub use self::{
     driver::{Driver, Peers},
     error::ScheduleError,
     future::ResponseFuture,
     handle::SchedulerHandle,
-    peer::{Peer, Reporter, Reports, reports},
+    peer::Peer,
+    stats::SendStats,
 };
 use crate::Settings;
 
-/// A `tower` service that sends each request to the peer that will be done with it soonest. Clones share the queue.
+/// A `tower` service that sends each request to the peer that will be done with it first. Clones share the queue.
 ///
 /// It is ready while fewer than [`Settings::capacity`] requests wait. Dropping a response future cancels the request;
 /// a copy that was sent keeps its slot until its peer has answered.
 ///
 /// Peers come from a [`Discover`](tower::discover::Discover) of [`Peer`]s: any service that takes an [`Attempt`].
-/// The scheduler gives each sending a number of its own as [`Attempt::id`]. A peer that [reports](reports) its progress
-/// by that number lets the scheduler see a stall as it happens; of one that does not, only the end is seen.
+/// Each sending has an [`Attempt::send`] of its own. A peer that [reports](Peer::with_events) its progress by that name
+/// lets the scheduler see a stall as it happens; of one that does not, only the end is seen. No two requests that have
+/// not ended may share an [`Attempt::id`].
 ///
 /// ```
 /// use std::time::Duration;
-/// use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId};
-/// use qrinfo_core::{Reply, Timing};
+/// use qrinfo_core::{Answer, Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId};
 /// use qrinfo_scheduler::{Peer, SchedulerService, Settings};
 /// use tower::{Service, ServiceExt, discover::Change, service_fn};
 ///
@@ -49,12 +53,12 @@ use crate::Settings;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // A peer that refuses everything.
 /// let refuses = service_fn(|attempt: Attempt| async move {
-///     Err::<(Reply, Timing), _>(AttemptError::new(AttemptErrorKind::Refused))
+///     Err::<Answer, _>(AttemptError::new(AttemptErrorKind::Refused))
 /// });
 /// let peer = PeerId(([127, 0, 0, 1], 19899).into());
 /// let peers = futures_util::stream::iter([Ok::<_, AttemptError>(Change::Insert(
 ///     peer,
-///     Peer::new(refuses, Duration::from_millis(50)),
+///     Peer::new(refuses, 1_772, Duration::from_millis(50)),
 /// ))]);
 ///
 /// let (mut service, driver) = SchedulerService::new(peers, Settings::default());
@@ -89,21 +93,18 @@ impl SchedulerService {
         D: Peers,
     {
         let room = Arc::new(Semaphore::new(settings.capacity.min(Semaphore::MAX_PERMITS)));
-        // A submission carries a place in the queue, and every other command a caller's turn: that bounds the channel.
-        let (commands, received) = mpsc::unbounded_channel();
-        let driver = Driver::new(discover, settings, received);
-        let handle = SchedulerHandle::new(commands);
+        let (driver, handle) = Driver::new(discover, settings);
         (Self { handle, next_call: Arc::default(), room: PollSemaphore::new(room), permit: None }, driver)
     }
 
-    /// Settings that can be changed while it runs.
+    /// The handle that changes its settings and shows its ledger of peers.
     pub fn handle(&self) -> SchedulerHandle {
         self.handle.clone()
     }
 }
 
 impl Service<Attempt> for SchedulerService {
-    type Response = (Reply, Timing);
+    type Response = Answer;
     type Error = AttemptError;
     type Future = ResponseFuture;
 
@@ -129,8 +130,9 @@ impl Service<Attempt> for SchedulerService {
         };
         let call = self.next_call.fetch_add(1, Ordering::Relaxed);
         let (respond, response) = oneshot::channel();
+        let id = attempt.id;
         self.handle.send(Command::Submit(Box::new(Submission { call, attempt, respond, permit })));
-        ResponseFuture::waiting(call, response, self.handle.clone())
+        ResponseFuture::waiting((id, call), response, self.handle.clone())
     }
 }
 

@@ -46,7 +46,7 @@ where
             let now = tokio::time::Instant::now().into_std();
             if let Some((_, attempt)) = &this.waiting {
                 // Not before the first poll: one that nobody polls must not keep its turn from others.
-                let claim = this.claim.get_or_insert_with(|| this.shared.claim(attempt.priority, attempt.id, now));
+                let claim = this.claim.get_or_insert_with(|| this.shared.claim(attempt.priority, attempt.id.0, now));
                 ready!(claim.poll(cx, now));
             }
             if let Some((mut service, attempt)) = this.waiting.take() {

@@ -8,9 +8,8 @@ use std::{
 use qrinfo_core::RequestPriority;
 
 use crate::{
-    Ticket,
     aimd::Aimd,
-    queue::{Place, Queue},
+    queue::{Place, Queue, Ticket},
 };
 
 /// As the scheduler's default.
@@ -106,7 +105,7 @@ impl Shared {
     pub(super) fn claim(&self, priority: RequestPriority, order: u64, now: Instant) -> Claim {
         let mut permits = self.lock();
         permits.last += 1;
-        let place = Place { priority, order, again: false, since: now, ticket: Ticket::new(permits.last) };
+        let place = Place { priority, order, again: false, since: now, ticket: Ticket(permits.last) };
         permits.queue.insert(place);
         drop(permits);
         Claim { shared: self.clone(), place, held: false }

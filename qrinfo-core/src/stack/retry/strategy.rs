@@ -1,47 +1,46 @@
 use std::{fmt, time::Duration};
 
-use qrinfo_core::AttemptErrorKind;
+use crate::WhyGivenUp;
 
-/// What to do about a failure.
+/// A decision about a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecoveryStrategy {
-    /// Ask again, at another peer if there is one, after at most this long.
+    /// Ask again after a wait, at another peer if there is one.
     Retry {
-        /// The bound of the backoff; full jitter draws from below it.
+        /// The bound of the wait; full jitter draws from below it.
         delay: Duration,
     },
-    /// Begin the phase anew: what several peers say does not fit what the client has, so its headers may have been
-    /// reorganised.
+    /// Start the phase again: several peers contradict what the client has, so its headers may have been reorganised.
     RestartPhase {
-        /// From which height; `None` for the phase's start.
+        /// The height to start from; `None` for the start of the phase.
         checkpoint: Option<u32>,
     },
-    /// Go on without this phase, and say so.
+    /// Go on without this phase, and report it.
     SkipPhase {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// Give up.
     Abort {
-        /// What kind of failure ended it.
-        error: AttemptErrorKind,
+        /// The reason.
+        why: WhyGivenUp,
     },
     /// Ask another peer at once.
     SwitchPeer,
-    /// Wait for a peer to connect.
+    /// Wait for a peer to join.
     WaitForNetwork {
-        /// For how long at most.
+        /// The longest wait.
         timeout: Duration,
     },
-    /// Have fewer requests under way.
+    /// Make fewer requests at a time.
     ReduceConcurrency {
-        /// How many.
+        /// The number of requests at a time.
         target: usize,
     },
-    /// One request at a time.
+    /// Make one request at a time.
     FallbackToSequential {
-        /// For how long; then more in steps.
+        /// The time for which this holds; then the number rises in steps.
         duration: Duration,
     },
 }
@@ -53,9 +52,9 @@ impl fmt::Display for RecoveryStrategy {
             Self::RestartPhase { checkpoint: Some(height) } => write!(f, "restart the phase from height {height}"),
             Self::RestartPhase { checkpoint: None } => f.write_str("restart the phase"),
             Self::SkipPhase { reason } => write!(f, "skip the phase: {reason}"),
-            Self::Abort { error } => write!(f, "give up: {error}"),
+            Self::Abort { why } => write!(f, "give up: {why}"),
             Self::SwitchPeer => f.write_str("ask another peer"),
-            Self::WaitForNetwork { timeout } => write!(f, "wait for a peer, {timeout:?} at most"),
+            Self::WaitForNetwork { timeout } => write!(f, "wait up to {timeout:?} for a peer"),
             Self::ReduceConcurrency { target } => write!(f, "at most {target} requests at a time"),
             Self::FallbackToSequential { duration } => write!(f, "one request at a time for {duration:?}"),
         }

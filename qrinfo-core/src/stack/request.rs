@@ -1,22 +1,20 @@
-//! What is asked, what comes back, and whether one answers the other.
-
 use std::fmt;
 
+use super::Mismatch;
 use crate::{
     BlockHash, Network,
-    error::Mismatch,
     message::{GetMnListDiff, GetQRInfo, MnListDiff, NetworkMessage, QRInfo},
 };
 
-/// Who goes first. A greater priority overtakes everything smaller that is not sent yet.
+/// The order in which waiting requests are served. A greater priority overtakes every smaller one that is not sent yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum RequestPriority {
-    /// History that nobody waits for.
+    /// History, fetched in the background.
     Low = 0,
-    /// The usual.
+    /// The default.
     #[default]
     Normal = 1,
-    /// Wanted soon.
+    /// Needed soon.
     High = 2,
     /// A user waits for it.
     Critical = 3,

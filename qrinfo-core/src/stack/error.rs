@@ -1,12 +1,11 @@
-//! How an attempt fails: one error type for the whole stack.
-
 use std::{error::Error, fmt};
 
-use crate::{BlockHash, PeerId, Timing};
+use super::{PeerId, Timing};
+use crate::BlockHash;
 
 type Source = Box<dyn Error + Send + Sync>;
 
-/// Why an attempt gave no reply. Every layer of the stack fails with this type.
+/// The failure of an attempt. Every layer of the stack fails with this type.
 ///
 /// ```
 /// use qrinfo_core::{AttemptError, AttemptErrorKind, PeerId};
@@ -36,7 +35,7 @@ pub enum AttemptErrorKind {
     Timeout,
     /// The connection ended before the reply.
     Disconnected,
-    /// The peer declined: it has not all of the blocks that the request names. It is not broken and not congested.
+    /// The peer declined: it lacks a block that the request names. It is neither broken nor congested.
     Refused,
     /// The peer sent bytes that are no message.
     Malformed,
@@ -44,11 +43,11 @@ pub enum AttemptErrorKind {
     False,
     /// The stack has no room for the attempt now.
     Overloaded,
-    /// Nobody waits for the reply any more.
+    /// The caller has given the request up.
     Cancelled,
-    /// There is nobody to ask: no peer at all, or none but those that the attempt avoids.
+    /// No peer is available: none is connected, or all are in [`Attempt::avoid`](crate::Attempt::avoid).
     NoPeer,
-    /// Something on our side failed: storage, configuration, a stopped driver.
+    /// A failure on our side: storage, configuration, a stopped driver.
     Local,
 }
 
@@ -100,28 +99,28 @@ impl AttemptError {
         self
     }
 
-    /// Adds what is known of the time it took.
+    /// Adds the timing.
     #[must_use]
     pub fn timed(mut self, timing: Timing) -> Self {
         self.0.timing = Some(timing);
         self
     }
 
-    /// Adds what caused it.
+    /// Adds the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<Source>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// Adds how the request failed before, at other peers, where a layer asks several for one attempt.
+    /// Adds earlier failures of the request at other peers, where a layer asks several peers for one attempt.
     #[must_use]
     pub fn after(mut self, earlier: Vec<AttemptError>) -> Self {
         self.0.earlier = earlier;
         self
     }
 
-    /// What kind of failure it is.
+    /// The kind of failure.
     pub fn kind(&self) -> AttemptErrorKind {
         self.0.kind
     }
@@ -131,17 +130,17 @@ impl AttemptError {
         self.0.peer
     }
 
-    /// When things happened, unless nothing was sent.
+    /// The timing, unless nothing was sent.
     pub fn timing(&self) -> Option<Timing> {
         self.0.timing
     }
 
-    /// Takes out how the request failed before; see [`after`](Self::after).
+    /// Takes out the earlier failures; see [`after`](Self::after).
     pub fn take_earlier(&mut self) -> Vec<AttemptError> {
         std::mem::take(&mut self.0.earlier)
     }
 
-    /// What caused it, taken out of the error.
+    /// The cause, taken out of the error.
     pub fn into_source(self) -> Option<Box<dyn Error + Send + Sync>> {
         self.0.source
     }
@@ -162,7 +161,7 @@ impl Error for AttemptError {
     }
 }
 
-/// How a well-formed reply fails to answer a request.
+/// The way in which a well-formed reply fails to answer a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Mismatch {

@@ -1,55 +1,61 @@
-//! How a request ends without a reply.
-
 use std::{error::Error, fmt};
 
-use crate::{AttemptError, AttemptErrorKind};
+use super::{AttemptError, AttemptErrorKind};
 
-/// Why a request ended without a reply, and what each peer did that was asked: the source of the error that a recovery
-/// layer ends with.
+/// The end of a request without a reply: the reason, and the failure at each peer that was asked. It is the source of
+/// the error that a recovery layer returns.
 ///
 /// ```
 /// use qrinfo_core::{AttemptError, AttemptErrorKind, GivenUp, PeerId, WhyGivenUp};
 ///
 /// let refused = AttemptError::new(AttemptErrorKind::Refused).at(PeerId(([203, 0, 113, 5], 9999).into()));
-/// let error = GivenUp { why: WhyGivenUp::NobodyElse, attempts: vec![refused] }.into_error();
+/// let error = GivenUp { why: WhyGivenUp::NoOtherPeer, attempts: vec![refused] }.into_error();
 /// assert_eq!(error.kind(), AttemptErrorKind::Refused);
 /// let source = error.into_source().and_then(|source| source.downcast::<GivenUp>().ok());
-/// assert_eq!(source.map(|given_up| given_up.why), Some(WhyGivenUp::NobodyElse));
+/// assert_eq!(source.map(|given_up| given_up.why), Some(WhyGivenUp::NoOtherPeer));
 /// ```
 #[derive(Debug)]
 pub struct GivenUp {
-    /// Why no peer is asked any more.
+    /// The reason.
     pub why: WhyGivenUp,
-    /// How the attempts failed, in order. Empty if there was never a peer to ask.
+    /// The failures, in order. Empty if there was never a peer to ask.
     pub attempts: Vec<AttemptError>,
 }
 
-/// Why a request is given up.
+/// The reason for which a request is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WhyGivenUp {
-    /// Every connected peer whose announced height covers the request has refused it, and at least two have: more
-    /// asking would only be held against us.
+    /// Every connected peer that has the request's blocks, by its height, has refused it, and at least two have.
     #[error("every peer refused it; check its blocks against the best chain")]
     Unanswerable,
-    /// It failed as often as it may.
-    #[error("it failed too often")]
+    /// It used up its attempts.
+    #[error("it used up its attempts; connect to other peers")]
     Exhausted,
     /// The time for all its attempts is over.
     #[error("its deadline passed")]
     DeadlinePassed,
-    /// No peer was connected, for as long as may be waited for one.
+    /// No peer was connected for as long as the network timeout allows.
     #[error("no peer was connected; check the network")]
     NoPeers,
-    /// Those who were connected failed it, too few to conclude from, and nobody else came.
-    #[error("nobody else was there to ask; connect to more peers")]
-    NobodyElse,
-    /// The sync was stopped before it had its chance.
+    /// Every peer that was asked is gone, and no other one joined.
+    #[error("every peer is gone; connect to other peers")]
+    AllPeersGone,
+    /// The peers that are connected have failed it, too few to conclude from, and no other one joined.
+    #[error("no other peer was available; connect to more peers")]
+    NoOtherPeer,
+    /// No peer showed a sign of life while a request used up its attempts.
+    #[error("no peer answered anything; check the network, or connect to other peers")]
+    Silence,
+    /// The time for the whole sync is over.
+    #[error("the time for the whole sync is over")]
+    SyncDeadlinePassed,
+    /// The sync was stopped.
     #[error("the sync was stopped")]
     Stopped,
     /// The failure is on our side, or the caller's wish: another peer would not help.
-    #[error("asking another peer would not help")]
-    NotThePeers,
+    #[error("the failure is on our side; another peer would not help")]
+    LocalFailure,
 }
 
 // === impl GivenUp ===
@@ -60,10 +66,13 @@ impl GivenUp {
         let last = self.attempts.last().map(AttemptError::kind);
         let kind = match self.why {
             WhyGivenUp::Unanswerable => AttemptErrorKind::Refused,
-            WhyGivenUp::DeadlinePassed => AttemptErrorKind::Timeout,
+            WhyGivenUp::DeadlinePassed | WhyGivenUp::SyncDeadlinePassed | WhyGivenUp::Silence => AttemptErrorKind::Timeout,
             WhyGivenUp::NoPeers => AttemptErrorKind::NoPeer,
             WhyGivenUp::Stopped => AttemptErrorKind::Cancelled,
-            WhyGivenUp::Exhausted | WhyGivenUp::NobodyElse | WhyGivenUp::NotThePeers => {
+            WhyGivenUp::Exhausted
+            | WhyGivenUp::AllPeersGone
+            | WhyGivenUp::NoOtherPeer
+            | WhyGivenUp::LocalFailure => {
                 last.unwrap_or(AttemptErrorKind::Local)
             }
         };

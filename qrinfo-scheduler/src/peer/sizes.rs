@@ -1,12 +1,12 @@
-//! How long replies are.
+//! The lengths of replies.
 
 use std::collections::VecDeque;
 
-/// How many of the latest replies are remembered: enough for a distribution, small enough to follow a plan whose
+/// The number of latest replies that are kept: enough for a distribution, small enough to follow a plan whose
 /// replies grow.
 const REMEMBERED: usize = 128;
 
-/// What a reply is taken for before any came: a mainnet `qrinfo` from bases some cycles back.
+/// The length assumed before any reply came, bytes: a mainnet `qrinfo` from bases some cycles back.
 const PRIOR: f64 = 300_000.0;
 
 /// The lengths of the latest replies, in bytes.
@@ -14,12 +14,14 @@ const PRIOR: f64 = 300_000.0;
 pub(crate) struct Sizes {
     latest: VecDeque<f64>,
     sum: f64,
+    longest: Option<u64>,
 }
 
 // === impl Sizes ===
 
 impl Sizes {
     pub(crate) fn add(&mut self, bytes: u64) {
+        self.longest = self.longest.max(Some(bytes));
         let bytes = bytes as f64;
         if self.latest.len() == REMEMBERED {
             self.sum -= self.latest.pop_front().unwrap_or_default();
@@ -32,7 +34,12 @@ impl Sizes {
         (self.sum + PRIOR) / (self.latest.len() + 1) as f64
     }
 
-    /// How many bytes are still to come of a reply of unknown length that has shown `seen`.
+    /// The length of the longest reply so far.
+    pub(crate) fn longest(&self) -> Option<u64> {
+        self.longest
+    }
+
+    /// The expected rest of a reply of unknown length of which `seen` bytes have come.
     ///
     /// The mean over the longer replies so far, and one more that stands for the lengths not met yet: a reply that
     /// has grown beyond all others is expected to go on, for otherwise it would always be "nearly done".

@@ -1,23 +1,23 @@
-use qrinfo_core::AttemptErrorKind;
+use crate::AttemptErrorKind;
 
-/// What a kind of failure means for what happens next.
+/// The meaning of a kind of failure for what happens next.
 ///
 /// ```
-/// use qrinfo_core::AttemptErrorKind;
-/// use qrinfo_recovery::FailureClass;
+/// use crate::AttemptErrorKind;
+/// use qrinfo_core::stack::retry::FailureClass;
 ///
 /// let refusal = FailureClass::of(AttemptErrorKind::Refused);
 /// assert!(refusal.ask_elsewhere && !refusal.peers_fault && !refusal.congestion);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FailureClass {
-    /// By which attempts are counted against their limit.
+    /// The category by which failures are counted against a limit.
     pub category: Category,
-    /// Whether the peer did wrong. Such a peer is not asked again.
+    /// The peer did wrong. It is not asked again.
     pub peers_fault: bool,
-    /// Whether another peer may do better.
+    /// Another peer may do better.
     pub ask_elsewhere: bool,
-    /// Whether it may come from asking too much at once. A refusal does not: it comes from asking for the wrong thing.
+    /// It may come from asking too much at once. A refusal does not: it comes from asking for the wrong thing.
     pub congestion: bool,
 }
 
@@ -65,8 +65,8 @@ impl FailureClass {
 // === impl Category ===
 
 impl Category {
-    /// How many failures of this category one request may have: dash-spv's limits. A peer that declines has none: no
-    /// peer is asked twice for what it declined, so there are only as many as peers.
+    /// The number of failures of this category that one request may have: dash-spv's limits. Refusals have none: no peer
+    /// is asked twice for what it refused.
     pub fn limit(self) -> Option<u32> {
         match self {
             Self::Timeout => Some(5),

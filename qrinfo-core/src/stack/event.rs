@@ -1,0 +1,112 @@
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use super::{AttemptErrorKind, PeerId, RequestId, SendId, Timing, WhyGivenUp, retry::RecoveryStrategy};
+
+/// An event at a peer, as the one ledger of peers publishes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerEvent {
+    /// The peer can be asked.
+    Joined {
+        /// The peer.
+        peer: PeerId,
+        /// The height of its tip, as it announced it.
+        height: u32,
+        /// The time of a ping, or a guess.
+        round_trip: Duration,
+    },
+    /// A part of a reply has arrived. An announcement of the length comes first, with 0 bytes.
+    Progress {
+        /// The sending that the peer answers.
+        send: SendId,
+        /// Bytes of the payload so far.
+        received: u64,
+        /// Bytes of the whole payload, as the peer announced them.
+        length: Option<u64>,
+        /// The time of the arrival.
+        at: Instant,
+    },
+    /// The peer has dealt with a sending, whether or not a caller still waited. Its slot is free.
+    Ended {
+        /// The sending.
+        send: SendId,
+        /// The timing of the reply, or the kind of failure.
+        outcome: Result<Timing, AttemptErrorKind>,
+        /// The time of the end.
+        at: Instant,
+    },
+    /// The peer is gone. What it held has failed.
+    Left {
+        /// The peer.
+        peer: PeerId,
+        /// The reason.
+        why: LeaveReason,
+    },
+    /// The peer sent something false or malformed. It is not asked again, also if it comes back.
+    Banned {
+        /// The peer.
+        peer: PeerId,
+        /// What it sent.
+        why: AttemptErrorKind,
+    },
+}
+
+/// The reason for which a peer left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LeaveReason {
+    /// Its connection ended, or it was taken away.
+    Disconnected,
+    /// It left a request unanswered for too long.
+    Unanswered,
+    /// Its service panicked.
+    Panicked,
+}
+
+/// A decision about a failure, as it is carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecoveryEvent {
+    /// An attempt failed, and this is done about it.
+    Decided {
+        /// The request.
+        request: RequestId,
+        /// The peer that was asked, unless none was.
+        peer: Option<PeerId>,
+        /// The kind of failure.
+        error: AttemptErrorKind,
+        /// The decision.
+        strategy: RecoveryStrategy,
+    },
+    /// Failures mount at several peers: there are fewer requests at a time.
+    SlowedDown {
+        /// The decision.
+        strategy: RecoveryStrategy,
+        /// Failures among the latest attempts.
+        failures: usize,
+        /// The number of those attempts.
+        attempts: usize,
+    },
+    /// A request ended without a reply.
+    GaveUp {
+        /// The request.
+        request: RequestId,
+        /// The reason.
+        why: WhyGivenUp,
+    },
+}
+
+// === impl LeaveReason ===
+
+impl fmt::Display for LeaveReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Disconnected => "the connection ended",
+            Self::Unanswered => "a request was left unanswered",
+            Self::Panicked => "its service panicked",
+        })
+    }
+}

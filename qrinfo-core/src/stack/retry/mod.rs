@@ -1,0 +1,29 @@
+//! Decisions about failures: plain structs without a runtime, which sequential and parallel syncs share.
+//!
+//! | struct | it decides about | it is told |
+//! |---|---|---|
+//! | [`RetryState`] | one request: ask another peer, wait, or give up | each failure of that request |
+//! | [`Rest`] | one peer: how long it is left alone | each failure and answer of that peer |
+//! | [`Congestion`] | all requests: fewer at a time, or one | the end of each sending |
+//! | [`Silence`] | a whole sync: no peer answers anything | each sign of life, and each request that had none |
+//!
+//! [`FailureClass`] says what a kind of failure means, [`RecoveryStrategy`] is a decision, [`RetryPolicy`] holds the
+//! numbers.
+
+mod class;
+mod congestion;
+mod policy;
+mod rest;
+mod silence;
+mod state;
+mod strategy;
+
+pub use self::{
+    class::{Category, FailureClass},
+    congestion::Congestion,
+    policy::RetryPolicy,
+    rest::Rest,
+    silence::Silence,
+    state::RetryState,
+    strategy::RecoveryStrategy,
+};

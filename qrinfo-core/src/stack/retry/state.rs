@@ -1,0 +1,237 @@
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{Category, FailureClass, RecoveryStrategy, RetryPolicy};
+use crate::{Attempt, AttemptError, AttemptErrorKind, GivenUp, PeerId, Request, WhyGivenUp, stack::PeerTable};
+
+/// A disconnect is worth a short wait this often, before another peer is asked at once.
+const RECONNECTS: u32 = 2;
+
+/// The wait after a disconnect where nothing is known of the peers. dash-spv's figure.
+const RECONNECT_AFTER: Duration = Duration::from_secs(1);
+
+/// One request that has not ended: its failures so far, and the decision about each.
+///
+/// | failure | decision |
+/// |---|---|
+/// | refused | ask another peer; give up when all peers that have its blocks, and at least two, refused |
+/// | malformed, false | ask another peer |
+/// | timeout, disconnected | ask another peer; when every peer has failed it, wait within 1 s, 2 s, ... and ask again |
+/// | overloaded | wait, then ask again |
+/// | no peer | wait for a peer to join |
+/// | cancelled, local | give up: another peer would not help |
+///
+/// A request ends within [`max_attempts`](RetryPolicy::max_attempts), within the limit of each
+/// [category](Category::limit), and within its deadline. With a [`PeerTable`] refusals and false replies of named peers
+/// do not count as attempts, because no peer is asked twice for what it refused or after it lied; without one
+/// everything counts.
+///
+/// ```
+/// use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec};
+/// use qrinfo_core::stack::retry::{RecoveryStrategy, RetryPolicy, RetryState};
+///
+/// # fn example(now: std::time::Instant) {
+/// # let spec = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::ZERO };
+/// let attempt = Attempt::new(7, spec.into());
+/// let mut state = RetryState::new(&attempt, RetryPolicy { max_attempts: 2, ..RetryPolicy::default() });
+/// let timeout = || AttemptError::new(AttemptErrorKind::Timeout);
+/// assert!(matches!(state.failed(timeout(), None, now), RecoveryStrategy::Retry { .. }));
+/// assert!(matches!(state.failed(timeout(), None, now), RecoveryStrategy::Abort { .. }));
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct RetryState {
+    policy: RetryPolicy,
+    /// The least height of a peer that has the request's blocks.
+    height: u32,
+    deadline: Option<Instant>,
+    /// Attempts that count, by category.
+    counted: BTreeMap<Category, u32>,
+    /// Waits so far.
+    waits: u32,
+    failures: Vec<AttemptError>,
+    refused: Vec<PeerId>,
+    /// Failed otherwise, since every peer had its turn.
+    failed: Vec<PeerId>,
+    /// Peers that the caller excludes.
+    avoid: Vec<PeerId>,
+}
+
+// === impl RetryState ===
+
+impl RetryState {
+    /// A request that has not failed.
+    pub fn new(attempt: &Attempt, policy: RetryPolicy) -> Self {
+        // A request may name a later block of its cycle. Asking too many peers is safe, giving up too early is not.
+        let height = match &attempt.request {
+            Request::QrInfo(spec) => spec.cycle_height,
+            Request::MnListDiff(_) => 0,
+        };
+        Self {
+            policy,
+            height,
+            deadline: attempt.deadline,
+            counted: BTreeMap::new(),
+            waits: 0,
+            failures: Vec::new(),
+            refused: Vec::new(),
+            failed: Vec::new(),
+            avoid: attempt.avoid.clone(),
+        }
+    }
+
+    /// The peers not to ask now.
+    pub fn avoid(&self) -> Vec<PeerId> {
+        let mut avoid: Vec<PeerId> = self.avoid.iter().chain(&self.refused).chain(&self.failed).copied().collect();
+        avoid.sort_unstable();
+        avoid.dedup();
+        avoid
+    }
+
+    /// The instant at which the request is given up.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The failures so far, in order.
+    pub fn failures(&self) -> &[AttemptError] {
+        &self.failures
+    }
+
+    /// Counts a failure, and decides. `peers` is the ledger of peers, where there is one.
+    ///
+    /// The decision is one of [`SwitchPeer`](RecoveryStrategy::SwitchPeer), [`Retry`](RecoveryStrategy::Retry),
+    /// [`WaitForNetwork`](RecoveryStrategy::WaitForNetwork) and [`Abort`](RecoveryStrategy::Abort).
+    pub fn failed(&mut self, error: AttemptError, peers: Option<&PeerTable>, now: Instant) -> RecoveryStrategy {
+        let kind = error.kind();
+        if self.failures.is_empty() {
+            let latest = now.checked_add(self.policy.deadline);
+            self.deadline = [self.deadline, latest].into_iter().flatten().min();
+        }
+        self.note(error, peers);
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
+            return abort(WhyGivenUp::DeadlinePassed);
+        }
+        let class = FailureClass::of(kind);
+        if !class.ask_elsewhere && kind != AttemptErrorKind::NoPeer {
+            return abort(WhyGivenUp::LocalFailure);
+        }
+        if peers.is_some_and(|peers| peers.all_refused(self.height, &self.refused)) {
+            return abort(WhyGivenUp::Unanswerable);
+        }
+        if self.is_exhausted() {
+            return abort(WhyGivenUp::Exhausted);
+        }
+        match peers {
+            _ if kind == AttemptErrorKind::Overloaded => self.wait(),
+            Some(peers) => self.among(peers),
+            None => self.without_ledger(kind),
+        }
+    }
+
+    /// Ends the request for this reason.
+    pub fn give_up(self, why: WhyGivenUp) -> GivenUp {
+        GivenUp { why, attempts: self.failures }
+    }
+
+    /// Keeps a failure, counts it if it counts, and remembers its peer.
+    fn note(&mut self, mut error: AttemptError, peers: Option<&PeerTable>) {
+        for earlier in error.take_earlier() {
+            self.note(earlier, peers);
+        }
+        let kind = error.kind();
+        let peer = error.peer().filter(|peer| *peer != PeerId::ALL);
+        if let Some(peer) = peer {
+            let list = if kind == AttemptErrorKind::Refused { &mut self.refused } else { &mut self.failed };
+            if !list.contains(&peer) {
+                list.push(peer);
+            }
+        }
+        if self.counts(kind, peer, peers) {
+            *self.counted.entry(FailureClass::of(kind).category).or_default() += 1;
+        }
+        // That there was no peer to ask is no attempt.
+        if kind != AttemptErrorKind::NoPeer {
+            self.failures.push(error);
+        }
+    }
+
+    /// Whether a failure uses up an attempt.
+    fn counts(&self, kind: AttemptErrorKind, peer: Option<PeerId>, peers: Option<&PeerTable>) -> bool {
+        let Some(peers) = peers else { return true };
+        let class = FailureClass::of(kind);
+        match kind {
+            // The peer is not asked again for this request, or for anything.
+            AttemptErrorKind::Refused | AttemptErrorKind::Malformed | AttemptErrorKind::False => peer.is_none(),
+            // The ledger says how long to wait for a peer.
+            AttemptErrorKind::NoPeer => false,
+            // Of many requests some would use up their attempts by mere chance. The deadline bounds such a request.
+            _ => !(class.congestion && peers.failures_mount),
+        }
+    }
+
+    fn is_exhausted(&self) -> bool {
+        let over = |(category, count): (&Category, &u32)| category.limit().is_some_and(|limit| *count > limit);
+        self.counted.values().sum::<u32>() >= self.policy.max_attempts.max(1) || self.counted.iter().any(over)
+    }
+
+    /// The decision where the peers are known.
+    fn among(&mut self, peers: &PeerTable) -> RecoveryStrategy {
+        if peers.has_other_than(&self.avoid()) {
+            // A wait spares a peer that failed. This one has not.
+            return RecoveryStrategy::SwitchPeer;
+        }
+        // Every peer has failed it. Those that did not refuse are asked again.
+        if !self.failed.is_empty() {
+            self.failed.clear();
+            if peers.has_other_than(&self.avoid()) {
+                return self.wait();
+            }
+        }
+        if !peers.is_closed {
+            return RecoveryStrategy::WaitForNetwork { timeout: self.policy.network_timeout };
+        }
+        abort(self.why_no_peer(peers))
+    }
+
+    /// The reason of a request for which no peer is left.
+    pub fn why_no_peer(&self, peers: &PeerTable) -> WhyGivenUp {
+        match (peers.is_empty(), self.failures.is_empty()) {
+            (true, true) => WhyGivenUp::NoPeers,
+            (true, false) => WhyGivenUp::AllPeersGone,
+            (false, _) if self.refused.len() >= 2 && peers.iter().all(|(peer, _)| self.refused.contains(&peer)) => {
+                WhyGivenUp::Unanswerable
+            }
+            (false, _) => WhyGivenUp::NoOtherPeer,
+        }
+    }
+
+    /// The decision where the service below chooses the peer, and nothing is known of it.
+    fn without_ledger(&mut self, kind: AttemptErrorKind) -> RecoveryStrategy {
+        let disconnects = self.counted.get(&Category::Network).copied().unwrap_or_default();
+        match kind {
+            AttemptErrorKind::Timeout => self.wait(),
+            AttemptErrorKind::Disconnected if disconnects <= RECONNECTS => {
+                RecoveryStrategy::Retry { delay: RECONNECT_AFTER.min(self.policy.longest_backoff) }
+            }
+            AttemptErrorKind::NoPeer => {
+                // The service keeps to `avoid`: those that failed before get another turn.
+                self.failed.clear();
+                self.wait()
+            }
+            _ => RecoveryStrategy::SwitchPeer,
+        }
+    }
+
+    fn wait(&mut self) -> RecoveryStrategy {
+        let delay = self.policy.backoff(self.waits);
+        self.waits = self.waits.saturating_add(1);
+        RecoveryStrategy::Retry { delay }
+    }
+}
+
+fn abort(why: WhyGivenUp) -> RecoveryStrategy {
+    RecoveryStrategy::Abort { why }
+}

@@ -1,0 +1,78 @@
+//! Replies that have all but stopped coming.
+
+use std::time::Instant;
+
+use super::{PeerHealth, PeerState, estimate::Rates, sizes::Sizes};
+use crate::seconds;
+
+/// A reply that has been on the link for less is too young to judge, seconds.
+const STALL_AFTER: f64 = 0.1;
+
+/// Progress is reported in steps: so much more may have come than was reported, bytes.
+const REPORT_STEP: f64 = 16_384.0;
+
+/// Less than this share of the expected bytes is a stall. Links vary by a factor of two without being stalled.
+const STALL_SHARE: f64 = 0.3;
+
+/// The same for a peer that has not shown its rate yet, measured against the peers that have. Peers differ ten-fold;
+/// this is well below.
+const STALL_SHARE_OF_A_STRANGER: f64 = 0.02;
+
+/// A reply of a peer that has not shown its rate yet is too young to judge for longer, seconds.
+const STALL_AFTER_OF_A_STRANGER: f64 = 1.0;
+
+/// A reply that begins later than expected by so many service times is a stall. Computing times vary ten-fold.
+const LATE_BY: f64 = 4.0;
+
+/// A reply is implausibly long when it is announced to be longer than this many times the longest reply so far, and
+/// than [`PLAUSIBLE_ANYWAY`].
+const PLAUSIBLE_GROWTH: u64 = 8;
+
+/// Any true reply may be this long, bytes: a full list of mainnet is 0.6 MB, and a reply of an old server has six.
+const PLAUSIBLE_ANYWAY: u64 = 4 << 20;
+
+// === impl PeerHealth ===
+
+impl PeerHealth {
+    /// Marks the peer as stalled if a reply that it owes has all but stopped coming. Returns whether it did.
+    pub(crate) fn notice_stall(&mut self, now: Instant, rates: &Rates, sizes: &Sizes) -> bool {
+        if !self.is_live() || !self.has_stalled(now, rates, sizes) {
+            return false;
+        }
+        self.state = PeerState::Stalled { former_rate: self.rate.shrunk(rates.common) };
+        true
+    }
+
+    fn has_stalled(&self, now: Instant, rates: &Rates, sizes: &Sizes) -> bool {
+        let Some(head) = self.entries.front() else { return false };
+        match head.first {
+            Some((first, early)) => {
+                let elapsed = seconds(first, now);
+                let came = head.bytes.saturating_sub(early) as f64 + REPORT_STEP;
+                let is_slow = match (self.rate.own(), rates.shown) {
+                    (Some(_), _) => {
+                        elapsed > STALL_AFTER && came < STALL_SHARE * self.rate.shrunk(rates.common) * elapsed
+                    }
+                    (None, Some(shown)) => {
+                        elapsed > STALL_AFTER_OF_A_STRANGER && came < STALL_SHARE_OF_A_STRANGER * shown * elapsed
+                    }
+                    (None, None) => false,
+                };
+                is_slow || elapsed > STALL_AFTER && head.length.is_some_and(|length| is_implausible(length, sizes))
+            }
+            None => {
+                let past =
+                    |instant: Option<Instant>| instant.map_or(f64::NEG_INFINITY, |instant| -seconds(instant, now));
+                let computed = (self.round_trip - seconds(head.sent, now)).max(past(self.last_first_byte))
+                    + self.compute.seconds();
+                let late = -computed.max(past(self.last_done));
+                late > LATE_BY * (self.compute.seconds() + sizes.mean() / self.rate.shrunk(rates.common)) + STALL_AFTER
+            }
+        }
+    }
+}
+
+/// Whether no true reply of this plan is likely to be so long. Nothing is concluded before a reply has come.
+fn is_implausible(length: u64, sizes: &Sizes) -> bool {
+    sizes.longest().is_some_and(|longest| length > PLAUSIBLE_ANYWAY.max(longest.saturating_mul(PLAUSIBLE_GROWTH)))
+}
