@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-/// How a [`Correlator`](crate::Correlator) treats its peer.
+/// The settings of a [`Correlator`](crate::Correlator).
 ///
 /// ```
 /// use std::time::Duration;
@@ -14,16 +14,19 @@ use std::{
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CorrelatorConfig {
-    /// Slots: how many requests the peer may have before it at once, tombstones included. Default 8: a few requests
+    /// Slots: requests that the peer may hold at once, tombstones included. Default 8: a few requests
     /// hide a round trip, and a few more slots carry the tombstones of those that were given up.
     pub depth: NonZeroUsize,
-    /// How long the peer may be silent while somebody waits for it. Default 30 s. A peer that leaves a request
+    /// The longest silence of the peer while a caller waits for it. Default 30 s. A peer that leaves a request
     /// unanswered for five times as long loses its connection, for the request's slot would never be free again.
     pub head_timeout: Duration,
     /// The slowest rate, in bytes per second, at which a reply may arrive: a reply of `n` bytes ends at
     /// `head_timeout + n / min_rate`, however steadily it drips. Default 8,000.
     pub min_rate: NonZeroU64,
-    /// Whether every request is followed by a ping of its own. Default true. Without it a refusal shows only in the
+    /// Bytes of a reply that count for that bound although no reply of this connection was nearly so long. A peer cannot
+    /// buy time by announcing more. Default 1 MiB, above a full list of mainnet (0.6 MB).
+    pub plausible_bytes: u64,
+    /// Every request is followed by a ping of its own. Default true. Without it a refusal shows only in the
     /// reply to a later request or in a timeout, and a tombstone waits for one of the former. Switch it off only where a
     /// ping would reach more than one peer.
     pub fence: bool,
@@ -37,6 +40,7 @@ impl Default for CorrelatorConfig {
             depth: NonZeroUsize::new(8).unwrap_or(NonZeroUsize::MIN),
             head_timeout: Duration::from_secs(30),
             min_rate: NonZeroU64::new(8_000).unwrap_or(NonZeroU64::MIN),
+            plausible_bytes: 1 << 20,
             fence: true,
         }
     }

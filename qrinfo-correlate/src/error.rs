@@ -1,35 +1,40 @@
-//! Why a connection ended and why a request timed out: the sources of the
-//! [`AttemptError`](qrinfo_core::AttemptError)s that this crate gives.
+//! The reasons for which connections end and requests time out: the sources of the
+//! [`AttemptError`](qrinfo_core::AttemptError)s of this crate.
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use qrinfo_core::{Mismatch, Reply, wire::DecodeError, wire::frame::Command};
+use qrinfo_core::{
+    AttemptErrorKind, Mismatch, PeerId, Reply,
+    stack::{LeaveReason, PeerEvent},
+    wire::DecodeError,
+    wire::frame::{Command, FrameError},
+};
 
-/// What a peer did that ends its connection.
+/// A fault of a peer that ends its connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
     /// A reply while nothing was asked.
-    #[error("{0} came unasked")]
+    #[error("{0} came without a request")]
     Unsolicited(Command),
-    /// A reply that answers nothing that was asked; held against the oldest request.
-    #[error("a reply answers nothing that was asked")]
+    /// A reply that answers no request that was sent; it counts as the answer to the oldest.
+    #[error("the reply answers no request that was sent")]
     False(#[source] Mismatch),
-    /// A request that it neither answered nor refused for so long, whether or not somebody still waited.
+    /// A request that it neither answered nor refused for this long, whether or not a caller still waited.
     #[error("a request was left unanswered for {0:?}")]
     Unanswered(Duration),
     /// A reply that cannot be decoded.
     #[error("{command} cannot be decoded")]
     Malformed {
-        /// What the message claims to be.
+        /// The command of the message.
         command: Command,
-        /// Where its bytes stop making sense.
+        /// The position and kind of the fault.
         #[source]
         error: DecodeError,
     },
 }
 
-/// Why a connection ended: the source of every error of kind
+/// The reason of a connection's end: the source of every error of kind
 /// [`Disconnected`](qrinfo_core::AttemptErrorKind::Disconnected). Clones share their source.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -38,15 +43,15 @@ pub enum Closed {
     ByPeer,
     /// The transport failed.
     Transport(Arc<dyn Error + Send + Sync>),
-    /// We ended it for what the peer did.
+    /// We ended it because of a fault of the peer.
     Violation(Violation),
-    /// Nobody could ask the peer any more: every service was dropped, and nobody waited for a reply.
+    /// Every service was dropped, and no caller waited for a reply.
     Unused,
     /// The driver was dropped.
     DriverDropped,
 }
 
-/// Which of its limits a request ran into: the source of every error of kind
+/// The limit that a request ran into: the source of every error of kind
 /// [`Timeout`](qrinfo_core::AttemptErrorKind::Timeout).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -55,38 +60,44 @@ pub enum TimeoutCause {
     #[error("nothing arrived for {0:?}")]
     Silent(Duration),
     /// The reply came more slowly than the least rate allows.
-    #[error("a message of {length} bytes arrived too slowly")]
+    #[error("a reply that was announced with {length} bytes was not complete after {allowed:?}")]
     TooSlow {
-        /// Bytes of the message in all.
+        /// Bytes of the message, as the peer announced them.
         length: u64,
+        /// The time for a reply, from the moment the peer could begin with it.
+        allowed: Duration,
     },
+    /// The peer left a request unanswered for this long. It ends the connection.
+    #[error("a request was left unanswered for {0:?}")]
+    Unanswered(Duration),
     /// The attempt's own deadline passed.
     #[error("the caller's deadline passed")]
     Deadline,
 }
 
-/// Why a [`QRInfoCorrelationManager`](crate::QRInfoCorrelationManager) takes no request now. It must not be sent.
+/// The reason for which a [`QRInfoCorrelationManager`](crate::QRInfoCorrelationManager) takes no request now. The request
+/// must not be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// As many callers wait as ever may: [`MAX_WAITING`](crate::MAX_WAITING).
-    #[error("{} callers wait already", crate::MAX_WAITING)]
+    /// The limit of [`MAX_WAITING`](crate::MAX_WAITING) waiting callers is reached.
+    #[error("{} callers are waiting already", crate::MAX_WAITING)]
     Full,
     /// A reply to another request of this cycle may still come, and could not be told from the reply to this one.
-    #[error("another request of cycle {cycle_height} is under way")]
+    #[error("another request of cycle {cycle_height} is in flight")]
     CycleBusy {
         /// The first block of the cycle.
         cycle_height: u32,
     },
 }
 
-/// A reply that answers nothing that was asked, given back.
+/// A reply that answers no request, given back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a reply answers nothing that was asked")]
+#[error("the reply answers no request")]
 pub struct Unmatched {
-    /// What came.
+    /// The reply.
     pub reply: Reply,
-    /// How it fails to answer the oldest request that waits; `None` if none does.
+    /// The way in which it fails to answer the oldest request that waits; `None` if none waits.
     #[source]
     pub mismatch: Option<Mismatch>,
 }
@@ -98,6 +109,32 @@ impl Closed {
     pub fn transport(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Transport(Arc::from(error.into()))
     }
+
+    /// The event that tells the ledger of peers.
+    pub fn event(&self, peer: PeerId) -> PeerEvent {
+        match self.fault() {
+            Some(why) => PeerEvent::Banned { peer, why },
+            None => {
+                let is_stuck = matches!(self, Self::Violation(Violation::Unanswered(_)));
+                let why = if is_stuck { LeaveReason::Unanswered } else { LeaveReason::Disconnected };
+                PeerEvent::Left { peer, why }
+            }
+        }
+    }
+
+    /// The kind of failure for which the peer is to be banned, if it did wrong.
+    pub fn fault(&self) -> Option<AttemptErrorKind> {
+        match self {
+            Self::Violation(Violation::Malformed { .. }) => Some(AttemptErrorKind::Malformed),
+            Self::Violation(Violation::False(_) | Violation::Unsolicited(_)) => Some(AttemptErrorKind::False),
+            // A frame that only breaks off was cut by the end of the connection.
+            Self::Transport(error) => match find::<FrameError>(&**error) {
+                Some(FrameError::Truncated(_)) | None => None,
+                Some(_) => Some(AttemptErrorKind::Malformed),
+            },
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Closed {
@@ -105,8 +142,8 @@ impl fmt::Display for Closed {
         f.write_str(match self {
             Self::ByPeer => "the peer ended the connection",
             Self::Transport(_) => "the transport failed",
-            Self::Violation(_) => "the connection was ended for what the peer did",
-            Self::Unused => "nobody could ask the peer any more",
+            Self::Violation(_) => "the connection was ended because of a fault of the peer",
+            Self::Unused => "the connection was not used any longer",
             Self::DriverDropped => "the connection's driver was dropped",
         })
     }
@@ -120,4 +157,16 @@ impl Error for Closed {
             Self::ByPeer | Self::Unused | Self::DriverDropped => None,
         }
     }
+}
+
+/// The first error of this type among an error and its sources.
+fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }

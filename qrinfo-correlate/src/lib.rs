@@ -1,7 +1,7 @@
-//! Which reply answers which request, at one Dash peer.
+//! Correlation of requests and replies at one Dash peer.
 //!
-//! A `qrinfo` carries no request id, a refusal is silence, and a peer answers strictly in order. From that this crate
-//! makes requests that end exactly once:
+//! A `qrinfo` carries no request id, a refusal is silence, and a peer answers strictly in order. On top of that this
+//! crate offers requests that end exactly once:
 //!
 //! * [`Correlator`] is one peer's queue as a plain state machine without I/O or a clock: events and instants go in,
 //!   frames and [`Action`]s come out.
@@ -32,27 +32,18 @@
 //! wait for their fence.
 
 mod broadcast;
-mod clock;
 mod config;
 mod correlator;
-mod driver;
-mod entry;
 mod error;
-mod future;
-mod inbox;
-mod manager;
-mod report;
 mod service;
 
-pub use broadcast::BroadcastDriver;
-pub use config::CorrelatorConfig;
-pub use correlator::{Action, Correlator, Event, Ticket};
-pub use driver::Driver;
-pub use error::{Closed, RegisterError, TimeoutCause, Unmatched, Violation};
-pub use future::ResponseFuture;
-pub use manager::{
-    ALL_PEERS, Correlated, MAX_REMEMBERED, MAX_WAITING, QRInfoCorrelationManager, Registered, ReplyReceiver,
-    ReplySender, RequestId,
+pub use self::{
+    broadcast::{
+        BroadcastDriver, Correlated, MAX_REMEMBERED, MAX_WAITING, QRInfoCorrelationManager, Registered, ReplyReceiver,
+        ReplySender,
+    },
+    config::CorrelatorConfig,
+    correlator::{Action, Correlator, Event},
+    error::{Closed, RegisterError, TimeoutCause, Unmatched, Violation},
+    service::{Driver, PeerService, ResponseFuture},
 };
-pub use report::Report;
-pub use service::PeerService;

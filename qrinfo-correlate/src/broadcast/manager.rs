@@ -1,61 +1,50 @@
-//! Requests to all peers at once, where nobody says which peer answers.
-
-mod entry;
-
 use std::{
     collections::VecDeque,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     time::{Duration, Instant},
 };
 
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, MnListDiffRequestSpec, PeerId, QRInfoRequestSpec, Reply, Request, Timing,
+    Attempt, AttemptError, AttemptErrorKind, AttemptResult, MnListDiffRequestSpec, PeerId, QRInfoRequestSpec, Reply,
+    Request, RequestId,
     message::{MnListDiff, NetworkMessage, QRInfo},
 };
 use tokio::sync::oneshot;
 
-use self::entry::{Caller, Entry};
-use crate::{Closed, RegisterError, Unmatched};
+use super::entry::{Caller, Entry};
+use crate::error::{Closed, RegisterError, Unmatched};
 
-/// The name of all peers together, in timings and errors of a network that does not name the one: `0.0.0.0:0`.
-pub const ALL_PEERS: PeerId = PeerId(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)));
-
-/// How many callers may wait at once. Far more than any client has under way, and little memory.
+/// Callers that may wait at once. Far more than any client has in flight, and little memory.
 pub const MAX_WAITING: usize = 256;
 
-/// How many settled requests are remembered, for the copies of their replies. Beyond that the oldest is forgotten.
+/// Settled requests that are remembered, for the copies of their replies. Beyond that the oldest is forgotten.
 pub const MAX_REMEMBERED: usize = 1024;
 
 /// The longest timeout, so that no instant overflows.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Where a request's end is told: once, by a reply or a typed error.
-pub type ReplySender = oneshot::Sender<Result<(Reply, Timing), AttemptError>>;
+/// The sender of a request's end: once, a reply or a typed error.
+pub type ReplySender = oneshot::Sender<AttemptResult>;
 
-/// Where a request's end arrives. Dropping it gives up the reply.
-pub type ReplyReceiver = oneshot::Receiver<Result<(Reply, Timing), AttemptError>>;
-
-/// A request of a [`QRInfoCorrelationManager`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(u64);
+/// The receiver of a request's end. Dropping it gives up the reply.
+pub type ReplyReceiver = oneshot::Receiver<AttemptResult>;
 
 /// A request that waits for its reply.
 #[derive(Debug)]
 pub struct Registered {
-    /// Which.
+    /// The request's id, given by the manager.
     pub id: RequestId,
-    /// Where its end arrives.
+    /// The receiver of its end.
     pub receiver: ReplyReceiver,
-    /// What to send now; `None` if the same question is under way already, which answers this one too.
+    /// The message to send now; `None` if the same request is in flight already, which answers this one too.
     pub message: Option<NetworkMessage>,
 }
 
-/// Whom a reply went to.
+/// The destination of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Correlated {
     /// It answered this request.
     Answered(RequestId),
-    /// It was dropped. It is another peer's copy of a reply that was taken before, or nobody waits for it any more.
+    /// It was dropped: it is another peer's copy of a reply that was taken before, or no caller waits for it.
     Dropped(RequestId),
 }
 
@@ -261,7 +250,7 @@ impl QRInfoCorrelationManager {
         self.cleanup_expired_requests(now);
         let Attempt { request, deadline, .. } = attempt;
         if let Err(error) = self.admits(&request) {
-            let overloaded = AttemptError::new(AttemptErrorKind::Overloaded).at(ALL_PEERS).because(error);
+            let overloaded = AttemptError::new(AttemptErrorKind::Overloaded).at(PeerId::ALL).because(error);
             // Whoever has gone meanwhile misses nothing.
             let _ = respond.send(Err(overloaded));
             return Err(error);

@@ -5,10 +5,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use qrinfo_core::{AttemptError, AttemptErrorKind, Reply, Timing};
+use qrinfo_core::{AttemptError, AttemptErrorKind, AttemptResult, SendId};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Ticket, inbox::Command, service::Shared};
+use super::{inbox::Command, shared::Shared};
 
 /// The reply to come. Dropping it gives up the reply, not the slot.
 #[derive(Debug)]
@@ -21,11 +21,11 @@ enum State {
     Failed(Option<AttemptError>),
 }
 
-/// Its sender of commands also tells the driver that somebody waits.
+/// Its sender of commands also tells the driver that a caller waits.
 #[derive(Debug)]
 struct Waiting {
-    response: oneshot::Receiver<Result<(Reply, Timing), AttemptError>>,
-    ticket: Ticket,
+    response: oneshot::Receiver<AttemptResult>,
+    send: SendId,
     commands: mpsc::UnboundedSender<Command>,
     shared: Arc<Shared>,
 }
@@ -34,12 +34,12 @@ struct Waiting {
 
 impl ResponseFuture {
     pub(crate) fn waiting(
-        response: oneshot::Receiver<Result<(Reply, Timing), AttemptError>>,
-        ticket: Ticket,
+        response: oneshot::Receiver<AttemptResult>,
+        send: SendId,
         commands: mpsc::UnboundedSender<Command>,
         shared: Arc<Shared>,
     ) -> Self {
-        Self(State::Waiting(Waiting { response, ticket, commands, shared }))
+        Self(State::Waiting(Waiting { response, send, commands, shared }))
     }
 
     pub(crate) fn failed(error: AttemptError) -> Self {
@@ -48,7 +48,7 @@ impl ResponseFuture {
 }
 
 impl Future for ResponseFuture {
-    type Output = Result<(Reply, Timing), AttemptError>;
+    type Output = AttemptResult;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = match &mut self.0 {
@@ -68,11 +68,11 @@ impl Future for ResponseFuture {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        // An attempt that has ended has nobody to tell; if the driver has ended, so has the attempt.
+        // An attempt that has ended needs no cancellation; if the driver has ended, so has the attempt.
         if !self.response.is_terminated() {
-            // So that the driver, when it hears of it, finds nobody waiting.
+            // So that the driver, when it hears of it, finds no caller.
             self.response.close();
-            let _ = self.commands.send(Command::Cancel(self.ticket));
+            let _ = self.commands.send(Command::Cancel(self.send));
         }
     }
 }

@@ -2,19 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use qrinfo_core::{AttemptError, AttemptErrorKind, QRInfoRequestSpec, Reply, Request, Timing, wire::Wire};
+use qrinfo_core::{
+    Answer, AttemptError, AttemptErrorKind, PeerId, QRInfoRequestSpec, Reply, Request, RequestId, Timing, wire::Wire,
+};
 
-use super::{ALL_PEERS, Correlated, ReplySender, RequestId};
-use crate::TimeoutCause;
+use super::manager::{Correlated, ReplySender};
+use crate::error::TimeoutCause;
 
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) id: RequestId,
     pub(super) request: Request,
     sent: Instant,
-    /// When everything asked before was settled.
+    /// Everything asked before was settled.
     pub(super) head: Option<Instant>,
-    /// How many peers may still answer it.
+    /// Peers that may still answer it.
     pub(super) copies: usize,
     state: State,
 }
@@ -57,7 +59,7 @@ impl Entry {
         }
     }
 
-    /// Adds a caller to those that wait; gives it back if nobody does any more.
+    /// Adds a caller to those that wait; gives it back if the request has ended.
     pub(super) fn join(&mut self, caller: Caller) -> Result<(), Caller> {
         match &mut self.state {
             State::Waiting(callers) => {
@@ -101,7 +103,7 @@ impl Entry {
         callers.retain(|caller| !caller.respond.is_closed());
         let Some(last) = callers.pop() else { return Correlated::Dropped(self.id) };
         let timing = Timing {
-            peer: ALL_PEERS,
+            peer: PeerId::ALL,
             sent: self.sent,
             head: self.head,
             first_byte: Some(now),
@@ -110,13 +112,13 @@ impl Entry {
         };
         for caller in callers {
             // A caller that has just gone misses nothing.
-            let _ = caller.respond.send(Ok((reply.clone(), timing)));
+            let _ = caller.respond.send(Ok(Answer { reply: reply.clone(), timing }));
         }
-        let _ = last.respond.send(Ok((reply, timing)));
+        let _ = last.respond.send(Ok(Answer { reply, timing }));
         Correlated::Answered(self.id)
     }
 
-    /// Takes leave of callers that are gone or whose own deadline passed. Says whether a deadline ended the request.
+    /// Removes callers that hung up or passed their deadline. Returns true if a deadline ended the request.
     pub(super) fn drop_callers(&mut self, remember: Duration, now: Instant) -> bool {
         let timing = self.timing(now);
         let State::Waiting(callers) = &mut self.state else { return false };
@@ -134,7 +136,7 @@ impl Entry {
         false
     }
 
-    /// Nobody has answered in time.
+    /// No peer has answered in time.
     pub(super) fn time_out(&mut self, timeout: Duration, now: Instant) {
         let timing = self.timing(now);
         if let State::Waiting(callers) = self.settle(timeout, now) {
@@ -151,18 +153,18 @@ impl Entry {
     pub(super) fn fail(self, error: impl Fn() -> AttemptError) {
         if let State::Waiting(callers) = self.state {
             for caller in callers {
-                let _ = caller.respond.send(Err(error().at(ALL_PEERS)));
+                let _ = caller.respond.send(Err(error().at(PeerId::ALL)));
             }
         }
     }
 
     fn timing(&self, now: Instant) -> Timing {
-        Timing { peer: ALL_PEERS, sent: self.sent, head: self.head, first_byte: None, done: now, bytes: 0 }
+        Timing { peer: PeerId::ALL, sent: self.sent, head: self.head, first_byte: None, done: now, bytes: 0 }
     }
 }
 
 fn timed_out(cause: TimeoutCause, timing: Timing) -> AttemptError {
-    AttemptError::new(AttemptErrorKind::Timeout).at(ALL_PEERS).timed(timing).because(cause)
+    AttemptError::new(AttemptErrorKind::Timeout).at(PeerId::ALL).timed(timing).because(cause)
 }
 
 fn payload_length(reply: &Reply) -> u64 {

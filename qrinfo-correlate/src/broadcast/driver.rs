@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qrinfo_core::{AttemptError, AttemptErrorKind, client::NetworkManager, message::NetworkMessage};
+use qrinfo_core::{AttemptError, AttemptErrorKind, PeerId, RequestId, client::NetworkManager, message::NetworkMessage};
 use tokio::{
     select,
     sync::OwnedSemaphorePermit,
@@ -13,18 +13,19 @@ use tokio::{
     time::{self, sleep, sleep_until},
 };
 
+use super::QRInfoCorrelationManager;
 use crate::{
-    ALL_PEERS, Closed, QRInfoCorrelationManager, RequestId, TimeoutCause,
-    inbox::{Command, Inbox, Submission},
+    error::{Closed, TimeoutCause},
+    service::inbox::{Command, Inbox, Submission},
 };
 
-/// How long to wait when the network has no message for now and has not waited itself.
-const PAUSE: Duration = Duration::from_millis(10);
+/// The wait when the network has no message for now and has not waited itself.
+const IDLE_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How often to look whether the network is still connected, while somebody waits for a reply.
-const LOOK: Duration = Duration::from_secs(1);
+/// The distance between two looks at the connection, while a caller waits for a reply.
+const CONNECTION_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What speaks with a network that does not name its peers; see
+/// The future that speaks with a network that does not name its peers; see
 /// [`PeerService::broadcast`](crate::PeerService::broadcast).
 #[must_use = "the service does nothing unless its driver is run"]
 pub struct BroadcastDriver<N, F> {
@@ -61,13 +62,13 @@ impl<N: NetworkManager, F: FnMut(NetworkMessage)> BroadcastDriver<N, F> {
     ///
     /// Must be polled within a tokio runtime that has time enabled.
     pub async fn run(mut self) -> (N, Closed) {
-        let closed = self.speak().await;
-        // Whoever still waits is told by this, when the other end of its channel goes with the rest.
+        let closed = self.run_inner().await;
+        // Dropping `self` drops the response senders, which fails the remaining callers with this reason.
         self.inbox.gate.close(closed.clone());
         (self.network, closed)
     }
 
-    async fn speak(&mut self) -> Closed {
+    async fn run_inner(&mut self) -> Closed {
         loop {
             // A network that always has a message must not keep other tasks waiting.
             consume_budget().await;
@@ -99,7 +100,7 @@ impl<N: NetworkManager, F: FnMut(NetworkMessage)> BroadcastDriver<N, F> {
         }
     }
 
-    /// Ends what has run out of time.
+    /// Ends requests whose time is over.
     fn expire(&mut self) {
         let now = now();
         self.correlator.cleanup_expired_requests(now);
@@ -108,7 +109,7 @@ impl<N: NetworkManager, F: FnMut(NetworkMessage)> BroadcastDriver<N, F> {
         while let Some(index) = self.held.iter_mut().position(late)
             && let Some(Submission { respond, .. }) = self.held.remove(index)
         {
-            let error = AttemptError::new(AttemptErrorKind::Timeout).at(ALL_PEERS).because(TimeoutCause::Deadline);
+            let error = AttemptError::new(AttemptErrorKind::Timeout).at(PeerId::ALL).because(TimeoutCause::Deadline);
             // Whoever has gone meanwhile misses nothing.
             let _ = respond.send(Err(error));
         }
@@ -147,7 +148,7 @@ impl<N: NetworkManager, F: FnMut(NetworkMessage)> BroadcastDriver<N, F> {
     fn next_wakeup(&self) -> Option<Instant> {
         let deadlines = self.held.iter().filter_map(|submission| submission.attempt.deadline);
         let waits = self.correlator.waiting() > 0 || !self.held.is_empty();
-        deadlines.chain(self.correlator.next_deadline()).chain(waits.then(|| now() + LOOK)).min()
+        deadlines.chain(self.correlator.next_deadline()).chain(waits.then(|| now() + CONNECTION_CHECK_INTERVAL)).min()
     }
 }
 
@@ -162,7 +163,7 @@ async fn receive(network: &mut impl NetworkManager) -> Result<NetworkMessage, Cl
     loop {
         match network.receive_message().await {
             Ok(Some(message)) => return Ok(message),
-            Ok(None) if network.is_connected() => sleep(PAUSE).await,
+            Ok(None) if network.is_connected() => sleep(IDLE_POLL_INTERVAL).await,
             Ok(None) => return Err(Closed::ByPeer),
             Err(error) => return Err(Closed::transport(error)),
         }

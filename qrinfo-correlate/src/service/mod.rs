@@ -1,3 +1,8 @@
+mod driver;
+mod future;
+pub(crate) mod inbox;
+mod shared;
+
 use std::{
     sync::{
         Arc, OnceLock,
@@ -9,21 +14,27 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, PeerId,
+    Answer, Attempt, AttemptError, AttemptErrorKind, PeerId, SendId,
     client::NetworkManager,
     message::NetworkMessage,
+    stack::PeerEvent,
     wire::frame::{Frame, FrameEvent},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::PollSemaphore;
 use tower_service::Service;
 
-use crate::{
-    ALL_PEERS, BroadcastDriver, Closed, Correlator, CorrelatorConfig, Driver, Report, ResponseFuture, Ticket,
+use self::{
     inbox::{Command, Gate, Inbox, Submission},
+    shared::Shared,
 };
+pub use self::{driver::Driver, future::ResponseFuture};
+use crate::{broadcast::BroadcastDriver, config::CorrelatorConfig, correlator::Correlator};
 
 /// A `tower` service that asks one peer, pipelined. Clones ask the same peer and share its slots.
+///
+/// Events name a sending by [`Attempt::send`], or by a number of the service's own where the attempt has none. Attempts
+/// of one peer either all have one or none.
 ///
 /// It is ready while one of the peer's [`depth`](CorrelatorConfig::depth) slots is free. The slot then belongs to the
 /// request, not to its future: dropping the future gives up the reply, but the slot stays taken until the peer has dealt
@@ -97,22 +108,13 @@ pub struct PeerService {
     permit: Option<OwnedSemaphorePermit>,
 }
 
-/// What the services, their futures and the driver of one peer have in common.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    peer: PeerId,
-    next_ticket: AtomicU64,
-    /// Set by the driver before it wakes anyone that waits for it.
-    ended: OnceLock<Closed>,
-}
-
 // === impl PeerService ===
 
 impl PeerService {
     /// A service and its driver for a fresh connection to `peer`.
     ///
     /// `transport` is the connection after its handshake: messages and their progress come out, messages go in. It
-    /// answers the peer's pings itself. `observer` is given every [`Report`] while the driver is polled, so it must not
+    /// answers the peer's pings itself. `observer` is given every [`PeerEvent`] while the driver is polled, so it must not
     /// block.
     ///
     /// Spawn the driver. It ends with the connection, or when all services are dropped and nobody waits for a reply.
@@ -120,14 +122,14 @@ impl PeerService {
     where
         T: Stream<Item = Result<FrameEvent, E>> + Sink<Frame, Error = E> + Unpin + Send,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
-        O: FnMut(Report) + Send,
+        O: FnMut(PeerEvent) + Send,
     {
         let (service, inbox) = Self::with_inbox(peer, config);
         (service, Driver::new(transport, observer, Correlator::new(peer, config), inbox))
     }
 
     /// A service and its driver for a connected network that does not name its peers. Each request goes to all of them,
-    /// and its peer is [`ALL_PEERS`].
+    /// and its peer is [`PeerId::ALL`].
     ///
     /// `network` may be a `&mut` or a `Box`. `config` says how many requests may be under way and what their timeout is;
     /// its other fields need what is not seen here, the progress of a reply and whose it is. `others` is given every
@@ -139,12 +141,12 @@ impl PeerService {
         N: NetworkManager,
         F: FnMut(NetworkMessage),
     {
-        let (service, inbox) = Self::with_inbox(ALL_PEERS, config);
+        let (service, inbox) = Self::with_inbox(PeerId::ALL, config);
         (service, BroadcastDriver::new(network, others, config.head_timeout, inbox))
     }
 
     fn with_inbox(peer: PeerId, config: CorrelatorConfig) -> (Self, Inbox) {
-        let shared = Arc::new(Shared { peer, next_ticket: AtomicU64::new(0), ended: OnceLock::new() });
+        let shared = Arc::new(Shared { peer, next_seq: AtomicU64::new(0), ended: OnceLock::new() });
         let slots = Arc::new(Semaphore::new(config.depth.get().min(Semaphore::MAX_PERMITS)));
         let (sender, commands) = mpsc::unbounded_channel();
         let inbox = Inbox { commands, gate: Gate { slots: slots.clone(), shared: shared.clone() } };
@@ -158,7 +160,7 @@ impl PeerService {
 }
 
 impl Service<Attempt> for PeerService {
-    type Response = (qrinfo_core::Reply, qrinfo_core::Timing);
+    type Response = Answer;
     type Error = AttemptError;
     type Future = ResponseFuture;
 
@@ -184,15 +186,17 @@ impl Service<Attempt> for PeerService {
         let Some(permit) = self.permit.take() else {
             return ResponseFuture::failed(AttemptError::new(AttemptErrorKind::Overloaded).at(self.shared.peer));
         };
-        let ticket = Ticket(self.shared.next_ticket.fetch_add(1, Ordering::Relaxed));
+        let peer = self.shared.peer;
+        let own = || SendId { peer, seq: self.shared.next_seq.fetch_add(1, Ordering::Relaxed) };
+        let send = attempt.send.unwrap_or_else(own);
         let (respond, response) = oneshot::channel();
-        let submission = Submission { ticket, attempt, respond, permit };
+        let submission = Submission { send, attempt, respond, permit };
         let sent = self.commands.send(Command::Submit(Box::new(submission)));
         // A driver that ended in between may have overlooked it.
         if sent.is_err() || self.shared.ended.get().is_some() {
             return ResponseFuture::failed(self.shared.ended());
         }
-        ResponseFuture::waiting(response, ticket, self.commands.clone(), self.shared.clone())
+        ResponseFuture::waiting(response, send, self.commands.clone(), self.shared.clone())
     }
 }
 
@@ -200,23 +204,5 @@ impl Clone for PeerService {
     /// The clone has to be polled ready itself.
     fn clone(&self) -> Self {
         Self { shared: self.shared.clone(), commands: self.commands.clone(), slots: self.slots.clone(), permit: None }
-    }
-}
-
-// === impl Shared ===
-
-impl Shared {
-    pub(crate) fn set_ended(&self, closed: Closed) {
-        // The first reason stands.
-        let _ = self.ended.set(closed);
-    }
-
-    /// The error of whoever finds the driver gone.
-    pub(crate) fn ended(&self) -> AttemptError {
-        self.disconnected(self.ended.get().cloned().unwrap_or(Closed::DriverDropped))
-    }
-
-    fn disconnected(&self, closed: Closed) -> AttemptError {
-        AttemptError::new(AttemptErrorKind::Disconnected).at(self.peer).because(closed)
     }
 }

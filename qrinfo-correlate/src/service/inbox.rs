@@ -1,31 +1,32 @@
-//! Where the requests of a service arrive, and how it is told that nobody takes them any more.
+//! The channel from services to their driver.
 
 use std::sync::Arc;
 
-use qrinfo_core::Attempt;
+use qrinfo_core::{Attempt, SendId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::{Closed, Ticket, manager::ReplySender, service::Shared};
+use super::shared::Shared;
+use crate::{broadcast::ReplySender, error::Closed};
 
 /// A driver's end of its services.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    /// The slots bound it: a submission carries one, and a cancellation follows a submission. It ends when nobody is
-    /// left who could ask, wait or cancel.
+    /// The slots bound it: a submission carries one, and a cancellation follows a submission. It ends when no service and
+    /// no future is left.
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) gate: Gate,
 }
 
-/// What a service or its future asks of the driver.
+/// A message from a service or its future to the driver.
 #[derive(Debug)]
 pub(crate) enum Command {
     Submit(Box<Submission>),
-    Cancel(Ticket),
+    Cancel(SendId),
 }
 
 #[derive(Debug)]
 pub(crate) struct Submission {
-    pub(crate) ticket: Ticket,
+    pub(crate) send: SendId,
     pub(crate) attempt: Attempt,
     pub(crate) respond: ReplySender,
     pub(crate) permit: OwnedSemaphorePermit,

@@ -1,87 +1,99 @@
 //! One peer's queue.
 
+mod clock;
+mod entry;
+
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, Timing,
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, PeerId, Reply, SendId, Timing,
     message::NetworkMessage,
+    stack::PeerEvent,
     wire::{
         DecodeError,
         frame::{Command, Frame, FrameEvent, Partial},
     },
 };
 
-use crate::{
-    Closed, CorrelatorConfig, Report, TimeoutCause, Violation,
+use self::{
     clock::HeadClock,
-    entry::{Arrival, Entry},
+    entry::{Arrival, Entry, Sent, Stage},
+};
+use crate::{
+    config::CorrelatorConfig,
+    error::{Closed, TimeoutCause, Violation},
 };
 
-/// Names a submitted attempt between its owner and the [`Correlator`]. The owner chooses it; no two that are alive may
-/// be equal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
-
-/// What happens to a [`Correlator`].
+/// An input of a [`Correlator`].
 #[derive(Debug)]
 pub enum Event {
     /// A message arrived.
     Frame(Frame),
     /// A part of a message arrived.
     Partial(Partial),
-    /// Nobody waits for this attempt any more. One that has ended already is left alone.
-    Cancelled(Ticket),
+    /// The caller has given this sending up. Nothing happens if it has ended.
+    Cancelled(SendId),
     /// The connection ended.
     Disconnected(Closed),
     /// Time passed: [`Correlator::next_deadline`] is reached.
     Tick,
 }
 
-/// What a [`Correlator`] wants done.
+/// An output of a [`Correlator`].
 #[derive(Debug)]
 pub enum Action {
-    /// Tell the caller how its attempt ended: once for every ticket that was not cancelled before. A request that timed
+    /// Tell the caller the end of its attempt: once for every sending that was not cancelled before. A request that timed
     /// out keeps its slot after this.
     Answer {
-        /// Which attempt.
-        ticket: Ticket,
-        /// How it ended.
-        result: Result<(Reply, Timing), AttemptError>,
+        /// The sending.
+        send: SendId,
+        /// Its end.
+        result: AttemptResult,
     },
-    /// The slot is free: once for every ticket, the last that is heard of it.
+    /// The slot is free: once for every sending, after everything else about it.
     Release {
-        /// Which attempt.
-        ticket: Ticket,
+        /// The sending.
+        send: SendId,
     },
-    /// Tell the keeper of the peer's record.
-    Report(Report),
+    /// Tell the ledger of peers. Of each sending there is exactly one [`PeerEvent::Ended`], whether or not a caller still
+    /// waited; the last event of the connection is [`PeerEvent::Left`] or [`PeerEvent::Banned`].
+    Report(PeerEvent),
     /// Close the connection. Nothing comes after this.
     Close(Violation),
 }
 
-/// One peer's queue: which reply answers which request, and when one is given up.
+/// One peer's queue: it matches replies to requests, and ends requests that take too long.
 ///
-/// A plain state machine. Drive it so: [`submit`](Self::submit) attempts; whenever the transport takes a frame, give it
-/// [`next_frame`](Self::next_frame); pass on what happens with [`handle`](Self::handle), a [`Event::Tick`] at
-/// [`next_deadline`](Self::next_deadline) included; after each of these calls carry out what
-/// [`next_action`](Self::next_action) gives. Instants must not run backwards.
+/// A plain state machine. **Tell it one event, then take everything it has to say, then wait:**
+///
+/// ```text
+/// loop {
+///     tell it what happened                          submit, or handle(event); Event::Tick at the deadline
+///     while let Some(action) = correlator.next_action() { carry it out }
+///     while the transport takes a frame: send correlator.next_frame(now)
+///     wait for the next event, or until correlator.next_deadline()
+/// }
+/// ```
+///
+/// Instants must not run backwards.
 ///
 /// It holds at most [`depth`](CorrelatorConfig::depth) requests and nothing of a reply. `qrinfo` and `mnlistdiff` are
 /// decoded, once; any other message but `pong` is ignored, so answering the peer's own `ping` is the transport's part.
 ///
 /// ```
 /// use std::time::Duration;
-/// use qrinfo_core::{Attempt, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId, message::NetworkMessage};
-/// use qrinfo_correlate::{Action, Correlator, CorrelatorConfig, Event, Ticket};
+/// use qrinfo_core::{Attempt, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId, SendId};
+/// use qrinfo_core::message::NetworkMessage;
+/// use qrinfo_correlate::{Action, Correlator, CorrelatorConfig, Event};
 ///
 /// let peer = PeerId(([127, 0, 0, 1], 19899).into());
 /// let mut correlator = Correlator::new(peer, CorrelatorConfig::default());
 /// let request = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::from_bytes([3; 32]) };
 /// let now = tokio::time::Instant::now().into_std();
-/// correlator.submit(Ticket(1), Attempt::new(1, request.into()), now)?;
+/// correlator.submit(SendId { peer, seq: 1 }, Attempt::new(1, request.into()), now)?;
 ///
 /// // The request goes out, and behind it a ping.
 /// assert_eq!(correlator.next_frame(now).unwrap().command.to_string(), "getmnlistd");
@@ -106,16 +118,22 @@ pub struct Correlator {
     entries: VecDeque<Entry>,
     actions: VecDeque<Action>,
     submitted: u64,
-    /// Runs for the first live entry, which it names by its nonce.
+    /// Runs for the first entry that a caller waits for, which it names by its nonce.
     clock: Option<(u64, HeadClock)>,
     arriving: Option<Arrival>,
     /// The longest reply seen arriving for the first entry.
     longest: u64,
+    /// The longest true reply of this connection.
+    longest_true: u64,
     closed: Option<Closed>,
 }
 
-/// A peer that holds a request for this many times the head timeout answers no more. Its pong would have been enough.
+/// A peer that holds a request for this many times the head timeout does not answer again. Its pong would have been
+/// enough.
 const STUCK_AFTER: u32 = 5;
+
+/// Replies may be this many times as long as the longest true one before, and still earn time for all of their length.
+const PLAUSIBLE_GROWTH: u64 = 4;
 
 // === impl Correlator ===
 
@@ -131,6 +149,7 @@ impl Correlator {
             clock: None,
             arriving: None,
             longest: 0,
+            longest_true: 0,
             closed: None,
         }
     }
@@ -139,21 +158,26 @@ impl Correlator {
     ///
     /// # Errors
     /// [`Overloaded`](AttemptErrorKind::Overloaded) while every slot is held,
-    /// [`Disconnected`](AttemptErrorKind::Disconnected) after the connection ended. Nothing more is heard of the ticket.
-    pub fn submit(&mut self, ticket: Ticket, attempt: Attempt, now: Instant) -> Result<(), AttemptError> {
+    /// [`Disconnected`](AttemptErrorKind::Disconnected) after the connection ended, [`Local`](AttemptErrorKind::Local)
+    /// for the id of a sending that has not ended. No action follows for it.
+    pub fn submit(&mut self, send: SendId, attempt: Attempt, now: Instant) -> Result<(), AttemptError> {
         if let Some(closed) = &self.closed {
             return Err(AttemptError::new(AttemptErrorKind::Disconnected).at(self.peer).because(closed.clone()));
         }
         if self.entries.len() >= self.config.depth.get() {
             return Err(AttemptError::new(AttemptErrorKind::Overloaded).at(self.peer));
         }
-        self.entries.push_back(Entry::new(ticket, attempt, fence_nonce(self.submitted)));
+        if self.entries.iter().any(|entry| entry.send == send) {
+            let error = AttemptError::new(AttemptErrorKind::Local).at(self.peer);
+            return Err(error.because("a sending with this id has not ended; give each an id of its own"));
+        }
+        self.entries.push_back(Entry::new(send, attempt, fence_nonce(self.submitted)));
         self.submitted += 1;
         self.keep_time(now);
         Ok(())
     }
 
-    /// Takes in what happened.
+    /// Takes an event.
     pub fn handle(&mut self, event: Event, now: Instant) {
         if self.closed.is_some() {
             return;
@@ -161,7 +185,7 @@ impl Correlator {
         match event {
             Event::Frame(frame) => self.received(frame, now),
             Event::Partial(partial) => self.progressed(partial, now),
-            Event::Cancelled(ticket) => self.cancelled(ticket, now),
+            Event::Cancelled(send) => self.cancelled(send, now),
             Event::Disconnected(closed) => self.end_all(closed, now),
             Event::Tick => {}
         }
@@ -169,46 +193,45 @@ impl Correlator {
         self.keep_time(now);
     }
 
-    /// What to do next, until `None`.
+    /// The next thing to do, until `None`.
     pub fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
     /// Whether [`next_frame`](Self::next_frame) has something to send.
     pub fn has_frame(&self) -> bool {
-        self.entries.back().is_some_and(|entry| !entry.fenced)
+        self.entries.back().is_some_and(|entry| !entry.is_fenced())
     }
 
-    /// The next frame to send, taken as sent at this moment. Until then its request can be cancelled without a trace,
+    /// The next frame to send, which counts as sent at this moment. Until then its request can be cancelled without a trace,
     /// so take it only when the transport has room.
     pub fn next_frame(&mut self, now: Instant) -> Option<Frame> {
-        let index = self.entries.partition_point(|entry| entry.fenced);
+        let index = self.entries.partition_point(Entry::is_fenced);
         let entry = self.entries.get_mut(index)?;
-        if entry.sent.is_some() {
-            entry.fenced = true;
+        if let Stage::Sent(sent) = entry.stage {
+            entry.stage = Stage::Fenced(sent);
             return Some(NetworkMessage::Ping(entry.nonce).to_frame());
         }
-        entry.sent = Some(now);
-        entry.fenced = !self.config.fence;
-        if index == 0 {
-            entry.head = Some(now);
-        }
+        let sent = Sent { at: now, head: (index == 0).then_some(now) };
+        entry.stage = if self.config.fence { Stage::Sent(sent) } else { Stage::Fenced(sent) };
         // The peer could not begin before this.
         if let Some((nonce, clock)) = &mut self.clock
             && *nonce == entry.nonce
         {
             *clock = HeadClock::start(now);
         }
-        self.actions.push_back(Action::Report(Report::Sent { attempt: entry.attempt, at: now }));
+        tracing::trace!(send = %entry.send, request = %entry.request, "sending");
         Some(entry.request.to_message().to_frame())
     }
 
-    /// When to [`Tick`](Event::Tick) next, unless something else happens before. There is one as long as somebody
-    /// waits, and with fences as long as a slot is held.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        let head = self.clock.and_then(|(_, clock)| clock.deadline(&self.config));
-        let own = self.entries.iter().filter(|entry| entry.live).filter_map(|entry| entry.deadline);
-        own.chain(head.map(|(deadline, _)| deadline)).chain(self.stuck_at()).min()
+    /// The instant of the next [`Tick`](Event::Tick), unless something else happens before, and the reason for it. There
+    /// is one as long as a caller waits, and with fences as long as a slot is held.
+    pub fn next_deadline(&self) -> Option<(Instant, TimeoutCause)> {
+        let head = self.clock.and_then(|(_, clock)| clock.deadline(&self.config, self.plausible()));
+        let own = self.entries.iter().filter(|entry| entry.is_awaited).filter_map(|entry| entry.deadline);
+        let own = own.map(|deadline| (deadline, TimeoutCause::Deadline));
+        let stuck = self.stuck_at().map(|at| (at, TimeoutCause::Unanswered(self.stuck_after())));
+        own.chain(head).chain(stuck).min_by_key(|(deadline, _)| *deadline)
     }
 
     /// Slots held, tombstones included.
@@ -221,7 +244,7 @@ impl Correlator {
         self.entries.is_empty()
     }
 
-    /// Why the connection ended, once it has.
+    /// The reason of the connection's end, once it has ended.
     pub fn closed(&self) -> Option<&Closed> {
         self.closed.as_ref()
     }
@@ -258,10 +281,12 @@ impl Correlator {
         let (mut answered, mut first_mismatch) = (None, None);
         for (index, entry) in self.entries.iter().enumerate() {
             // What began to arrive before a request was sent cannot answer it.
-            let Some(sent) = entry.sent.filter(|sent| *sent <= arrival.first_byte) else { break };
+            if entry.sent().is_none_or(|sent| sent.at > arrival.first_byte) {
+                break;
+            }
             match entry.request.check_reply(&reply) {
                 Ok(()) => {
-                    answered = Some((index, sent));
+                    answered = Some(index);
                     break;
                 }
                 Err(mismatch) => {
@@ -269,13 +294,17 @@ impl Correlator {
                 }
             }
         }
-        if let Some((index, sent)) = answered {
-            // In order: what was asked before and is not answered now never will be.
+        if let Some(index) = answered {
+            // In order: a request before it that is not answered now never will be.
             self.refuse_first(index, now);
             if let Some(mut entry) = self.entries.pop_front() {
-                entry.head.get_or_insert(arrival.first_byte);
-                let timing = entry.timing_since(self.peer, sent, Some(arrival), now);
-                self.end(entry, Some(timing), Ok((reply, timing)));
+                entry.becomes_head(arrival.first_byte);
+                self.longest_true = self.longest_true.max(arrival.bytes);
+                match entry.timing(Some(arrival), now) {
+                    Some(timing) => self.end(entry, Ok(Answer { reply, timing }), now),
+                    // It was sent, or it could not be answered.
+                    None => self.end(entry, Err((AttemptError::new(AttemptErrorKind::Local), None)), now),
+                }
                 self.settled(now);
             }
         } else if let Some(mismatch) = first_mismatch {
@@ -287,7 +316,7 @@ impl Correlator {
     fn fence_returned(&mut self, nonce: u64, now: Instant) {
         // A fence that is not out cannot have come back: the number is a guess.
         if self.config.fence
-            && let Some(index) = self.entries.iter().position(|entry| entry.nonce == nonce && entry.fenced)
+            && let Some(index) = self.entries.iter().position(|entry| entry.nonce == nonce && entry.is_fenced())
         {
             self.refuse_first(index + 1, now);
             self.settled(now);
@@ -302,31 +331,35 @@ impl Correlator {
         if command != Command::QR_INFO && command != Command::MN_LIST_DIFF {
             return;
         }
-        let Some(first) = self.entries.front().filter(|entry| entry.sent.is_some()) else {
+        let Some(first) = self.entries.front().filter(|entry| entry.sent().is_some()) else {
             return self.violated(Violation::Unsolicited(command), now);
         };
-        let attempt = first.attempt;
+        // A peer answers in order, so the reply counts as the oldest request's until it is decoded.
+        let progress = |received| {
+            let length = Some(length);
+            Action::Report(PeerEvent::Progress { send: first.send, received, length, at: now })
+        };
         self.longest = self.longest.max(length);
-        let first_byte = self.arriving.map_or(now, |arriving| arriving.first_byte);
         if self.arriving.is_none() {
-            self.actions.push_back(Action::Report(Report::FirstByte { attempt, at: now }));
+            self.actions.push_back(progress(0));
         }
+        self.actions.push_back(progress(received));
+        let first_byte = self.arriving.map_or(now, |arriving| arriving.first_byte);
         self.arriving = Some(Arrival { first_byte, bytes: received });
-        self.actions.push_back(Action::Report(Report::Progress { attempt, at: now, received, length }));
     }
 
-    fn cancelled(&mut self, ticket: Ticket, now: Instant) {
-        let Some(index) = self.entries.iter().position(|entry| entry.ticket == ticket) else { return };
+    fn cancelled(&mut self, send: SendId, now: Instant) {
+        let Some(index) = self.entries.iter().position(|entry| entry.send == send) else { return };
         if let Some(entry) = self.entries.get_mut(index) {
-            entry.live = false;
+            entry.is_awaited = false;
         }
         self.drop_unsent(index, AttemptErrorKind::Cancelled, now);
     }
 
-    /// Ends what has run out of time, and keeps the clock with the first that somebody waits for.
+    /// Ends requests whose time is over, and keeps the clock with the first one that a caller waits for.
     fn keep_time(&mut self, now: Instant) {
         loop {
-            let head = self.entries.iter().position(|entry| entry.live);
+            let head = self.entries.iter().position(|entry| entry.is_awaited);
             let nonce = head.and_then(|index| self.entries.get(index)).map(|entry| entry.nonce);
             self.clock = match (nonce, self.clock) {
                 (None, _) => None,
@@ -334,8 +367,8 @@ impl Correlator {
                 (Some(nonce), _) => Some((nonce, HeadClock::start(now))),
             };
             let due = |(deadline, cause): (Instant, _)| (deadline <= now).then_some(cause);
-            let late = |entry: &Entry| entry.live && entry.deadline.is_some_and(|deadline| deadline <= now);
-            let head_cause = self.clock.and_then(|(_, clock)| clock.deadline(&self.config)).and_then(due);
+            let late = |entry: &Entry| entry.is_awaited && entry.deadline.is_some_and(|deadline| deadline <= now);
+            let head_cause = self.clock.and_then(|(_, clock)| clock.deadline(&self.config, self.plausible())).and_then(due);
             let (index, cause) = if let Some(index) = self.entries.iter().position(late) {
                 (index, TimeoutCause::Deadline)
             } else if let (Some(index), Some(cause)) = (head, head_cause) {
@@ -346,32 +379,41 @@ impl Correlator {
             self.time_out(index, cause, now);
         }
         if self.stuck_at().is_some_and(|at| at <= now) {
-            self.violated(Violation::Unanswered(self.config.head_timeout.saturating_mul(STUCK_AFTER)), now);
+            self.violated(Violation::Unanswered(self.stuck_after()), now);
         }
     }
 
-    /// When a peer that goes on like this is given up: its slots would never be free again. Without fences a refusal
-    /// looks the same.
+    /// The instant at which a peer that goes on like this is given up: its slots would never be free again. Without
+    /// fences a refusal looks the same.
     fn stuck_at(&self) -> Option<Instant> {
-        let head = self.entries.front().filter(|_| self.config.fence)?.head?;
-        let transfer = Duration::from_millis(self.longest.saturating_mul(1_000) / self.config.min_rate);
-        head.checked_add(self.config.head_timeout.checked_mul(STUCK_AFTER)?)?.checked_add(transfer)
+        let head = self.entries.front().filter(|_| self.config.fence)?.sent()?.head?;
+        head.checked_add(self.stuck_after())?.checked_add(self.config.transfer_time(self.longest.min(self.plausible())))
     }
 
-    /// Tells the caller. What was sent stays as a tombstone.
+    fn stuck_after(&self) -> Duration {
+        self.config.head_timeout.saturating_mul(STUCK_AFTER)
+    }
+
+    /// The length up to which an announcement earns time.
+    fn plausible(&self) -> u64 {
+        self.config.plausible_bytes.max(self.longest_true.saturating_mul(PLAUSIBLE_GROWTH))
+    }
+
+    /// Tells the caller. A request that was sent stays as a tombstone.
     fn time_out(&mut self, index: usize, cause: TimeoutCause, now: Instant) {
         let Some(entry) = self.entries.get_mut(index) else { return };
-        entry.live = false;
+        entry.is_awaited = false;
         let arrival = self.arriving.filter(|_| index == 0);
         let failure = AttemptError::new(AttemptErrorKind::Timeout).because(cause);
-        let (ticket, timing) = (entry.ticket, entry.timing(self.peer, arrival, now));
-        self.answer_failure(ticket, failure, timing);
+        let (send, timing) = (entry.send, entry.timing(arrival, now));
+        tracing::debug!(%send, %cause, "timed out");
+        self.answer_failure(send, failure, timing);
         self.drop_unsent(index, AttemptErrorKind::Timeout, now);
     }
 
-    /// Removes an entry that nobody waits for and that the peer does not know of.
+    /// Removes an entry that no caller waits for and that the peer does not know of.
     fn drop_unsent(&mut self, index: usize, kind: AttemptErrorKind, now: Instant) {
-        if self.entries.get(index).is_some_and(|entry| entry.sent.is_none())
+        if self.entries.get(index).is_some_and(|entry| entry.sent().is_none())
             && let Some(entry) = self.entries.remove(index)
         {
             self.end_failed(entry, AttemptError::new(kind), None, now);
@@ -405,48 +447,51 @@ impl Correlator {
             let failure = AttemptError::new(AttemptErrorKind::Disconnected).because(closed.clone());
             self.end_failed(entry, failure, arrival.take(), now);
         }
-        self.actions.push_back(Action::Report(Report::Closed { at: now, reason: closed.clone() }));
+        self.actions.push_back(Action::Report(closed.event(self.peer)));
         self.closed = Some(closed);
     }
 
     fn end_failed(&mut self, entry: Entry, failure: AttemptError, arrival: Option<Arrival>, now: Instant) {
-        let timing = entry.timing(self.peer, arrival, now);
-        self.end(entry, timing, Err(failure));
+        let timing = entry.timing(arrival, now);
+        self.end(entry, Err((failure, timing)), now);
     }
 
     /// The one place where a slot is given back.
-    fn end(&mut self, entry: Entry, timing: Option<Timing>, result: Result<(Reply, Timing), AttemptError>) {
-        let Entry { ticket, attempt, live, .. } = entry;
-        let outcome = result.as_ref().map(|_| ()).map_err(AttemptError::kind);
+    fn end(&mut self, entry: Entry, result: Result<Answer, (AttemptError, Option<Timing>)>, at: Instant) {
+        let Entry { send, is_awaited, .. } = entry;
+        let outcome = match &result {
+            Ok(answer) => Ok(answer.timing),
+            Err((failure, _)) => Err(failure.kind()),
+        };
         match result {
-            Ok(answer) if live => self.actions.push_back(Action::Answer { ticket, result: Ok(answer) }),
-            Err(failure) if live => self.answer_failure(ticket, failure, timing),
-            _ => tracing::debug!(peer = %self.peer, attempt, ?outcome, "an abandoned request is settled"),
+            Ok(answer) if is_awaited => self.actions.push_back(Action::Answer { send, result: Ok(answer) }),
+            Err((failure, timing)) if is_awaited => self.answer_failure(send, failure, timing),
+            _ => tracing::debug!(%send, ?outcome, "an abandoned request is settled"),
         }
-        self.actions.push_back(Action::Report(Report::Done { attempt, timing, outcome, abandoned: !live }));
-        self.actions.push_back(Action::Release { ticket });
+        self.actions.push_back(Action::Report(PeerEvent::Ended { send, outcome, at }));
+        self.actions.push_back(Action::Release { send });
     }
 
-    fn answer_failure(&mut self, ticket: Ticket, failure: AttemptError, timing: Option<Timing>) {
+    fn answer_failure(&mut self, send: SendId, failure: AttemptError, timing: Option<Timing>) {
         let failure = failure.at(self.peer);
         let failure = match timing {
             Some(timing) => failure.timed(timing),
             None => failure,
         };
-        self.actions.push_back(Action::Answer { ticket, result: Err(failure) });
+        self.actions.push_back(Action::Answer { send, result: Err(failure) });
     }
 
     /// The peer has dealt with everything up to here: the next one's time begins.
     fn settled(&mut self, now: Instant) {
         self.clock = None;
         self.longest = 0;
-        if let Some(first) = self.entries.front_mut().filter(|entry| entry.sent.is_some()) {
-            first.head.get_or_insert(now);
+        if let Some(first) = self.entries.front_mut() {
+            first.becomes_head(now);
         }
     }
 
     fn is_asked(&self) -> bool {
-        self.entries.front().is_some_and(|entry| entry.sent.is_some())
+        self.entries.front().is_some_and(|entry| entry.sent().is_some())
     }
 }
 

@@ -10,7 +10,8 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use qrinfo_core::{
-    AttemptError, Reply, Timing,
+    AttemptResult, SendId,
+    stack::PeerEvent,
     wire::frame::{Frame, FrameEvent},
 };
 use tokio::{
@@ -18,13 +19,14 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+use super::inbox::{Command, Gate, Inbox, Submission};
 use crate::{
-    Action, Closed, Correlator, Event, Report, Ticket,
-    inbox::{Command, Gate, Inbox, Submission},
-    manager::ReplySender,
+    broadcast::ReplySender,
+    correlator::{Action, Correlator, Event},
+    error::Closed,
 };
 
-/// Events of the transport that are handled before other tasks get their turn. Well below the 128 operations that tokio
+/// Events of the transport that are handled before other tasks run. Well below the 128 operations that tokio
 /// grants a task between two yields, so that under a flood there is some left for commands, writes and the timer.
 const EVENTS_PER_POLL: usize = 32;
 
@@ -39,7 +41,7 @@ const EVENTS_PER_POLL: usize = 32;
 ///
 /// Must be polled within a tokio runtime that has time enabled.
 #[must_use = "the service does nothing unless its driver is polled"]
-pub struct Driver<T, O: FnMut(Report)> {
+pub struct Driver<T, O: FnMut(PeerEvent)> {
     transport: Option<T>,
     unflushed: bool,
     core: Core<O>,
@@ -47,10 +49,10 @@ pub struct Driver<T, O: FnMut(Report)> {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// All but the transport and the clock: the correlator, and whom its actions concern.
-struct Core<O: FnMut(Report)> {
+/// Driver state without I/O: the correlator, its waiting callers and the observer.
+struct Core<O: FnMut(PeerEvent)> {
     correlator: Correlator,
-    waiting: HashMap<Ticket, Slot>,
+    waiting: HashMap<SendId, Slot>,
     observer: O,
     gate: Gate,
 }
@@ -64,7 +66,7 @@ struct Slot {
 
 // === impl Driver ===
 
-impl<T, O: FnMut(Report)> Driver<T, O> {
+impl<T, O: FnMut(PeerEvent)> Driver<T, O> {
     pub(crate) fn new(transport: T, observer: O, correlator: Correlator, inbox: Inbox) -> Self {
         let Inbox { commands, gate } = inbox;
         let core = Core { correlator, waiting: HashMap::new(), observer, gate };
@@ -75,8 +77,8 @@ impl<T, O: FnMut(Report)> Driver<T, O> {
         loop {
             match ready!(self.commands.poll_recv(cx)) {
                 Some(Command::Submit(submission)) => self.core.submit(*submission),
-                Some(Command::Cancel(ticket)) => self.core.handle(Event::Cancelled(ticket)),
-                // Whoever could ask, wait or cancel holds a sender.
+                Some(Command::Cancel(send)) => self.core.handle(Event::Cancelled(send)),
+                // Every service and every future that could ask, wait or cancel holds a sender.
                 None => return Poll::Ready(Closed::Unused),
             }
         }
@@ -136,13 +138,14 @@ impl<T, O: FnMut(Report)> Driver<T, O> {
 
     /// Ticks as often as time has run out, and wakes the task when it will. Ready when that ended the connection.
     fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
-        while let Some(deadline) = self.core.correlator.next_deadline() {
+        while let Some((deadline, cause)) = self.core.correlator.next_deadline() {
             let deadline = Instant::from_std(deadline);
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
             if timer.deadline() != deadline {
                 timer.as_mut().reset(deadline);
             }
             ready!(timer.as_mut().poll(cx));
+            tracing::trace!(%cause, "deadline");
             self.core.handle(Event::Tick);
             if let Some(closed) = self.core.correlator.closed() {
                 return Poll::Ready(closed.clone());
@@ -164,7 +167,7 @@ impl<T, E, O> Future for Driver<T, O>
 where
     T: Stream<Item = Result<FrameEvent, E>> + Sink<Frame, Error = E> + Unpin + Send,
     E: Into<Box<dyn Error + Send + Sync>>,
-    O: FnMut(Report) + Send,
+    O: FnMut(PeerEvent) + Send,
 {
     type Output = Closed;
 
@@ -190,9 +193,9 @@ where
 }
 
 // Nothing in it is pinned in place: the transport is `Unpin` where it is used, the timer is boxed.
-impl<T, O: FnMut(Report)> Unpin for Driver<T, O> {}
+impl<T, O: FnMut(PeerEvent)> Unpin for Driver<T, O> {}
 
-impl<T, O: FnMut(Report)> Drop for Driver<T, O> {
+impl<T, O: FnMut(PeerEvent)> Drop for Driver<T, O> {
     fn drop(&mut self) {
         // The observer may be what panicked; a second panic would end the process.
         if !std::thread::panicking() {
@@ -201,7 +204,7 @@ impl<T, O: FnMut(Report)> Drop for Driver<T, O> {
     }
 }
 
-impl<T, O: FnMut(Report)> fmt::Debug for Driver<T, O> {
+impl<T, O: FnMut(PeerEvent)> fmt::Debug for Driver<T, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver").field("correlator", &self.core.correlator).finish_non_exhaustive()
     }
@@ -209,44 +212,44 @@ impl<T, O: FnMut(Report)> fmt::Debug for Driver<T, O> {
 
 // === impl Core ===
 
-impl<O: FnMut(Report)> Core<O> {
-    fn submit(&mut self, Submission { ticket, attempt, respond, permit }: Submission) {
-        match self.correlator.submit(ticket, attempt, now()) {
+impl<O: FnMut(PeerEvent)> Core<O> {
+    fn submit(&mut self, Submission { send, attempt, respond, permit }: Submission) {
+        match self.correlator.submit(send, attempt, now()) {
             Ok(()) => {
-                self.waiting.insert(ticket, Slot { respond: Some(respond), _permit: permit });
+                self.waiting.insert(send, Slot { respond: Some(respond), _permit: permit });
             }
             Err(error) => answer(respond, Err(error)),
         }
-        self.act();
+        self.run_actions();
     }
 
     fn handle(&mut self, event: Event) {
         self.correlator.handle(event, now());
-        self.act();
+        self.run_actions();
     }
 
     fn next_frame(&mut self) -> Option<Frame> {
         let frame = self.correlator.next_frame(now());
-        self.act();
+        self.run_actions();
         frame
     }
 
-    fn act(&mut self) {
+    fn run_actions(&mut self) {
         if let Some(closed) = self.correlator.closed() {
             self.gate.close(closed.clone());
         }
         while let Some(action) = self.correlator.next_action() {
             match action {
-                Action::Answer { ticket, result } => {
-                    if let Some(respond) = self.waiting.get_mut(&ticket).and_then(|slot| slot.respond.take()) {
+                Action::Answer { send, result } => {
+                    if let Some(respond) = self.waiting.get_mut(&send).and_then(|slot| slot.respond.take()) {
                         answer(respond, result);
                     }
                 }
-                Action::Release { ticket } => {
-                    self.waiting.remove(&ticket);
+                Action::Release { send } => {
+                    self.waiting.remove(&send);
                 }
                 Action::Report(report) => (self.observer)(report),
-                // Seen by whoever handed in the event: the correlator is closed now.
+                // The caller that handed in the event sees that the correlator is closed.
                 Action::Close(_) => {}
             }
         }
@@ -257,7 +260,7 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-fn answer(respond: ReplySender, result: Result<(Reply, Timing), AttemptError>) {
-    // A caller that is gone has cancelled or will; nobody misses the result.
+fn answer(respond: ReplySender, result: AttemptResult) {
+    // A caller that is gone has cancelled or will.
     let _ = respond.send(result);
 }
