@@ -46,6 +46,7 @@ pub use llmq::LlmqType;
 pub use network::Network;
 pub use phase::SyncPhase;
 pub use stack::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, GivenUp, MnListDiffRequestSpec,
-    Mismatch, PeerId, QRInfoRequestSpec, Reply, Request, RequestId, RequestPriority, SendId, Timing, WhyGivenUp,
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, GivenUp, Mismatch,
+    MnListDiffRequestSpec, PeerId, QRInfoRequestSpec, Reply, Request, RequestId, RequestPriority, SendId, Timing,
+    WhyGivenUp,
 };

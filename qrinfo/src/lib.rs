@@ -20,39 +20,28 @@
 // The documentation is that of all features.
 #![cfg_attr(not(all(feature = "parallel-qrinfo", feature = "verify")), allow(rustdoc::broken_intra_doc_links))]
 
-pub mod config;
-mod connect;
-mod masternodes;
-mod message_handler;
+pub mod dash_spv;
 #[cfg(feature = "metrics")]
 pub mod metrics;
-pub mod network;
-mod ordered;
-mod outcome;
-#[cfg(feature = "parallel-qrinfo")]
-mod parallel;
 mod peer;
 pub mod plan;
 mod probe;
-mod progress;
-mod sequential;
+mod run;
 #[cfg(feature = "storage")]
 pub mod storage;
 #[cfg(feature = "verify")]
 pub mod verify;
 
+pub use self::dash_spv::*;
 #[cfg(feature = "parallel-qrinfo")]
-pub use connect::observe;
-pub use connect::{adopt, connect};
-pub use masternodes::{HandledQRInfo, MasternodeSyncError, MasternodeSyncManager};
-pub use message_handler::{MessageHandler, RoutedReply};
-pub use ordered::OrderedSync;
-pub use outcome::{Delivered, LostPeer, Missing, SyncOutcome, SyncReport, SyncStats};
-#[cfg(feature = "parallel-qrinfo")]
-pub use parallel::{
-    NotAllowed, ParallelOptions, ParallelSync, PhaseLimits, RequestController, RequestStats, slow_down,
+pub use self::run::{ParallelOptions, ParallelSync};
+pub use self::{
+    dash_spv::{config, network},
+    peer::{Peer, adopt, connect},
+    probe::{ProbeError, first_answerable_cycle},
+    run::{
+        Delivered, LostPeer, Missing, OrderedSync, PlannedRequest, SequentialOptions, SequentialSync, SyncEvent,
+        SyncOutcome, SyncReport, SyncStats,
+    },
 };
-pub use peer::{AttemptService, Peer};
-pub use probe::{ProbeError, first_answerable_cycle};
-pub use progress::SyncProgress;
-pub use sequential::{SequentialOptions, SequentialSync};
+pub use qrinfo_core::AttemptService;

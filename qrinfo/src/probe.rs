@@ -1,8 +1,7 @@
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, BlockHash, Request, dip24::CYCLES_BACK};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, AttemptService, BlockHash, Request, dip24::CYCLES_BACK};
 
 use crate::{
-    Peer,
-    peer::{AttemptService, ask},
+    peer::{Peer, ask},
     plan::{PlanError, Planner},
 };
 

@@ -61,18 +61,27 @@ pub enum WhyGivenUp {
 // === impl GivenUp ===
 
 impl GivenUp {
+    /// Whether no peer said anything about the request: it used up its attempts in timeouts and lost connections.
+    ///
+    /// If meanwhile no other request had a reply or a refusal either, a sync ends with it
+    /// ([`WhyGivenUp::Silence`]): the requests behind it would only wait as long again, each of them.
+    pub fn is_silence(&self) -> bool {
+        let is_silent =
+            |error: &AttemptError| matches!(error.kind(), AttemptErrorKind::Timeout | AttemptErrorKind::Disconnected);
+        self.why == WhyGivenUp::Exhausted && self.attempts.iter().all(is_silent)
+    }
+
     /// The error of a request that ended so: its kind is that of the last attempt, unless the reason says more.
     pub fn into_error(self) -> AttemptError {
         let last = self.attempts.last().map(AttemptError::kind);
         let kind = match self.why {
             WhyGivenUp::Unanswerable => AttemptErrorKind::Refused,
-            WhyGivenUp::DeadlinePassed | WhyGivenUp::SyncDeadlinePassed | WhyGivenUp::Silence => AttemptErrorKind::Timeout,
+            WhyGivenUp::DeadlinePassed | WhyGivenUp::SyncDeadlinePassed | WhyGivenUp::Silence => {
+                AttemptErrorKind::Timeout
+            }
             WhyGivenUp::NoPeers => AttemptErrorKind::NoPeer,
             WhyGivenUp::Stopped => AttemptErrorKind::Cancelled,
-            WhyGivenUp::Exhausted
-            | WhyGivenUp::AllPeersGone
-            | WhyGivenUp::NoOtherPeer
-            | WhyGivenUp::LocalFailure => {
+            WhyGivenUp::Exhausted | WhyGivenUp::AllPeersGone | WhyGivenUp::NoOtherPeer | WhyGivenUp::LocalFailure => {
                 last.unwrap_or(AttemptErrorKind::Local)
             }
         };

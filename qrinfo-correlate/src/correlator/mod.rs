@@ -368,7 +368,8 @@ impl Correlator {
             };
             let due = |(deadline, cause): (Instant, _)| (deadline <= now).then_some(cause);
             let late = |entry: &Entry| entry.is_awaited && entry.deadline.is_some_and(|deadline| deadline <= now);
-            let head_cause = self.clock.and_then(|(_, clock)| clock.deadline(&self.config, self.plausible())).and_then(due);
+            let head_cause =
+                self.clock.and_then(|(_, clock)| clock.deadline(&self.config, self.plausible())).and_then(due);
             let (index, cause) = if let Some(index) = self.entries.iter().position(late) {
                 (index, TimeoutCause::Deadline)
             } else if let (Some(index), Some(cause)) = (head, head_cause) {

@@ -24,11 +24,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::PollSemaphore;
 use tower_service::Service;
 
+pub use self::{driver::Driver, future::ResponseFuture};
 use self::{
     inbox::{Command, Gate, Inbox, Submission},
     shared::Shared,
 };
-pub use self::{driver::Driver, future::ResponseFuture};
 use crate::{broadcast::BroadcastDriver, config::CorrelatorConfig, correlator::Correlator};
 
 /// A `tower` service that asks one peer, pipelined. Clones ask the same peer and share its slots.

@@ -209,9 +209,10 @@ impl PeerHealth {
     /// doubles the time for which it is not.
     pub(crate) fn is_willing(&self, now: Instant) -> bool {
         let few = if self.has_answered { REFUSALS_IN_A_ROW } else { REFUSALS_OF_A_STRANGER };
-        let unwilling = self.refusals_in_a_row.checked_sub(few).map(|more| {
-            UNWILLING_FOR.saturating_mul(1 << more.min(16)).min(UNWILLING_AT_MOST)
-        });
+        let unwilling = self
+            .refusals_in_a_row
+            .checked_sub(few)
+            .map(|more| UNWILLING_FOR.saturating_mul(1 << more.min(16)).min(UNWILLING_AT_MOST));
         self.points < SPECULATIVE_POINTS
             && unwilling.is_none_or(|time| self.last_refusal.is_none_or(|last| now >= last + time))
     }

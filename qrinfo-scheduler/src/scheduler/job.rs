@@ -2,7 +2,10 @@ use std::{collections::BTreeMap, time::Instant};
 
 use qrinfo_core::{Attempt, PeerId, RequestId, SendId};
 
-use crate::{peer::PeerHealth, queue::{Place, Ticket}};
+use crate::{
+    peer::PeerHealth,
+    queue::{Place, Ticket},
+};
 
 /// The requests that have not ended.
 pub(crate) type Jobs = BTreeMap<RequestId, Job>;

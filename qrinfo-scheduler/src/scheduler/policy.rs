@@ -82,12 +82,7 @@ impl Candidates {
     ///
     /// A slower peer is held back where the others will have done all that waits before it would have done one.
     /// Under a window it takes a later request instead: the first that the others will not have reached by then.
-    pub(crate) fn first_copy(
-        &self,
-        queue: &Queue,
-        jobs: &Jobs,
-        window: Option<Window>,
-    ) -> Option<Choice> {
+    pub(crate) fn first_copy(&self, queue: &Queue, jobs: &Jobs, window: Option<Window>) -> Option<Choice> {
         if queue.is_empty() {
             return None;
         }
@@ -148,12 +143,7 @@ impl Candidates {
     }
 
     /// A request that all others have failed, to a peer that may refuse it too.
-    pub(crate) fn last_resort(
-        &self,
-        queue: &Queue,
-        jobs: &Jobs,
-        window: Option<Window>,
-    ) -> Option<Choice> {
+    pub(crate) fn last_resort(&self, queue: &Queue, jobs: &Jobs, window: Option<Window>) -> Option<Choice> {
         if !self.unwilling.iter().any(|candidate| candidate.is_open) {
             return None;
         }

@@ -99,8 +99,7 @@ impl<D: Peers> Driver<D> {
         let (table, peers) = watch::channel(scheduler.table());
         let events = Arc::new(broadcast::Sender::new(EVENTS));
         let stats = Arc::<Mutex<SendStats>>::default();
-        let handle =
-            SchedulerHandle { commands: sender, peers, events: events.downgrade(), stats: stats.clone() };
+        let handle = SchedulerHandle { commands: sender, peers, events: events.downgrade(), stats: stats.clone() };
         let driver = Self {
             discover: Some(discover),
             commands,

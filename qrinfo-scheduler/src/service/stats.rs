@@ -7,6 +7,8 @@ pub struct SendStats {
     pub sends: u64,
     /// Sendings of a request beyond its first.
     pub resends: u64,
+    /// Sendings that were answered with a reply.
+    pub replies: u64,
     /// Sendings that a peer refused.
     pub refusals: u64,
     /// Sendings that timed out.
@@ -23,8 +25,14 @@ impl SendStats {
         match failure {
             Some(AttemptErrorKind::Refused) => self.refusals += 1,
             Some(AttemptErrorKind::Timeout) => self.timeouts += 1,
-            _ => {}
+            Some(_) => {}
+            None => self.replies += 1,
         }
+    }
+
+    /// Signs of life of any peer: replies and refusals.
+    pub fn signs_of_life(&self) -> u64 {
+        self.replies + self.refusals
     }
 
     /// A ban says more than the end of the connection, whichever comes first.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use qrinfo_core::{AttemptError, AttemptErrorKind, BlockHash, Reply, Request, Timing};
+use qrinfo_core::{Answer, AttemptError, AttemptErrorKind, AttemptResult, BlockHash, Reply, Request, Timing};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{KnownBlock, VerifyError, check};
@@ -33,10 +33,10 @@ impl<F, H> CheckFuture<F, H> {
 
 impl<F, H> Future for CheckFuture<F, H>
 where
-    F: Future<Output = Result<(Reply, Timing), AttemptError>>,
+    F: Future<Output = AttemptResult>,
     H: Fn(&BlockHash) -> Option<KnownBlock> + Send + Sync + 'static,
 {
-    type Output = Result<(Reply, Timing), AttemptError>;
+    type Output = AttemptResult;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -44,14 +44,14 @@ where
             if let Some((check, timing)) = this.checking {
                 let failed = |kind| AttemptError::new(kind).at(timing.peer).timed(*timing);
                 return Poll::Ready(match ready!(Pin::new(check).poll(cx)) {
-                    Ok(Ok(reply)) => Ok((reply, *timing)),
+                    Ok(Ok(reply)) => Ok(Answer { reply, timing: *timing }),
                     Ok(Err(VerifyError::False(falsehood))) => Err(failed(AttemptErrorKind::False).because(falsehood)),
                     Ok(Err(VerifyError::Missing(missing))) => Err(failed(AttemptErrorKind::Local).because(missing)),
                     // The runtime is shutting down, or the caller's headers panicked.
                     Err(error) => Err(failed(AttemptErrorKind::Local).because(error)),
                 });
             }
-            let (reply, timing) = ready!(this.inner.as_mut().poll(cx))?;
+            let Answer { reply, timing } = ready!(this.inner.as_mut().poll(cx))?;
             let Some(request) = this.request.take() else {
                 return Poll::Ready(Err(AttemptError::new(AttemptErrorKind::Local)));
             };

@@ -18,7 +18,7 @@ use crate::KnownBlock;
 /// Replies are checked on tokio's blocking threads, where `headers` may read a file as well.
 ///
 /// ```
-/// use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, Reply, Timing};
+/// use qrinfo_core::{Answer, Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec};
 /// use qrinfo_verify::{CheckLayer, HeaderMap};
 /// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 ///
@@ -29,7 +29,7 @@ use crate::KnownBlock;
 ///     .layer(CheckLayer::new(move |hash: &BlockHash| headers.find(hash)))
 ///     .service(service_fn(|_: Attempt| async {
 ///         // A peer that refuses everything.
-///         Err::<(Reply, Timing), _>(AttemptError::new(AttemptErrorKind::Refused))
+///         Err::<Answer, _>(AttemptError::new(AttemptErrorKind::Refused))
 ///     }));
 ///
 /// let request = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::from_bytes([3; 32]) };

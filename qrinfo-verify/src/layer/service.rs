@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use qrinfo_core::{Attempt, AttemptError, BlockHash, Reply, Timing};
+use qrinfo_core::{Answer, Attempt, AttemptError, AttemptService, BlockHash};
 use tower::Service;
 
 use super::CheckFuture;
@@ -20,10 +20,10 @@ pub struct CheckReplies<S, H> {
 
 impl<S, H> Service<Attempt> for CheckReplies<S, H>
 where
-    S: Service<Attempt, Response = (Reply, Timing), Error = AttemptError>,
+    S: AttemptService,
     H: Fn(&BlockHash) -> Option<KnownBlock> + Send + Sync + 'static,
 {
-    type Response = (Reply, Timing);
+    type Response = Answer;
     type Error = AttemptError;
     type Future = CheckFuture<S::Future, H>;
 

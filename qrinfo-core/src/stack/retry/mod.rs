@@ -5,7 +5,7 @@
 //! | [`RetryState`] | one request: ask another peer, wait, or give up | each failure of that request |
 //! | [`Rest`] | one peer: how long it is left alone | each failure and answer of that peer |
 //! | [`Congestion`] | all requests: fewer at a time, or one | the end of each sending |
-//! | [`Silence`] | a whole sync: no peer answers anything | each sign of life, and each request that had none |
+//! | [`GivenUp::is_silence`](crate::GivenUp::is_silence) | a whole sync: no peer answers anything | each request that is given up |
 //!
 //! [`FailureClass`] says what a kind of failure means, [`RecoveryStrategy`] is a decision, [`RetryPolicy`] holds the
 //! numbers.
@@ -14,7 +14,6 @@ mod class;
 mod congestion;
 mod policy;
 mod rest;
-mod silence;
 mod state;
 mod strategy;
 
@@ -23,7 +22,6 @@ pub use self::{
     congestion::Congestion,
     policy::RetryPolicy,
     rest::Rest,
-    silence::Silence,
     state::RetryState,
     strategy::RecoveryStrategy,
 };

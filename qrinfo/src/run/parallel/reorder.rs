@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-use crate::Delivered;
+use crate::run::Delivered;
 
-/// What a reply is taken for before any came: a mainnet `qrinfo` from bases some cycles back.
+/// The length assumed before any reply came, bytes: a mainnet `qrinfo` from bases some cycles back.
 const EXPECTED_BYTES: u64 = 300_000;
 
 /// Puts replies back into the order of the plan.
@@ -10,7 +10,7 @@ const EXPECTED_BYTES: u64 = 300_000;
 pub(super) struct Reorder {
     /// The request whose turn it is.
     next: usize,
-    /// What is known of requests at or after that: a reply, or that there will be none.
+    /// The ends of requests at or after that: a reply, or `None` for a request that was given up.
     waiting: BTreeMap<usize, Option<Delivered>>,
     skipped: BTreeSet<usize>,
     /// Of the replies that wait.
@@ -64,6 +64,27 @@ impl Reorder {
         None
     }
 
+    /// Drops the latest replies in the order of the plan until the rest take at most `budget` bytes, and returns their
+    /// requests. The one whose turn it is stays.
+    pub(super) fn evict(&mut self, budget: u64) -> Vec<usize> {
+        let mut evicted = Vec::new();
+        let candidates: Vec<usize> = self.waiting.range(self.next + 1..).rev().map(|(index, _)| *index).collect();
+        for index in candidates {
+            if self.held_bytes <= budget {
+                break;
+            }
+            if let Entry::Occupied(place) = self.waiting.entry(index)
+                && let Some(delivered) = place.get()
+            {
+                self.held -= 1;
+                self.held_bytes -= delivered.timing.bytes;
+                place.remove();
+                evicted.push(index);
+            }
+        }
+        evicted
+    }
+
     /// Takes back a reply that came out: it is that request's turn again, and then those after it.
     pub(super) fn take_back(&mut self, index: usize) {
         if index < self.next {
@@ -72,10 +93,10 @@ impl Reorder {
         }
     }
 
-    /// How many requests, from the first that is neither delivered nor passed over, may be under way or wait, so that
-    /// their replies take `budget` bytes together. The first always may.
+    /// Requests, from the first that is neither delivered nor passed over, that may be in flight or wait, so that their
+    /// replies take `budget` bytes together. The first always may.
     ///
-    /// What has come is counted, what is to come is expected to be of mean length.
+    /// Replies that have come count by their length, those to come are expected to be of mean length.
     pub(super) fn window(&self, budget: u64) -> u64 {
         let expected = ((self.bytes + EXPECTED_BYTES) / (self.replies + 1)).max(1);
         let more = budget.saturating_sub(self.held_bytes) / expected;

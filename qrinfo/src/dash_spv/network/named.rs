@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::link::{LinkSender, Outbound, link};
-use crate::{Peer, connect::peer_over};
+use crate::peer::{Peer, peer_over};
 
 /// How many frames of all peers may wait to be sent.
 const OUTGOING: usize = 64;

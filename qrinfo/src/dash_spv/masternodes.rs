@@ -10,10 +10,10 @@ use spv_config::ClientConfig;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
-#[cfg(feature = "verify")]
-use crate::peer;
+use super::{SyncProgress, config, network};
 use crate::{
-    Delivered, OrderedSync, Peer, SequentialOptions, SequentialSync, SyncProgress, SyncReport, config, network,
+    peer::Peer,
+    run::{Delivered, OrderedSync, PlannedRequest, SequentialOptions, SequentialSync, SyncEvent, SyncReport},
 };
 
 /// How many events wait for a listener that is slow, before it misses the oldest.
@@ -166,14 +166,14 @@ impl MasternodeSyncManager {
     pub async fn sync(
         &mut self,
         network: &mut dyn NetworkManager,
-        plan: Vec<QRInfoRequestSpec>,
+        plan: impl IntoIterator<Item: Into<PlannedRequest>>,
         deliver: mpsc::Sender<Delivered>,
         others: impl FnMut(NetworkMessage) + Send,
     ) -> Result<SyncReport, MasternodeSyncError> {
         let correlator = config::correlator_config(&self.config);
         let (peer, driver) =
             network::broadcast(network, correlator, others).await.map_err(MasternodeSyncError::Network)?;
-        Ok(tokio::join!(self.one_at_a_time(plan, vec![peer], deliver), driver.run()).0)
+        Ok(tokio::join!(self.one_at_a_time(planned(plan), vec![peer], deliver), driver.run()).0)
     }
 
     /// As [`sync`](Self::sync), over a network that names its peers: one peer at a time is asked, and when it fails the
@@ -181,13 +181,13 @@ impl MasternodeSyncManager {
     pub async fn sync_by_name(
         &mut self,
         network: &mut dyn NamedNetworkManager,
-        plan: Vec<QRInfoRequestSpec>,
+        plan: impl IntoIterator<Item: Into<PlannedRequest>>,
         deliver: mpsc::Sender<Delivered>,
         mut others: impl FnMut(NetworkMessage) + Send,
     ) -> SyncReport {
         let correlator = config::correlator_config(&self.config);
         let (peers, driver) = network::by_name(network, correlator, |_, message| others(message));
-        tokio::join!(self.one_at_a_time(plan, peers, deliver), driver.run()).0
+        tokio::join!(self.one_at_a_time(planned(plan), peers, deliver), driver.run()).0
     }
 
     /// Sends one request, whose reply [`handle_qrinfo_message`](Self::handle_qrinfo_message) takes.
@@ -236,22 +236,23 @@ impl MasternodeSyncManager {
 
     async fn one_at_a_time(
         &mut self,
-        plan: Vec<QRInfoRequestSpec>,
+        plan: Vec<PlannedRequest>,
         peers: Vec<Peer<PeerService>>,
         deliver: mpsc::Sender<Delivered>,
     ) -> SyncReport {
-        let sync = SequentialSync::new(plan.clone(), peers, SequentialOptions::default());
+        let sync = SequentialSync::new(plan.clone(), peers, SequentialOptions::from(&self.config));
         self.drive(&plan, sync, deliver).await
     }
 
     async fn drive(
         &mut self,
-        plan: &[QRInfoRequestSpec],
+        plan: &[PlannedRequest],
         mut sync: impl OrderedSync,
         deliver: mpsc::Sender<Delivered>,
     ) -> SyncReport {
         self.started(plan.len());
-        while let Some(delivered) = self.unless_cancelled(sync.next()).await.flatten() {
+        let mut events = sync.events();
+        while let Some(delivered) = self.next(&mut sync, &mut events).await {
             #[cfg(feature = "verify")]
             match self.verify(plan, &delivered).await {
                 Some(Ok(())) => {}
@@ -269,29 +270,65 @@ impl MasternodeSyncManager {
                 break;
             }
         }
+        self.pass_on(&mut events);
         self.finished(sync.into_report())
+    }
+
+    /// The next reply, unless the sync is cancelled. Events are told while it is waited for.
+    async fn next(
+        &self,
+        sync: &mut impl OrderedSync,
+        events: &mut broadcast::Receiver<SyncEvent>,
+    ) -> Option<Delivered> {
+        let next = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    Ok(event) = events.recv() => self.tell_event(&event),
+                    delivered = sync.next() => return delivered,
+                }
+            }
+        };
+        self.unless_cancelled(next).await.flatten()
+    }
+
+    /// Tells the events that have come.
+    fn pass_on(&self, events: &mut broadcast::Receiver<SyncEvent>) {
+        loop {
+            match events.try_recv() {
+                Ok(event) => self.tell_event(&event),
+                Err(broadcast::error::TryRecvError::Lagged(_)) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn tell_event(&self, event: &SyncEvent) {
+        if let Some(progress) = SyncProgress::of(event) {
+            self.tell(progress);
+        }
     }
 
     /// Whether a reply is true, or `None` if there is no telling.
     #[cfg(feature = "verify")]
     async fn verify(
         &mut self,
-        plan: &[QRInfoRequestSpec],
+        plan: &[PlannedRequest],
         delivered: &Delivered,
     ) -> Option<Result<(), qrinfo_verify::Falsehood>> {
         use qrinfo_verify::VerifyError;
 
         let Some(verifier) = &mut self.verifier else { return Some(Ok(())) };
         let (index, peer) = (delivered.index, delivered.timing.peer);
-        let verifying = verifier.take(plan.get(index)?.clone(), &delivered.reply);
+        let verifying = verifier.take(plan.get(index)?.request.clone(), &delivered.reply);
         match self.cancellation.run_until_cancelled(verifying).await? {
             Ok(_) => Some(Ok(())),
             Err(VerifyError::False(falsehood)) => {
-                self.tell(SyncProgress::Rejected { index, peer, why: peer::chain(&falsehood) });
+                self.tell(SyncProgress::Rejected { index, peer, why: crate::peer::chain(&falsehood) });
                 Some(Err(falsehood))
             }
             Err(missing) => {
-                self.tell(SyncProgress::Unverifiable { index, why: peer::chain(&missing) });
+                self.tell(SyncProgress::Unverifiable { index, why: crate::peer::chain(&missing) });
                 None
             }
         }
@@ -345,7 +382,7 @@ impl MasternodeSyncManager {
     pub async fn request_qrinfo_parallel(
         &mut self,
         network: &mut dyn NetworkManager,
-        requests: Vec<QRInfoRequestSpec>,
+        requests: impl IntoIterator<Item: Into<PlannedRequest>>,
         max_concurrent: std::num::NonZeroUsize,
         deliver: mpsc::Sender<Delivered>,
         others: impl FnMut(NetworkMessage) + Send,
@@ -353,26 +390,26 @@ impl MasternodeSyncManager {
         let correlator = config::parallel_correlator_config(&self.config);
         let (peer, driver) =
             network::broadcast(network, correlator, others).await.map_err(MasternodeSyncError::Network)?;
-        Ok(tokio::join!(self.in_parallel(requests, vec![peer], max_concurrent, deliver), driver.run()).0)
+        Ok(tokio::join!(self.in_parallel(planned(requests), vec![peer], max_concurrent, deliver), driver.run()).0)
     }
 
     /// Asks several peers at once, at most `max_concurrent` requests at a time, over a network that names them.
     pub async fn request_qrinfo_parallel_by_name(
         &mut self,
         network: &mut dyn NamedNetworkManager,
-        requests: Vec<QRInfoRequestSpec>,
+        requests: impl IntoIterator<Item: Into<PlannedRequest>>,
         max_concurrent: std::num::NonZeroUsize,
         deliver: mpsc::Sender<Delivered>,
         mut others: impl FnMut(NetworkMessage) + Send,
     ) -> SyncReport {
         let correlator = config::parallel_correlator_config(&self.config);
         let (peers, driver) = network::by_name(network, correlator, |_, message| others(message));
-        tokio::join!(self.in_parallel(requests, peers, max_concurrent, deliver), driver.run()).0
+        tokio::join!(self.in_parallel(planned(requests), peers, max_concurrent, deliver), driver.run()).0
     }
 
     async fn in_parallel(
         &mut self,
-        plan: Vec<QRInfoRequestSpec>,
+        plan: Vec<PlannedRequest>,
         peers: Vec<Peer<PeerService>>,
         max_concurrent: std::num::NonZeroUsize,
         deliver: mpsc::Sender<Delivered>,
@@ -385,4 +422,8 @@ impl MasternodeSyncManager {
 
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+fn planned(plan: impl IntoIterator<Item: Into<PlannedRequest>>) -> Vec<PlannedRequest> {
+    plan.into_iter().map(Into::into).collect()
 }

@@ -1,7 +1,5 @@
 use std::fmt;
 
-#[cfg(feature = "parallel-qrinfo")]
-use qrinfo_core::GivenUp;
 use qrinfo_core::{AttemptError, AttemptErrorKind, PeerId, Reply, Request, Timing, WhyGivenUp};
 
 use crate::peer;
@@ -54,7 +52,7 @@ pub enum SyncOutcome {
     Failed {
         /// The requests without a reply, in the order of the plan.
         missing: Vec<Missing>,
-        /// What ended it: nobody was connected, or it was stopped.
+        /// The reason of its end, such as that no peer was left, or that it was stopped.
         why: WhyGivenUp,
     },
 }
@@ -62,7 +60,7 @@ pub enum SyncOutcome {
 impl SyncOutcome {
     pub(crate) fn of(missing: Vec<Missing>) -> Self {
         let reasons = || missing.iter().map(|missing| missing.why);
-        match (reasons().find(|why| matches!(why, WhyGivenUp::NoPeers | WhyGivenUp::Stopped)), reasons().next()) {
+        match (reasons().find(|why| ends_a_sync(*why)), reasons().next()) {
             (Some(why), _) => Self::Failed { missing, why },
             (None, Some(why)) => Self::Degraded { missing, why },
             (None, None) => Self::Complete,
@@ -104,20 +102,6 @@ pub struct Missing {
     pub why: WhyGivenUp,
     /// What each peer that was asked did, in order; replies that were rejected come first. Empty if the request was never sent.
     pub attempts: Vec<AttemptError>,
-}
-
-#[cfg(feature = "parallel-qrinfo")]
-impl Missing {
-    /// A request that ended with this error, or not at all.
-    pub(crate) fn after(index: usize, request: Request, error: Option<AttemptError>) -> Self {
-        let Some(error) = error else { return Self { index, request, why: WhyGivenUp::Stopped, attempts: Vec::new() } };
-        let kind = error.kind();
-        match error.into_source().map(|source| source.downcast::<GivenUp>()) {
-            Some(Ok(given_up)) => Self { index, request, why: given_up.why, attempts: given_up.attempts },
-            // Recovery says why; this is for completeness.
-            _ => Self { index, request, why: WhyGivenUp::NotThePeers, attempts: vec![AttemptError::new(kind)] },
-        }
-    }
 }
 
 impl fmt::Display for Missing {
@@ -176,4 +160,16 @@ impl SyncStats {
         self.delivered -= 1;
         self.bytes -= timing.bytes;
     }
+}
+
+/// Whether a request is missing because the whole sync ended.
+fn ends_a_sync(why: WhyGivenUp) -> bool {
+    matches!(
+        why,
+        WhyGivenUp::NoPeers
+            | WhyGivenUp::AllPeersGone
+            | WhyGivenUp::Silence
+            | WhyGivenUp::SyncDeadlinePassed
+            | WhyGivenUp::Stopped
+    )
 }

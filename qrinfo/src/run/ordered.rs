@@ -1,6 +1,9 @@
 use std::{error::Error, future::Future};
 
-use crate::{AttemptService, Delivered, SequentialSync, SyncReport, SyncStats};
+use qrinfo_core::AttemptService;
+use tokio::sync::broadcast;
+
+use super::{Delivered, SequentialSync, SyncEvent, SyncReport, SyncStats};
 
 /// A sync that delivers in the order of its plan, in either mode: for code that serves both.
 ///
@@ -28,7 +31,10 @@ pub trait OrderedSync: Send {
     /// What the sync did so far.
     fn stats(&self) -> SyncStats;
 
-    /// How the sync ended. Requests without a delivered reply count as missing.
+    /// The events from now on.
+    fn events(&self) -> broadcast::Receiver<SyncEvent>;
+
+    /// The end of the sync. Requests without a delivered reply count as missing.
     fn into_report(self) -> SyncReport;
 }
 
@@ -52,13 +58,17 @@ where
         self.stats()
     }
 
+    fn events(&self) -> broadcast::Receiver<SyncEvent> {
+        self.events()
+    }
+
     fn into_report(self) -> SyncReport {
         self.into_report()
     }
 }
 
 #[cfg(feature = "parallel-qrinfo")]
-impl OrderedSync for crate::ParallelSync {
+impl OrderedSync for super::ParallelSync {
     fn next(&mut self) -> impl Future<Output = Option<Delivered>> + Send {
         self.next()
     }
@@ -73,6 +83,10 @@ impl OrderedSync for crate::ParallelSync {
 
     fn stats(&self) -> SyncStats {
         self.stats()
+    }
+
+    fn events(&self) -> broadcast::Receiver<SyncEvent> {
+        self.events()
     }
 
     fn into_report(self) -> SyncReport {

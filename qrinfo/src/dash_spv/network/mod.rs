@@ -4,7 +4,7 @@
 //! `ParallelSync` alike:
 //!
 //! * [`broadcast`] takes any manager. It sends each request to all its peers and does not say who answers, so all of
-//!   them together are *one* peer, by the name of [`ALL_PEERS`]. The first reply that fits is taken and the copies are
+//!   them together are *one* peer, by the name of [`PeerId::ALL`]. The first reply that fits is taken and the copies are
 //!   dropped.
 //! * [`by_name`] takes a [`NamedNetworkManager`] and makes a peer of each of its peers. They share the work instead of
 //!   repeating it, a refusal shows after a round trip instead of a timeout, and a false reply has an author.
@@ -62,7 +62,7 @@ use qrinfo_core::{
     client::{ClientError, NamedNetworkManager, NetworkManager},
     message::NetworkMessage,
 };
-pub use qrinfo_correlate::{ALL_PEERS, BroadcastDriver};
+pub use qrinfo_correlate::BroadcastDriver;
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
 
 pub use self::named::NamedDriver;
@@ -90,7 +90,7 @@ where
 {
     let start_height = network.get_peer_best_height().await?.unwrap_or(0);
     let (service, driver) = PeerService::broadcast(network, config, others);
-    Ok((Peer::new(ALL_PEERS, service, start_height), driver))
+    Ok((Peer::new(PeerId::ALL, service, start_height), driver))
 }
 
 /// Makes a peer of each peer that a network is connected to now.

@@ -5,13 +5,11 @@ use qrinfo_core::{
     PeerId,
     wire::frame::{Frame, FrameEvent},
 };
-#[cfg(feature = "parallel-qrinfo")]
-use qrinfo_correlate::Report;
 use qrinfo_correlate::{Closed, CorrelatorConfig, PeerService};
 use spv_peer::{Connection, PeerConfig, PeerError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::Peer;
+use super::Peer;
 
 /// Connects to a node over TCP and starts the task that speaks with it. Dropping all clones of the returned peer ends
 /// that task and the connection.
@@ -71,27 +69,15 @@ where
     E: Into<Box<dyn Error + Send + Sync>>,
 {
     #[cfg(feature = "parallel-qrinfo")]
-    let (reporter, reports) = qrinfo_scheduler::reports();
+    let (sender, events) = tokio::sync::mpsc::unbounded_channel();
+    // After the end of the sync there is no listener.
     #[cfg(feature = "parallel-qrinfo")]
-    let observer = observe(reporter);
+    let observer = move |event| drop(sender.send(event));
     #[cfg(not(feature = "parallel-qrinfo"))]
     let observer = |_| {};
     let (service, driver) = PeerService::new(id, transport, correlator, observer);
     let peer = Peer::new(id, service, start_height);
     #[cfg(feature = "parallel-qrinfo")]
-    let peer = peer.with_reports(reports);
+    let peer = peer.with_events(events);
     (peer, driver)
-}
-
-/// Passes the correlator's reports of a peer on to the scheduler.
-#[cfg(feature = "parallel-qrinfo")]
-pub fn observe(reporter: qrinfo_scheduler::Reporter) -> impl FnMut(Report) + Send + 'static {
-    move |report| match report {
-        Report::FirstByte { attempt, at } => reporter.progress(attempt, 0, None, at),
-        Report::Progress { attempt, at, received, length } => reporter.progress(attempt, received, Some(length), at),
-        Report::Done { attempt, timing: Some(timing), outcome, .. } => {
-            reporter.settled(attempt, outcome.map(|()| timing), timing.done);
-        }
-        _ => {}
-    }
 }

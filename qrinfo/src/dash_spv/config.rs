@@ -1,4 +1,4 @@
-//! What the settings of a [`ClientConfig`] mean to the parts of this library.
+//! The settings of a [`ClientConfig`], translated for the parts of this library.
 //!
 //! [`ClientConfig::validate`] comes first: these take what they get.
 //!
@@ -7,7 +7,7 @@
 //! | `network`, `connection_timeout` | [`peer_config`] |
 //! | `message_timeout` | [`correlator_config`]: the head-of-line timeout of a sequential sync |
 //! | `qrinfo_parallel_timeout` | [`parallel_correlator_config`]: that of a parallel one |
-//! | `sync_timeout` | how long one request may go on failing |
+//! | `sync_timeout` | [`SequentialOptions`] and [`ParallelOptions`](crate::ParallelOptions): the time for one request after its first failure |
 //! | the other `qrinfo_` settings | [`ParallelOptions`](crate::ParallelOptions), by `From` |
 //!
 //! `max_peers`, `peers`, `storage_path` and `max_concurrent_filter_requests` are for the client itself.
@@ -21,10 +21,12 @@
 //! assert_eq!(correlator.head_timeout, Duration::from_secs(20));
 //! ```
 
-use qrinfo_core::Network;
+use qrinfo_core::{Network, stack::retry::RetryPolicy};
 use qrinfo_correlate::CorrelatorConfig;
 use spv_config::ClientConfig;
 use spv_peer::PeerConfig;
+
+use crate::SequentialOptions;
 
 /// The network that the client is on.
 pub fn network(config: &ClientConfig) -> Network {
@@ -36,7 +38,7 @@ pub fn network(config: &ClientConfig) -> Network {
     }
 }
 
-/// How a peer is connected to. The nonce tells our own connections from others'; draw it at random once.
+/// Settings of a connection. The nonce tells our own connections from others'; draw it at random once.
 pub fn peer_config(config: &ClientConfig, nonce: u64) -> PeerConfig {
     PeerConfig {
         connect_timeout: config.connection_timeout,
@@ -45,15 +47,21 @@ pub fn peer_config(config: &ClientConfig, nonce: u64) -> PeerConfig {
     }
 }
 
-/// How the peers of a [`SequentialSync`](crate::SequentialSync) are listened to.
+/// Settings of the correlators of a [`SequentialSync`](crate::SequentialSync).
 pub fn correlator_config(config: &ClientConfig) -> CorrelatorConfig {
     CorrelatorConfig { head_timeout: config.message_timeout, ..CorrelatorConfig::default() }
 }
 
-/// How the peers of a [`ParallelSync`](crate::ParallelSync) are listened to.
+/// Settings of the correlators of a [`ParallelSync`](crate::ParallelSync).
 #[cfg(feature = "parallel-qrinfo")]
 pub fn parallel_correlator_config(config: &ClientConfig) -> CorrelatorConfig {
     CorrelatorConfig { head_timeout: config.qrinfo_parallel_timeout, ..CorrelatorConfig::default() }
+}
+
+impl From<&ClientConfig> for SequentialOptions {
+    fn from(config: &ClientConfig) -> Self {
+        Self { retry: retry_policy(config), total_timeout: None }
+    }
 }
 
 #[cfg(feature = "parallel-qrinfo")]
@@ -62,25 +70,40 @@ impl From<&ClientConfig> for crate::ParallelOptions {
         use std::num::NonZeroUsize;
 
         let recovery = qrinfo_recovery::RecoverySettings {
-            max_attempts: config.qrinfo_max_attempts,
-            first_backoff: config.qrinfo_first_backoff,
-            longest_backoff: config.qrinfo_longest_backoff,
+            retry: retry_policy(config),
             budget: config.qrinfo_retry_budget,
             budget_per_second: config.qrinfo_retry_budget_per_second,
-            deadline: config.sync_timeout,
-            network_timeout: config.qrinfo_network_timeout,
-            sequential_for: config.qrinfo_sequential_fallback,
             ..Default::default()
         };
         Self {
             max_concurrent: NonZeroUsize::new(config.max_concurrent_qrinfo_requests).unwrap_or(NonZeroUsize::MIN),
             adaptive: config.enable_adaptive_qrinfo_concurrency,
+            sequential_for: config.qrinfo_sequential_fallback,
             rate: config.qrinfo_requests_per_second.and_then(rate),
             peer_rate: config.qrinfo_requests_per_second_per_peer.and_then(rate),
             window_bytes: config.qrinfo_window_bytes,
             recovery,
+            total_timeout: None,
         }
     }
+}
+
+/// The rules for one request, in both modes.
+#[cfg(feature = "parallel-qrinfo")]
+fn retry_policy(config: &ClientConfig) -> RetryPolicy {
+    RetryPolicy {
+        max_attempts: config.qrinfo_max_attempts,
+        first_backoff: config.qrinfo_first_backoff,
+        longest_backoff: config.qrinfo_longest_backoff,
+        deadline: config.sync_timeout,
+        network_timeout: config.qrinfo_network_timeout,
+    }
+}
+
+/// The rules for one request.
+#[cfg(not(feature = "parallel-qrinfo"))]
+fn retry_policy(config: &ClientConfig) -> RetryPolicy {
+    RetryPolicy { deadline: config.sync_timeout, ..RetryPolicy::default() }
 }
 
 /// So many a second, with bursts of what a second allows; `None` for what no validated configuration has.

@@ -1,0 +1,103 @@
+use qrinfo_core::{
+    AttemptErrorKind, PeerId, SyncPhase, WhyGivenUp,
+    stack::{PeerEvent, RecoveryEvent, retry::RecoveryStrategy},
+};
+
+use crate::run::SyncEvent;
+
+/// An event of a sync that a [`MasternodeSyncManager`](crate::MasternodeSyncManager) runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SyncProgress {
+    /// A sync begins.
+    Started {
+        /// What is synced.
+        phase: SyncPhase,
+        /// How many requests it has.
+        requests: usize,
+    },
+    /// A reply was delivered.
+    Delivered {
+        /// The request's position in the plan.
+        index: usize,
+        /// Who answered.
+        peer: PeerId,
+        /// Bytes of the reply.
+        bytes: u64,
+    },
+    /// An attempt failed, and this is done about it.
+    Failed {
+        /// The request's position in the plan.
+        index: usize,
+        /// The peer that was asked, unless none was.
+        peer: Option<PeerId>,
+        /// The kind of failure.
+        error: AttemptErrorKind,
+        /// The decision.
+        strategy: RecoveryStrategy,
+    },
+    /// There are fewer requests at a time, because failures mount at several peers.
+    SlowedDown {
+        /// The decision.
+        strategy: RecoveryStrategy,
+    },
+    /// A peer is not asked again: it is gone, or it sent something false or malformed.
+    PeerLost {
+        /// The peer.
+        peer: PeerId,
+        /// What it sent, if it is banned.
+        banned: Option<AttemptErrorKind>,
+    },
+    /// A reply is false. It comes again from another peer, or is missing in the end.
+    #[cfg(feature = "verify")]
+    Rejected {
+        /// The request's position in the plan.
+        index: usize,
+        /// Who sent it.
+        peer: PeerId,
+        /// The check that it failed.
+        why: String,
+    },
+    /// Our side lacks what it takes to judge a reply, such as a header. The sync stops.
+    #[cfg(feature = "verify")]
+    Unverifiable {
+        /// The request's position in the plan.
+        index: usize,
+        /// What is missing.
+        why: String,
+    },
+    /// A request has no reply. These come at the end, in the order of the plan.
+    Missing {
+        /// The request's position in the plan.
+        index: usize,
+        /// Why.
+        why: WhyGivenUp,
+    },
+    /// The sync has ended.
+    Finished {
+        /// Whether nothing is missing.
+        complete: bool,
+    },
+}
+
+// === impl SyncProgress ===
+
+impl SyncProgress {
+    /// The progress that an event means, if it is one that users care for.
+    pub(super) fn of(event: &SyncEvent) -> Option<Self> {
+        Some(match event {
+            SyncEvent::Recovery(RecoveryEvent::Decided { request, peer, error, strategy }) => Self::Failed {
+                index: usize::try_from(request.0).ok()?,
+                peer: *peer,
+                error: *error,
+                strategy: strategy.clone(),
+            },
+            SyncEvent::Recovery(RecoveryEvent::SlowedDown { strategy, .. }) => {
+                Self::SlowedDown { strategy: strategy.clone() }
+            }
+            SyncEvent::Peer(PeerEvent::Left { peer, .. }) => Self::PeerLost { peer: *peer, banned: None },
+            SyncEvent::Peer(PeerEvent::Banned { peer, why }) => Self::PeerLost { peer: *peer, banned: Some(*why) },
+            _ => return None,
+        })
+    }
+}

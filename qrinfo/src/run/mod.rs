@@ -1,0 +1,22 @@
+//! Syncs of a plan: requests in, replies out in the order of the plan.
+
+mod event;
+mod ordered;
+mod outcome;
+#[cfg(feature = "parallel-qrinfo")]
+mod parallel;
+mod planned;
+mod sequential;
+
+#[cfg(feature = "parallel-qrinfo")]
+pub use self::parallel::{ParallelOptions, ParallelSync};
+pub use self::{
+    event::SyncEvent,
+    ordered::OrderedSync,
+    outcome::{Delivered, LostPeer, Missing, SyncOutcome, SyncReport, SyncStats},
+    planned::PlannedRequest,
+    sequential::{SequentialOptions, SequentialSync},
+};
+
+/// Events that wait for a slow listener before it misses the oldest.
+const EVENTS: usize = 1024;

@@ -1,0 +1,390 @@
+mod answering;
+mod reorder;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    error::Error,
+    num::NonZeroUsize,
+    panic,
+    time::{Duration, Instant},
+};
+
+use futures_util::{Stream, StreamExt, stream};
+use qrinfo_core::{
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, GivenUp, PeerId, RequestId, Timing,
+    WhyGivenUp, stack::RecoveryEvent,
+};
+use qrinfo_recovery::{Recovery, RecoveryLayer, RecoverySettings};
+use qrinfo_scheduler::{Event, Rate, SchedulerHandle, SchedulerService, Settings, Window};
+use tokio::{sync::broadcast, task::JoinSet, time::timeout_at};
+use tower::{Layer, ServiceExt, discover::Change};
+
+use self::{answering::Answering, reorder::Reorder};
+use super::{Delivered, EVENTS, LostPeer, Missing, PlannedRequest, SyncEvent, SyncOutcome, SyncReport, SyncStats};
+use crate::peer::Peer;
+
+/// Settings of a [`ParallelSync`].
+#[derive(Debug, Clone, Copy)]
+pub struct ParallelOptions {
+    /// Requests in flight at all peers together, at most.
+    pub max_concurrent: NonZeroUsize,
+    /// Whether there are fewer at a time while failures mount at several peers.
+    pub adaptive: bool,
+    /// The length of a fall-back to one request at a time.
+    pub sequential_for: Duration,
+    /// The rate of all sends; `None` for no limit.
+    pub rate: Option<Rate>,
+    /// The rate of sends to one peer; `None` for no limit.
+    pub peer_rate: Option<Rate>,
+    /// The rules for failures.
+    pub recovery: RecoverySettings,
+    /// Bytes of replies that wait to be taken, together with those in flight, which are expected to be of mean length.
+    /// At least one request is always in flight. Replies that do not fit are dropped and asked for again later.
+    pub window_bytes: u64,
+    /// The time for the whole sync; `None` for no limit.
+    pub total_timeout: Option<Duration>,
+}
+
+impl Default for ParallelOptions {
+    /// Three requests in flight, adaptive with a minute in sequence, no rates, a window of 8 MiB, recovery by its own
+    /// defaults (five attempts), and no limit for the whole sync.
+    fn default() -> Self {
+        Self {
+            max_concurrent: NonZeroUsize::new(3).unwrap_or(NonZeroUsize::MIN),
+            adaptive: true,
+            sequential_for: Duration::from_secs(60),
+            rate: None,
+            peer_rate: None,
+            recovery: RecoverySettings::default(),
+            window_bytes: 8 << 20,
+            total_timeout: None,
+        }
+    }
+}
+
+/// Asks several peers at once and delivers their replies in the order of the plan.
+///
+/// A [`Scheduler`](qrinfo_scheduler::Scheduler) binds each request to a peer at the moment of sending, to the one that
+/// is expected to answer it first, and keeps the one ledger of peers. A [`RecoveryLayer`] around it asks again elsewhere
+/// what fails. A peer that is gone, or that sent something false, is not asked again; one that falls silent rests. While
+/// failures mount at several peers there are fewer requests at a time, down to one. A sync that no peer answers ends
+/// with the first request that used up its attempts. [`events`](Self::events) tells everything as it happens.
+///
+/// It goes on in the background as far as [`ParallelOptions::window_bytes`] allows, so a reply can be worked on while the
+/// next ones arrive. Dropping it cancels everything in flight.
+///
+/// ```
+/// # use qrinfo::{Peer, ParallelOptions, ParallelSync};
+/// # use qrinfo_core::{AttemptService, QRInfoRequestSpec};
+/// # async fn example<S: AttemptService<Future: Send> + Send + 'static>(
+/// #     plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>) {
+/// let mut sync = ParallelSync::new(plan, peers, ParallelOptions::default());
+/// while let Some(delivered) = sync.next().await {
+///     println!("request {} was answered by {}", delivered.index, delivered.timing.peer);
+/// }
+/// println!("{}", sync.into_report().outcome);
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ParallelSync {
+    plan: Vec<PlannedRequest>,
+    options: ParallelOptions,
+    service: Recovery<SchedulerService>,
+    scheduler: SchedulerHandle,
+    asking: JoinSet<Asked>,
+    /// Passes the scheduler's events on; it ends with this.
+    _forwarding: JoinSet<()>,
+    /// The number of requests, from the first on, that were handed to the scheduler.
+    begun: usize,
+    /// Requests whose replies came and did not fit.
+    postponed: BTreeSet<usize>,
+    reorder: Reorder,
+    /// The end of requests without a reply, by position in the plan.
+    failures: BTreeMap<usize, GivenUp>,
+    /// Replies that were false, by position in the plan.
+    rejected: BTreeMap<usize, Vec<AttemptError>>,
+    /// The reply that was delivered last.
+    last: Option<(usize, Timing)>,
+    /// Counts of deliveries; the scheduler has the rest.
+    stats: SyncStats,
+    deadline: Option<Instant>,
+    /// The reason for which the sync ended before its plan.
+    over: Option<WhyGivenUp>,
+    events: broadcast::Sender<SyncEvent>,
+}
+
+/// The end of a request.
+struct Asked {
+    index: usize,
+    /// Replies and refusals of all peers before it began.
+    signs_before: u64,
+    result: AttemptResult,
+}
+
+impl ParallelSync {
+    /// A sync of `plan` from `peers`. Of several with one name, the last is asked. It ends when none is left.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn new<S>(
+        plan: impl IntoIterator<Item: Into<PlannedRequest>>,
+        peers: Vec<Peer<S>>,
+        options: ParallelOptions,
+    ) -> Self
+    where
+        S: AttemptService<Future: Send> + Send + 'static,
+    {
+        let peers = peers.into_iter().map(|peer| Change::Insert(peer.id, peer));
+        Self::with_changing_peers(plan, stream::iter(peers), options)
+    }
+
+    /// A sync from peers that join and leave while it runs. While there is none it waits, until the stream ends.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn with_changing_peers<S>(
+        plan: impl IntoIterator<Item: Into<PlannedRequest>>,
+        peers: impl Stream<Item = Change<PeerId, Peer<S>>> + Send + Unpin + 'static,
+        options: ParallelOptions,
+    ) -> Self
+    where
+        S: AttemptService<Future: Send> + Send + 'static,
+    {
+        let peers = peers.map(|change| {
+            Ok::<_, Infallible>(match change {
+                Change::Remove(id) => Change::Remove(id),
+                Change::Insert(id, peer) => Change::Insert(id, peer.map(|service| Answering::new(id, service)).into()),
+            })
+        });
+        let settings = Settings {
+            cap: options.max_concurrent.get(),
+            rate: options.rate,
+            peer_rate: options.peer_rate,
+            adaptive: options.adaptive,
+            sequential_for: options.sequential_for,
+            ..Settings::default()
+        };
+        let (service, driver) = SchedulerService::new(peers, settings);
+        let scheduler = service.handle();
+        let events = broadcast::Sender::new(EVENTS);
+        let mut forwarding = JoinSet::new();
+        forwarding.spawn(forward(scheduler.events(), events.clone()));
+        // It ends by itself when the last clone of the service and of the handle is gone.
+        tokio::spawn(driver);
+        let told = events.clone();
+        let layer = RecoveryLayer::new(options.recovery).with_peers(scheduler.peers()).on_event(move |event| {
+            // There may be no listener.
+            let _ = told.send(SyncEvent::Recovery(event.clone()));
+        });
+        let mut sync = Self {
+            plan: plan.into_iter().map(Into::into).collect(),
+            options,
+            service: layer.layer(service),
+            scheduler,
+            asking: JoinSet::new(),
+            _forwarding: forwarding,
+            begun: 0,
+            postponed: BTreeSet::new(),
+            reorder: Reorder::default(),
+            failures: BTreeMap::new(),
+            rejected: BTreeMap::new(),
+            last: None,
+            stats: SyncStats::default(),
+            deadline: options.total_timeout.and_then(|time| now().checked_add(time)),
+            over: None,
+            events,
+        };
+        sync.move_window();
+        sync
+    }
+
+    /// The next reply in the order of the plan, or `None` when the sync has ended. A request that was given up is
+    /// passed over; [`into_report`](Self::into_report) names it.
+    ///
+    /// Safe to cancel: a dropped call loses no reply.
+    pub async fn next(&mut self) -> Option<Delivered> {
+        loop {
+            if let Some(delivered) = self.reorder.pop() {
+                self.stats.count_delivery(&delivered.timing);
+                self.last = Some((delivered.index, delivered.timing));
+                self.move_window();
+                return Some(delivered);
+            }
+            if self.over.is_some() {
+                return None;
+            }
+            self.move_window();
+            let joined = match self.deadline {
+                Some(deadline) => timeout_at(deadline.into(), self.asking.join_next()).await,
+                None => Ok(self.asking.join_next().await),
+            };
+            match joined {
+                Ok(None) => return None,
+                Ok(Some(Ok(asked))) => self.settle(asked),
+                // Nothing aborts these tasks while they are waited for.
+                Ok(Some(Err(error))) => {
+                    if let Ok(panicked) = error.try_into_panic() {
+                        panic::resume_unwind(panicked);
+                    }
+                }
+                Err(_) => self.end(WhyGivenUp::SyncDeadlinePassed),
+            }
+        }
+    }
+
+    /// Takes back the reply that was delivered last, because it is false. Its peer is not asked again; others are asked
+    /// for it, and everything after it in the plan waits for that. Over a network that does not name its peers all are
+    /// asked again, as often as a request may fail. Without such a reply, or when it was taken back before, nothing
+    /// happens.
+    ///
+    /// This is for faults that only the reply's place in the plan shows, such as a list that does not follow from the
+    /// one before; see the crate `qrinfo-verify`.
+    pub fn reject_last(&mut self, why: impl Into<Box<dyn Error + Send + Sync>>) {
+        let Some((index, timing)) = self.last.take() else { return };
+        let peer = timing.peer;
+        let error = AttemptError::new(AttemptErrorKind::False).at(peer).timed(timing).because(why);
+        tracing::debug!(index, %error, "rejected");
+        self.stats.count_rejection(&error, &timing);
+        let rejected = self.rejected.entry(index).or_default();
+        rejected.push(error);
+        let is_exhausted = rejected.len() >= self.options.recovery.retry.max_attempts as usize;
+        if peer != PeerId::ALL {
+            self.scheduler.ban(peer, AttemptErrorKind::False);
+        } else if is_exhausted {
+            // The copies of the other peers answer as well, but not for ever.
+            self.reorder.take_back(index);
+            self.give_up(index, GivenUp { why: WhyGivenUp::Exhausted, attempts: Vec::new() });
+            return;
+        }
+        self.ask_again(index);
+    }
+
+    /// Returns the reply that was delivered last, because it was not taken: it counts as missing if the sync ends here,
+    /// and is asked for again if it goes on. No peer is blamed.
+    pub fn return_last(&mut self) {
+        let Some((index, timing)) = self.last.take() else { return };
+        self.stats.count_return(&timing);
+        self.ask_again(index);
+    }
+
+    /// The counts so far. Attempts are counted when they have ended.
+    pub fn stats(&self) -> SyncStats {
+        let sends = self.scheduler.stats();
+        SyncStats {
+            attempts: sends.sends,
+            retries: sends.resends,
+            refusals: sends.refusals,
+            timeouts: sends.timeouts,
+            ..self.stats
+        }
+    }
+
+    /// The events from now on. A listener that is slow misses the oldest of more than a thousand.
+    pub fn events(&self) -> broadcast::Receiver<SyncEvent> {
+        self.events.subscribe()
+    }
+
+    /// The end of the sync. Requests without a delivered reply count as missing.
+    pub fn into_report(mut self) -> SyncReport {
+        let (stats, lost) = (self.stats(), self.scheduler.stats().lost);
+        let why = self.over.unwrap_or(WhyGivenUp::Stopped);
+        let missing = std::mem::take(&mut self.plan).into_iter().enumerate();
+        let missing = missing.filter(|(index, _)| !self.reorder.was_delivered(*index)).collect::<Vec<_>>();
+        let missing = missing.into_iter().map(|(index, PlannedRequest { request, .. })| {
+            let given_up = self.failures.remove(&index);
+            let GivenUp { why, mut attempts } = given_up.unwrap_or(GivenUp { why, attempts: Vec::new() });
+            attempts.splice(0..0, self.rejected.remove(&index).unwrap_or_default());
+            Missing { index, request, why, attempts }
+        });
+        let outcome = SyncOutcome::of(missing.collect());
+        let lost = lost.into_iter().map(|(peer, why)| LostPeer { peer, why }).collect();
+        SyncReport { outcome, stats, lost }
+    }
+
+    /// The window begins at the first request that is not delivered. Requests beyond it are not begun.
+    fn move_window(&mut self) {
+        let (first, length) = (self.reorder.next_index() as u64, self.reorder.window(self.options.window_bytes));
+        self.scheduler.set_window(Some(Window { first: RequestId(first), length }));
+        let end = usize::try_from(first.saturating_add(length)).unwrap_or(usize::MAX);
+        while let Some(index) = self.postponed.first().copied().filter(|index| *index < end) {
+            self.postponed.remove(&index);
+            self.ask(index);
+        }
+        while self.begun < end.min(self.plan.len()) {
+            self.ask(self.begun);
+            self.begun += 1;
+        }
+    }
+
+    fn ask_again(&mut self, index: usize) {
+        self.reorder.take_back(index);
+        self.move_window();
+        self.ask(index);
+    }
+
+    fn ask(&mut self, index: usize) {
+        let Some(PlannedRequest { request, priority }) = self.plan.get(index).cloned() else { return };
+        let signs_before = self.scheduler.stats().signs_of_life();
+        let answer = self.service.clone().oneshot(Attempt { priority, ..Attempt::new(index as u64, request) });
+        self.asking.spawn(async move { Asked { index, signs_before, result: answer.await } });
+    }
+
+    fn settle(&mut self, Asked { index, signs_before, result }: Asked) {
+        match result {
+            Ok(Answer { reply, timing }) => {
+                self.reorder.put(Delivered { index, reply, timing });
+                self.postponed.extend(self.reorder.evict(self.options.window_bytes));
+            }
+            Err(error) => {
+                tracing::debug!(index, %error, "given up");
+                let given_up = given_up(error);
+                let is_silence = given_up.is_silence() && self.scheduler.stats().signs_of_life() == signs_before;
+                self.give_up(index, given_up);
+                if is_silence {
+                    self.end(WhyGivenUp::Silence);
+                }
+            }
+        }
+    }
+
+    fn give_up(&mut self, index: usize, given_up: GivenUp) {
+        self.failures.insert(index, given_up);
+        self.reorder.skip(index);
+    }
+
+    /// Ends the sync before its plan.
+    fn end(&mut self, why: WhyGivenUp) {
+        tracing::info!(%why, "the sync ends");
+        self.asking.abort_all();
+        self.over = Some(why);
+    }
+}
+
+/// The reasons of a request's end, from recovery's error.
+fn given_up(error: AttemptError) -> GivenUp {
+    let kind = error.kind();
+    match error.into_source().map(|source| source.downcast::<GivenUp>()) {
+        Some(Ok(given_up)) => *given_up,
+        // Recovery always says why; this is for completeness.
+        _ => GivenUp { why: WhyGivenUp::LocalFailure, attempts: vec![AttemptError::new(kind)] },
+    }
+}
+
+/// Passes the scheduler's events on to the listeners of a sync.
+async fn forward(mut from: broadcast::Receiver<Event>, to: broadcast::Sender<SyncEvent>) {
+    loop {
+        let event = match from.recv().await {
+            Ok(Event::Peer(event)) => SyncEvent::Peer(event),
+            Ok(Event::SlowedDown { strategy, failures, attempts }) => {
+                SyncEvent::Recovery(RecoveryEvent::SlowedDown { strategy, failures, attempts })
+            }
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => continue,
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        // There may be no listener.
+        let _ = to.send(event);
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,402 @@
+use std::{
+    collections::VecDeque,
+    error::Error,
+    fmt,
+    future::Future,
+    mem,
+    pin::Pin,
+    time::{Duration, Instant},
+};
+
+use qrinfo_core::{
+    Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, PeerId, Request, RequestId, Timing,
+    WhyGivenUp,
+    stack::{
+        KnownPeer, LeaveReason, PeerEvent, PeerTable, RecoveryEvent,
+        retry::{RecoveryStrategy, Rest, RetryPolicy, RetryState},
+    },
+};
+use tokio::{
+    sync::broadcast,
+    time::{sleep_until, timeout_at},
+};
+
+use super::{Delivered, EVENTS, LostPeer, Missing, PlannedRequest, SyncEvent, SyncOutcome, SyncReport, SyncStats};
+use crate::peer::{self, Peer};
+
+/// Settings of a [`SequentialSync`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SequentialOptions {
+    /// The rules for one request.
+    pub retry: RetryPolicy,
+    /// The time for the whole sync, from the first call of [`next`](SequentialSync::next) on; `None` for no limit.
+    pub total_timeout: Option<Duration>,
+}
+
+/// Asks one peer at a time, one request at a time, in the order of the plan.
+///
+/// Failures are decided about by a [`RetryState`], as in a parallel sync: a peer that fails a request is followed by the
+/// next one, for that request and those after it; a peer that is gone, or that sent something false, is not asked again.
+/// A sync that no peer answers ends with the first request that used up its attempts.
+///
+/// ```
+/// # use qrinfo::{Peer, SequentialOptions, SequentialSync};
+/// # use qrinfo_core::{AttemptService, QRInfoRequestSpec};
+/// # async fn example<S: AttemptService<Future: Send + 'static> + Clone + Send + 'static>(
+/// #     plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>) {
+/// let mut sync = SequentialSync::new(plan, peers, SequentialOptions::default());
+/// while let Some(delivered) = sync.next().await {
+///     println!("request {} was answered by {}", delivered.index, delivered.timing.peer);
+/// }
+/// println!("{}", sync.into_report().outcome);
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct SequentialSync<S> {
+    plan: Vec<Request>,
+    /// The request to ask next.
+    position: usize,
+    /// The peer to ask is the first.
+    peers: VecDeque<Turn<S>>,
+    options: SequentialOptions,
+    /// The failures of the request at `position`.
+    state: Option<RetryState>,
+    /// The end of a wait before the next attempt.
+    resume_at: Option<Instant>,
+    /// The attempt in flight.
+    asked: Option<Asked>,
+    /// The reply that was delivered last.
+    last: Option<Last>,
+    missing: Vec<Missing>,
+    stats: SyncStats,
+    /// Replies and refusals before the request at `position`.
+    signs_before: u64,
+    signs_of_life: u64,
+    /// No peer said anything about the request before this one, over a network that does not name its peers.
+    is_probing: bool,
+    deadline: Option<Instant>,
+    /// The reason for which the sync ended before its plan.
+    over: Option<WhyGivenUp>,
+    lost: Vec<LostPeer>,
+    events: broadcast::Sender<SyncEvent>,
+}
+
+/// A reply that was delivered, and the failures of its request before.
+#[derive(Debug)]
+struct Last {
+    index: usize,
+    timing: Timing,
+    state: RetryState,
+}
+
+/// An attempt in flight.
+struct Asked(Pin<Box<dyn Future<Output = AttemptResult> + Send>>);
+
+#[derive(Debug)]
+struct Turn<S> {
+    peer: Peer<S>,
+    rest: Rest,
+    rests_until: Option<Instant>,
+}
+
+impl<S> SequentialSync<S>
+where
+    S: AttemptService<Future: Send + 'static> + Clone + Send + 'static,
+{
+    /// A sync of `plan` from `peers`, which are asked in this order.
+    pub fn new(
+        plan: impl IntoIterator<Item: Into<PlannedRequest>>,
+        peers: Vec<Peer<S>>,
+        options: SequentialOptions,
+    ) -> Self {
+        let plan = plan.into_iter().map(|planned| planned.into().request).collect();
+        let peers = peers.into_iter().map(|peer| Turn { peer, rest: Rest::default(), rests_until: None }).collect();
+        Self {
+            plan,
+            position: 0,
+            peers,
+            options,
+            state: None,
+            resume_at: None,
+            asked: None,
+            last: None,
+            missing: Vec::new(),
+            stats: SyncStats::default(),
+            signs_before: 0,
+            signs_of_life: 0,
+            is_probing: false,
+            deadline: None,
+            over: None,
+            lost: Vec::new(),
+            events: broadcast::Sender::new(EVENTS),
+        }
+    }
+
+    /// The next reply in the order of the plan, or `None` when the sync has ended. A request that was given up is
+    /// passed over; [`into_report`](Self::into_report) names it.
+    ///
+    /// Safe to cancel: a dropped call loses neither the request in flight nor its reply.
+    pub async fn next(&mut self) -> Option<Delivered> {
+        if self.deadline.is_none() {
+            self.deadline = self.options.total_timeout.and_then(|time| now().checked_add(time));
+        }
+        while self.over.is_none() && !self.peers.is_empty() && self.position < self.plan.len() {
+            let delivered = match self.deadline {
+                Some(deadline) => timeout_at(deadline.into(), self.ask()).await,
+                None => Ok(self.ask().await),
+            };
+            match delivered {
+                Ok(Some(delivered)) => return Some(delivered),
+                Ok(None) => {}
+                Err(_) => self.over = Some(WhyGivenUp::SyncDeadlinePassed),
+            }
+        }
+        None
+    }
+
+    /// Takes back the reply that was delivered last, because it is false. Its peer is not asked again; the others are
+    /// asked for it before anything else, so that the order of the plan is kept. Over a network that does not name its
+    /// peers all are asked again, as often as a request may fail. Without such a reply, or when it was taken back
+    /// before, nothing happens.
+    ///
+    /// This is for faults that only the reply's place in the plan shows, such as a list that does not follow from the
+    /// one before; see the crate `qrinfo-verify`.
+    pub fn reject_last(&mut self, why: impl Into<Box<dyn Error + Send + Sync>>) {
+        let Some(Last { index, timing, state }) = self.last.take() else { return };
+        let error = AttemptError::new(AttemptErrorKind::False).at(timing.peer).timed(timing).because(why);
+        tracing::debug!(index, %error, "rejected");
+        self.stats.count_rejection(&error, &timing);
+        self.go_back(index, state);
+        self.failed(error, timing.peer);
+    }
+
+    /// Returns the reply that was delivered last, because it was not taken: it counts as missing if the sync ends here,
+    /// and is asked for again if it goes on. No peer is blamed.
+    pub fn return_last(&mut self) {
+        let Some(Last { index, timing, state }) = self.last.take() else { return };
+        self.stats.count_return(&timing);
+        self.go_back(index, state);
+    }
+
+    /// The counts so far.
+    pub fn stats(&self) -> SyncStats {
+        self.stats
+    }
+
+    /// The events from now on. A listener that is slow misses the oldest of more than a thousand.
+    pub fn events(&self) -> broadcast::Receiver<SyncEvent> {
+        self.events.subscribe()
+    }
+
+    /// The end of the sync. Requests that were not asked yet count as missing.
+    pub fn into_report(mut self) -> SyncReport {
+        let why = match self.over {
+            Some(why) => why,
+            None if !self.peers.is_empty() => WhyGivenUp::Stopped,
+            None if self.lost.is_empty() => WhyGivenUp::NoPeers,
+            None => WhyGivenUp::AllPeersGone,
+        };
+        // The failures are those of the first one.
+        let mut failures = self.state.take().map(|state| state.give_up(why).attempts).unwrap_or_default();
+        let rest = self.plan.iter().enumerate().skip(self.position);
+        self.missing.extend(rest.map(|(index, request)| {
+            let attempts = mem::take(&mut failures);
+            Missing { index, request: request.clone(), why, attempts }
+        }));
+        SyncReport { outcome: SyncOutcome::of(self.missing), stats: self.stats, lost: self.lost }
+    }
+
+    fn go_back(&mut self, index: usize, state: RetryState) {
+        // A call of `next` that was dropped may have gone further.
+        self.asked = None;
+        self.resume_at = None;
+        self.missing.retain(|missing| missing.index < index);
+        self.position = index;
+        self.state = Some(state);
+    }
+
+    /// Asks for the request at the position until it is answered, or given up (`None`).
+    async fn ask(&mut self) -> Option<Delivered> {
+        let index = self.position;
+        while self.position == index && self.over.is_none() {
+            if let Some(until) = self.resume_at {
+                sleep_until(until.into()).await;
+                self.resume_at = None;
+            }
+            let deadline = self.state_mut()?.deadline();
+            if self.asked.is_none() && !self.begin() {
+                self.give_up(None);
+                break;
+            }
+            // It stays here while it is awaited, so that a dropped call loses nothing.
+            let asked = self.asked.as_mut()?;
+            let result = match deadline {
+                Some(deadline) => match timeout_at(deadline.into(), asked.0.as_mut()).await {
+                    Ok(result) => result,
+                    Err(_) => {
+                        self.asked = None;
+                        self.give_up(Some(WhyGivenUp::DeadlinePassed));
+                        break;
+                    }
+                },
+                None => asked.0.as_mut().await,
+            };
+            self.asked = None;
+            let peer = self.peers.front()?.peer.id;
+            match result {
+                Ok(answer) => return self.answered(answer),
+                Err(error) => {
+                    tracing::debug!(%peer, request = index, %error, "attempt failed");
+                    self.stats.count_failure(&error);
+                    self.signs_of_life += u64::from(error.kind() == AttemptErrorKind::Refused);
+                    self.failed(error, peer);
+                }
+            }
+        }
+        None
+    }
+
+    /// Starts an attempt at the first peer that may be asked. Returns false if there is none.
+    fn begin(&mut self) -> bool {
+        let avoid = self.state.as_ref().map(RetryState::avoid).unwrap_or_default();
+        let may_be_asked = |turn: &Turn<S>| !avoid.contains(&turn.peer.id);
+        let now = now();
+        let is_awake = |turn: &Turn<S>| turn.rests_until.is_none_or(|until| until <= now);
+        let awake = self.peers.iter().position(|turn| may_be_asked(turn) && is_awake(turn));
+        // Where every peer rests, waiting helps no one.
+        let resting = || {
+            let resting = self.peers.iter().enumerate().filter(|(_, turn)| may_be_asked(turn));
+            resting.min_by_key(|(_, turn)| turn.rests_until).map(|(index, _)| index)
+        };
+        let Some(chosen) = awake.or_else(resting) else { return false };
+        self.peers.rotate_left(chosen);
+        let (Some(turn), Some(request)) = (self.peers.front(), self.plan.get(self.position)) else { return false };
+        self.stats.attempts += 1;
+        self.stats.retries += u64::from(self.state.as_ref().is_some_and(|state| !state.failures().is_empty()));
+        let (id, mut service) = (turn.peer.id, turn.peer.service.clone());
+        let attempt = Attempt::new(self.position as u64, request.clone());
+        self.asked = Some(Asked(Box::pin(async move { peer::ask(id, &mut service, attempt).await })));
+        true
+    }
+
+    fn answered(&mut self, answer: qrinfo_core::Answer) -> Option<Delivered> {
+        let qrinfo_core::Answer { reply, timing } = answer;
+        if let Some(turn) = self.peers.front_mut() {
+            turn.rest.answered();
+            turn.rests_until = None;
+        }
+        self.stats.count_delivery(&timing);
+        self.signs_of_life += 1;
+        let index = self.position;
+        self.last = Some(Last { index, timing, state: self.state.take()? });
+        self.pass();
+        self.is_probing = false;
+        Some(Delivered { index, reply, timing })
+    }
+
+    /// Decides about a failure, and carries the decision out as far as it needs no time.
+    fn failed(&mut self, error: AttemptError, peer: PeerId) {
+        let (kind, at) = (error.kind(), error.peer());
+        self.note_at_peer(&error, peer);
+        let table = self.table();
+        let Some(state) = self.state_mut() else { return };
+        let strategy = state.failed(error, Some(&table), now());
+        let request = RequestId(self.position as u64);
+        tracing::debug!(%request, %strategy);
+        self.tell(RecoveryEvent::Decided { request, peer: at, error: kind, strategy: strategy.clone() });
+        match strategy {
+            RecoveryStrategy::Retry { delay } => self.resume_at = now().checked_add(delay),
+            RecoveryStrategy::Abort { why } => self.give_up(Some(why)),
+            _ => {}
+        }
+    }
+
+    /// Moves a peer that failed to the end of the line, or out of it.
+    fn note_at_peer(&mut self, error: &AttemptError, peer: PeerId) {
+        let Some(index) = self.peers.iter().position(|turn| turn.peer.id == peer) else { return };
+        let Some(mut turn) = self.peers.remove(index) else { return };
+        let why = peer::classify(error);
+        // Of peers without names it may have been any: the others answer as well.
+        let is_fault = matches!(why, AttemptErrorKind::False | AttemptErrorKind::Malformed) && peer != PeerId::ALL;
+        if is_fault || error.kind() == AttemptErrorKind::Disconnected {
+            self.lost.push(LostPeer { peer, why });
+            let left = PeerEvent::Left { peer, why: LeaveReason::Disconnected };
+            let event = if is_fault { PeerEvent::Banned { peer, why } } else { left };
+            // There may be no listener.
+            let _ = self.events.send(SyncEvent::Peer(event));
+            return;
+        }
+        if error.kind() == AttemptErrorKind::Timeout {
+            turn.rests_until = Some(turn.rest.failed(now()));
+        }
+        self.peers.push_back(turn);
+    }
+
+    /// Gives the request at the position up; without a reason because no peer can be asked.
+    fn give_up(&mut self, why: Option<WhyGivenUp>) {
+        let table = self.table();
+        let (Some(state), Some(request)) = (self.state.take(), self.plan.get(self.position)) else { return };
+        let why = why.unwrap_or_else(|| state.why_no_peer(&table));
+        let given_up = state.give_up(why);
+        let is_silent = given_up.is_silence() && self.signs_of_life == self.signs_before;
+        let id = RequestId(self.position as u64);
+        self.missing.push(Missing { index: self.position, request: request.clone(), why, attempts: given_up.attempts });
+        self.tell(RecoveryEvent::GaveUp { request: id, why });
+        self.pass();
+        if is_silent && !self.probes_next() {
+            self.over = Some(WhyGivenUp::Silence);
+        }
+        self.is_probing = is_silent;
+    }
+
+    /// Whether the request after one that no peer spoke about gets a single attempt. Over a network that does not name
+    /// its peers a refusal is silent as well, so one request says too little.
+    fn probes_next(&self) -> bool {
+        !self.is_probing && self.is_nameless() && self.options.retry.max_attempts > 1
+    }
+
+    fn is_nameless(&self) -> bool {
+        self.peers.iter().any(|turn| turn.peer.id == PeerId::ALL)
+    }
+
+    fn pass(&mut self) {
+        self.position += 1;
+        self.state = None;
+        self.resume_at = None;
+        self.signs_before = self.signs_of_life;
+    }
+
+    /// The state of the request at the position.
+    fn state_mut(&mut self) -> Option<&mut RetryState> {
+        let mut policy = self.options.retry;
+        if self.is_nameless() {
+            // The attempt that is missing is the single one of the next request.
+            policy.max_attempts = if self.is_probing { 1 } else { policy.max_attempts.saturating_sub(1).max(1) };
+        }
+        let request = self.plan.get(self.position)?;
+        let attempt = || Attempt::new(self.position as u64, request.clone());
+        Some(self.state.get_or_insert_with(|| RetryState::new(&attempt(), policy)))
+    }
+
+    fn table(&self) -> PeerTable {
+        let known = |turn: &Turn<S>| (turn.peer.id, KnownPeer { height: turn.peer.start_height, is_spent: false });
+        let mut table = PeerTable::new(self.peers.iter().map(known));
+        table.is_closed = true;
+        table
+    }
+
+    fn tell(&self, event: RecoveryEvent) {
+        // There may be no listener.
+        let _ = self.events.send(SyncEvent::Recovery(event));
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Asked")
+    }
+}
