@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use qrinfo_core::Network;
 
-use crate::PeerError;
+use crate::{LongReads, PeerError};
 
 /// The longest user agent that peers accept, in bytes (Dash Core's `MAX_SUBVERSION_LENGTH`).
 const MAX_USER_AGENT: usize = 256;
@@ -31,6 +31,8 @@ pub struct PeerConfig {
     /// How long the whole handshake may take, from the first byte sent to the peer's `verack`. Default: 10 s. An idle
     /// node answers within a second, one that connects a block within a few.
     pub handshake_timeout: Duration,
+    /// The budget for long messages, shared with other connections. Default: one for the whole process.
+    pub long_reads: LongReads,
 }
 
 // === impl PeerConfig ===
@@ -44,6 +46,7 @@ impl PeerConfig {
             user_agent: concat!("/spv-peer:", env!("CARGO_PKG_VERSION"), "/").to_owned(),
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
+            long_reads: LongReads::default(),
         }
     }
 

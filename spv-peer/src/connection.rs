@@ -18,7 +18,11 @@ use tokio::{
 };
 use tokio_util::codec::Framed;
 
-use crate::{FrameCodec, PeerError, handshake::pong};
+use crate::{
+    FrameCodec, PeerError,
+    handshake::pong,
+    long_reads::{LongRead, LongReads},
+};
 
 /// How many pongs may wait because the peer does not read. Dash Core has one ping outstanding and sends none before
 /// it is answered.
@@ -46,6 +50,9 @@ pub struct Connection<Io = TcpStream> {
     version: VersionMessage,
     greeting_time: Duration,
     pongs: Pongs,
+    /// The message that is being read, as its header announced it.
+    announced: usize,
+    long_read: LongRead,
     ended: bool,
 }
 
@@ -66,8 +73,10 @@ impl<Io> Connection<Io> {
         peer: PeerId,
         version: VersionMessage,
         greeting_time: Duration,
+        long_reads: &LongReads,
     ) -> Self {
-        Self { framed, peer, version, greeting_time, pongs: Pongs::default(), ended: false }
+        let long_read = long_reads.connection();
+        Self { framed, peer, version, greeting_time, pongs: Pongs::default(), announced: 0, long_read, ended: false }
     }
 
     /// The peer's name: the address that was connected to.
@@ -119,7 +128,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<FrameEvent, PeerError>>> {
         loop {
             let written = self.poll_pongs(cx);
-            match Pin::new(&mut self.framed).poll_next(cx)? {
+            let Poll::Ready(()) = self.long_read.poll_fits(self.announced, cx) else { return Poll::Pending };
+            let event = Pin::new(&mut self.framed).poll_next(cx)?;
+            match &event {
+                Poll::Ready(Some(FrameEvent::Partial(partial))) => self.announced = partial.length,
+                Poll::Ready(_) => {
+                    self.announced = 0;
+                    self.long_read.release();
+                }
+                Poll::Pending => {}
+            }
+            match event {
                 Poll::Ready(Some(FrameEvent::Frame(frame))) if frame.command == Command::PING => {
                     if self.pongs.waiting.len() >= MAX_WAITING_PONGS {
                         return Poll::Ready(Some(Err(PeerError::PingFlood(MAX_WAITING_PONGS))));

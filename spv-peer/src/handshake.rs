@@ -80,7 +80,7 @@ where
         start_height = theirs.start_height,
         "shook hands"
     );
-    Ok(Connection::new(framed, peer, theirs, round_trip))
+    Ok(Connection::new(framed, peer, theirs, round_trip, &config.long_reads))
 }
 
 /// Carries frames between the wire and the decisions of `handshake`.

@@ -5,8 +5,9 @@
 //! [`Stream`](futures_core::Stream) of [`FrameEvent`](qrinfo_core::wire::frame::FrameEvent)s and a
 //! [`Sink`](futures_sink::Sink) of [`Frame`](qrinfo_core::wire::frame::Frame)s.
 //!
-//! What this crate does not do: it keeps no queue of messages, knows no request from a reply, starts no task and sets
-//! no timer after the handshake. Who waits for something knows best how long.
+//! Limits of this crate: it keeps no queue of messages, knows no request from a reply, starts no task and sets no timer
+//! after the handshake. Timeouts belong to the caller that waits for something. [`LongReads`] bounds the memory of long
+//! messages over all connections of a process.
 //!
 //! ```no_run
 //! use futures_util::{SinkExt, StreamExt};
@@ -34,7 +35,7 @@ mod connect;
 mod connection;
 mod error;
 mod handshake;
-pub mod headers;
+mod long_reads;
 mod ping;
 
 pub use codec::FrameCodec;
@@ -43,4 +44,5 @@ pub use connect::connect;
 pub use connection::Connection;
 pub use error::PeerError;
 pub use handshake::handshake;
+pub use long_reads::LongReads;
 pub use ping::round_trip;

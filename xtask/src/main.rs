@@ -18,15 +18,19 @@ struct Cli {
 enum Task {
     /// Format, lints, tests, doc tests, docs, and every crate alone with each of its features.
     Ci,
-    /// Measures; see docs/benchmarks.md.
-    #[command(subcommand)]
-    Bench(bench::Bench),
+    /// Runs a benchmark, such as `bench makespan`; see docs/benchmarks.md.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// The benchmark and its options; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Ci => ci::run(),
-        Task::Bench(bench) => bench::run(bench),
+        Task::Bench { args } => bench::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

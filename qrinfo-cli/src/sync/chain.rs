@@ -9,10 +9,8 @@ use qrinfo_core::{
     header::{BlockHeader, HEADER_LEN},
 };
 use qrinfo_verify::{HeaderMap, KnownBlock};
-use spv_peer::{
-    Connection,
-    headers::{CheckedHeader, Extension, HeaderChain, HeaderError, HeaderSyncError, check, sync_headers},
-};
+use spv_headers::{CheckedHeader, Extension, HeaderChain, HeaderError, HeaderSyncError, check, sync_headers};
+use spv_peer::Connection;
 
 use super::peers;
 

@@ -122,14 +122,15 @@ pub fn checksum(payload: &[u8]) -> [u8; 4] {
     [a, b, c, d]
 }
 
-/// The longest payload that is accepted for a command, in bytes.
+/// The longest payload that is accepted for a command, in bytes. A longer announcement ends the connection at its header.
 ///
-/// Dash Core refuses to *receive* more than 3 MiB, but it *sends* longer `qrinfo` messages: in the legacy
-/// construction each of up to 32 trailing diffs may be a full list of half a megabyte.
+/// Dash Core refuses to *receive* more than 3 MiB, but it *sends* longer `qrinfo` messages: in the legacy construction
+/// each of six diffs, and of a few trailing ones, may be a full list of 0.6 MB. 16 MiB has room for more than twenty of
+/// them, 4 MiB for a `mnlistdiff` of six times mainnet's list.
 pub fn max_payload(command: Command) -> usize {
     match command {
-        Command::QR_INFO => 32 << 20,
-        Command::MN_LIST_DIFF => 8 << 20,
+        Command::QR_INFO => 16 << 20,
+        Command::MN_LIST_DIFF => 4 << 20,
         Command::PING | Command::PONG => 64,
         Command::VERSION => 4 << 10,
         _ => 3 << 20,
@@ -341,7 +342,7 @@ mod tests {
     #[test]
     fn a_length_field_alone_reserves_nothing() {
         let mut buffer = framed(Command::QR_INFO, &[0; 100]);
-        buffer[16..20].copy_from_slice(&(30_u32 << 20).to_le_bytes());
+        buffer[16..20].copy_from_slice(&(15_u32 << 20).to_le_bytes());
         let capacity = buffer.capacity();
         let mut decoder = FrameDecoder::new(Network::Regtest);
         assert!(matches!(decoder.decode(&mut buffer), Ok(Some(FrameEvent::Partial(_)))));

@@ -4,11 +4,8 @@
 use std::sync::Arc;
 
 use qrinfo_core::{BlockHash, Network, header::BlockHeader};
-use spv_peer::{
-    Connection, PeerConfig, connect,
-    headers::{CheckedHeader, Extension, HeaderChain, HeaderError, HeaderSyncError, check, sync_headers},
-    round_trip,
-};
+use spv_headers::{CheckedHeader, Extension, HeaderChain, HeaderError, HeaderSyncError, check, sync_headers};
+use spv_peer::{Connection, PeerConfig, connect, round_trip};
 use spv_testkit::{Chain, Fork, HeaderFault, RecordedPeer, Recording, SimulatedPeer, SyntheticChain, SyntheticParams};
 
 fn recording() -> Arc<Recording> {

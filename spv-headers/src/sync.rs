@@ -9,13 +9,16 @@ use qrinfo_core::{
         frame::{Command, Frame, FrameEvent},
     },
 };
+use spv_peer::{Connection, PeerError};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
 };
 
-use super::{CheckedHeader, Extension, HeaderChain, HeaderError, check};
-use crate::{Connection, PeerError};
+use crate::{
+    chain::{Extension, HeaderChain},
+    check::{CheckedHeader, HeaderError, check},
+};
 
 /// How long a peer may take for 2,000 headers (162 KB): at 8 KB a second they take 20 s.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,4 +1,6 @@
-//! `cargo xtask bench`: the figures in docs/benchmarks.md.
+//! The benchmarks of this workspace: `cargo xtask bench`, or `cargo run --release -p qrinfo-bench`. The figures are in
+//! docs/benchmarks.md.
+#![allow(clippy::print_stdout, reason = "the figures are its output")]
 
 mod makespan;
 mod memory;
@@ -6,14 +8,15 @@ mod overhead;
 mod verify;
 mod x11;
 
-use std::{env, path::PathBuf, process::Command};
+use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result, ensure};
-use clap::Subcommand;
+use anyhow::{Result, ensure};
+use clap::Parser;
 
-/// What is measured.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Bench {
+/// A benchmark.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", about = "Benchmarks of this workspace")]
+enum Bench {
     /// Hashes per second of spv-x11 beside the C code of rs-x11-hash, in one run.
     X11,
     /// Peak heap of a client, in sequence and in parallel.
@@ -34,10 +37,18 @@ pub(crate) enum Bench {
     },
 }
 
-pub(crate) fn run(bench: Bench) -> Result<()> {
-    if cfg!(debug_assertions) {
-        return run_optimised();
+fn main() -> ExitCode {
+    match run(Bench::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn run(bench: Bench) -> Result<()> {
+    ensure!(!cfg!(debug_assertions), "a debug build measures nothing; run it with --release");
     match bench {
         Bench::X11 => x11::run(),
         Bench::Memory => memory::run(),
@@ -45,15 +56,4 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Bench::Makespan { scenarios } => makespan::run(&scenarios),
         Bench::Verify { vectors } => verify::run(&vectors),
     }
-}
-
-/// Runs the same command again in a release build: `cargo xtask` is a debug build, and no measure of anything.
-fn run_optimised() -> Result<()> {
-    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["run", "--release", "--locked", "--quiet", "--package", "xtask", "--"])
-        .args(env::args_os().skip(1))
-        .status()
-        .context("cannot run cargo")?;
-    ensure!(status.success(), "the benchmark failed");
-    Ok(())
 }

@@ -2,7 +2,7 @@ use std::iter;
 
 use qrinfo_core::{BlockHash, Hash256, header::Target};
 
-use super::{CheckedHeader, HeaderError};
+use crate::check::{CheckedHeader, HeaderError};
 
 /// The hashes and merkle roots of one chain of headers, from a block that is taken on trust.
 ///
@@ -10,7 +10,7 @@ use super::{CheckedHeader, HeaderError};
 ///
 /// ```
 /// use qrinfo_core::Network;
-/// use spv_peer::headers::HeaderChain;
+/// use spv_headers::HeaderChain;
 ///
 /// let (height, hash) = Network::Mainnet.checkpoint_below(2_200_000);
 /// let chain = HeaderChain::new(height, hash);

@@ -66,7 +66,7 @@ pub enum HeaderError {
 }
 
 /// Hashes headers, on all cores, and checks that each names the one before it and meets a target that `network`
-/// allows. What the first one follows is for [`HeaderChain::connect`](super::HeaderChain::connect) to say.
+/// allows. What the first one follows is for [`HeaderChain::connect`](crate::HeaderChain::connect) to say.
 ///
 /// How a target follows from the headers before it is not checked. A false extension of a chain therefore costs its
 /// maker only the work that the network's easiest target takes: seconds a header. Do not take a height for the network's
