@@ -101,7 +101,11 @@ fn quorums_that_are_not_rotated_are_drawn_from_the_list_at_their_own_block() {
 mod real {
     //! Commitments of version 1 that real nodes mined.
 
-    use std::{collections::BTreeMap, fs, path::PathBuf};
+    use std::{
+        collections::BTreeMap,
+        fs,
+        path::{Path, PathBuf},
+    };
 
     use qrinfo_core::{
         BlockHash, Hash256, LlmqType, Network,
@@ -127,7 +131,7 @@ mod real {
         Some(directory)
     }
 
-    fn diff(directory: &PathBuf, name: &str) -> MnListDiff {
+    fn diff(directory: &Path, name: &str) -> MnListDiff {
         MnListDiff::from_wire(fs::read(directory.join(name)).unwrap()).unwrap()
     }
 
