@@ -65,10 +65,11 @@ impl Progress {
         }
     }
 
-    /// Leaves the bar as it stands.
+    /// Replaces the bar by a line, which stays where later log lines do not overwrite it.
     pub(crate) fn finish(self) {
         if let Some(bar) = self.bar {
-            bar.abandon();
+            bar.finish_and_clear();
+            eprintln!("{}: {}/{} replies, {}", self.label, bar.position(), self.total, bar.message());
         }
     }
 }

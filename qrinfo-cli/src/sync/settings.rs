@@ -47,3 +47,21 @@ pub(super) fn parallel(config: &ClientConfig, peers: usize) -> ParallelOptions {
     let max_concurrent = set.unwrap_or(default_concurrency(peers).min(limit));
     ParallelOptions { max_concurrent, ..ParallelOptions::from(config) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_in_flight_follow_the_setting_its_limit_and_the_peers() {
+        let default = ClientConfig::regtest();
+        let limited = default.clone().with_max_concurrent_filter_requests(2);
+        let mut set = default.clone();
+        set.max_concurrent_qrinfo_requests = Some(5);
+        for (config, peers, expected) in
+            [(&default, 1, 4), (&default, 3, 12), (&default, 8, 16), (&limited, 3, 2), (&set, 1, 5), (&set, 8, 5)]
+        {
+            assert_eq!(parallel(config, peers).max_concurrent.get(), expected);
+        }
+    }
+}
