@@ -1,7 +1,10 @@
 //! Log lines on standard error.
 
 use clap::ArgAction;
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::{LevelFilter, ParseError},
+};
 
 use crate::progress::Stderr;
 
@@ -26,7 +29,8 @@ impl Options {
     fn filter(&self) -> EnvFilter {
         match (&self.log, self.verbose) {
             (Some(filter), _) => EnvFilter::new(filter),
-            (None, 0) => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")),
+            // Other programs may need what is not valid here, so it only causes a warning.
+            (None, 0) => EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy(),
             (None, 1) => EnvFilter::new("info"),
             (None, 2) => EnvFilter::new("debug"),
             (None, _) => EnvFilter::new("trace"),

@@ -135,6 +135,9 @@ async fn logs_go_to_standard_error_on_demand() {
         assert_complete(&output);
         assert_eq!(errors(&output).contains("DEBUG"), is_logged, "{more:?} {environment:?}: {}", errors(&output));
     }
+    let output = qrinfo(&sync, &[("RUST_LOG", "spv_peer=loud")]).await;
+    assert_complete(&output);
+    assert!(errors(&output).contains("ignoring `spv_peer=loud`"), "{}", errors(&output));
     let output = qrinfo(&[&sync[..], &["--log", "spv_peer=loud"]].concat(), &[]).await;
     assert_eq!(output.status.code(), Some(2));
     assert!(errors(&output).contains("invalid value 'spv_peer=loud'"), "{}", errors(&output));

@@ -39,14 +39,6 @@ impl ClientConfig {
         Self::from_sources(Some(path.as_ref()), env::vars_os())
     }
 
-    /// Loads the environment of this process.
-    ///
-    /// # Errors
-    /// [`LoadError::Settings`] with every setting that is unknown or malformed.
-    pub fn from_env() -> Result<Self, LoadError> {
-        Self::from_sources(None, env::vars_os())
-    }
-
     /// Loads a TOML text.
     ///
     /// ```
