@@ -36,7 +36,7 @@ mod sizes;
 
 pub use self::{
     gcra::{Gcra, Rate},
-    limit::{ConcurrencyLimit, ConcurrencyLimitLayer, LimitedFuture, RateLimit, RateLimitLayer},
+    limit::{ConcurrencyLimit, ConcurrencyLimitLayer, Limited, LimitedFuture, RateLimit, RateLimitLayer},
     peer::{MAX_DEPTH, MAX_POINTS, PeerHealth, PeerState},
     scheduler::{Dispatch, DispatchId, Event, Overloaded, Scheduler, Settings, Ticket, Window},
     service::{
