@@ -17,13 +17,13 @@ pin_project! {
     where
         S: Service<Attempt>,
     {
-        below: Arc<Below<S>>,
         // `None` once it was called.
         waiting: Option<Attempt>,
         #[pin]
         future: Option<S::Future>,
-        // After the future: the permit is free when the request is gone.
+        // After the future: the permit is free when the request is gone. Before the service, whose lane it stands in.
         seat: Option<Seat>,
+        below: Arc<Below<S>>,
     }
 }
 

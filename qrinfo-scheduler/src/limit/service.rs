@@ -31,9 +31,9 @@ pub type RateLimit<S> = Limited<S>;
 /// limits in the same instant. This does not reach through a layer that polls from another task, like tower's buffer.
 #[derive(Debug)]
 pub struct Limited<S> {
-    below: Arc<Below<S>>,
-    /// The seat of the limit above.
+    /// The seat of the limit above. Dropped before the service, whose lane it stands in.
     seat: Option<Seat>,
+    below: Arc<Below<S>>,
 }
 
 // === impl Limited ===
