@@ -43,12 +43,8 @@ impl<S> Below<S> {
         Self { service: Mutex::new(service), gate, lane, waker }
     }
 
-    pub(super) fn queued(&self, attempt: &Attempt) -> Result<Seat, AttemptError> {
-        Seat::queued(&self.gate, self.lane, attempt)
-    }
-
-    pub(super) fn watching(&self) -> Option<Seat> {
-        Seat::watching(&self.gate, self.lane)
+    pub(super) fn seat(&self, attempt: Option<&Attempt>) -> Result<Seat, AttemptError> {
+        Seat::new(&self.gate, self.lane, attempt)
     }
 
     /// Ready when the seat has passed: with the service, which is ready and locked.

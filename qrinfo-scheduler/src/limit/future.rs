@@ -49,12 +49,14 @@ where
     /// Calls the service below when it is this request's turn.
     fn poll_call(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
         let mut this = self.project();
-        let Some(attempt) = &this.waiting else { return Poll::Ready(Ok(())) };
-        if this.seat.is_none() {
-            // Not before the first poll: one that is never polled must not keep its turn from others.
-            *this.seat = Some(this.below.queued(attempt)?);
+        if this.waiting.is_none() {
+            return Poll::Ready(Ok(()));
         }
-        let Some(seat) = this.seat else { return Poll::Pending };
+        let seat = match this.seat {
+            Some(seat) => seat,
+            // Not before the first poll: one that is never polled must not keep its turn from others.
+            None => this.seat.insert(this.below.seat(this.waiting.as_ref())?),
+        };
         let mut service = ready!(this.below.poll_pass(seat, cx))?;
         this.future.set(this.waiting.take().map(|attempt| service.call(attempt)));
         Poll::Ready(Ok(()))

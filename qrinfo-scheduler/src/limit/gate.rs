@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    task::Waker,
+    task::{Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -75,14 +75,6 @@ pub(super) enum Turn {
     Later,
 }
 
-/// An answer of the service below.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Readiness {
-    Ready,
-    Pending,
-    Failed,
-}
-
 // === impl Gate ===
 
 impl Gate {
@@ -104,7 +96,7 @@ impl Gate {
         let now = tokio::time::Instant::now().into_std();
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut state, now);
-        let wakers = state.to_wake(now);
+        let wakers = state.wakers(now);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         result
@@ -175,14 +167,14 @@ impl State {
         turn
     }
 
-    /// Takes the permit and the turn if the service below is ready.
-    pub(super) fn settle(&mut self, ticket: Ticket, readiness: Readiness, now: Instant) {
+    /// Takes the permit and the turn if the service below is ready: `true`. It is open again if it has failed: `false`.
+    pub(super) fn settle(&mut self, ticket: Ticket, answer: Poll<bool>, now: Instant) {
         let Some((_, aged)) = self.asking.take() else { return };
         let Some(&Waiter { lane, place, .. }) = self.waiters.get(&ticket) else { return };
-        if readiness != Readiness::Pending {
+        if answer.is_ready() {
             self.wake_lane(lane);
         }
-        if readiness == Readiness::Ready {
+        if answer == Poll::Ready(true) {
             self.rule.take(now);
             self.front.count_send(aged);
             self.leave(ticket);
@@ -209,7 +201,7 @@ impl State {
     }
 
     /// The waker of the next request; if none waits, those of all limits above whose service may be ready.
-    fn to_wake(&mut self, now: Instant) -> Vec<Waker> {
+    fn wakers(&mut self, now: Instant) -> Vec<Waker> {
         let Some(at) = self.rule.next(now).filter(|_| self.asking.is_none()) else { return Vec::new() };
         let first = self.first(now).map(|(ticket, _)| ticket);
         let watchers = if first.is_none() { self.watchers.as_slice() } else { &[] };

@@ -6,7 +6,7 @@ use std::{
 use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind};
 use tokio::time::{self, Instant, Sleep};
 
-use super::gate::{Gate, MAX_WAITING, Readiness, Turn};
+use super::gate::{Gate, MAX_WAITING, Turn};
 use crate::{Overloaded, Ticket};
 
 /// A place before a limit, then a permit. Dropping it gives back either.
@@ -24,30 +24,23 @@ pub(super) struct Seat {
 /// A question to the service below. A panic of the service ends it like an error.
 struct Question<'a> {
     seat: &'a mut Seat,
-    readiness: Readiness,
+    answer: Poll<bool>,
 }
 
 // === impl Seat ===
 
 impl Seat {
-    /// A place in the queue.
-    pub(super) fn queued(gate: &Gate, lane: u64, attempt: &Attempt) -> Result<Self, AttemptError> {
-        let rank = (attempt.priority, attempt.id);
-        let ticket = gate.change(|state, now| state.join(lane, Some(rank), now)).ok_or_else(|| {
-            let overloaded = Overloaded { attempt: Box::new(attempt.clone()), capacity: MAX_WAITING };
-            AttemptError::new(AttemptErrorKind::Overloaded).because(overloaded)
+    /// A place in the queue for an attempt, or a seat outside of it for a limit above.
+    pub(super) fn new(gate: &Gate, lane: u64, attempt: Option<&Attempt>) -> Result<Self, AttemptError> {
+        let rank = attempt.map(|attempt| (attempt.priority, attempt.id));
+        let ticket = gate.change(|state, now| state.join(lane, rank, now)).ok_or_else(|| {
+            let error = AttemptError::new(AttemptErrorKind::Overloaded);
+            match attempt.cloned().map(Box::new) {
+                Some(attempt) => error.because(Overloaded { attempt, capacity: MAX_WAITING }),
+                None => error,
+            }
         })?;
-        Ok(Self::new(gate, lane, ticket, false))
-    }
-
-    /// A seat of a limit above, outside the queue.
-    pub(super) fn watching(gate: &Gate, lane: u64) -> Option<Self> {
-        let ticket = gate.change(|state, now| state.join(lane, None, now))?;
-        Some(Self::new(gate, lane, ticket, true))
-    }
-
-    fn new(gate: &Gate, lane: u64, ticket: Ticket, watches: bool) -> Self {
-        Self { gate: gate.clone(), lane, ticket, passed: false, watches, sleep: None }
+        Ok(Self { gate: gate.clone(), lane, ticket, passed: false, watches: attempt.is_none(), sleep: None })
     }
 
     pub(super) fn has_passed(&self) -> bool {
@@ -63,7 +56,7 @@ impl Seat {
     ) -> Poll<Result<(), AttemptError>> {
         loop {
             match self.gate.change(|state, now| state.ask(self.ticket, waker, now)) {
-                Turn::Now => return Question { seat: self, readiness: Readiness::Failed }.put(below),
+                Turn::Now => return Question { seat: self, answer: Poll::Ready(false) }.put(below),
                 Turn::At(at) => ready!(self.poll_sleep(at.into(), waker)),
                 Turn::Later => {
                     self.sleep = None;
@@ -116,18 +109,17 @@ impl Drop for Seat {
 impl Question<'_> {
     fn put(mut self, below: impl FnOnce() -> Poll<Result<(), AttemptError>>) -> Poll<Result<(), AttemptError>> {
         let answer = below();
-        self.readiness = match &answer {
-            Poll::Ready(Ok(())) => Readiness::Ready,
-            Poll::Ready(Err(_)) => Readiness::Failed,
-            Poll::Pending => Readiness::Pending,
+        self.answer = match &answer {
+            Poll::Ready(result) => Poll::Ready(result.is_ok()),
+            Poll::Pending => Poll::Pending,
         };
-        self.seat.passed = self.readiness == Readiness::Ready;
+        self.seat.passed = self.answer == Poll::Ready(true);
         answer
     }
 }
 
 impl Drop for Question<'_> {
     fn drop(&mut self) {
-        self.seat.gate.change(|state, now| state.settle(self.seat.ticket, self.readiness, now));
+        self.seat.gate.change(|state, now| state.settle(self.seat.ticket, self.answer, now));
     }
 }

@@ -56,13 +56,11 @@ where
         if !is_asked_by_limit() {
             return Poll::Ready(Ok(()));
         }
-        if self.seat.is_none() {
-            self.seat = self.below.watching();
-        }
-        match &mut self.seat {
-            Some(seat) if !seat.has_passed() => self.below.poll_pass(seat, cx).map_ok(drop),
-            _ => Poll::Ready(Ok(())),
-        }
+        let seat = match &mut self.seat {
+            Some(seat) => seat,
+            None => self.seat.insert(self.below.seat(None)?),
+        };
+        if seat.has_passed() { Poll::Ready(Ok(())) } else { self.below.poll_pass(seat, cx).map_ok(drop) }
     }
 
     fn call(&mut self, attempt: Attempt) -> LimitedFuture<S> {
