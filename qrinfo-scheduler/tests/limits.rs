@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -74,7 +74,7 @@ impl Calls {
     fn service(&self, takes: fn(u64) -> u64) -> Stack {
         let calls = self.clone();
         BoxCloneService::new(service_fn(move |attempt: Attempt| {
-            calls.calls.lock().unwrap().push((calls.start.elapsed(), attempt.id));
+            lock(&calls.calls).push((calls.start.elapsed(), attempt.id));
             async move {
                 time::sleep(Duration::from_millis(takes(attempt.id))).await;
                 Ok(())
@@ -83,12 +83,17 @@ impl Calls {
     }
 
     fn times(&self) -> Vec<u128> {
-        self.calls.lock().unwrap().iter().map(|(time, _)| time.as_millis()).collect()
+        lock(&self.calls).iter().map(|(time, _)| time.as_millis()).collect()
     }
 
     fn ids(&self) -> Vec<u64> {
-        self.calls.lock().unwrap().iter().map(|&(_, id)| id).collect()
+        lock(&self.calls).iter().map(|&(_, id)| id).collect()
     }
+}
+
+/// Also after a failed assertion, so that the first one is reported.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Both orders of the two limits.
@@ -529,7 +534,7 @@ struct Waits(Arc<Watch>, u64);
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        self.0.waiting.lock().unwrap().remove(&self.1);
+        lock(&self.0.waiting).remove(&self.1);
     }
 }
 
@@ -537,11 +542,11 @@ impl Watch {
     fn call(&self, attempt: &Attempt) -> Busy {
         let busy = Busy::enter(&self.busy);
         assert!(busy.count() <= self.limit.limit(), "{} of {}", busy.count(), self.limit.limit());
-        let mut waiting = self.waiting.lock().unwrap();
+        let mut waiting = lock(&self.waiting);
         waiting.remove(&attempt.id);
         assert!(waiting.values().all(|&other| other <= attempt.priority), "{attempt:?} before {waiting:?}");
         let now = Instant::now();
-        let (interval, last) = &mut *self.state.lock().unwrap();
+        let (interval, last) = &mut *lock(&self.state);
         if let Some(last) = last.replace(now) {
             assert!(now - last >= *interval, "{:?} after the last call", now - last);
         }
@@ -572,7 +577,7 @@ async fn run(order: usize, steps: Vec<(u64, Step)>) {
             Step::Arrive(priority, takes, drop_after) => {
                 let (watch, call) = (watch.clone(), service(takes).oneshot(attempt(id, priority)));
                 requests.spawn(async move {
-                    watch.waiting.lock().unwrap().insert(id, priority);
+                    lock(&watch.waiting).insert(id, priority);
                     let waits = Waits(watch, id);
                     let drop_after = Duration::from_millis(drop_after.unwrap_or(1_000_000));
                     let reply = time::timeout(drop_after, call).await;
@@ -582,14 +587,14 @@ async fn run(order: usize, steps: Vec<(u64, Step)>) {
             }
             Step::Limit(new) => limit.set_limit(new),
             Step::Rate(new) => {
-                watch.state.lock().unwrap().0 = Rate::per_second(new, 1).interval;
+                lock(&watch.state).0 = Rate::per_second(new, 1).interval;
                 rate.set_rate(Rate::per_second(new, 1));
             }
         }
     }
     limit.set_limit(1);
     while let Some(ended) = requests.join_next().await {
-        assert!(ended.unwrap(), "a request was never answered");
+        assert!(ended.expect("no request panics"), "a request was never answered");
     }
     assert_eq!(limit.in_use(), 0);
 }
