@@ -526,7 +526,8 @@ struct Watch {
     limit: ConcurrencyLimitLayer,
     busy: Arc<AtomicUsize>,
     state: Mutex<(Duration, Option<Instant>)>,
-    waiting: Mutex<BTreeMap<u64, RequestPriority>>,
+    /// With the milliseconds that each takes.
+    waiting: Mutex<BTreeMap<u64, (RequestPriority, u64)>>,
 }
 
 /// Waits from the first poll until it is called or dropped.
@@ -539,45 +540,48 @@ impl Drop for Waits {
 }
 
 impl Watch {
-    fn call(&self, attempt: &Attempt) -> Busy {
+    fn call(&self, attempt: &Attempt) -> (Busy, Duration) {
         let busy = Busy::enter(&self.busy);
         assert!(busy.count() <= self.limit.limit(), "{} of {}", busy.count(), self.limit.limit());
         let mut waiting = lock(&self.waiting);
-        waiting.remove(&attempt.id);
-        assert!(waiting.values().all(|&other| other <= attempt.priority), "{attempt:?} before {waiting:?}");
+        let (_, takes) = waiting.remove(&attempt.id).expect("it waits");
+        assert!(waiting.values().all(|&(other, _)| other <= attempt.priority), "{attempt:?} before {waiting:?}");
         let now = Instant::now();
         let (interval, last) = &mut *lock(&self.state);
         if let Some(last) = last.replace(now) {
             assert!(now - last >= *interval, "{:?} after the last call", now - last);
         }
-        busy
+        (busy, Duration::from_millis(takes))
     }
 }
 
-async fn run(order: usize, steps: Vec<(u64, Step)>) {
+/// With one service for all requests, or one for each.
+async fn run(order: usize, shared: bool, steps: Vec<(u64, Step)>) {
     let (limit, rate) = (ConcurrencyLimitLayer::new(2), RateLimitLayer::new(Rate::per_second(50, 1)));
     let state = Mutex::new((Duration::from_millis(20), None));
     let watch = Arc::new(Watch { limit: limit.clone(), busy: Arc::default(), state, waiting: Mutex::default() });
-    let service = |takes| {
+    let service = || {
         let watch = watch.clone();
         let service = service_fn(move |attempt: Attempt| {
-            let busy = watch.call(&attempt);
+            let (busy, takes) = watch.call(&attempt);
             async move {
-                time::sleep(Duration::from_millis(takes)).await;
+                time::sleep(takes).await;
                 drop(busy);
                 Ok(())
             }
         });
         both_orders(&limit, &rate, service)[order].clone()
     };
+    let one = service();
     let mut requests = tokio::task::JoinSet::new();
     for (id, (pause, step)) in (0..).zip(steps) {
         time::sleep(Duration::from_millis(pause)).await;
         match step {
             Step::Arrive(priority, takes, drop_after) => {
-                let (watch, call) = (watch.clone(), service(takes).oneshot(attempt(id, priority)));
+                let (watch, call) =
+                    (watch.clone(), (if shared { one.clone() } else { service() }).oneshot(attempt(id, priority)));
                 requests.spawn(async move {
-                    lock(&watch.waiting).insert(id, priority);
+                    lock(&watch.waiting).insert(id, (priority, takes));
                     let waits = Waits(watch, id);
                     let drop_after = Duration::from_millis(drop_after.unwrap_or(1_000_000));
                     let reply = time::timeout(drop_after, call).await;
@@ -604,8 +608,8 @@ proptest! {
 
     /// Any arrivals, priorities, drops and changes: the limit, the rate and the order hold, and all requests end.
     #[test]
-    fn both_rules_hold_whatever_happens(order in 0..2_usize, steps in vec((0..30_u64, step()), 1..60)) {
+    fn both_rules_hold_whatever_happens(order in 0..2_usize, shared: bool, steps in vec((0..30_u64, step()), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(run(order, steps));
+        runtime.block_on(run(order, shared, steps));
     }
 }
