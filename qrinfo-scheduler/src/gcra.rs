@@ -29,6 +29,7 @@ pub struct Rate {
 #[derive(Debug, Clone)]
 pub struct Gcra {
     rate: Rate,
+    last: Option<Instant>,
     full_at: Option<Instant>,
 }
 
@@ -50,7 +51,7 @@ impl Rate {
 impl Gcra {
     /// A full bucket.
     pub fn new(rate: Rate) -> Self {
-        Self { rate, full_at: None }
+        Self { rate, last: None, full_at: None }
     }
 
     /// When the next send conforms: `now`, or later.
@@ -71,10 +72,18 @@ impl Gcra {
         let from = self.full_at.map_or(now, |full_at| full_at.max(now));
         // An interval beyond the clock's range closes the bucket for as long as the clock can say.
         self.full_at = from.checked_add(self.rate.interval).or(Some(from));
+        self.last = Some(now);
     }
 
-    /// Goes on at another rate; what was sent so far counts.
+    /// Replaces the rate at once. Earlier sends still count, with the distance of the new rate: at a burst of one, the
+    /// next send conforms one new interval after the last.
     pub fn set_rate(&mut self, rate: Rate) {
+        let old = self.rate.interval.as_nanos();
+        if let (Some(last), Some(full_at)) = (self.last, self.full_at) {
+            let debt = full_at.saturating_duration_since(last).as_nanos().saturating_mul(rate.interval.as_nanos());
+            let debt = Duration::from_nanos(u64::try_from(debt.checked_div(old).unwrap_or(0)).unwrap_or(u64::MAX));
+            self.full_at = last.checked_add(debt).or(Some(full_at));
+        }
         self.rate = rate;
     }
 }
@@ -103,6 +112,25 @@ mod tests {
         for window in sent.windows(4) {
             assert!(window[3] - window[0] >= 100);
         }
+    }
+
+    #[test]
+    fn another_rate_counts_from_the_last_send() {
+        let base = tokio::time::Instant::now().into_std();
+        for (ms, next) in [(10, 10), (5_000, 5_000)] {
+            let mut bucket = Gcra::new(Rate::per_second(1, 1));
+            bucket.take(base);
+            bucket.set_rate(Rate { interval: Duration::from_millis(ms), burst: 1 });
+            assert_eq!(bucket.next(base), at(base, next));
+        }
+        let mut bucket = Gcra::new(Rate::per_second(1, 3));
+        bucket.take(base);
+        bucket.take(base);
+        bucket.set_rate(Rate::per_second(10, 2));
+        assert_eq!(bucket.next(base), at(base, 100), "two of two are used");
+        bucket.set_rate(Rate { interval: Duration::MAX, burst: 1 });
+        bucket.set_rate(Rate { interval: Duration::ZERO, burst: 1 });
+        assert!(bucket.is_ready(base));
     }
 
     #[test]

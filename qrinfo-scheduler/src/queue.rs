@@ -98,6 +98,11 @@ impl Queue {
         })
     }
 
+    /// The request that has waited longest.
+    pub(crate) fn oldest(&self) -> Option<Ticket> {
+        self.by_age.keys().next().map(|&(_, ticket)| ticket)
+    }
+
     /// The one below `limit` that ageing puts first, if it is ageing's turn.
     ///
     /// The bound that follows: a request with `k` older ones before it is sent within `8 (k + 1)` sends after it has

@@ -1,9 +1,15 @@
 //! The scheduler's limits as layers of their own, for other stacks.
 
-mod concurrency;
-mod rate;
+mod below;
+mod future;
+mod gate;
+mod layer;
+mod rule;
+mod seat;
+mod service;
 
 pub use self::{
-    concurrency::{ConcurrencyLimit, ConcurrencyLimitLayer, LimitedFuture},
-    rate::{RateLimit, RateLimitLayer},
+    future::LimitedFuture,
+    layer::{ConcurrencyLimitLayer, RateLimitLayer},
+    service::{ConcurrencyLimit, Limited, RateLimit},
 };
