@@ -123,3 +123,36 @@ fn scores(nodes: &[Tapped]) -> Result<String> {
     }
     Ok(told.join(" "))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn parsed(line: &[&str]) -> Result<Options, clap::Error> {
+        Line::try_parse_from([&["live"], line].concat()).map(|line| line.options)
+    }
+
+    #[test]
+    fn without_a_binary_the_check_is_skipped() {
+        run(parsed(&[]).unwrap()).unwrap();
+        run(parsed(&["--blocks", "absent"]).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_binary_needs_blocks_and_nodes_are_one_to_three() {
+        assert!(parsed(&["--dashd", "d"]).is_err());
+        let options = parsed(&["--dashd", "d", "--blocks", "b"]).unwrap();
+        assert_eq!(options.nodes, 3);
+        for (nodes, good) in [("0", false), ("1", true), ("3", true), ("4", false)] {
+            assert_eq!(parsed(&["--dashd", "d", "--blocks", "b", "--nodes", nodes]).is_ok(), good, "{nodes}");
+        }
+    }
+}

@@ -108,3 +108,47 @@ impl Drop for Running {
         let _ = self.0.wait();
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// A program that would run for a minute.
+    fn long() -> Command {
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        command
+    }
+
+    fn is_alive(process: u32) -> bool {
+        let mut kill = Command::new("kill");
+        kill.args(["-0", &process.to_string()]).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    }
+
+    #[test]
+    fn a_program_ends_with_what_holds_it() {
+        let program = Running::start("sleep", &mut long()).unwrap();
+        let process = program.0.id();
+        assert!(is_alive(process));
+        drop(program);
+        assert!(!is_alive(process));
+    }
+
+    #[test]
+    fn a_wait_ends_at_its_limit_and_at_the_users_word() {
+        let patience = Patience::default();
+        let error = patience.output(Duration::ZERO, "sleep", &mut long()).unwrap_err().to_string();
+        assert_eq!(error, "sleep took longer than 0 s");
+        patience.0.store(true, Ordering::Relaxed);
+        let error = patience.output(Duration::MAX, "sleep", &mut long()).unwrap_err().to_string();
+        assert_eq!(error, "sleep: stopped by the user");
+    }
+
+    #[test]
+    fn long_output_is_read_while_the_program_runs() {
+        let mut command = Command::new("head");
+        let output =
+            Patience::default().output(Duration::from_secs(60), "head", command.args(["-c", "300000", "/dev/zero"]));
+        assert_eq!(output.unwrap().stdout.len(), 300_000);
+    }
+}

@@ -175,4 +175,28 @@ mod tests {
         let error = format!("{:#}", call("HTTP/1.1 401 Unauthorized\r\n\r\n").0.unwrap_err());
         assert_eq!(error, "RPC protx diff 1 2: HTTP/1.1 401 Unauthorized");
     }
+
+    #[cfg(unix)]
+    #[test]
+    fn dash_cli_is_asked_where_it_is_given() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let directory = tempfile::tempdir().unwrap();
+        let dash_cli = directory.path().join("dash-cli");
+        let script = "#!/bin/sh\ncase $5 in\nstop) echo stopping now;;\nquorum) echo \"[\\\"$6\\\", $7]\";;\n\
+            *) echo \"error: $*\" >&2; exit 1;;\nesac\n";
+        fs::write(&dash_cli, script).unwrap();
+        fs::set_permissions(&dash_cli, fs::Permissions::from_mode(0o755)).unwrap();
+        let rpc = Rpc {
+            directory: directory.path().to_owned(),
+            port: 7,
+            dash_cli: Some(dash_cli),
+            patience: Patience::default(),
+        };
+        assert_eq!(rpc.text("stop", &[]).unwrap(), "stopping now");
+        assert_eq!(rpc.call("quorum", &["info", "103"]).unwrap(), json!(["info", 103]));
+        let error = format!("{:#}", rpc.call("protx", &["diff"]).unwrap_err());
+        let options = format!("-regtest -datadir={} -rpcconnect=127.0.0.1 -rpcport=7", rpc.directory.display());
+        assert_eq!(error, format!("RPC protx diff: error: {options} protx diff"));
+    }
 }

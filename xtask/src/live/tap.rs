@@ -77,6 +77,8 @@ fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
 
 fn relay(client: TcpStream, node: SocketAddr, state: &Arc<Mutex<State>>) -> io::Result<()> {
     let node = TcpStream::connect(node)?;
+    // Without it each small request would wait for the acknowledgement of the one before.
+    client.set_nodelay(true).and(node.set_nodelay(true))?;
     let (mut from_client, mut to_node) = (client.try_clone()?, node.try_clone()?);
     lock(state).open.push(node.try_clone()?);
     // It ends with the client, and leaves the node's side open.
@@ -171,7 +173,7 @@ mod tests {
         let waited = accepted.read(&mut [0]).unwrap_err().kind();
         assert!(matches!(waited, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut), "{waited}");
         tap.release();
-        accepted.set_read_timeout(None).unwrap();
+        accepted.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
         assert_eq!(accepted.read(&mut [0]).unwrap(), 0);
         assert_eq!(tap.take_replies(), [b"reply"]);
     }
