@@ -105,7 +105,7 @@ pub fn blocks_named(request: &Request, reply: &Reply) -> BTreeSet<BlockHash> {
     };
     match reply {
         Reply::QrInfo(qr_info) => {
-            qr_info.diffs_in_build_order().for_each(add);
+            qr_info.diffs().for_each(add);
             blocks.extend(qr_info.last_commitment_per_index.iter().map(|commitment| quorum_block(&commitment)));
         }
         Reply::MnListDiff(diff) => add(diff),
