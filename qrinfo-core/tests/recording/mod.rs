@@ -32,7 +32,17 @@ impl Recording {
 
     /// All exchanges of each chain; none where they are not at hand.
     pub(crate) fn full() -> Vec<Self> {
-        ["regtest", "regtest-churn"].into_iter().filter_map(vectors).map(Self::load).collect()
+        ["regtest", "regtest-churn", "regtest-v3"].into_iter().filter_map(vectors).map(Self::load).collect()
+    }
+
+    /// How many replies are recorded, by what is said of the vectors.
+    pub(crate) fn replies(&self) -> usize {
+        match self.name.as_str() {
+            "regtest" => 588,
+            "regtest-churn" => 604,
+            "regtest-v3" => 135,
+            other => panic!("{other}"),
+        }
     }
 
     pub(crate) fn hash(&self, height: u32) -> BlockHash {
