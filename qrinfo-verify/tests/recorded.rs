@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{headers, recordings, reply, request};
+use common::{expected_replies, headers, recordings, reply, request};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -31,12 +31,7 @@ fn every_recorded_reply_is_true_by_its_headers() {
             assert!(checked.diffs().is_sorted_by_key(|diff| diff.height));
             count += 1;
         }
-        let expected = match name {
-            "regtest" => 588,
-            "regtest-churn" => 604,
-            _ => 1,
-        };
-        assert!(count >= expected, "{name}: {count}");
+        assert!(count >= expected_replies(name), "{name}: {count}");
     }
 }
 
@@ -157,12 +152,7 @@ fn every_recorded_reply_passes_at_roots() {
             assert!(has_anchor || verified.tip.is_some(), "{name} {}", exchange.id);
             replies += 1;
         }
-        let expected = match name {
-            "regtest" => 588,
-            "regtest-churn" => 604,
-            _ => 1,
-        };
-        assert!(replies >= expected, "{name}: {replies}");
+        assert!(replies >= expected_replies(name), "{name}: {replies}");
     }
 }
 
