@@ -247,8 +247,7 @@ pub enum CommitmentFault {
         /// Members that signed or are valid.
         got: usize,
     },
-    /// The same index has a newer quorum before the requested block. A quorum whose block is not in our headers is
-    /// older than any that a list shows, which are proven to be on our chain.
+    /// The same index has a newer quorum before the requested block.
     #[error("is older than the quorum of its index at height {height}")]
     Stale {
         /// The height of the lists that have the newer one.

@@ -366,8 +366,12 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
                         if quorum.commitment.quorum_hash == active.quorum_hash {
                             return Err(faulty(CommitmentFault::Differs { height }).into());
                         }
-                        // `None` is below our headers, and below whatever is in them.
-                        if is_mined && (quorum.height().is_none() || self.quorum_height(active) > quorum.height()) {
+                        // A block that is not in our headers may be newer, unless these are the lists asked for.
+                        let is_older = match quorum.height() {
+                            Some(at) => self.quorum_height(active) > Some(at),
+                            None => height == requested,
+                        };
+                        if is_mined && is_older {
                             return Err(faulty(CommitmentFault::Stale { height }).into());
                         }
                     }
