@@ -16,7 +16,7 @@ use spv_testkit::{Chain, Recording, SyntheticChain, SyntheticParams, builder, ch
 type ActiveQuorum = (LlmqType, QuorumHash);
 
 fn recorded() -> Vec<Chain> {
-    let shared = ["regtest", "regtest-churn"].map(|name| Recording::shared(name).unwrap());
+    let shared = ["regtest", "regtest-churn", "regtest-v3"].map(|name| Recording::shared(name).unwrap());
     let recordings = [Some(Recording::bundled().unwrap())].into_iter().chain(shared).flatten();
     recordings.map(|recording| Chain::from_recording(&recording, |_| true).unwrap()).collect()
 }

@@ -15,7 +15,7 @@ const PROTOCOLS: [i32; 2] = [70_230, 70_237];
 const FIRST_CYCLE: u32 = 240;
 
 fn chains() -> Vec<Chain> {
-    let shared = ["regtest", "regtest-churn"].map(|name| Recording::shared(name).unwrap());
+    let shared = ["regtest", "regtest-churn", "regtest-v3"].map(|name| Recording::shared(name).unwrap());
     let recordings = [Some(Recording::bundled().unwrap())].into_iter().chain(shared).flatten();
     recordings.map(|recording| Chain::from_recording(&recording, |_| true).unwrap()).collect()
 }
