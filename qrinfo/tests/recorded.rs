@@ -148,7 +148,9 @@ async fn a_refusal_is_resolved_by_its_pong() {
                 assert_eq!(error.kind(), AttemptErrorKind::Refused, "exchange {}", exchange.id);
                 count += 1;
             }
-            assert_eq!(count, 12);
+            // Dash Core 23.1 was asked once more.
+            let expected = if recording.node().contains("23.1") { 13 } else { 12 };
+            assert_eq!(count, expected);
         }
     }
 }

@@ -241,8 +241,12 @@ const NEVER_PROVEN: [&str; 9] = [
 ];
 
 /// Nothing of a snapshot is proven by roots.
-const SNAPSHOTS_BY_ROOTS: [&str; 3] =
-    ["quorumSnapshot.mnSkipListMode", "quorumSnapshot.activeQuorumMembers.bits", "quorumSnapshot.mnSkipList"];
+const SNAPSHOTS_BY_ROOTS: [&str; 4] = [
+    "quorumSnapshot.mnSkipListMode",
+    "quorumSnapshot.activeQuorumMembers.bits",
+    "quorumSnapshot.mnSkipList",
+    "quorumSnapshot, items swapped",
+];
 
 /// In full, what concerns nobody who signed, and snapshots that no quorum was drawn from.
 const SNAPSHOTS_IN_FULL: [&str; 4] = [
@@ -252,8 +256,9 @@ const SNAPSHOTS_IN_FULL: [&str; 4] = [
     "quorumSnapshot.mnSkipList (signed)",
 ];
 
-/// What is caught in full alone.
-const ONLY_BY_SIGNATURES: [&str; 4] = [
+/// What is caught in full alone. By roots such a commitment is named as unproven before and after.
+const ONLY_BY_SIGNATURES: [&str; 5] = [
+    "lastCommitmentPerIndex.quorumHash",
     "lastCommitmentPerIndex.quorumPublicKey",
     "lastCommitmentPerIndex.quorumVvecHash",
     "lastCommitmentPerIndex.quorumSig",
