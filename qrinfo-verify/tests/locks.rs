@@ -12,10 +12,10 @@ use dash_pkc::bls::{BlsScChia, BlsSecretKey};
 use qrinfo_core::{
     BlockHash, Hash256, LlmqType, Network, QuorumHash,
     hash::sha256d,
-    message::{ChainLock, Commitment, InstantLock, OutPoint},
+    message::{ChainLock, Coinbase, CoinbasePayload, Commitment, InstantLock, MnListDiff, OutPoint},
     wire::Bits,
 };
-use qrinfo_verify::{Level, ListStage, LockError, MinedQuorum, Quorums};
+use qrinfo_verify::{HeaderMap, KnownBlock, Level, ListStage, Lists, LockError, MinedQuorum, Quorums};
 
 const DST: &[u8] = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_NUL_";
 
@@ -320,7 +320,7 @@ fn locks_of_quorums_of_before_v19() {
     let old = |(key, quorum): &(SecretKey, MinedQuorum)| {
         let quorum_public_key = legacy_key(key).public_key().to_bytes();
         let commitment = Commitment { version: 2, quorum_public_key, ..quorum.commitment.clone() };
-        (key.clone(), MinedQuorum::new(commitment, quorum.height))
+        (key.clone(), MinedQuorum::new(commitment, quorum.height.unwrap()))
     };
     let signers: Vec<_> = signers.iter().map(old).collect();
     signers.iter().for_each(|(_, quorum)| quorums.insert(quorum.clone()));
@@ -355,4 +355,61 @@ fn quorums_of_since_v19_sign_in_no_other_scheme() {
     let key = BlsSecretKey::<BlsScChia>::from_bytes(&key.to_bytes()).unwrap();
     lock.signature = key.sign_digest(&sign_hash(quorum, lock.request_id(), lock.txid)).to_bytes();
     assert_eq!(quorums.verify_islock(&lock, 264, 320), Err(LockError::NotSigned));
+}
+
+/// Which of several quorums below our headers is older nobody knows; when two are gone at once, either may have been the
+/// first to go.
+#[test]
+fn quorums_of_unknown_age_are_replaced_in_any_order() {
+    let made = |seed| {
+        let (_, quorum) = quorum(seed, 0, 0);
+        Commitment { version: 3, llmq_type: LlmqType(100), quorum_index: None, ..quorum.commitment }
+    };
+    let lists = |height, commitments: &[Commitment]| {
+        Lists::at_genesis(Network::Regtest).apply(&diff(height, commitments)).unwrap()
+    };
+    let block = |commitment: &Commitment| BlockHash::from_bytes(*commitment.quorum_hash.as_bytes());
+    let [old, other, first, second] = [1, 2, 3, 4].map(made);
+    let headers: HeaderMap = [(&first, 216), (&second, 240)]
+        .map(|(commitment, height)| (block(commitment), KnownBlock { height, merkle_root: Hash256::ZERO }))
+        .into_iter()
+        .collect();
+    let mut quorums = Quorums::starting_at(Network::Regtest, 210);
+    quorums.learn(&lists(210, &[old.clone(), other.clone()]), |hash| headers.find(hash));
+    quorums.learn(&lists(260, &[first.clone(), second.clone()]), |hash| headers.find(hash));
+    let signers = |height, id| -> BTreeSet<QuorumHash> {
+        let signers = quorums.signers(LlmqType(100), &Hash256::from_bytes([id; 32]), height);
+        signers.into_iter().map(|quorum| quorum.commitment.quorum_hash).collect()
+    };
+    let all = |height| -> BTreeSet<QuorumHash> { (0..40).flat_map(|id| signers(height, id)).collect() };
+    let hashes = |commitments: &[&Commitment]| commitments.iter().map(|c| c.quorum_hash).collect::<BTreeSet<_>>();
+    assert_eq!(all(210), hashes(&[&old, &other]));
+    // The first was mined from 226 to 234, and one of the old ones is gone since.
+    assert_eq!(all(236), hashes(&[&old, &other, &first]));
+    assert!((0..40).any(|id| signers(236, id).len() == 2));
+    assert_eq!(all(260), hashes(&[&first, &second]));
+}
+
+fn diff(height: i32, commitments: &[Commitment]) -> MnListDiff {
+    let payload = CoinbasePayload {
+        version: 1,
+        height,
+        merkle_root_mn_list: Hash256::ZERO,
+        merkle_root_quorums: None,
+        credit_pool: None,
+    };
+    MnListDiff {
+        version: 1,
+        base_block_hash: BlockHash::ZERO,
+        block_hash: BlockHash::from_bytes([77; 32]),
+        total_transactions: 1,
+        merkle_hashes: Default::default(),
+        merkle_flags: Default::default(),
+        coinbase: Coinbase::new(payload),
+        deleted_masternodes: Default::default(),
+        new_masternodes: Default::default(),
+        deleted_quorums: Default::default(),
+        new_quorums: commitments.iter().cloned().collect(),
+        quorums_cl_sigs: Default::default(),
+    }
 }
