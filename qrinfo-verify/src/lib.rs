@@ -49,6 +49,7 @@ mod commitment;
 mod error;
 mod full;
 mod headers;
+mod lane;
 #[cfg(feature = "tower")]
 mod layer;
 #[cfg(feature = "legacy-bls")]

@@ -141,7 +141,7 @@ fn a_diff_from_the_list_before_to_the_one_after_is_answered_as_well() {
     let mut compared = 0;
     for exchange in recording.exchanges() {
         let Answer::Reply(reply) = &exchange.answer else { continue };
-        for diff in QRInfo::from_wire(reply.clone()).unwrap().diffs_in_build_order() {
+        for diff in QRInfo::from_wire(reply.clone()).unwrap().diffs() {
             assert_eq!(&ask(diff.base_block_hash, diff.block_hash).unwrap(), diff);
             compared += 1;
         }
