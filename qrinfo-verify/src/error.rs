@@ -23,6 +23,9 @@ pub enum Missing {
     /// A block that the request names is not among our headers; a reorganisation may have taken it away.
     #[error("block {0}, which the request names, is not among our headers")]
     Header(BlockHash),
+    /// The block at this height, which the request names, is not among our headers.
+    #[error("the block at height {0}, which the request names, is not among our headers")]
+    HeaderAt(u32),
     /// The request names a base whose lists are not held: replies were not taken in the order of their plan.
     #[error("the lists at {0}, a base of the request, are not held")]
     Lists(BlockHash),
