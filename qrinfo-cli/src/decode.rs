@@ -50,28 +50,29 @@ pub(crate) struct Decode {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Kind {
+pub(crate) enum Kind {
     Qrinfo,
     Mnlistdiff,
 }
 
 impl Decode {
     pub(crate) fn run(self) -> Result<()> {
-        let reply = decode(self.read()?, self.kind)?;
+        let reply = decode(read(self.file.as_deref())?, self.kind)?;
         print(&reply, io::BufWriter::new(io::stdout().lock())).context("standard output")
-    }
-
-    fn read(&self) -> Result<Vec<u8>> {
-        match self.file.as_deref().filter(|file| *file != Path::new("-")) {
-            Some(file) => {
-                File::open(file).map_err(Into::into).and_then(read).with_context(|| file.display().to_string())
-            }
-            None => read(io::stdin().lock()).context("standard input"),
-        }
     }
 }
 
-fn read(input: impl Read) -> Result<Vec<u8>> {
+/// Reads a file; standard input if it is "-" or none.
+pub(crate) fn read(file: Option<&Path>) -> Result<Vec<u8>> {
+    match file.filter(|file| *file != Path::new("-")) {
+        Some(file) => {
+            File::open(file).map_err(Into::into).and_then(read_all).with_context(|| file.display().to_string())
+        }
+        None => read_all(io::stdin().lock()).context("standard input"),
+    }
+}
+
+fn read_all(input: impl Read) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     input.take(MAX_INPUT + 1).read_to_end(&mut bytes)?;
     ensure!(bytes.len() as u64 <= MAX_INPUT, "longer than {MAX_INPUT} bytes; no message is");
@@ -89,7 +90,7 @@ fn print(reply: &Reply, mut out: impl Write) -> io::Result<()> {
 }
 
 /// Decodes a payload or frame, in bytes or hexadecimal.
-fn decode(input: Vec<u8>, kind: Option<Kind>) -> Result<Reply> {
+pub(crate) fn decode(input: Vec<u8>, kind: Option<Kind>) -> Result<Reply> {
     let bytes = match from_hex(&input)? {
         Some(bytes) => bytes,
         None => input,

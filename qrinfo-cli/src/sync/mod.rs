@@ -16,14 +16,17 @@ use qrinfo::{
     storage::Store,
 };
 use qrinfo_core::{AttemptErrorKind, Network, QRInfoRequestSpec};
-use qrinfo_verify::{CheckLayer, Level};
+use qrinfo_verify::CheckLayer;
 use spv_config::ClientConfig;
 use tokio::time::Instant;
 use tower::Layer;
 
 pub(crate) use self::settings::is_misconfigured;
 use self::{intake::Intake, output::Row};
-use crate::progress::{Progress, Stderr};
+use crate::{
+    depth::Depth,
+    progress::{Progress, Stderr},
+};
 
 /// Syncs rotated quorums from nodes.
 ///
@@ -70,36 +73,11 @@ pub(crate) struct Options {
     parallel: Option<NonZeroUsize>,
     /// How far replies are verified: what headers alone can tell, also the lists by their merkle roots, or also members
     /// and signatures
-    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Verify::Roots)]
-    verify: Verify,
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Depth::Roots)]
+    verify: Depth,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Verify {
-    Structure,
-    Roots,
-    Full,
-}
-
-impl Verify {
-    fn level(self) -> Level {
-        match self {
-            Self::Structure => Level::Structure,
-            Self::Roots => Level::Roots,
-            Self::Full => Level::Full,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Structure => "structure",
-            Self::Roots => "roots",
-            Self::Full => "full",
-        }
-    }
 }
 
 /// Runs the sync and says whether it is complete.
