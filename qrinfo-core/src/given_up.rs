@@ -41,6 +41,9 @@ pub enum WhyGivenUp {
     /// No peer was connected, for as long as may be waited for one.
     #[error("no peer was connected; check the network")]
     NoPeers,
+    /// All peers that were connected were given up, each for a reason of its own, and no other came.
+    #[error("every peer that was connected was given up; see why, and connect to others")]
+    PeersLost,
     /// Those who were connected failed it, too few to conclude from, and nobody else came.
     #[error("nobody else was there to ask; connect to more peers")]
     NobodyElse,
@@ -61,7 +64,7 @@ impl GivenUp {
         let kind = match self.why {
             WhyGivenUp::Unanswerable => AttemptErrorKind::Refused,
             WhyGivenUp::DeadlinePassed => AttemptErrorKind::Timeout,
-            WhyGivenUp::NoPeers => AttemptErrorKind::NoPeer,
+            WhyGivenUp::NoPeers | WhyGivenUp::PeersLost => AttemptErrorKind::NoPeer,
             WhyGivenUp::Stopped => AttemptErrorKind::Cancelled,
             WhyGivenUp::Exhausted | WhyGivenUp::NobodyElse | WhyGivenUp::NotThePeers => {
                 last.unwrap_or(AttemptErrorKind::Local)

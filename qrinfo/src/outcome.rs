@@ -18,7 +18,9 @@ pub struct Delivered {
 }
 
 /// How a sync ended, and what it took.
-#[derive(Debug)]
+///
+/// By default that of a sync with nothing to ask.
+#[derive(Debug, Default)]
 pub struct SyncReport {
     /// How it ended.
     pub outcome: SyncOutcome,
@@ -38,10 +40,33 @@ pub struct LostPeer {
     pub why: AttemptErrorKind,
 }
 
+impl SyncReport {
+    pub(crate) fn new(mut missing: Vec<Missing>, stats: SyncStats, lost: Vec<LostPeer>) -> Self {
+        if !lost.is_empty() {
+            let left_alone = missing.iter_mut().filter(|missing| missing.why == WhyGivenUp::NoPeers);
+            left_alone.for_each(|missing| missing.why = WhyGivenUp::PeersLost);
+        }
+        Self { outcome: SyncOutcome::of(missing), stats, lost }
+    }
+
+    /// Adds the report of a later sync, of those requests of one plan that begin at position `first`.
+    #[must_use]
+    pub fn and_later(self, later: Self, first: usize) -> Self {
+        let Self { outcome, mut stats, mut lost } = self;
+        let mut missing = outcome.into_missing();
+        let more = later.outcome.into_missing().into_iter();
+        missing.extend(more.map(|missing| Missing { index: first + missing.index, ..missing }));
+        stats.add(&later.stats);
+        lost.extend(later.lost);
+        Self::new(missing, stats, lost)
+    }
+}
+
 /// How a sync ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum SyncOutcome {
     /// Every request of the plan was answered and delivered.
+    #[default]
     Complete,
     /// Some requests were given up; all others were delivered, in order.
     Degraded {
@@ -54,7 +79,7 @@ pub enum SyncOutcome {
     Failed {
         /// The requests without a reply, in the order of the plan.
         missing: Vec<Missing>,
-        /// What ended it: nobody was connected, or it was stopped.
+        /// What ended it: no peer was connected, or none was left, or it was stopped.
         why: WhyGivenUp,
     },
 }
@@ -62,10 +87,17 @@ pub enum SyncOutcome {
 impl SyncOutcome {
     pub(crate) fn of(missing: Vec<Missing>) -> Self {
         let reasons = || missing.iter().map(|missing| missing.why);
-        match (reasons().find(|why| matches!(why, WhyGivenUp::NoPeers | WhyGivenUp::Stopped)), reasons().next()) {
+        match (reasons().find(|why| ends_all(*why)), reasons().next()) {
             (Some(why), _) => Self::Failed { missing, why },
             (None, Some(why)) => Self::Degraded { missing, why },
             (None, None) => Self::Complete,
+        }
+    }
+
+    fn into_missing(self) -> Vec<Missing> {
+        match self {
+            Self::Complete => Vec::new(),
+            Self::Degraded { missing, .. } | Self::Failed { missing, .. } => missing,
         }
     }
 
@@ -81,6 +113,11 @@ impl SyncOutcome {
             Self::Degraded { missing, .. } | Self::Failed { missing, .. } => missing,
         }
     }
+}
+
+/// Whether a reason is one of the sync and not of the request.
+fn ends_all(why: WhyGivenUp) -> bool {
+    matches!(why, WhyGivenUp::NoPeers | WhyGivenUp::PeersLost | WhyGivenUp::Stopped)
 }
 
 impl fmt::Display for SyncOutcome {
@@ -148,6 +185,15 @@ pub struct SyncStats {
 }
 
 impl SyncStats {
+    fn add(&mut self, later: &Self) {
+        self.attempts += later.attempts;
+        self.delivered += later.delivered;
+        self.bytes += later.bytes;
+        self.retries += later.retries;
+        self.refusals += later.refusals;
+        self.timeouts += later.timeouts;
+    }
+
     pub(crate) fn count_failure(&mut self, error: &AttemptError) {
         #[cfg(feature = "metrics")]
         crate::metrics::failed(error.kind());

@@ -5,7 +5,7 @@ use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, Reques
 use qrinfo_correlate::ALL_PEERS;
 
 use crate::{
-    Delivered, LostPeer, Missing, Peer, SyncOutcome, SyncReport, SyncStats,
+    Delivered, LostPeer, Missing, Peer, SyncReport, SyncStats,
     peer::{self, AttemptService, MAX_TIMEOUTS, blame, ends_peer},
 };
 
@@ -172,7 +172,7 @@ where
             // Those of the first one.
             attempts: mem::take(&mut failures),
         }));
-        SyncReport { outcome: SyncOutcome::of(self.missing), stats: self.stats, lost: self.lost }
+        SyncReport::new(self.missing, self.stats, self.lost)
     }
 
     async fn ask(&mut self, request: &Request) -> Option<Delivered> {

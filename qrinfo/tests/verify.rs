@@ -248,7 +248,7 @@ async fn when_all_lie_the_request_is_missing_and_says_who_lied() {
         let (_nodes, peers) = peers(vec![liar(), liar(), liar()], Some(headers(&chain))).await;
         let ended = verified(*mode, &chain, &plan, peers).await;
         assert_eq!((ended.rejected, ended.delivered.len()), (vec![0, 0, 0], 0), "{mode:?}");
-        let SyncOutcome::Failed { missing, why: WhyGivenUp::NoPeers } = &ended.report.outcome else {
+        let SyncOutcome::Failed { missing, why: WhyGivenUp::PeersLost } = &ended.report.outcome else {
             panic!("{mode:?}: {}", ended.report.outcome);
         };
         assert_eq!(missing.len() + ended.unjudged, plan.len());

@@ -128,28 +128,26 @@ async fn fetch<S>(
     options: &Options,
     config: &ClientConfig,
     plan: &[QRInfoRequestSpec],
-    peers: Vec<Peer<S>>,
+    mut peers: Vec<Peer<S>>,
     store: Option<&Store>,
     intake: &mut Intake<'_>,
 ) -> Result<SyncReport>
 where
     S: AttemptService<Future: Send + 'static> + Clone + Send + 'static,
 {
-    let label = match options.sequential {
-        true => "one at a time".to_owned(),
-        false => format!("{} peers in parallel", peers.len()),
-    };
-    let places = intake.to_ask();
-    let todo: Vec<_> = places.iter().map(|place| plan[*place].clone()).collect();
-    let progress = Progress::new(label, todo.len());
-    let report = if options.sequential {
-        let sync = SequentialSync::new(todo, peers, SequentialOptions::default());
-        take_in(sync, &places, intake, progress).await?
-    } else {
-        let parallel = settings::parallel(config, peers.len());
-        take_in(ParallelSync::new(todo, peers, parallel), &places, intake, progress).await?
-    };
-    intake.take_stored(plan.len()).await?;
+    let mut report = SyncReport::default();
+    loop {
+        let gap = intake.next_to_ask().await?;
+        if gap.is_empty() {
+            break;
+        }
+        // Only where stored replies follow is there another round, and only for that are connections kept.
+        let kept = if intake.has_stored() { peers.iter().map(copy).collect() } else { Vec::new() };
+        let round = ask(options, config, (&plan[gap.clone()], gap.start), peers, intake).await?;
+        report = report.and_later(round, gap.start);
+        peers = kept;
+        peers.retain(|peer| report.lost.iter().all(|lost| lost.peer != peer.id));
+    }
     for lost in &report.lost {
         eprintln!("qrinfo: {} was given up: {}", lost.peer, lost.why);
         if let (Some(store), AttemptErrorKind::Malformed | AttemptErrorKind::False) = (store, lost.why) {
@@ -159,14 +157,44 @@ where
     Ok(report)
 }
 
+/// The same peer for a later round. Progress is reported to the first alone.
+fn copy<S: Clone>(peer: &Peer<S>) -> Peer<S> {
+    Peer::new(peer.id, peer.service.clone(), peer.start_height).with_round_trip(peer.round_trip)
+}
+
+/// Asks for a part of the plan, which begins at position `first`.
+async fn ask<S>(
+    options: &Options,
+    config: &ClientConfig,
+    (todo, first): (&[QRInfoRequestSpec], usize),
+    peers: Vec<Peer<S>>,
+    intake: &mut Intake<'_>,
+) -> Result<SyncReport>
+where
+    S: AttemptService<Future: Send + 'static> + Clone + Send + 'static,
+{
+    let label = match options.sequential {
+        true => "one at a time".to_owned(),
+        false => format!("{} peers in parallel", peers.len()),
+    };
+    let progress = Progress::new(label, todo.len());
+    let todo = todo.to_vec();
+    if options.sequential {
+        take_in(SequentialSync::new(todo, peers, SequentialOptions::default()), first, intake, progress).await
+    } else {
+        let parallel = settings::parallel(config, peers.len());
+        take_in(ParallelSync::new(todo, peers, parallel), first, intake, progress).await
+    }
+}
+
 async fn take_in(
     mut run: impl OrderedSync,
-    places: &[usize],
+    first: usize,
     intake: &mut Intake<'_>,
     mut progress: Progress,
 ) -> Result<SyncReport> {
     while let Some(delivered) = run.next().await {
-        match intake.take(places[delivered.index], &delivered).await? {
+        match intake.take(first + delivered.index, &delivered).await? {
             Ok(()) => progress.update(&run.stats()),
             Err(falsehood) => {
                 let error = anyhow::Error::new(falsehood.clone());

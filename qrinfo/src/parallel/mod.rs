@@ -20,7 +20,7 @@ use tower::{Layer, ServiceExt, discover::Change};
 pub use self::controller::{NotAllowed, PhaseLimits, RequestController, RequestStats};
 pub use self::slow_down::slow_down;
 use self::{peers::schedulable, reorder::Reorder, tally::Tally};
-use crate::{Delivered, Missing, Peer, SyncOutcome, SyncReport, SyncStats, peer::AttemptService};
+use crate::{Delivered, Missing, Peer, SyncReport, SyncStats, peer::AttemptService};
 
 /// How many events wait for a listener that is slow, before it misses the oldest.
 const EVENTS: usize = 1024;
@@ -259,7 +259,7 @@ impl ParallelSync {
                 missing
             })
             .collect();
-        SyncReport { outcome: SyncOutcome::of(missing), stats: tally.stats(), lost: tally.lost() }
+        SyncReport::new(missing, tally.stats(), tally.lost())
     }
 
     /// The window begins at the first request that is not delivered. What lies beyond is not begun.

@@ -229,15 +229,25 @@ impl Store {
         })
     }
 
-    /// A cycle's reply.
+    /// The block that a cycle's reply was asked for by, if there is a reply.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn reply_block(&self, cycle_height: u32) -> Outcome<Option<BlockHash>> {
+        let block_hash = self.read_if_there(REPLIES, |replies| {
+            Ok(replies.get(cycle_height)?.map(|block_hash| BlockHash::from_bytes(*block_hash.value())))
+        })?;
+        Ok(block_hash.flatten())
+    }
+
+    /// A cycle's reply, as it is stored. It is to be verified as one that comes from a peer, and
+    /// [deleted](Self::delete_reply) if it fails: the file may have been changed since, or the reply was only verified
+    /// at a lower level.
     ///
     /// # Errors
     /// [`StoreError::Read`].
     pub fn reply(&self, cycle_height: u32) -> Outcome<Option<StoredReply>> {
-        let block_hash = self.read_if_there(REPLIES, |replies| {
-            Ok(replies.get(cycle_height)?.map(|block_hash| BlockHash::from_bytes(*block_hash.value())))
-        })?;
-        let Some(block_hash) = block_hash.flatten() else { return Ok(None) };
+        let Some(block_hash) = self.reply_block(cycle_height)? else { return Ok(None) };
         let payload = self.replies.get(cycle_height).map_err(|error| StoreError::Read(Box::new(error)))?;
         Ok(payload.map(|payload| StoredReply { cycle_height, block_hash, payload }))
     }
