@@ -134,15 +134,14 @@ fn recorded_replies_print_as_the_node_printed_them() {
 /// The chains `regtest` and `regtest-churn` were recorded from Dash Core 23.0, `regtest-v3` from 23.1.2.
 #[test]
 fn every_reply_that_a_node_printed_prints_the_same() {
-    let forms: [(_, _, fn(Value) -> Value); 3] =
-        [("regtest", 76, as_version_23_0), ("regtest-churn", 77, as_version_23_0), ("regtest-v3", 45, |ours| ours)];
-    for (directory, count, form) in forms {
+    let all = [("regtest", 76, true), ("regtest-churn", 77, true), ("regtest-v3", 45, false)];
+    for (directory, count, is_23_0) in all {
         let Some(path) = vectors(directory) else { continue };
         let mut compared = 0;
         for node in fs::read_dir(path.join("rotationinfo")).unwrap() {
             let node = node.unwrap().path();
             let reply = path.join("replies").join(node.file_stem().unwrap()).with_extension("bin");
-            compare(&reply, &node, form);
+            compare(&reply, &node, if is_23_0 { as_version_23_0 } else { |ours| ours });
             compared += 1;
         }
         assert_eq!(compared, count);

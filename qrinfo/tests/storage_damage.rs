@@ -140,7 +140,8 @@ fn check(killed: bool, damage: &Damage, length: Option<usize>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    // More on demand, by PROPTEST_CASES.
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(600)))]
 
     #[test]
     fn a_damaged_database_is_refused_unchanged_or_gives_only_what_was_stored(

@@ -31,7 +31,8 @@ use crate::{
 /// Syncs rotated quorums from nodes.
 ///
 /// Headers come from the nodes as well, unless a file brings them. With --data-dir, headers and replies are kept: a
-/// sync that was stopped goes on where it was, without asking again.
+/// sync that was stopped goes on where it was, without asking again. Kept replies are verified again in each sync; one
+/// that fails is deleted and asked for again.
 ///
 /// Every reply is verified against the headers. One that is false is asked of another node, and who sent it is not
 /// asked again.
