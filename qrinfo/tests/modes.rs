@@ -18,7 +18,7 @@ use qrinfo_core::{
 };
 use spv_config::ClientConfig;
 use spv_testkit::{
-    Answers, Chain, Fault, MockNetworkManager, NodeFacts, Response, SimulatedPeer, SimulatedPeerBuilder,
+    Answers, Chain, Fault, MockNetworkManager, NodeFacts, Response, ServerSession, SimulatedPeer, SimulatedPeerBuilder,
 };
 use support::{chain, network, plan, profile};
 use tokio::{sync::mpsc, time::Instant};
@@ -113,11 +113,11 @@ impl Answers for Lacks {
         self.0.node()
     }
 
-    fn answer(&self, request: &Frame, protocol: i32) -> Response {
+    fn answer(&self, request: &Frame, session: ServerSession) -> Response {
         let lacked = requests(&self.0)[self.1].block_hash;
         match NetworkMessage::from_frame(request.clone()) {
             Ok(NetworkMessage::GetQRInfo(asked)) if asked.block_hash == lacked => Response::Refuse,
-            _ => self.0.answer(request, protocol),
+            _ => self.0.answer(request, session),
         }
     }
 }
