@@ -4,9 +4,7 @@
 use std::time::Duration;
 
 use qrinfo::{Delivered, Peer, SequentialOptions, SequentialSync, SyncReport, adopt, plan::Planner};
-use qrinfo_core::{
-    Network, PeerId, QRInfoRequestSpec, Reply, Request, client::NetworkManager, message::PROTOCOL_VERSION, wire::Wire,
-};
+use qrinfo_core::{Network, PeerId, QRInfoRequestSpec, Request, client::NetworkManager, message::PROTOCOL_VERSION};
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
 use spv_peer::{PeerConfig, handshake};
 use spv_testkit::{
