@@ -47,6 +47,15 @@ fn seeds() -> Range<u64> {
     }
 }
 
+/// A node whose tip is the work block; a list from before v19 whose snapshot skips masternodes that had left it.
+#[test]
+fn who_was_blamed_once_is_not_blamed_again() {
+    for seed in [331, 352] {
+        let tally = try_all(seed..seed + 1, |_| true);
+        assert!(tally.blamed.is_empty(), "{:?}", tally.blamed);
+    }
+}
+
 #[test]
 fn honest_replies_are_never_false() {
     let seeds = seeds();
