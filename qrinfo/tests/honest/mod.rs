@@ -1,11 +1,15 @@
 //! A small made-up network: two branches of a chain, honest peers on them, and a client with some of the headers.
+#![allow(dead_code, reason = "not every test uses all of it")]
 
 use std::fmt;
 
 use qrinfo::plan::{PlanKind, Planner, anchor};
 use qrinfo_core::{BlockHash, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request, header::BlockHeader};
-use qrinfo_verify::KnownBlock;
-use spv_testkit::{Chain, Fork, ServerSession, ServerVersion, SyntheticChain, SyntheticParams, builder, chain::Place};
+use qrinfo_verify::{HeaderMap, KnownBlock};
+use spv_testkit::{
+    Chain, Fork, ServerSession, ServerVersion, SimulatedPeer, SimulatedPeerBuilder, SyntheticChain, SyntheticParams,
+    builder, chain::Place,
+};
 
 /// Seeds that share a world, which takes longer to make than to use.
 pub(crate) const SEEDS_PER_WORLD: u64 = 8;
@@ -83,6 +87,11 @@ impl Peer {
         }
     }
 
+    /// The same node to connect to.
+    pub(crate) fn simulated(&self) -> SimulatedPeerBuilder {
+        SimulatedPeer::builder(self.chain.clone()).server(self.server)
+    }
+
     /// The reply, or `None` where the peer refuses.
     pub(crate) fn answer(&self, request: &Request) -> Option<Reply> {
         let session = ServerSession::new(self.server, self.client_protocol);
@@ -114,6 +123,12 @@ impl Client {
 
     pub(crate) fn tip(&self) -> u32 {
         self.chain.tip()
+    }
+
+    /// All that the client has.
+    pub(crate) fn headers(&self) -> HeaderMap {
+        let hashes = (self.lowest..=self.tip()).map(|height| self.chain.block(height).unwrap().hash);
+        hashes.map(|hash| (hash, self.find(&hash).unwrap())).collect()
     }
 
     /// A block of the client's own best chain.
