@@ -15,7 +15,7 @@ use spv_testkit::{
 pub(crate) const SEEDS_PER_WORLD: u64 = 8;
 
 /// The length of a cycle on regtest.
-const CYCLE: u32 = 24;
+pub(crate) const CYCLE: u32 = 24;
 
 /// The protocol versions that a client may announce.
 const CLIENT_PROTOCOLS: [i32; 5] = [70230, 70235, 70236, 70237, 70240];
