@@ -170,10 +170,14 @@ impl QRInfoRequestSpec {
     /// version of Dash Core to another. That such a base lies below its target only headers tell.
     fn check_bases(&self, reply: &QRInfo) -> Result<(), Mismatch> {
         let is_sent = |base: &BlockHash| self.base_block_hashes.contains(base);
-        let targets: Vec<_> = reply.diffs().map(|diff| diff.block_hash).collect();
+        let tip = &reply.mn_list_diff_tip;
+        let is_tip = |diff: &MnListDiff| std::ptr::eq(diff, tip);
+        let targets: Vec<_> = reply.diffs().filter(|diff| !is_tip(diff)).map(|diff| diff.block_hash).collect();
         let unknown = reply.diffs().find(|diff| {
             let base = &diff.base_block_hash;
-            let is_target = *base != diff.block_hash && targets.contains(base);
+            // The tip of a node that is behind can be the work block: of two diffs to one block the later is empty.
+            let is_other = *base != diff.block_hash || is_tip(diff);
+            let is_target = is_other && targets.contains(base);
             !self.network.is_genesis(base) && !is_sent(base) && !is_target
         });
         match unknown {

@@ -121,6 +121,19 @@ fn a_base_is_one_that_was_sent_or_genesis_or_another_target_in_any_build_order()
     }
 }
 
+#[test]
+fn the_tip_of_a_node_that_is_behind_may_be_the_work_block() {
+    let recording = &Recording::kept()[1];
+    let exchange = &recording.exchanges[0];
+    let (spec, mut reply) = (spec(recording, exchange), qr_info(exchange));
+    let work_block = reply.work_block_hash();
+    reply.mn_list_diff_tip = MnListDiff { base_block_hash: work_block, ..reply.mn_list_diff_h.clone() };
+    assert_eq!(check(&spec, &reply), Ok(()));
+    // The diff to the work block itself has to start from somewhere.
+    reply.mn_list_diff_h.base_block_hash = work_block;
+    assert_eq!(check(&spec, &reply), Err(Mismatch::Base { target: work_block, got: work_block }));
+}
+
 /// Dash Core 23.1 builds the trailing lists first, and then H-4C from one of them.
 #[test]
 fn the_oldest_cycle_may_start_from_a_trailing_list() {

@@ -226,16 +226,17 @@ struct Bases<'a, H> {
 
 impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Bases<'_, H> {
     /// The height of a diff's base: of genesis, of one that was sent and is not above the target, or of another target
-    /// of the reply that is below.
+    /// of the reply that is below. The tip of a node that is behind can be the work block: its diff is then empty.
     fn height_for(&self, name: DiffName, diff: &MnListDiff, target: u32) -> Result<u32, VerifyError> {
         let base = &diff.base_block_hash;
         if is_genesis(base) {
             return Ok(0);
         }
         let is_sent = self.sent.contains(base);
+        let may_be_equal = is_sent || name == DiffName::Tip;
         let known = (self.headers)(base).map(|block| block.height).or_else(|| self.claimed.get(base).copied());
         match known {
-            Some(height) if height < target || (is_sent && height == target) => Ok(height),
+            Some(height) if height < target || (may_be_equal && height == target) => Ok(height),
             Some(base) => Err(Falsehood::diff(name, DiffFault::BaseAboveTarget { base, target }).into()),
             None if is_sent => Err(Missing::Header(*base).into()),
             // The target of the tip diff, by `check_reply`: all others are known.

@@ -518,11 +518,14 @@ fn check_snapshot(snapshot: &CycleSnapshot<'_>, lists: &Lists) -> Result<(), Sna
     if let Some((place, _)) = bits.iter().enumerate().skip(scored).find(|(_, is_used)| *is_used) {
         return Err(SnapshotFault::BitBeyondScores { place, scored });
     }
+    // Before v19 masternodes that had left the list were walked over as well.
+    let is_v19 = lists.quorums().iter().any(|quorum| !is_legacy(&quorum));
+    let end = if is_v19 { scored } else { usize::MAX };
     // The first position counts from the start, the others from the first.
     let mut first = 0;
     for &position in &snapshot.snapshot.skip_list {
         let position = i64::from(position) + first;
-        if usize::try_from(position).ok().is_none_or(|position| position >= scored) {
+        if usize::try_from(position).ok().is_none_or(|position| position >= end) {
             return Err(SnapshotFault::SkipPosition(position));
         }
         if first == 0 {
