@@ -21,7 +21,7 @@ use qrinfo_core::{
     wire::frame::Frame,
 };
 use qrinfo_recovery::{RecoveryEvent, RecoveryStrategy};
-use spv_testkit::{Answers, Chain, Fault, NodeFacts, Response, SimulatedPeer, SimulatedPeerBuilder};
+use spv_testkit::{Answers, Chain, Fault, NodeFacts, Response, ServerSession, SimulatedPeer, SimulatedPeerBuilder};
 use support::{assert_true, chain, connect, plan, profile};
 use tokio::{
     sync::{broadcast::error::TryRecvError, mpsc},
@@ -96,10 +96,10 @@ impl Answers for Lacks {
         self.0.node()
     }
 
-    fn answer(&self, request: &Frame, protocol: i32) -> Response {
+    fn answer(&self, request: &Frame, session: ServerSession) -> Response {
         match NetworkMessage::from_frame(request.clone()) {
             Ok(NetworkMessage::GetQRInfo(asked)) if asked.block_hash == self.1 => Response::Refuse,
-            _ => self.0.answer(request, protocol),
+            _ => self.0.answer(request, session),
         }
     }
 }
@@ -240,7 +240,7 @@ async fn no_network_for_ever() {
     let peers = stream::StreamExt::chain(stream::iter(peers), stream::pending());
     let ended = finish(ParallelSync::with_changing_peers(plan.clone(), peers, options())).await;
     let SyncOutcome::Failed { missing, why } = &ended.report.outcome else { panic!("{}", ended.report.outcome) };
-    assert_eq!((missing.len() + ended.delivered.len(), *why), (plan.len(), WhyGivenUp::NoPeers));
+    assert_eq!((missing.len() + ended.delivered.len(), *why), (plan.len(), WhyGivenUp::PeersLost));
     // The time to wait for a peer, once.
     assert!((300.0..303.0).contains(&ended.took.as_secs_f64()), "{:?}", ended.took);
 }

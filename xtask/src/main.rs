@@ -1,7 +1,8 @@
-//! Tasks of this workspace: `cargo xtask ci`, `cargo xtask bench`.
+//! Tasks of this workspace: `cargo xtask ci`, `cargo xtask bench`, `cargo xtask live`.
 
 mod bench;
 mod ci;
+mod live;
 
 use std::process::ExitCode;
 
@@ -25,12 +26,15 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Checks the command qrinfo against a Dash Core binary of yours; see docs/live.md. Skipped without one.
+    Live(live::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Ci => ci::run(),
         Task::Bench { args } => bench::run(&args),
+        Task::Live(options) => live::run(options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

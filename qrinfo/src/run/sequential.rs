@@ -21,7 +21,7 @@ use tokio::{
     time::{sleep_until, timeout_at},
 };
 
-use super::{Delivered, EVENTS, LostPeer, Missing, PlannedRequest, SyncEvent, SyncOutcome, SyncReport, SyncStats};
+use super::{Delivered, EVENTS, LostPeer, Missing, PlannedRequest, SyncEvent, SyncReport, SyncStats};
 use crate::peer::{self, Peer};
 
 /// Settings of a [`SequentialSync`].
@@ -203,7 +203,7 @@ where
             let attempts = mem::take(&mut failures);
             Missing { index, request: request.clone(), why, attempts }
         }));
-        SyncReport { outcome: SyncOutcome::of(self.missing), stats: self.stats, lost: self.lost }
+        SyncReport::new(self.missing, self.stats, self.lost)
     }
 
     fn go_back(&mut self, index: usize, state: RetryState) {

@@ -21,7 +21,7 @@ use tokio::{sync::broadcast, task::JoinSet, time::timeout_at};
 use tower::{Layer, ServiceExt, discover::Change};
 
 use self::{answering::Answering, reorder::Reorder};
-use super::{Delivered, EVENTS, LostPeer, Missing, PlannedRequest, SyncEvent, SyncOutcome, SyncReport, SyncStats};
+use super::{Delivered, EVENTS, LostPeer, Missing, PlannedRequest, SyncEvent, SyncReport, SyncStats};
 use crate::peer::Peer;
 
 /// Settings of a [`ParallelSync`].
@@ -295,9 +295,9 @@ impl ParallelSync {
             attempts.splice(0..0, self.rejected.remove(&index).unwrap_or_default());
             Missing { index, request, why, attempts }
         });
-        let outcome = SyncOutcome::of(missing.collect());
+        let missing = missing.collect();
         let lost = lost.into_iter().map(|(peer, why)| LostPeer { peer, why }).collect();
-        SyncReport { outcome, stats, lost }
+        SyncReport::new(missing, stats, lost)
     }
 
     /// The window begins at the first request that is not delivered. Requests beyond it are not begun.
