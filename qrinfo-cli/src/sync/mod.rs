@@ -121,6 +121,9 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
         true => result.write_json(out)?,
         false => result.write_text(out)?,
     }
+    if !result.is_complete() {
+        eprintln!("qrinfo: {}", result.report.outcome);
+    }
     Ok(result.is_complete())
 }
 
