@@ -66,7 +66,7 @@ const MOST_REFUSED: usize = 16_384;
 /// # let now = tokio::time::Instant::now().into_std();
 /// let mut scheduler = Scheduler::new(Settings::default());
 /// let peer = PeerId(([127, 0, 0, 1], 19899).into());
-/// scheduler.peer_joined(peer, 1_772, Duration::from_millis(50));
+/// scheduler.peer_joined(peer, 1_772, Duration::from_millis(50), now);
 ///
 /// let request = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::from_bytes([3; 32]) };
 /// scheduler.submit(Attempt::new(RequestId(1), request.into()), now)?;
@@ -200,12 +200,12 @@ impl Scheduler {
 
     /// A peer can be asked. `height` is that of its tip, `round_trip` the time of a ping. Returns false for a peer that
     /// is banned: it is not taken.
-    pub fn peer_joined(&mut self, peer: PeerId, height: u32, round_trip: Duration) -> bool {
+    pub fn peer_joined(&mut self, peer: PeerId, height: u32, round_trip: Duration, now: Instant) -> bool {
         self.touch();
         if self.banned.contains(&peer) {
             return false;
         }
-        self.peer_left(peer, LeaveReason::Disconnected);
+        self.peer_left(peer, LeaveReason::Disconnected, now);
         self.peers.insert(peer, PeerHealth::new(height, round_trip, self.settings.peer_rate));
         self.is_table_new = true;
         self.events.push_back(Event::Peer(PeerEvent::Joined { peer, height, round_trip }));
@@ -213,21 +213,21 @@ impl Scheduler {
     }
 
     /// A peer is gone, and with it everything that it held.
-    pub fn peer_left(&mut self, peer: PeerId, why: LeaveReason) {
-        if self.remove(peer, PeerEvent::Left { peer, why }) {
+    pub fn peer_left(&mut self, peer: PeerId, why: LeaveReason, now: Instant) {
+        if self.remove(peer, PeerEvent::Left { peer, why }, now) {
             self.end_those_without_peer();
         }
     }
 
     /// A peer sent something false or malformed: it is removed, and not taken again.
-    pub fn ban(&mut self, peer: PeerId, why: AttemptErrorKind) {
+    pub fn ban(&mut self, peer: PeerId, why: AttemptErrorKind, now: Instant) {
         self.touch();
         if !self.banned.contains(&peer) {
             if self.banned.len() == MOST_BANNED {
                 self.banned.pop_front();
             }
             self.banned.push_back(peer);
-            if !self.remove(peer, PeerEvent::Banned { peer, why }) {
+            if !self.remove(peer, PeerEvent::Banned { peer, why }, now) {
                 self.events.push_back(Event::Peer(PeerEvent::Banned { peer, why }));
             }
             self.end_those_without_peer();
@@ -365,7 +365,7 @@ impl Scheduler {
             self.copy_failed(id, send, kind);
         }
         if matches!(kind, AttemptErrorKind::False | AttemptErrorKind::Malformed) && send.peer != PeerId::ALL {
-            self.ban(send.peer, kind);
+            self.ban(send.peer, kind, now);
         } else {
             self.after_answer(send.peer, was_trusted);
         }
@@ -579,7 +579,7 @@ impl Scheduler {
     }
 
     /// Removes a peer, fails everything that it held, and tells `event`. Returns whether it was there.
-    fn remove(&mut self, peer: PeerId, event: PeerEvent) -> bool {
+    fn remove(&mut self, peer: PeerId, event: PeerEvent, now: Instant) -> bool {
         self.touch();
         let Some(health) = self.peers.remove(&peer) else { return false };
         self.is_table_new = true;
@@ -591,7 +591,7 @@ impl Scheduler {
             !peers.is_empty()
         });
         for entry in health.entries() {
-            self.ended(entry, Err(AttemptErrorKind::Disconnected), entry.latest);
+            self.ended(entry, Err(AttemptErrorKind::Disconnected), now);
             if let Some(id) = entry.request {
                 self.copy_failed(id, entry.send, AttemptErrorKind::Disconnected);
             }

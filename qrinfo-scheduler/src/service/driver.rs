@@ -142,7 +142,7 @@ impl<D: Peers> Driver<D> {
             Command::SetRate(rate) => self.set(|settings| settings.rate = rate),
             Command::SetPeerRate(rate) => self.set(|settings| settings.peer_rate = rate),
             Command::SetWindow(window) => self.scheduler.set_window(window),
-            Command::Ban(peer, why) => self.scheduler.ban(peer, why),
+            Command::Ban(peer, why) => self.scheduler.ban(peer, why, now()),
             Command::Shutdown => {}
         }
     }
@@ -182,7 +182,7 @@ impl<D: Peers> Driver<D> {
                 }
                 Poll::Ready(Some(Err(error))) => return Err(error),
                 Poll::Ready(Some(Ok(Change::Remove(peer)))) => {
-                    self.scheduler.peer_left(peer, LeaveReason::Disconnected);
+                    self.scheduler.peer_left(peer, LeaveReason::Disconnected, now());
                 }
                 Poll::Ready(Some(Ok(Change::Insert(peer, joined)))) => self.join(peer, joined),
             }
@@ -192,7 +192,7 @@ impl<D: Peers> Driver<D> {
 
     fn join(&mut self, peer: PeerId, joined: Peer<D::Asked>) {
         let Peer { service, height, round_trip, events } = joined;
-        if !self.scheduler.peer_joined(peer, height, round_trip) {
+        if !self.scheduler.peer_joined(peer, height, round_trip, now()) {
             return;
         }
         // An earlier connection's end has to be acted on before this one is kept.
@@ -229,7 +229,7 @@ impl<D: Peers> Driver<D> {
             }
         }
         for (peer, why) in gone {
-            self.scheduler.peer_left(peer, why);
+            self.scheduler.peer_left(peer, why, now());
         }
     }
 
@@ -248,7 +248,7 @@ impl<D: Peers> Driver<D> {
         }
         self.reported.remove(&send);
         if ended.has_panicked {
-            self.scheduler.peer_left(send.peer, LeaveReason::Panicked);
+            self.scheduler.peer_left(send.peer, LeaveReason::Panicked, now());
         }
         if let Err(error) = &ended.result
             && error.kind() == AttemptErrorKind::Disconnected
@@ -333,7 +333,7 @@ impl<D: Peers> Driver<D> {
         while let Some(Dispatch { send, attempt }) = self.scheduler.next(now()) {
             any = true;
             let Some(peer) = self.peers.get_mut(&send.peer) else {
-                self.scheduler.peer_left(send.peer, LeaveReason::Disconnected);
+                self.scheduler.peer_left(send.peer, LeaveReason::Disconnected, now());
                 continue;
             };
             let request = attempt.id;
@@ -347,13 +347,13 @@ impl<D: Peers> Driver<D> {
             peer.ready = matches!(readiness, Ok(Poll::Ready(Ok(()))));
             match readiness {
                 Ok(Poll::Ready(Ok(()))) => {}
-                Ok(Poll::Ready(Err(_))) => self.scheduler.peer_left(send.peer, LeaveReason::Disconnected),
+                Ok(Poll::Ready(Err(_))) => self.scheduler.peer_left(send.peer, LeaveReason::Disconnected, now()),
                 Ok(Poll::Pending) => self.scheduler.set_ready(&send.peer, false),
-                Err(panicked) => self.scheduler.peer_left(send.peer, panicked),
+                Err(panicked) => self.scheduler.peer_left(send.peer, panicked, now()),
             }
             match called {
                 Ok(future) => self.sendings.push(Sending { send, request, future }),
-                Err(panicked) => self.scheduler.peer_left(send.peer, panicked),
+                Err(panicked) => self.scheduler.peer_left(send.peer, panicked, now()),
             }
             self.stats().resends += u64::from(is_resend);
         }
@@ -452,8 +452,8 @@ fn hear(
         PeerEvent::Ended { send, outcome, at } if scheduler.holds(send) => {
             reported.insert(send, (outcome, at));
         }
-        PeerEvent::Banned { peer, why } => scheduler.ban(peer, why),
-        PeerEvent::Left { peer, why } => scheduler.peer_left(peer, why),
+        PeerEvent::Banned { peer, why } => scheduler.ban(peer, why, now()),
+        PeerEvent::Left { peer, why } => scheduler.peer_left(peer, why, now()),
         _ => {}
     }
 }
