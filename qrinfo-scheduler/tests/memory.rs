@@ -15,7 +15,7 @@ fn ten_thousand_waiting_requests_take_a_few_megabytes_and_give_them_back() {
     const REQUESTS: u64 = 10_000;
     let mut now = tokio::time::Instant::now().into_std();
     let mut scheduler = Scheduler::new(Settings { cap: 8, ..Settings::default() });
-    scheduler.peer_joined(peer_id(0), HEIGHT, Duration::from_millis(50), start);
+    scheduler.peer_joined(peer_id(0), HEIGHT, Duration::from_millis(50), now);
     let waiting = allocation_counter::measure(|| {
         for id in 0..REQUESTS {
             scheduler.submit(attempt(id), now).unwrap();

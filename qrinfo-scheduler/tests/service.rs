@@ -167,7 +167,7 @@ async fn the_settings_reach_a_running_scheduler() {
 #[tokio::test(start_paused = true)]
 async fn errors_keep_their_kind_their_peer_and_their_source() {
     let asked = Asked::new();
-    let (service, _, changes) = scheduler(sequential());
+    let (service, handle, changes) = scheduler(sequential());
     // tower's own timeout around a peer: its error is not one of ours.
     let slow = Timeout::new(TestPeer::new(0, &asked, Manner::Answers), Duration::from_millis(30));
     join(&changes, 0, slow);
@@ -179,11 +179,12 @@ async fn errors_keep_their_kind_their_peer_and_their_source() {
     let error = ask(&service, hopeless).await.unwrap_err();
     assert_eq!((error.kind(), source(&error)), (AttemptErrorKind::NoPeer, Some(ScheduleError::NoPeerLeft)));
 
+    handle.set_cap(0);
     let deadline = (Instant::now() + Duration::from_millis(100)).into_std();
     let start = Instant::now();
     let error = ask(&service, Attempt { deadline: Some(deadline), ..attempt(2) }).await.unwrap_err();
     assert_eq!((error.kind(), source(&error)), (AttemptErrorKind::Cancelled, Some(ScheduleError::DeadlinePassed)));
-    assert_eq!(start.elapsed(), Duration::from_millis(100), "the peer rests");
+    assert_eq!(start.elapsed(), Duration::from_millis(100), "paused until then");
 }
 
 #[tokio::test(start_paused = true)]
@@ -199,18 +200,21 @@ async fn a_timed_out_request_keeps_its_slot_until_its_peer_reports() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusing_peer_is_dismissed() {
+async fn a_refusing_peer_is_asked_until_its_points_are_used_up() {
     let asked = Asked::new();
     let (service, _, changes) = scheduler(Settings { cap: 64, ..Settings::default() });
     join_test_peer(&changes, 0, &asked, Manner::Refuses);
     drop(changes);
-    let results = futures_util::future::join_all((0..80).map(|id| ask(&service, attempt(id)))).await;
+    let results = futures_util::future::join_all((0..120).map(|id| ask(&service, attempt(id)))).await;
     let refused =
         results.iter().filter(|result| result.as_ref().is_err_and(|error| error.kind() == AttemptErrorKind::Refused));
     let refused = refused.count() as u32;
     let most = qrinfo_scheduler::MAX_POINTS + qrinfo_scheduler::MAX_DEPTH as u32;
     assert!((qrinfo_scheduler::MAX_POINTS..most).contains(&refused), "{refused}");
     assert_eq!(asked.times().len() as u32, refused);
+    let has_no_peer = |error: &AttemptError| source(error) == Some(ScheduleError::NoPeerLeft);
+    let without_peer = results.iter().filter(|result| result.as_ref().is_err_and(has_no_peer));
+    assert_eq!(without_peer.count() as u32, 120 - refused);
 }
 
 #[tokio::test(start_paused = true)]

@@ -105,9 +105,23 @@ fn a_retry_keeps_its_place_and_avoids_its_peer() {
     assert_eq!(second.attempt.id, RequestId(0));
     assert_ne!(second.send.peer, first.send.peer);
 
+    scheduler.failed(second.send, AttemptErrorKind::Refused, now);
+    assert_eq!(decision(&mut scheduler), Some(Event::Failed(RequestId(0), second.send, AttemptErrorKind::Refused)));
     retry.avoid.push(second.send.peer);
     scheduler.submit(retry, now).unwrap();
     assert_eq!(decision(&mut scheduler), Some(Event::NoPeerLeft(RequestId(0))));
+}
+
+#[test]
+fn a_request_that_avoids_the_only_peer_that_joins_ends() {
+    let now = start();
+    let mut scheduler = with_peers(sequential(), 0);
+    scheduler.submit(Attempt { avoid: vec![peer_id(0)], ..attempt(0) }, now).unwrap();
+    scheduler.submit(attempt(1), now).unwrap();
+    assert_eq!(decision(&mut scheduler), None, "it waits for a peer");
+    scheduler.peer_joined(peer_id(0), HEIGHT, ROUND_TRIP, now);
+    assert_eq!(decision(&mut scheduler), Some(Event::NoPeerLeft(RequestId(0))));
+    assert_eq!(scheduler.unfinished(), 1);
 }
 
 #[test]
@@ -188,10 +202,7 @@ fn a_peer_that_times_out_rests_and_comes_back_with_one_probe() {
     for dispatch in &sent {
         scheduler.failed(dispatch.send, AttemptErrorKind::Timeout, now);
     }
-    assert_eq!(
-        decision(&mut scheduler),
-        Some(Event::Failed(sent[1].attempt.id, sent[1].send, AttemptErrorKind::Timeout))
-    );
+    assert_eq!(decision(&mut scheduler), None, "the other request waits for the other peer");
     assert_eq!(health(&scheduler).depth_limit(), 4, "what fails together is one failure");
     assert_eq!(scheduler.next_wakeup(now), Some(until));
     let probe = scheduler.next(until).unwrap();

@@ -209,6 +209,8 @@ impl Scheduler {
         self.peers.insert(peer, PeerHealth::new(height, round_trip, self.settings.peer_rate));
         self.is_table_new = true;
         self.events.push_back(Event::Peer(PeerEvent::Joined { peer, height, round_trip }));
+        // Requests that avoid it have waited for any peer, and it is not one for them.
+        self.end_those_without_peer();
         true
     }
 
@@ -557,9 +559,9 @@ impl Scheduler {
         }
     }
 
+    /// Ends the requests that no peer may be asked for, after the set of peers has changed.
     fn end_those_without_peer(&mut self) {
-        let picky = self.jobs.iter().filter(|(_, job)| !job.attempt.avoid.is_empty()).map(|(&id, _)| id);
-        for id in picky.collect::<Vec<_>>() {
+        for id in self.jobs.keys().copied().collect::<Vec<_>>() {
             self.end_if_no_peer_left(id);
         }
     }

@@ -126,16 +126,16 @@ impl Service<Attempt> for TestPeer {
         let transfer = Duration::from_millis(100);
         let cost = Cost { compute: Duration::from_millis(20), transfer, bytes: REPLY_BYTES, refused };
         let transit = cost.serve(&mut self.link, sent.into_std());
-        let (id, send, events) = (self.id, attempt.send.expect("a sending has an id"), self.events.clone());
+        let (id, send, events) = (self.id, attempt.send, self.events.clone());
         let fails = |kind| Err(AttemptError::new(kind));
         match self.manner {
             Manner::TimesOut => async move {
                 time::sleep(Duration::from_secs(1)).await;
-                tokio::spawn(ends_late(send, sent + Duration::from_secs(8), events));
+                tokio::spawn(ends_late(send.expect("sent by a scheduler"), sent + Duration::from_secs(8), events));
                 fails(AttemptErrorKind::Timeout)
             }
             .boxed(),
-            Manner::Drips => drip(send, events).boxed(),
+            Manner::Drips => drip(send.expect("sent by a scheduler"), events).boxed(),
             Manner::PanicsInFuture => async move {
                 time::sleep(Duration::from_millis(10)).await;
                 panic!("a panic in a future")
