@@ -23,9 +23,6 @@ use super::{Cost, HEIGHT, block, peer_id, reply};
 pub const REPLY_BYTES: u64 = 100_000;
 pub const ROUND_TRIP: Duration = Duration::from_millis(50);
 
-/// A peer that drips announces this length.
-const DRIP_LENGTH: u64 = 32 << 20;
-
 /// The sendings to all peers of a test, and their times.
 #[derive(Clone)]
 pub struct Asked {
@@ -38,12 +35,12 @@ pub struct Asked {
 pub enum Manner {
     Answers,
     Refuses,
-    /// It refuses the requests with these remainders of their job, by five.
-    RefusesOfFive([u64; 2]),
+    /// It refuses half of all jobs. Of five such peers two or three answer each job.
+    RefusesHalf,
     /// It times out at our side after a second; it reports that it has dealt with the request seven seconds later.
     TimesOut,
-    /// It announces 32 MiB and sends 16 KiB every two seconds.
-    Drips,
+    /// It announces so many bytes and sends 16 KiB every two seconds.
+    Drips(u64),
     /// Its reply is false.
     Lies,
     PanicsInReady,
@@ -53,7 +50,7 @@ pub enum Manner {
 
 /// A peer by the link model: 20 ms to compute, 100 ms on the link, round trip 50 ms.
 pub struct TestPeer {
-    id: PeerId,
+    index: usize,
     asked: Asked,
     manner: Manner,
     link: LinkModel,
@@ -82,6 +79,12 @@ impl Asked {
         self.entries().iter().filter(|(_, id, _)| *id == peer_id(peer)).count()
     }
 
+    /// The jobs that a peer was asked for.
+    pub fn jobs_at(&self, peer: usize) -> impl Iterator<Item = usize> {
+        let asked = self.entries().into_iter().filter(move |(_, id, _)| *id == peer_id(peer));
+        asked.map(|(.., block)| usize::from(block.as_bytes()[0]))
+    }
+
     fn entries(&self) -> Vec<(Duration, PeerId, BlockHash)> {
         self.log.lock().expect("no test panics with it").clone()
     }
@@ -96,13 +99,13 @@ impl Asked {
 impl TestPeer {
     pub fn new(index: usize, asked: &Asked, manner: Manner) -> Self {
         let link = LinkModel::new(ROUND_TRIP);
-        Self { id: peer_id(index), asked: asked.clone(), manner, link, events: None }
+        Self { index, asked: asked.clone(), manner, link, events: None }
     }
 
     fn refuses(&self, block: &BlockHash) -> bool {
         match self.manner {
             Manner::Refuses => true,
-            Manner::RefusesOfFive(remainders) => remainders.contains(&(u64::from(block.as_bytes()[0]) % 5)),
+            Manner::RefusesHalf => refuses_half(self.index, usize::from(block.as_bytes()[0])),
             _ => false,
         }
     }
@@ -114,19 +117,19 @@ impl Service<Attempt> for TestPeer {
     type Future = BoxFuture<'static, AttemptResult>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
-        assert!(self.manner != Manner::PanicsInReady || self.asked.count(0) == 0, "a panic in poll_ready");
+        assert!(self.manner != Manner::PanicsInReady || self.asked.count(self.index) == 0, "a panic in poll_ready");
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, attempt: Attempt) -> Self::Future {
         assert!(self.manner != Manner::PanicsInCall, "a panic in call");
         let block = block(&attempt.request);
-        self.asked.add(self.id, block);
+        self.asked.add(peer_id(self.index), block);
         let (sent, refused) = (Instant::now(), self.refuses(&block));
         let transfer = Duration::from_millis(100);
         let cost = Cost { compute: Duration::from_millis(20), transfer, bytes: REPLY_BYTES, refused };
         let transit = cost.serve(&mut self.link, sent.into_std());
-        let (id, send, events) = (self.id, attempt.send, self.events.clone());
+        let (id, send, events) = (peer_id(self.index), attempt.send, self.events.clone());
         let fails = |kind| Err(AttemptError::new(kind));
         match self.manner {
             Manner::TimesOut => async move {
@@ -135,7 +138,7 @@ impl Service<Attempt> for TestPeer {
                 fails(AttemptErrorKind::Timeout)
             }
             .boxed(),
-            Manner::Drips => drip(send.expect("sent by a scheduler"), events).boxed(),
+            Manner::Drips(length) => drip(send.expect("sent by a scheduler"), length, events).boxed(),
             Manner::PanicsInFuture => async move {
                 time::sleep(Duration::from_millis(10)).await;
                 panic!("a panic in a future")
@@ -164,6 +167,11 @@ impl Service<Attempt> for TestPeer {
     }
 }
 
+/// Whether one of five peers that refuse half of all jobs refuses this one.
+pub fn refuses_half(peer: usize, job: usize) -> bool {
+    (job + peer) % 5 >= 2 + job % 2
+}
+
 async fn ends_late(send: SendId, at: Instant, events: Option<mpsc::UnboundedSender<PeerEvent>>) {
     time::sleep_until(at).await;
     let outcome = Err(AttemptErrorKind::Refused);
@@ -172,11 +180,11 @@ async fn ends_late(send: SendId, at: Instant, events: Option<mpsc::UnboundedSend
     }
 }
 
-async fn drip(send: SendId, events: Option<mpsc::UnboundedSender<PeerEvent>>) -> AttemptResult {
-    for received in (0..DRIP_LENGTH).step_by(16 << 10) {
+async fn drip(send: SendId, length: u64, events: Option<mpsc::UnboundedSender<PeerEvent>>) -> AttemptResult {
+    for received in (0..length).step_by(16 << 10) {
         let at = Instant::now().into_std();
         if let Some(events) = &events {
-            let _ = events.send(PeerEvent::Progress { send, received, length: Some(DRIP_LENGTH), at });
+            let _ = events.send(PeerEvent::Progress { send, received, length: Some(length), at });
         }
         time::sleep(Duration::from_secs(2)).await;
     }
