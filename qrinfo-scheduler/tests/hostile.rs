@@ -6,32 +6,29 @@ mod support;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use qrinfo_core::{AttemptErrorKind, AttemptResult, PeerId, stack::PeerEvent};
-use qrinfo_scheduler::{Event, MAX_DEPTH, MAX_POINTS, SchedulerHandle, SchedulerService, SendStats, Settings};
+use qrinfo_core::{AttemptErrorKind, AttemptResult, PeerId};
+use qrinfo_scheduler::{MAX_DEPTH, MAX_POINTS, SchedulerHandle, SchedulerService, SendStats, Settings};
 use support::{
-    HEIGHT, attempt, peer_id,
-    peers::{
-        Asked, Changes, Manner, TestPeer, ask, ask_until_answered, join_reporting_peer, join_test_peer, scheduler,
-    },
+    attempt, peer_id,
+    peers::{Asked, Manner, TestPeer, ask_until_answered, join_reporting_peer, scheduler},
 };
-use tokio::time::{self, Instant};
+use tokio::time::Instant;
 
 /// A scheduler, and peers of these manners that report their progress.
 struct Network {
     asked: Asked,
     service: SchedulerService,
     handle: SchedulerHandle,
-    changes: Changes<TestPeer>,
 }
 
 impl Network {
     fn new(settings: Settings, peers: &[Manner]) -> Self {
         let asked = Asked::new();
-        let (service, handle, changes) = scheduler(settings);
+        let (service, handle, changes) = scheduler::<TestPeer>(settings);
         for (index, manner) in peers.iter().enumerate() {
             join_reporting_peer(&changes, index, &asked, *manner);
         }
-        Self { asked, service, handle, changes }
+        Self { asked, service, handle }
     }
 
     /// Asks for jobs as a retry layer does. Returns their ends and the time that they took.

@@ -481,21 +481,22 @@ impl Scheduler {
                 changed.push(id);
             }
         }
-        self.thaw_the_last(now);
+        changed.extend(self.thaw_the_last(now));
         for peer in changed {
             self.trust_changed(peer);
         }
     }
 
-    /// Where every peer rests, waiting helps no one: the peer whose rest ends first is asked.
-    fn thaw_the_last(&mut self, now: Instant) {
-        if self.queue.is_empty() || self.peers.values().any(|peer| peer.is_live() || peer.is_stalled()) {
-            return;
+    /// Where every peer rests, waiting gains nothing: the peer whose rest ends first is asked.
+    fn thaw_the_last(&mut self, now: Instant) -> Option<PeerId> {
+        if self.queue.is_empty() || self.peers.values().any(|peer| peer.is_live() && !peer.owes_stragglers()) {
+            return None;
         }
-        let rests = self.peers.iter_mut().filter_map(|(_, peer)| Some((peer.rests_until()?, peer)));
-        if let Some((until, peer)) = rests.min_by_key(|(until, _)| *until) {
-            peer.thaw(until.max(now));
-        }
+        let rests = self.peers.iter_mut().filter(|(_, peer)| peer.outstanding() == 0);
+        let rests = rests.filter_map(|(&id, peer)| Some((peer.rests_until()?, id, peer)));
+        let (until, id, peer) = rests.min_by_key(|(until, ..)| *until)?;
+        peer.thaw(until.max(now));
+        Some(id)
     }
 
     fn after_answer(&mut self, peer: PeerId, was_trusted: bool) {
@@ -586,14 +587,20 @@ impl Scheduler {
         let Some(health) = self.peers.remove(&peer) else { return false };
         self.is_table_new = true;
         tracing::debug!(%peer, ?event);
-        self.events.push_back(Event::Peer(event));
+        self.events.push_back(Event::Peer(event.clone()));
         // On another connection it may have other blocks.
         self.refused.retain(|_, peers| {
             peers.retain(|refused| *refused != peer);
             !peers.is_empty()
         });
+        // Our own removal of a peer says nothing about the load.
+        let is_ban = matches!(event, PeerEvent::Banned { .. });
         for entry in health.entries() {
-            self.ended(entry, Err(AttemptErrorKind::Disconnected), now);
+            let outcome = Err(AttemptErrorKind::Disconnected);
+            self.events.push_back(Event::Peer(PeerEvent::Ended { send: entry.send, outcome, at: now }));
+            if entry.request.is_some() && !is_ban {
+                self.count_end(entry.send, outcome, now);
+            }
             if let Some(id) = entry.request {
                 self.copy_failed(id, entry.send, AttemptErrorKind::Disconnected);
             }

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -33,6 +33,9 @@ use crate::{Dispatch, Event, Scheduler, Settings, SubmitError, now};
 /// Events that wait for a slow listener before it misses the oldest.
 const EVENTS: usize = 1024;
 
+/// Requests whose sendings are remembered as the first. Beyond it those with the smallest ids are forgotten.
+const MOST_SENT: usize = 16_384;
+
 /// A stream of peers that join and leave. Implemented for every fitting [`Discover`].
 pub trait Peers: Discover<Key = PeerId, Service = Peer<Self::Asked>> + Unpin {
     /// The service of one peer.
@@ -55,8 +58,8 @@ pub struct Driver<D: Peers> {
     sendings: FuturesUnordered<Sending<<D::Asked as Service<Attempt>>::Future>>,
     /// Ends that peers reported before the futures of their sendings ended: one of those may end with a timeout.
     reported: HashMap<SendId, (Result<Timing, AttemptErrorKind>, Instant)>,
-    /// Requests that were sent, to tell first sendings from later ones.
-    sent: HashSet<RequestId>,
+    /// The latest requests that were sent, to tell first sendings from later ones.
+    sent: BTreeSet<RequestId>,
     sleep: Option<Pin<Box<Sleep>>>,
     table: watch::Sender<PeerTable>,
     events: Arc<broadcast::Sender<Event>>,
@@ -108,7 +111,7 @@ impl<D: Peers> Driver<D> {
             callers: HashMap::new(),
             sendings: FuturesUnordered::new(),
             reported: HashMap::new(),
-            sent: HashSet::new(),
+            sent: BTreeSet::new(),
             sleep: None,
             table,
             events,
@@ -213,6 +216,7 @@ impl<D: Peers> Driver<D> {
                         // Its connection has ended, maybe with nothing in flight whose failure would tell.
                         peer.events = None;
                         peer.ready = false;
+                        scheduler.set_ready(&id, false);
                     }
                 }
             }
@@ -239,6 +243,9 @@ impl<D: Peers> Driver<D> {
         match &ended.result {
             Ok(answer) => self.scheduler.replied(send, &answer.timing),
             Err(error) if has_reports && error.kind() == AttemptErrorKind::Timeout => {
+                if self.scheduler.holds(send) {
+                    self.stats().timeouts += 1;
+                }
                 self.scheduler.timed_out(send, now());
                 if let Some((outcome, at)) = self.reported.remove(&send) {
                     settle(&mut self.scheduler, send, outcome, at);
@@ -341,6 +348,9 @@ impl<D: Peers> Driver<D> {
                 caller.permit = None;
             }
             let is_resend = !self.sent.insert(request);
+            if self.sent.len() > MOST_SENT {
+                self.sent.pop_first();
+            }
             let called = catch(|| peer.service.call(attempt));
             // A service that is ready at once need not be set aside and brought back.
             let readiness = catch(|| peer.service.poll_ready(cx));
@@ -399,13 +409,14 @@ impl<D: Peers> Future for Driver<D> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         loop {
-            if this.poll_commands(cx) {
-                this.stop();
-                return Poll::Ready(Ok(()));
-            }
+            // First the peers: a request ends at once if none of them may be asked for it.
             if let Err(error) = this.poll_discover(cx) {
                 this.stop();
                 return Poll::Ready(Err(error));
+            }
+            if this.poll_commands(cx) {
+                this.stop();
+                return Poll::Ready(Ok(()));
             }
             this.poll_peers(cx);
             while let Poll::Ready(Some(ended)) = this.sendings.poll_next_unpin(cx) {
