@@ -4,7 +4,7 @@
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use qrinfo_core::{
-    AttemptErrorKind, Mismatch, PeerId, Reply,
+    AttemptErrorKind, Mismatch, PeerId, Reply, SendId,
     stack::{LeaveReason, PeerEvent},
     wire::DecodeError,
     wire::frame::{Command, FrameError},
@@ -89,6 +89,14 @@ pub enum RegisterError {
         /// The first block of the cycle.
         cycle_height: u32,
     },
+}
+
+/// A [`SendId`] that cannot be used now. The request was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("sending {send} has not ended; give each sending an id of its own")]
+pub struct SendIdInUse {
+    /// The id.
+    pub send: SendId,
 }
 
 /// A reply that answers no request, given back.

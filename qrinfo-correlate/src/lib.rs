@@ -44,6 +44,6 @@ pub use self::{
     },
     config::CorrelatorConfig,
     correlator::{Action, Correlator, Event},
-    error::{Closed, RegisterError, TimeoutCause, Unmatched, Violation},
+    error::{Closed, RegisterError, SendIdInUse, TimeoutCause, Unmatched, Violation},
     service::{Driver, PeerService, ResponseFuture},
 };

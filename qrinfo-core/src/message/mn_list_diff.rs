@@ -1,6 +1,6 @@
 use bytes::{BufMut, Bytes};
 
-use super::{Coinbase, Commitment, SmlEntry};
+use super::{Coinbase, CoinbasePayload, Commitment, SmlEntry};
 use crate::{
     BlockHash, Hash256, LlmqType, ProTxHash, QuorumHash,
     wire::{DecodeError, DecodeErrorKind, Reader, Seq, Wire, put_len, put_var_bytes},
@@ -36,6 +36,44 @@ pub struct MnListDiff {
     pub new_quorums: Seq<Commitment>,
     /// ChainLock signatures at the work blocks of new quorums (protocol 70230). Nothing proves them.
     pub quorums_cl_sigs: Seq<QuorumClSig>,
+}
+
+// === impl MnListDiff ===
+
+impl MnListDiff {
+    /// A diff without changes, with the least coinbase of a block at height 1. It proves nothing: for tests and
+    /// simulations.
+    ///
+    /// ```
+    /// use qrinfo_core::{BlockHash, message::MnListDiff, wire::Wire};
+    ///
+    /// let diff = MnListDiff::empty(BlockHash::ZERO, BlockHash::from_bytes([3; 32]));
+    /// assert_eq!(MnListDiff::from_wire(diff.to_wire())?, diff);
+    /// # Ok::<(), qrinfo_core::wire::DecodeError>(())
+    /// ```
+    pub fn empty(base_block_hash: BlockHash, block_hash: BlockHash) -> Self {
+        let payload = CoinbasePayload {
+            version: 1,
+            height: 1,
+            merkle_root_mn_list: Hash256::from_bytes([0; 32]),
+            merkle_root_quorums: None,
+            credit_pool: None,
+        };
+        Self {
+            version: 1,
+            base_block_hash,
+            block_hash,
+            total_transactions: 1,
+            merkle_hashes: Seq::default(),
+            merkle_flags: Bytes::new(),
+            coinbase: Coinbase::new(payload),
+            deleted_masternodes: Seq::default(),
+            new_masternodes: Seq::default(),
+            deleted_quorums: Seq::default(),
+            new_quorums: Seq::default(),
+            quorums_cl_sigs: Seq::default(),
+        }
+    }
 }
 
 impl Wire for MnListDiff {

@@ -24,7 +24,7 @@ use self::{
 };
 use crate::{
     config::CorrelatorConfig,
-    error::{Closed, TimeoutCause, Violation},
+    error::{Closed, SendIdInUse, TimeoutCause, Violation},
 };
 
 /// An input of a [`Correlator`].
@@ -158,8 +158,9 @@ impl Correlator {
     ///
     /// # Errors
     /// [`Overloaded`](AttemptErrorKind::Overloaded) while every slot is held,
-    /// [`Disconnected`](AttemptErrorKind::Disconnected) after the connection ended, [`Local`](AttemptErrorKind::Local)
-    /// for the id of a sending that has not ended. No action follows for it.
+    /// [`Disconnected`](AttemptErrorKind::Disconnected) after the connection ended, and
+    /// [`Local`](AttemptErrorKind::Local) with [`SendIdInUse`] as its source for the id of a sending that has not ended.
+    /// No action follows for it.
     pub fn submit(&mut self, send: SendId, attempt: Attempt, now: Instant) -> Result<(), AttemptError> {
         if let Some(closed) = &self.closed {
             return Err(AttemptError::new(AttemptErrorKind::Disconnected).at(self.peer).because(closed.clone()));
@@ -168,8 +169,7 @@ impl Correlator {
             return Err(AttemptError::new(AttemptErrorKind::Overloaded).at(self.peer));
         }
         if self.entries.iter().any(|entry| entry.send == send) {
-            let error = AttemptError::new(AttemptErrorKind::Local).at(self.peer);
-            return Err(error.because("a sending with this id has not ended; give each an id of its own"));
+            return Err(AttemptError::new(AttemptErrorKind::Local).at(self.peer).because(SendIdInUse { send }));
         }
         self.entries.push_back(Entry::new(send, attempt, fence_nonce(self.submitted)));
         self.submitted += 1;
@@ -340,7 +340,7 @@ impl Correlator {
             Action::Report(PeerEvent::Progress { send: first.send, received, length, at: now })
         };
         self.longest = self.longest.max(length);
-        if self.arriving.is_none() {
+        if self.arriving.is_none() && received > 0 {
             self.actions.push_back(progress(0));
         }
         self.actions.push_back(progress(received));

@@ -77,7 +77,7 @@ impl<T, O: FnMut(PeerEvent)> Driver<T, O> {
         loop {
             match ready!(self.commands.poll_recv(cx)) {
                 Some(Command::Submit(submission)) => self.core.submit(*submission),
-                Some(Command::Cancel(send)) => self.core.handle(Event::Cancelled(send)),
+                Some(Command::Cancel(send)) => self.core.cancel(send),
                 // Every service and every future that could ask, wait or cancel holds a sender.
                 None => return Poll::Ready(Closed::Unused),
             }
@@ -221,6 +221,14 @@ impl<O: FnMut(PeerEvent)> Core<O> {
             Err(error) => answer(respond, Err(error)),
         }
         self.run_actions();
+    }
+
+    /// Cancels a sending, if its own caller is gone: the caller of a duplicate that was refused has the same id.
+    fn cancel(&mut self, send: SendId) {
+        let slot = self.waiting.get(&send).and_then(|slot| slot.respond.as_ref());
+        if slot.is_some_and(ReplySender::is_closed) {
+            self.handle(Event::Cancelled(send));
+        }
     }
 
     fn handle(&mut self, event: Event) {

@@ -3,8 +3,7 @@ use crate::AttemptErrorKind;
 /// The meaning of a kind of failure for what happens next.
 ///
 /// ```
-/// use crate::AttemptErrorKind;
-/// use qrinfo_core::stack::retry::FailureClass;
+/// use qrinfo_core::{AttemptErrorKind, stack::retry::FailureClass};
 ///
 /// let refusal = FailureClass::of(AttemptErrorKind::Refused);
 /// assert!(refusal.ask_elsewhere && !refusal.peers_fault && !refusal.congestion);

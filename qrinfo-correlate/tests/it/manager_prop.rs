@@ -1,18 +1,15 @@
 //! Random interleavings of requests to several peers at once and their replies, which do not say who sent them.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
-
-mod common;
-
 use std::{
     collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
-use common::{hash, reply, spec};
 use proptest::prelude::*;
-use qrinfo_core::{AttemptErrorKind as Kind, Reply, message::NetworkMessage};
+use qrinfo_core::{Answer, AttemptErrorKind as Kind, Reply, message::NetworkMessage};
 use qrinfo_correlate::{Closed, QRInfoCorrelationManager, RegisterError, ReplyReceiver};
 use tokio::sync::oneshot::error::TryRecvError;
+
+use crate::support::{hash, reply, spec};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const PEERS: usize = 3;
@@ -143,7 +140,7 @@ impl World {
 
     fn check(&mut self) {
         self.callers.retain_mut(|(tag, receiver)| match receiver.try_recv() {
-            Ok(Ok((Reply::QrInfo(answer), _))) => {
+            Ok(Ok(Answer { reply: Reply::QrInfo(answer), .. })) => {
                 assert_eq!(*answer, reply(cycle(*tag), *tag), "a reply to another request");
                 false
             }
