@@ -35,7 +35,7 @@ pub enum WhyGivenUp {
     /// The time for all its attempts is over.
     #[error("its deadline passed")]
     DeadlinePassed,
-    /// No peer was connected for as long as the network timeout allows.
+    /// No peer could be asked: none was connected for the whole network timeout, or none in any of its attempts.
     #[error("no peer was connected; check the network")]
     NoPeers,
     /// Every peer that was asked is gone, and no other one joined.

@@ -12,6 +12,9 @@ const RECONNECTS: u32 = 2;
 /// The wait after a disconnect where nothing is known of the peers. dash-spv's figure.
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 
+/// The number of latest failures that are kept.
+const KEPT: usize = 256;
+
 /// One request that has not ended: its failures so far, and the decision about each.
 ///
 /// | failure | decision |
@@ -53,7 +56,9 @@ pub struct RetryState {
     waits: u32,
     failures: Vec<AttemptError>,
     refused: Vec<PeerId>,
-    /// Failed otherwise, since every peer had its turn.
+    /// Peers that sent something false or malformed.
+    faulty: Vec<PeerId>,
+    /// Peers that failed otherwise, since every peer had its turn.
     failed: Vec<PeerId>,
     /// Peers that the caller excludes.
     avoid: Vec<PeerId>,
@@ -77,6 +82,7 @@ impl RetryState {
             waits: 0,
             failures: Vec::new(),
             refused: Vec::new(),
+            faulty: Vec::new(),
             failed: Vec::new(),
             avoid: attempt.avoid.clone(),
         }
@@ -84,7 +90,8 @@ impl RetryState {
 
     /// The peers not to ask now.
     pub fn avoid(&self) -> Vec<PeerId> {
-        let mut avoid: Vec<PeerId> = self.avoid.iter().chain(&self.refused).chain(&self.failed).copied().collect();
+        let lists = [&self.avoid, &self.refused, &self.faulty, &self.failed];
+        let mut avoid: Vec<PeerId> = lists.into_iter().flatten().copied().collect();
         avoid.sort_unstable();
         avoid.dedup();
         avoid
@@ -95,7 +102,7 @@ impl RetryState {
         self.deadline
     }
 
-    /// The failures so far, in order.
+    /// The failures so far, in order; at most the latest 256.
     pub fn failures(&self) -> &[AttemptError] {
         &self.failures
     }
@@ -122,11 +129,12 @@ impl RetryState {
             return abort(WhyGivenUp::Unanswerable);
         }
         if self.is_exhausted() {
-            return abort(WhyGivenUp::Exhausted);
+            let is_asked = !self.failures.is_empty();
+            return abort(if is_asked { WhyGivenUp::Exhausted } else { WhyGivenUp::NoPeers });
         }
         match peers {
             _ if kind == AttemptErrorKind::Overloaded => self.wait(),
-            Some(peers) => self.among(peers),
+            Some(peers) => self.among(peers, kind),
             None => self.without_ledger(kind),
         }
     }
@@ -142,33 +150,43 @@ impl RetryState {
             self.note(earlier, peers);
         }
         let kind = error.kind();
-        let peer = error.peer().filter(|peer| *peer != PeerId::ALL);
-        if let Some(peer) = peer {
-            let list = if kind == AttemptErrorKind::Refused { &mut self.refused } else { &mut self.failed };
-            if !list.contains(&peer) {
-                list.push(peer);
-            }
-        }
-        if self.counts(kind, peer, peers) {
+        let is_new = error.peer().filter(|peer| *peer != PeerId::ALL).is_some_and(|peer| self.exclude(peer, kind));
+        if self.counts(kind, is_new, peers) {
             *self.counted.entry(FailureClass::of(kind).category).or_default() += 1;
         }
         // That there was no peer to ask is no attempt.
         if kind != AttemptErrorKind::NoPeer {
+            if self.failures.len() == KEPT {
+                self.failures.remove(0);
+            }
             self.failures.push(error);
         }
     }
 
-    /// Whether a failure uses up an attempt.
-    fn counts(&self, kind: AttemptErrorKind, peer: Option<PeerId>, peers: Option<&PeerTable>) -> bool {
+    /// Remembers a peer that failed. Returns false if it failed so before.
+    fn exclude(&mut self, peer: PeerId, kind: AttemptErrorKind) -> bool {
+        let list = match kind {
+            AttemptErrorKind::Refused => &mut self.refused,
+            _ if FailureClass::of(kind).peers_fault => &mut self.faulty,
+            _ => &mut self.failed,
+        };
+        let is_new = !list.contains(&peer);
+        if is_new {
+            list.push(peer);
+        }
+        is_new
+    }
+
+    /// Whether a failure uses up an attempt. `is_new` is true for a named peer that has not failed so before.
+    fn counts(&self, kind: AttemptErrorKind, is_new: bool, peers: Option<&PeerTable>) -> bool {
         let Some(peers) = peers else { return true };
-        let class = FailureClass::of(kind);
         match kind {
-            // The peer is not asked again for this request, or for anything.
-            AttemptErrorKind::Refused | AttemptErrorKind::Malformed | AttemptErrorKind::False => peer.is_none(),
-            // The ledger says how long to wait for a peer.
-            AttemptErrorKind::NoPeer => false,
+            // The peer is not asked again, so as many such failures as peers end them.
+            AttemptErrorKind::Refused | AttemptErrorKind::Malformed | AttemptErrorKind::False => !is_new,
+            // The ledger says how long to wait for a peer, unless the service below contradicts it.
+            AttemptErrorKind::NoPeer => peers.has_other_than(&self.avoid()),
             // Of many requests some would use up their attempts by mere chance. The deadline bounds such a request.
-            _ => !(class.congestion && peers.failures_mount),
+            _ => !(FailureClass::of(kind).congestion && peers.failures_mount),
         }
     }
 
@@ -178,8 +196,12 @@ impl RetryState {
     }
 
     /// The decision where the peers are known.
-    fn among(&mut self, peers: &PeerTable) -> RecoveryStrategy {
+    fn among(&mut self, peers: &PeerTable, kind: AttemptErrorKind) -> RecoveryStrategy {
         if peers.has_other_than(&self.avoid()) {
+            // The service below could not ask that peer a moment ago. Without a wait this would go round and round.
+            if kind == AttemptErrorKind::NoPeer {
+                return self.wait();
+            }
             // A wait spares a peer that failed. This one has not.
             return RecoveryStrategy::SwitchPeer;
         }
