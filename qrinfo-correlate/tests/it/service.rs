@@ -17,7 +17,7 @@ use qrinfo_core::{
     stack::{LeaveReason, PeerEvent},
     wire::frame::{Command, Frame, FrameDecoder, FrameEvent},
 };
-use qrinfo_correlate::{Closed, CorrelatorConfig, Driver, PeerService, ResponseFuture, Violation};
+use qrinfo_correlate::{Closed, CorrelatorConfig, Driver, PeerService, ResponseFuture, SendIdInUse, Violation};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinHandle,
@@ -298,6 +298,22 @@ async fn a_future_dropped_before_the_driver_saw_it_sends_nothing() {
     assert_pending!(driver.poll());
     assert_eq!(hand.take().0, [""; 0]);
     assert_ready_ok!(task::spawn(service).enter(|cx, mut service| service.poll_ready(cx)));
+}
+
+/// The refused duplicate has the id of a sending that goes on.
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_that_is_refused_does_not_cancel_the_sending_of_its_id() {
+    let (mut service, _driver, hand) = spawned(3);
+    let first = ask(&mut service, 1).await;
+    let error = ask(&mut service, 1).await.await.unwrap_err();
+    assert!(error.source().is_some_and(|source| source.is::<SendIdInUse>()), "{error:?}");
+    let dropped = ask(&mut service, 1).await;
+    settle().await;
+    drop(dropped);
+    settle().await;
+    hand.answer(1);
+    assert_eq!(first.await.unwrap().reply, Reply::QrInfo(Box::new(support::reply(1, 1))));
+    assert_eq!(hand.done(), [(1, Ok(()))]);
 }
 
 #[tokio::test(start_paused = true)]

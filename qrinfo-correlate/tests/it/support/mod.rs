@@ -1,5 +1,7 @@
 //! Requests and their real replies, made of one recorded exchange.
 
+pub(crate) mod bench;
+
 use std::sync::LazyLock;
 
 use qrinfo_core::{
