@@ -1,4 +1,4 @@
-//! One request to all peers, and what is left of it when it has ended.
+//! One request to all peers, and its remainder after its end.
 
 use std::time::{Duration, Instant};
 
@@ -77,7 +77,7 @@ impl Entry {
         }
     }
 
-    /// Whether a reply to this request could be taken for one to `spec`, which is another.
+    /// True if a reply to this request could be mistaken for a reply to `spec`, a different request.
     pub(super) fn collides_with(&self, spec: &QRInfoRequestSpec) -> bool {
         match &self.request {
             Request::QrInfo(own) => own != spec && own.work_block_hashes.first() == spec.work_block_hashes.first(),
@@ -85,7 +85,7 @@ impl Entry {
         }
     }
 
-    /// When something becomes due, apart from the timeout of the oldest.
+    /// The next instant at which something becomes due, apart from the timeout of the oldest.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Waiting(callers) => callers.iter().filter_map(|caller| caller.deadline).min(),
@@ -111,7 +111,7 @@ impl Entry {
             bytes: payload_length(&reply),
         };
         for caller in callers {
-            // A caller that has just gone misses nothing.
+            // The caller may be gone.
             let _ = caller.respond.send(Ok(Answer { reply: reply.clone(), timing }));
         }
         let _ = last.respond.send(Ok(Answer { reply, timing }));

@@ -30,14 +30,14 @@ use crate::{
 /// grants a task between two yields, so that under a flood there is some left for commands, writes and the timer.
 const EVENTS_PER_POLL: usize = 32;
 
-/// The future that speaks with one peer; see [`PeerService::new`](crate::PeerService::new). Its output says why it
-/// ended.
+/// The future that speaks with one peer; see [`PeerService::new`](crate::PeerService::new). Its output is the reason of
+/// the connection's end.
 ///
-/// It ends when the connection does, when the peer sends what it must not, or when all services are dropped and nobody
-/// waits for a reply. Replies that are still awaited then are delivered first. When it ends, or is dropped, every request
-/// ends with it and the transport is dropped, which has to close the connection.
+/// It ends with the connection, after a [`Violation`](crate::Violation) of the peer, or when all services are dropped
+/// and no caller waits for a reply; replies that callers wait for are delivered first. When it ends, or is dropped, it
+/// ends every request and drops the transport, which has to close the connection.
 ///
-/// It never waits for a write before it reads: a server that stops reading until we take its replies stops nothing here.
+/// It reads while a write is blocked, so a server that stops reading until its replies are taken causes no deadlock.
 ///
 /// Must be polled within a tokio runtime that has time enabled.
 #[must_use = "the service does nothing unless its driver is polled"]
@@ -257,7 +257,7 @@ impl<O: FnMut(PeerEvent)> Core<O> {
                     self.waiting.remove(&send);
                 }
                 Action::Report(report) => (self.observer)(report),
-                // The caller that handed in the event sees that the correlator is closed.
+                // Callers of this function check `Correlator::closed` afterwards.
                 Action::Close(_) => {}
             }
         }
