@@ -16,12 +16,13 @@ use crate::{
 /// its full number of attempts again.
 const KEPT: usize = 65_536;
 
-/// dash-spv's manager of that name: a [`RecoveryStrategy`] for each failure, for a client with a sync loop of its own.
+/// The counterpart of dash-spv's manager of that name: a [`RecoveryStrategy`] for each failure, for a client with a sync
+/// loop of its own.
 ///
 /// It keeps a [`RetryState`] for each request, so that a batch of failures does not use up the attempts of a single
-/// request, and decides as that does without a ledger of peers. What has failed as often as its
-/// [category](Category::limit) allows is given up; in the phases of filters and blocks, which a wallet can do without
-/// for a while, the phase is skipped; after false replies the phase is restarted once.
+/// request, and decides like that state without a ledger of peers. A request that has failed more often than its
+/// [category](Category::limit) allows is given up. In the phases of filters and blocks, which a wallet can postpone, the
+/// phase is skipped instead. After false replies the phase is restarted once.
 ///
 /// | failure | strategy | at most |
 /// |---|---|---|
@@ -50,7 +51,7 @@ const KEPT: usize = 65_536;
 pub struct RecoveryManager {
     policy: RetryPolicy,
     requests: BTreeMap<RequestId, RetryState>,
-    /// Phases that were started again.
+    /// Phases that were restarted.
     restarted: BTreeSet<SyncPhase>,
     congestion: Congestion,
     stats: ParallelStats,
@@ -64,15 +65,15 @@ pub struct RecoveryManager {
 pub struct ParallelStats {
     /// Requests that were made in batches.
     pub attempts: u64,
-    /// Those that were answered.
+    /// Requests that were answered.
     pub successes: u64,
 }
 
 // === impl RecoveryManager ===
 
 impl RecoveryManager {
-    /// A manager that has seen no failure. Of the settings it takes the backoffs and the network timeout; the number of
-    /// attempts follows from the categories, and each request has a deadline of the caller's own.
+    /// A manager that has seen no failure. Of the settings, the backoffs and the network timeout count; the number of
+    /// attempts follows from the categories, and deadlines are left to the caller.
     pub fn new(settings: &RecoverySettings) -> Self {
         Self {
             policy: RetryPolicy { max_attempts: u32::MAX, deadline: std::time::Duration::MAX, ..settings.retry },
@@ -175,7 +176,7 @@ impl RecoveryManager {
     }
 }
 
-/// An attempt whose question is the caller's own matter.
+/// An attempt in place of the request, which the manager is not given.
 fn unknown(id: RequestId) -> Attempt {
     let spec = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::ZERO };
     Attempt::new(id, spec.into())

@@ -45,40 +45,39 @@ pub struct Attempt {
     pub id: RequestId,
     /// This sending, once a scheduler has bound the request to a peer. Reports of the peer name it.
     pub send: Option<SendId>,
-    /// The question.
+    /// The request.
     pub request: Request,
     /// The order in which attempts are served where they wait.
     pub priority: RequestPriority,
     /// Peers not to ask, such as those that failed this request before.
     pub avoid: Vec<PeerId>,
-    /// The instant at which the caller loses interest. A layer that waits gives up then.
+    /// The instant after which the caller does not need a reply. Every layer that waits gives up then.
     pub deadline: Option<Instant>,
 }
 
-/// A reply, and when it came from which peer.
+/// A reply, with its peer and its timing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The reply.
     pub reply: Reply,
-    /// The sending that it answers.
+    /// The peer and the instants of the sending that it answers.
     pub timing: Timing,
 }
 
 /// The two ends of an attempt.
 pub type AttemptResult = Result<Answer, AttemptError>;
 
-/// A `tower` service that takes attempts: an alias for the bounds. Every fitting service implements it.
+/// A `tower` service that takes attempts: an alias for the bounds. Every service with these bounds implements it.
 pub trait AttemptService: Service<Attempt, Response = Answer, Error = AttemptError> {}
 
-/// The instants of one sending. They come from the clock of whatever drives the stack; under a paused tokio clock they
-/// are virtual.
+/// The instants of one sending. They come from the clock of the driver; under a paused tokio clock they are virtual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
     /// The peer that was asked.
     pub peer: PeerId,
     /// The request was handed to the transport.
     pub sent: Instant,
-    /// Everything asked of this peer before it was settled.
+    /// The peer had dealt with everything that was sent to it before.
     pub head: Option<Instant>,
     /// The first bytes of the reply were seen.
     pub first_byte: Option<Instant>,

@@ -6,16 +6,16 @@ use std::{
 use super::{Category, FailureClass, RecoveryStrategy, RetryPolicy};
 use crate::{Attempt, AttemptError, AttemptErrorKind, GivenUp, PeerId, Request, WhyGivenUp, stack::PeerTable};
 
-/// A disconnect is worth a short wait this often, before another peer is asked at once.
+/// Disconnects of a request that are followed by a short wait; after further ones another peer is asked at once.
 const RECONNECTS: u32 = 2;
 
-/// The wait after a disconnect where nothing is known of the peers. dash-spv's figure.
+/// The wait after a disconnect where there is no ledger of peers, as in dash-spv.
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 
 /// The number of latest failures that are kept.
 const KEPT: usize = 256;
 
-/// One request that has not ended: its failures so far, and the decision about each.
+/// The failures of one request that has not ended, and the decision about each.
 ///
 /// | failure | decision |
 /// |---|---|
@@ -27,9 +27,9 @@ const KEPT: usize = 256;
 /// | cancelled, local | give up: another peer would not help |
 ///
 /// A request ends within [`max_attempts`](RetryPolicy::max_attempts), within the limit of each
-/// [category](Category::limit), and within its deadline. With a [`PeerTable`] refusals and false replies of named peers
-/// do not count as attempts, because no peer is asked twice for what it refused or after it lied; without one
-/// everything counts.
+/// [category](Category::limit), and within its deadline. With a [`PeerTable`], the first refusal or false reply of each
+/// named peer does not count as an attempt, because the peer is avoided afterwards, and congestion does not count while
+/// failures mount at several peers. Without one every failure counts.
 ///
 /// ```
 /// use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec};
@@ -88,7 +88,7 @@ impl RetryState {
         }
     }
 
-    /// The peers not to ask now.
+    /// The peers that must not be asked now.
     pub fn avoid(&self) -> Vec<PeerId> {
         let lists = [&self.avoid, &self.refused, &self.faulty, &self.failed];
         let mut avoid: Vec<PeerId> = lists.into_iter().flatten().copied().collect();
@@ -177,7 +177,7 @@ impl RetryState {
         is_new
     }
 
-    /// Whether a failure uses up an attempt. `is_new` is true for a named peer that has not failed so before.
+    /// Returns true if a failure uses up an attempt. `is_new` is true for a named peer that has not failed so before.
     fn counts(&self, kind: AttemptErrorKind, is_new: bool, peers: Option<&PeerTable>) -> bool {
         let Some(peers) = peers else { return true };
         match kind {
@@ -195,7 +195,7 @@ impl RetryState {
         self.counted.values().sum::<u32>() >= self.policy.max_attempts.max(1) || self.counted.iter().any(over)
     }
 
-    /// The decision where the peers are known.
+    /// The decision where there is a ledger of peers.
     fn among(&mut self, peers: &PeerTable, kind: AttemptErrorKind) -> RecoveryStrategy {
         if peers.has_other_than(&self.avoid()) {
             // The service below could not ask that peer a moment ago. Without a wait this would go round and round.
@@ -230,7 +230,7 @@ impl RetryState {
         }
     }
 
-    /// The decision where the service below chooses the peer, and nothing is known of it.
+    /// The decision where the peers are not known: the service below chooses among them.
     fn without_ledger(&mut self, kind: AttemptErrorKind) -> RecoveryStrategy {
         let disconnects = self.counted.get(&Category::Network).copied().unwrap_or_default();
         match kind {
