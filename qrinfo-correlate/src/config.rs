@@ -35,6 +35,13 @@ pub struct CorrelatorConfig {
 
 // === impl CorrelatorConfig ===
 
+impl CorrelatorConfig {
+    /// The longest time for a reply of this many bytes.
+    pub(crate) fn transfer_time(&self, bytes: u64) -> Duration {
+        Duration::from_millis(bytes.saturating_mul(1_000) / self.min_rate)
+    }
+}
+
 impl Default for CorrelatorConfig {
     fn default() -> Self {
         Self {

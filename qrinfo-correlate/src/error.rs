@@ -4,7 +4,7 @@
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use qrinfo_core::{
-    AttemptErrorKind, Mismatch, PeerId, Reply, SendId,
+    AttemptErrorKind, Mismatch, PeerId, SendId,
     stack::{LeaveReason, PeerEvent},
     wire::DecodeError,
     wire::frame::{Command, FrameError},
@@ -75,39 +75,12 @@ pub enum TimeoutCause {
     Deadline,
 }
 
-/// The reason for which a [`QRInfoCorrelationManager`](crate::QRInfoCorrelationManager) does not accept a request now.
-/// The request must not be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RegisterError {
-    /// The limit of [`MAX_WAITING`](crate::MAX_WAITING) waiting callers is reached.
-    #[error("{} callers are waiting already; wait for replies first", crate::MAX_WAITING)]
-    Full,
-    /// A reply to another request of this cycle may still come, and could not be distinguished from the reply to this one.
-    #[error("another request of cycle {cycle_height} is in flight; wait until it has ended")]
-    CycleBusy {
-        /// The first block of the cycle.
-        cycle_height: u32,
-    },
-}
-
 /// A [`SendId`] that cannot be used now. The request was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("sending {send} has not ended; give each sending an id of its own")]
 pub struct SendIdInUse {
     /// The id.
     pub send: SendId,
-}
-
-/// A reply that answers no request, given back.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the reply answers no request")]
-pub struct Unmatched {
-    /// The reply.
-    pub reply: Reply,
-    /// The difference from a reply to the oldest waiting request; `None` if none waits.
-    #[source]
-    pub mismatch: Option<Mismatch>,
 }
 
 // === impl Closed ===

@@ -68,15 +68,17 @@ mod broadcast;
 mod config;
 mod correlator;
 mod error;
+mod reply;
 mod service;
 
 pub use self::{
     broadcast::{
-        BroadcastDriver, Correlated, MAX_REMEMBERED, MAX_WAITING, QRInfoCorrelationManager, Registered, ReplyReceiver,
-        ReplySender,
+        BroadcastDriver, Correlated, MAX_REMEMBERED, MAX_WAITING, QRInfoCorrelationManager, RegisterError, Registered,
+        Unmatched,
     },
     config::CorrelatorConfig,
     correlator::{Action, Correlator, Event},
-    error::{Closed, RegisterError, SendIdInUse, TimeoutCause, Unmatched, Violation},
+    error::{Closed, SendIdInUse, TimeoutCause, Violation},
+    reply::{ReplyReceiver, ReplySender},
     service::{Driver, PeerService, ResponseFuture},
 };

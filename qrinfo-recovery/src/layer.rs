@@ -3,11 +3,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use qrinfo_core::stack::PeerTable;
+use qrinfo_core::stack::{PeerTable, RecoveryEvent};
 use tokio::sync::watch;
 use tower_layer::Layer;
 
-use crate::{History, Recovery, RecoveryEvent, RecoverySettings};
+use crate::{
+    history::History,
+    service::{Observer, Recovery},
+    settings::RecoverySettings,
+};
 
 /// A layer that repeats failed requests at other peers; its service is [`Recovery`].
 ///
@@ -38,9 +42,6 @@ pub struct RecoveryLayer {
     observer: Observer,
     history: Arc<Mutex<History>>,
 }
-
-/// The function that is called with every decision.
-pub(crate) type Observer = Arc<dyn Fn(&RecoveryEvent) + Send + Sync>;
 
 // === impl RecoveryLayer ===
 

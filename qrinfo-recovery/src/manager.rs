@@ -5,11 +5,12 @@ use std::{
 
 use qrinfo_core::{
     Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, RequestId, SyncPhase, WhyGivenUp,
-    stack::retry::Congestion,
+    stack::retry::{Category, Congestion, FailureClass, RecoveryStrategy, RetryPolicy, RetryState},
 };
 
 use crate::{
-    Category, FailureClass, History, RecoveryRecord, RecoverySettings, RecoveryStrategy, RetryPolicy, RetryState,
+    history::{History, RecoveryRecord},
+    settings::RecoverySettings,
 };
 
 /// The number of requests whose failures are kept. Beyond it the request with the smallest id is forgotten, and gets

@@ -9,7 +9,10 @@ use std::{
 
 use qrinfo_core::{
     Attempt, AttemptError, AttemptResult, AttemptService, SyncPhase, WhyGivenUp,
-    stack::{PeerTable, retry::FailureClass},
+    stack::{
+        PeerTable, RecoveryEvent,
+        retry::{FailureClass, RecoveryStrategy, RetryState},
+    },
 };
 use tokio::{
     sync::watch,
@@ -19,8 +22,10 @@ use tower_service::Service;
 use tracing::Instrument;
 
 use crate::{
-    Backoff, History, RecoveryEvent, RecoveryRecord, RecoverySettings, RecoveryStrategy, RetryBudget, RetryState,
-    layer::Observer,
+    backoff::Backoff,
+    budget::RetryBudget,
+    history::{History, RecoveryRecord},
+    settings::RecoverySettings,
 };
 
 /// A service that repeats failed requests at other peers, until there is a reply or a reason to give up. A
@@ -41,6 +46,9 @@ struct Shared {
     history: Arc<Mutex<History>>,
     draws: Mutex<Draws>,
 }
+
+/// The function that is called with every decision.
+pub(crate) type Observer = Arc<dyn Fn(&RecoveryEvent) + Send + Sync>;
 
 /// State that all requests share.
 struct Draws {

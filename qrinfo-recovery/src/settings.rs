@@ -1,4 +1,4 @@
-use crate::RetryPolicy;
+use qrinfo_core::stack::retry::RetryPolicy;
 
 /// The settings of a [`RecoveryLayer`](crate::RecoveryLayer).
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -3,7 +3,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AttemptErrorKind, PeerId, RequestId, SendId, Timing, WhyGivenUp, retry::RecoveryStrategy};
+use super::{
+    error::AttemptErrorKind,
+    given_up::WhyGivenUp,
+    ids::{PeerId, RequestId, SendId},
+    retry::RecoveryStrategy,
+    timing::Timing,
+};
 
 /// An event at a peer. Connections report them, and the ledger of peers publishes them.
 #[derive(Debug, Clone, PartialEq, Eq)]

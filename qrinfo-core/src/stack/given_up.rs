@@ -1,6 +1,6 @@
 use std::{error::Error, fmt};
 
-use super::{AttemptError, AttemptErrorKind};
+use super::error::{AttemptError, AttemptErrorKind};
 
 /// The end of a request without a reply: the reason, and the failures at the peers that were asked. It is the source of
 /// the error that a recovery layer returns.

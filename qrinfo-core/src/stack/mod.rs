@@ -12,15 +12,21 @@ mod attempt;
 mod error;
 mod event;
 mod given_up;
+mod ids;
+mod mismatch;
 mod peers;
 mod request;
 pub mod retry;
+mod timing;
 
 pub use self::{
-    attempt::{Answer, Attempt, AttemptResult, AttemptService, PeerId, RequestId, SendId, Timing},
-    error::{AttemptError, AttemptErrorKind, Mismatch},
+    attempt::{Answer, Attempt, AttemptResult, AttemptService},
+    error::{AttemptError, AttemptErrorKind},
     event::{LeaveReason, PeerEvent, RecoveryEvent},
     given_up::{GivenUp, WhyGivenUp},
+    ids::{PeerId, RequestId, SendId},
+    mismatch::Mismatch,
     peers::{KnownPeer, PeerTable},
     request::{MnListDiffRequestSpec, QRInfoRequestSpec, Reply, Request, RequestPriority},
+    timing::Timing,
 };

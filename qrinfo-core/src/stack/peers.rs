@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::PeerId;
+use super::ids::PeerId;
 
 /// A snapshot of the ledger of peers for the layers above it: the peers that can be asked. Clones are cheap.
 ///

@@ -1,9 +1,10 @@
 use std::fmt;
 
-use super::Mismatch;
+use super::mismatch::Mismatch;
 use crate::{
-    BlockHash, Network,
+    hash::BlockHash,
     message::{GetMnListDiff, GetQRInfo, MnListDiff, NetworkMessage, QRInfo},
+    network::Network,
 };
 
 /// The order in which waiting requests are served. A greater priority overtakes every smaller one that is not sent yet.

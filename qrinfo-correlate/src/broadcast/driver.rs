@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qrinfo_core::{AttemptError, AttemptErrorKind, PeerId, RequestId, client::NetworkManager, message::NetworkMessage};
+use qrinfo_core::{AttemptError, AttemptErrorKind, PeerId, SendId, client::NetworkManager, message::NetworkMessage};
 use tokio::{
     select,
     sync::OwnedSemaphorePermit,
@@ -13,7 +13,7 @@ use tokio::{
     time::{self, sleep, sleep_until},
 };
 
-use super::QRInfoCorrelationManager;
+use super::manager::QRInfoCorrelationManager;
 use crate::{
     error::{Closed, TimeoutCause},
     service::inbox::{Command, Inbox, Submission},
@@ -36,7 +36,7 @@ pub struct BroadcastDriver<N, F> {
     /// Requests that cannot be sent yet: a reply to another request of the same cycle may still come.
     held: VecDeque<Submission>,
     /// The slots of requests that peers may still be working on.
-    slots: Vec<(RequestId, OwnedSemaphorePermit)>,
+    slots: Vec<(SendId, OwnedSemaphorePermit)>,
     inbox: Inbox,
 }
 

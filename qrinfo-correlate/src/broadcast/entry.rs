@@ -3,15 +3,23 @@
 use std::time::{Duration, Instant};
 
 use qrinfo_core::{
-    Answer, AttemptError, AttemptErrorKind, PeerId, QRInfoRequestSpec, Reply, Request, RequestId, Timing, wire::Wire,
+    Answer, AttemptError, AttemptErrorKind, PeerId, QRInfoRequestSpec, Reply, Request, SendId, Timing, wire::Wire,
 };
 
-use super::manager::{Correlated, ReplySender};
-use crate::error::TimeoutCause;
+use crate::{error::TimeoutCause, reply::ReplySender};
+
+/// The destination of a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Correlated {
+    /// It answered this request.
+    Answered(SendId),
+    /// It was dropped: a copy from another peer was accepted before, or no caller waits for it.
+    Dropped(SendId),
+}
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) id: RequestId,
+    pub(super) id: SendId,
     pub(super) request: Request,
     sent: Instant,
     /// Everything asked before was settled.
@@ -40,7 +48,7 @@ pub(super) struct Caller {
 // === impl Entry ===
 
 impl Entry {
-    pub(super) fn new(id: RequestId, request: Request, copies: usize, caller: Caller, now: Instant) -> Self {
+    pub(super) fn new(id: SendId, request: Request, copies: usize, caller: Caller, now: Instant) -> Self {
         Self { id, request, sent: now, head: None, copies, state: State::Waiting(vec![caller]) }
     }
 

@@ -4,17 +4,19 @@ use std::{
 };
 
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, AttemptResult, MnListDiffRequestSpec, PeerId, QRInfoRequestSpec, Reply,
-    Request, RequestId,
+    Attempt, AttemptError, AttemptErrorKind, MnListDiffRequestSpec, PeerId, QRInfoRequestSpec, Reply, Request, SendId,
     message::{MnListDiff, NetworkMessage, QRInfo},
 };
 use tokio::sync::oneshot;
 
-use super::entry::{Caller, Entry};
-use crate::error::{Closed, RegisterError, Unmatched};
-
-/// Callers that may wait at once. Far more than any client has in flight, and little memory.
-pub const MAX_WAITING: usize = 256;
+use super::{
+    entry::{Caller, Correlated, Entry},
+    error::{MAX_WAITING, RegisterError, Unmatched},
+};
+use crate::{
+    error::Closed,
+    reply::{ReplyReceiver, ReplySender},
+};
 
 /// Requests that have ended and are remembered for the copies of their replies. Beyond that the oldest is forgotten.
 pub const MAX_REMEMBERED: usize = 1024;
@@ -22,30 +24,15 @@ pub const MAX_REMEMBERED: usize = 1024;
 /// The longest timeout, so that no instant overflows.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The sender of a request's end: once, a reply or a typed error.
-pub type ReplySender = oneshot::Sender<AttemptResult>;
-
-/// The receiver of a request's end. Dropping it gives up the reply.
-pub type ReplyReceiver = oneshot::Receiver<AttemptResult>;
-
 /// A request that waits for its reply.
 #[derive(Debug)]
 pub struct Registered {
-    /// The request's id, given by the manager.
-    pub id: RequestId,
+    /// The id of the sending, given by the manager; its peer is [`PeerId::ALL`].
+    pub id: SendId,
     /// The receiver of its end.
     pub receiver: ReplyReceiver,
     /// The message to send now; `None` if the same request is in flight already, which answers this one too.
     pub message: Option<NetworkMessage>,
-}
-
-/// The destination of a reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Correlated {
-    /// It answered this request.
-    Answered(RequestId),
-    /// It was dropped: a copy from another peer was accepted before, or no caller waits for it.
-    Dropped(RequestId),
 }
 
 /// A correlator of replies and requests for a client that sends each request to *all* its peers and cannot see which one
@@ -106,7 +93,7 @@ pub struct QRInfoCorrelationManager {
     /// Requests in the order of sending.
     entries: VecDeque<Entry>,
     /// The oldest request with a waiting caller, and the instant from which it is the oldest.
-    head: Option<(RequestId, Instant)>,
+    head: Option<(SendId, Instant)>,
 }
 
 // === impl QRInfoCorrelationManager ===
@@ -246,7 +233,7 @@ impl QRInfoCorrelationManager {
         respond: ReplySender,
         peers: usize,
         now: Instant,
-    ) -> Result<(RequestId, Option<NetworkMessage>), RegisterError> {
+    ) -> Result<(SendId, Option<NetworkMessage>), RegisterError> {
         self.cleanup_expired_requests(now);
         let Attempt { request, deadline, .. } = attempt;
         if let Err(error) = self.admits(&request) {
@@ -271,7 +258,7 @@ impl QRInfoCorrelationManager {
         if let Some(index) = same {
             self.entries.remove(index);
         }
-        let id = RequestId(self.registered);
+        let id = SendId { peer: PeerId::ALL, seq: self.registered };
         self.registered += 1;
         let message = request.to_message();
         self.entries.push_back(Entry::new(id, request, copies, caller, now));
@@ -280,7 +267,7 @@ impl QRInfoCorrelationManager {
     }
 
     /// Removes a request that could not be sent. Its callers get [`NoPeer`](AttemptErrorKind::NoPeer) with this reason.
-    pub fn withdraw(&mut self, id: RequestId, why: &Closed, now: Instant) {
+    pub fn withdraw(&mut self, id: SendId, why: &Closed, now: Instant) {
         if let Some(index) = self.entries.iter().position(|entry| entry.id == id)
             && let Some(entry) = self.entries.remove(index)
         {
@@ -309,7 +296,7 @@ impl QRInfoCorrelationManager {
     }
 
     /// Returns true if peers may still be working on this request: no reply has come, and it is not forgotten.
-    pub fn is_outstanding(&self, id: RequestId) -> bool {
+    pub fn is_outstanding(&self, id: SendId) -> bool {
         self.entries.iter().any(|entry| entry.id == id && !entry.is_answered())
     }
 

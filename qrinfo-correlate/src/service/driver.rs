@@ -21,9 +21,9 @@ use tokio::{
 
 use super::inbox::{Command, Gate, Inbox, Submission};
 use crate::{
-    broadcast::ReplySender,
     correlator::{Action, Correlator, Event},
     error::Closed,
+    reply::ReplySender,
 };
 
 /// Events of the transport that are handled before other tasks run. Well below the 128 operations that tokio

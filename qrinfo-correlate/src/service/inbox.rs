@@ -6,7 +6,7 @@ use qrinfo_core::{Attempt, SendId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::shared::Shared;
-use crate::{broadcast::ReplySender, error::Closed};
+use crate::{error::Closed, reply::ReplySender};
 
 /// A driver's end of its services.
 #[derive(Debug)]

@@ -167,7 +167,7 @@ impl Service<Attempt> for PeerService {
     /// Ready when a slot is free.
     ///
     /// # Errors
-    /// [`Disconnected`](AttemptErrorKind::Disconnected), with the [`Closed`] as its source, once the driver has ended.
+    /// [`Disconnected`](AttemptErrorKind::Disconnected), with the [`Closed`](crate::Closed) as its source, once the driver has ended.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
         if let Some(closed) = self.shared.ended.get() {
             return Poll::Ready(Err(self.shared.disconnected(closed.clone())));

@@ -37,7 +37,7 @@ struct Puppet {
 struct State {
     connected: bool,
     sending: Sending,
-    /// Whether there is always a message at once, none of them a reply.
+    /// True if there is always a message at once, none of them a reply.
     flood: bool,
 }
 
@@ -337,7 +337,7 @@ async fn a_dropped_driver_ends_everything() {
     assert_eq!(service.ready().await.unwrap_err().kind(), Kind::Disconnected);
 }
 
-/// As dash-spv's, which gives up after 100 ms; or at once.
+/// dash-spv's network returns none after 100 ms; others at once.
 #[tokio::test(start_paused = true)]
 async fn none_while_connected_means_none_for_now() {
     let (mut service, _driver, hand) = spawned(1);

@@ -139,7 +139,7 @@ impl Server {
     }
 }
 
-/// What must hold of everything the correlator says.
+/// A correlator and its server, and the rules that every action has to keep.
 struct World {
     correlator: Correlator,
     now: Instant,

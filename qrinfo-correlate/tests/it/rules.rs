@@ -213,7 +213,7 @@ fn a_reply_that_cannot_be_decoded_fails_the_head_and_ends_the_connection() {
 }
 
 #[test]
-fn a_repeated_reply_reaches_nobody_else() {
+fn a_repeated_reply_reaches_no_other_caller() {
     let mut bench = Bench::asked(2);
     bench.answer(1);
     bench.answer(1);
@@ -277,7 +277,7 @@ fn a_timed_out_request_keeps_its_slot_until_the_peer_has_dealt_with_it() {
     assert!(bench.correlator.is_empty());
 }
 
-/// Field failure: a late reply was taken for the next request's.
+/// Field failure: a late reply was mistaken for the reply to the next request.
 #[test]
 fn a_late_reply_is_not_taken_for_the_next_requests() {
     let mut bench = Bench::new();
@@ -334,7 +334,7 @@ fn no_request_leaks_its_slot_however_it_ends() {
 }
 
 #[test]
-fn a_cancelled_request_keeps_its_slot_and_its_reply_reaches_nobody() {
+fn a_cancelled_request_keeps_its_slot_and_its_reply_reaches_no_caller() {
     let mut bench = Bench::asked(2);
     bench.cancel(1);
     assert_eq!(bench.correlator.len(), 2);

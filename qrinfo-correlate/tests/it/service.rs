@@ -130,7 +130,7 @@ impl Hand {
         self.send(reply_frame(id, id));
     }
 
-    /// What the client sent; the pings' numbers are returned.
+    /// Takes the frames that the client sent. Returns their commands and the numbers of the pings.
     fn take(&mut self) -> (Vec<String>, Vec<u64>) {
         let (mut commands, mut nonces) = (Vec::new(), Vec::new());
         while let Ok(frame) = self.from_client.try_recv() {
@@ -418,17 +418,17 @@ async fn readiness_that_was_granted_before_the_end_gives_the_reason() {
     drop(hand);
     driver.await.unwrap();
     assert!(matches!(closed_of(service.ready().await.as_ref().err().unwrap()), Closed::ByPeer));
-    assert!(other.is_woken(), "the slot is reserved for ever");
+    assert!(other.is_woken(), "the slot stays reserved");
     assert_ready_err!(other.enter(|cx, mut other| other.poll_ready(cx)));
     assert!(matches!(closed_of(&service.call(attempt(1)).await.unwrap_err()), Closed::ByPeer));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_driver_that_ended_but_still_exists_leaves_nobody_waiting() {
+async fn a_driver_that_ended_but_still_exists_leaves_no_caller_waiting() {
     let (to_client, inbound) = unbounded_channel();
     let (outbound, _from_client) = unbounded_channel();
     let channels = Channels { inbound, outbound, gate: Arc::default() };
-    // When it is read, somebody asks once more, and then it ends.
+    // When it is read, another request is made, and then it ends.
     let last = Arc::new(Mutex::new((None::<PeerService>, None)));
     let shared = last.clone();
     let read = move || {
@@ -444,7 +444,7 @@ async fn a_driver_that_ended_but_still_exists_leaves_nobody_waiting() {
     last.lock().unwrap().0 = Some(service);
     assert_ready!(driver.poll());
     let last = last.lock().unwrap().1.take().unwrap();
-    let last = timeout(Duration::from_secs(1), last).await.expect("nobody will answer");
+    let last = timeout(Duration::from_secs(1), last).await.expect("no peer will answer");
     assert!(matches!(closed_of(&first.await.unwrap_err()), Closed::ByPeer));
     assert!(matches!(closed_of(&last.unwrap_err()), Closed::ByPeer));
     assert!(to_client.is_closed(), "the connection is closed before the driver is dropped");

@@ -41,7 +41,7 @@ fn a_deep_pipeline_is_not_timed_out_from_sending() {
 }
 
 #[test]
-fn what_arrives_starts_the_count_anew() {
+fn each_arrival_restarts_the_timeout() {
     let mut bench = Bench::asked(1);
     for step in 0..4 {
         bench.pass(25);
@@ -55,9 +55,9 @@ fn what_arrives_starts_the_count_anew() {
     assert_eq!(bytes, 3 * 16_384);
 }
 
-/// Tombstones keep their slots, so a peer that answers nothing any more would keep all of them.
+/// Tombstones keep their slots, so a peer that stops answering would keep all of them.
 #[test]
-fn a_peer_that_is_silent_for_ever_loses_its_connection() {
+fn a_peer_that_stays_silent_loses_its_connection() {
     let mut bench = Bench::asked(2);
     bench.pass(30);
     assert!(!bench.is_waiting(1));
@@ -68,7 +68,7 @@ fn a_peer_that_is_silent_for_ever_loses_its_connection() {
 }
 
 #[test]
-fn no_peer_can_drip_for_ever() {
+fn no_peer_can_drip_without_an_end() {
     let mut bench = Bench::asked(1);
     bench.pass(1);
     // 80,000 bytes at 8,000 a second.
@@ -183,7 +183,7 @@ fn a_transport_that_takes_nothing_does_not_stop_the_clock() {
 }
 
 #[test]
-fn the_clock_starts_anew_when_the_request_is_sent() {
+fn the_clock_restarts_when_the_request_is_sent() {
     let mut bench = Bench::new();
     bench.submit(attempt(1));
     bench.pass(20);
@@ -257,7 +257,7 @@ fn the_announcement_of_a_length_comes_first_even_if_its_bytes_came_with_it() {
 
 // === drips ===
 
-/// What a peer gets for 32 MiB that it sends at 16 KiB every 2 s: the seconds until the request ends.
+/// The seconds until a request ends whose reply comes in steps of 16 KiB every 2 s.
 fn drip(bench: &mut Bench, id: u64, length: usize) -> u64 {
     let start = bench.now;
     for step in 0.. {

@@ -1,4 +1,4 @@
-//! Budget and jitter, by what many draws come to.
+//! Budget and jitter, by the sum of many draws.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Whether a figure is within one percent of what it should be.
+/// True if a figure is within one percent of the expected one.
 fn near(figure: f64, expected: f64) -> bool {
     (figure - expected).abs() <= expected * 0.01
 }
@@ -23,7 +23,7 @@ fn the_budget_is_exact_at_fractions() {
         let mut granted = 0_usize;
         for _ in 0..DRAWS {
             budget.earn();
-            // Everyone fails, twice.
+            // Every request fails, twice.
             granted += usize::from(budget.take(now).is_ok());
             granted += usize::from(budget.take(now).is_ok());
         }

@@ -81,7 +81,7 @@ async fn a_lone_peers_refusal_waits_for_a_second_opinion() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_waited_for_longer_than_the_network_timeout() {
+async fn no_peer_is_waited_for_longer_than_the_network_timeout() {
     let network = Network::of(&[&[Some(Refused)]]);
     let (answer, _, took) = network.run(settings()).await;
     assert_eq!((why(&answer.unwrap_err()), took), (WhyGivenUp::NoOtherPeer, Duration::from_millis(300_100)));
@@ -92,7 +92,7 @@ async fn nobody_is_waited_for_longer_than_the_network_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_waited_for_when_nobody_will_come() {
+async fn no_peer_is_waited_for_when_none_will_join() {
     let network = Network::of(&[&[Some(Refused)]]);
     network.close();
     let (answer, _, took) = network.run(settings()).await;
@@ -217,8 +217,8 @@ async fn without_a_ledger_it_goes_by_what_the_service_says() {
     assert_eq!(answer.unwrap().timing.peer, peer(2));
     assert_eq!(network.asked(), [1, 2, 2]);
 
-    let nobody = Network::default();
-    let error = nobody.service(settings(), false).oneshot(attempt(1)).await.unwrap_err();
+    let empty = Network::default();
+    let error = empty.service(settings(), false).oneshot(attempt(1)).await.unwrap_err();
     assert_eq!((error.kind(), why(&error)), (NoPeer, WhyGivenUp::NoPeers));
 }
 
@@ -263,8 +263,8 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
 }
 
 proptest! {
-    /// Whatever the peers do, every request ends, within a bound, with a reply or with all its failures; nobody is asked
-    /// again who refused or lied.
+    /// Whatever the peers do, every request ends within a bound, with a reply or with all its failures, and no peer is
+    /// asked again after it refused or lied.
     #[test]
     fn every_request_ends(
         peers in prop::collection::vec(prop::collection::vec(behaviour(), 1..4), 0..5),

@@ -43,7 +43,7 @@ async fn calls(
     }
     let service = layer.layer(service_fn(move |_: Attempt| {
         *counter.lock().unwrap() += 1;
-        assert!(*counter.lock().unwrap() < 1_000, "it is called for ever");
+        assert!(*counter.lock().unwrap() < 1_000, "it is called without an end");
         let error = AttemptError::new(kind);
         async move { Err(at.map_or_else(|| AttemptError::new(kind), |peer| error.at(peer))) }
     }));
@@ -133,7 +133,7 @@ async fn refusals_beside_a_good_peer_cost_their_round_trips_alone() {
     assert!(start.elapsed() <= Duration::from_millis(800), "{:?}", start.elapsed());
 }
 
-/// As refusals.
+/// Like refusals.
 #[tokio::test(start_paused = true)]
 async fn false_replies_cost_no_retry_budget() {
     let settings = RecoverySettings { budget: 0.0, budget_per_second: 0.0, ..RecoverySettings::default() };

@@ -1,4 +1,4 @@
-//! Which strategy answers which failure, as a table.
+//! The strategies of the manager, as a table of failures.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ fn errors(failures: &[(AttemptErrorKind, u8)]) -> Vec<AttemptError> {
     failures.iter().map(|(kind, number)| error(*kind).at(peer(*number))).collect()
 }
 
-/// What the manager says of one failure after the other.
+/// The strategies of a manager for one failure after the other.
 fn strategies(phase: SyncPhase, kind: AttemptErrorKind, attempts: usize) -> Vec<String> {
     let mut manager = manager();
     (0..attempts).map(|_| manager.determine_strategy(phase, RequestId(1), error(kind), now()).to_string()).collect()
@@ -46,7 +46,7 @@ fn class_by_attempt_gives_the_strategy() {
                 "retry within 4s",
                 "retry within 8s",
                 "retry within 16s",
-                "give up: it used up its attempts; connect to other peers",
+                "give up: the request used up its attempts; connect to other peers",
             ],
         ),
         (
@@ -55,7 +55,7 @@ fn class_by_attempt_gives_the_strategy() {
                 "retry within 1s",
                 "retry within 2s",
                 "retry within 4s",
-                "give up: it used up its attempts; connect to other peers",
+                "give up: the request used up its attempts; connect to other peers",
             ],
         ),
         (Disconnected, &["retry within 1s", "retry within 1s", "ask another peer", "ask another peer"]),
@@ -67,7 +67,7 @@ fn class_by_attempt_gives_the_strategy() {
                 "ask another peer",
                 "ask another peer",
                 "restart the phase",
-                "give up: it used up its attempts; connect to other peers",
+                "give up: the request used up its attempts; connect to other peers",
             ],
         ),
         (
@@ -77,12 +77,12 @@ fn class_by_attempt_gives_the_strategy() {
                 "ask another peer",
                 "ask another peer",
                 "restart the phase",
-                "give up: it used up its attempts; connect to other peers",
+                "give up: the request used up its attempts; connect to other peers",
             ],
         ),
         (NoPeer, &["wait up to 300s for a peer"]),
-        (Cancelled, &["give up: the failure is on our side; another peer would not help"]),
-        (Local, &["give up: the failure is on our side; another peer would not help"]),
+        (Cancelled, &["give up: the failure is local; another peer would not help"]),
+        (Local, &["give up: the failure is local; another peer would not help"]),
     ];
     for (kind, expected) in table {
         assert_eq!(strategies(LISTS, kind, expected.len()), expected, "{kind:?}");
@@ -93,7 +93,7 @@ fn class_by_attempt_gives_the_strategy() {
 fn a_disconnect_may_come_ten_times() {
     let strategies = strategies(LISTS, Disconnected, 11);
     assert_eq!(strategies.get(9).unwrap(), "ask another peer");
-    assert_eq!(strategies.get(10).unwrap(), "give up: it used up its attempts; connect to other peers");
+    assert_eq!(strategies.get(10).unwrap(), "give up: the request used up its attempts; connect to other peers");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn phases_that_a_wallet_can_do_without_are_skipped() {
     }
     assert_eq!(
         strategies(SyncPhase::Headers, Timeout, 6).last().unwrap(),
-        "give up: it used up its attempts; connect to other peers"
+        "give up: the request used up its attempts; connect to other peers"
     );
 }
 

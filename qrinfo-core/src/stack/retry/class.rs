@@ -1,4 +1,4 @@
-use crate::AttemptErrorKind;
+use crate::stack::error::AttemptErrorKind;
 
 /// The meaning of a kind of failure for what happens next.
 ///

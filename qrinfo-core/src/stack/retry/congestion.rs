@@ -3,8 +3,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{FailureClass, RecoveryStrategy};
-use crate::{AttemptErrorKind, PeerId};
+use super::{class::FailureClass, strategy::RecoveryStrategy};
+use crate::stack::{error::AttemptErrorKind, ids::PeerId};
 
 /// The number of latest attempts that count.
 const LENGTH: usize = 20;

@@ -3,8 +3,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Category, FailureClass, RecoveryStrategy, RetryPolicy};
-use crate::{Attempt, AttemptError, AttemptErrorKind, GivenUp, PeerId, Request, WhyGivenUp, stack::PeerTable};
+use super::{
+    class::{Category, FailureClass},
+    policy::RetryPolicy,
+    strategy::RecoveryStrategy,
+};
+use crate::stack::{
+    attempt::Attempt,
+    error::{AttemptError, AttemptErrorKind},
+    given_up::{GivenUp, WhyGivenUp},
+    ids::PeerId,
+    peers::PeerTable,
+    request::Request,
+};
 
 /// Disconnects of a request that are followed by a short wait; after further ones another peer is asked at once.
 const RECONNECTS: u32 = 2;
