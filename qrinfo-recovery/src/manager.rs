@@ -1,10 +1,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, RequestId, SyncPhase, WhyGivenUp,
+    Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId, RequestId, SyncPhase,
+    WhyGivenUp,
     stack::retry::{Category, Congestion, FailureClass, RecoveryStrategy, RetryPolicy, RetryState},
 };
 
@@ -16,6 +17,9 @@ use crate::{
 /// The number of requests whose failures are kept. Beyond it the request with the smallest id is forgotten, and gets
 /// its full number of attempts again.
 const KEPT: usize = 65_536;
+
+/// The length of a fall-back to sequential.
+const SEQUENTIAL_FOR: Duration = Duration::from_secs(60);
 
 /// The counterpart of dash-spv's manager of that name: a [`RecoveryStrategy`] for each failure, for a client with a sync
 /// loop of its own.
@@ -56,7 +60,7 @@ pub struct RecoveryManager {
     restarted: BTreeSet<SyncPhase>,
     congestion: Congestion,
     stats: ParallelStats,
-    /// Attempts in batches since the last decision about all requests.
+    /// Attempts in batches since the last call of `determine_parallel_strategy`.
     recorded: usize,
     history: History,
 }
@@ -77,10 +81,10 @@ impl RecoveryManager {
     /// attempts follows from the categories, and deadlines are left to the caller.
     pub fn new(settings: &RecoverySettings) -> Self {
         Self {
-            policy: RetryPolicy { max_attempts: u32::MAX, deadline: std::time::Duration::MAX, ..settings.retry },
+            policy: RetryPolicy { max_attempts: u32::MAX, deadline: Duration::MAX, ..settings.retry },
             requests: BTreeMap::new(),
             restarted: BTreeSet::new(),
-            congestion: Congestion::new(std::time::Duration::from_secs(60)),
+            congestion: Congestion::new(SEQUENTIAL_FOR),
             stats: ParallelStats::default(),
             recorded: 0,
             history: History::default(),
@@ -113,7 +117,7 @@ impl RecoveryManager {
 
     /// Decides about all requests together, as [`Congestion`] does: above 0.3 of failures at two or more peers half as
     /// many requests as `concurrent` at a time, above 0.5 one. The rate is `errors` by the attempts that were
-    /// [recorded](Self::record_parallel_attempt) since the decision before.
+    /// [recorded](Self::record_parallel_attempt) since the previous call.
     pub fn determine_parallel_strategy(
         &mut self,
         phase: SyncPhase,
@@ -168,7 +172,7 @@ impl RecoveryManager {
         &mut self,
         phase: SyncPhase,
         request: Option<RequestId>,
-        peer: Option<qrinfo_core::PeerId>,
+        peer: Option<PeerId>,
         error: AttemptErrorKind,
         strategy: &RecoveryStrategy,
         at: Instant,

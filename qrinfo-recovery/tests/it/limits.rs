@@ -66,7 +66,9 @@ fn three_peers() -> PeerTable {
 async fn attempts_are_counted_where_failures_do_not_name_their_peer() {
     for kind in KINDS {
         for at in [None, Some(PeerId::ALL)] {
-            for peers in [None, Some(three_peers())] {
+            let mut mounting = three_peers();
+            mounting.failures_mount = true;
+            for peers in [None, Some(three_peers()), Some(mounting)] {
                 for max_attempts in [1, 3] {
                     let ended = calls(max_attempts, kind, at, peers.clone()).await;
                     assert_eq!(ended, (max_attempts, exhausted(kind)), "{kind:?} {at:?} {peers:?}");

@@ -39,8 +39,8 @@ const KEPT: usize = 256;
 ///
 /// A request ends within [`max_attempts`](RetryPolicy::max_attempts), within the limit of each
 /// [category](Category::limit), and within its deadline. With a [`PeerTable`], the first refusal or false reply of each
-/// named peer does not count as an attempt, because the peer is avoided afterwards, and congestion does not count while
-/// failures mount at several peers. Without one every failure counts.
+/// named peer does not count as an attempt, because the peer is avoided afterwards, and congestion at named peers does not
+/// count while failures mount at several. Without one every failure counts.
 ///
 /// ```
 /// use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec};
@@ -161,8 +161,9 @@ impl RetryState {
             self.note(earlier, peers);
         }
         let kind = error.kind();
-        let is_new = error.peer().filter(|peer| *peer != PeerId::ALL).is_some_and(|peer| self.exclude(peer, kind));
-        if self.counts(kind, is_new, peers) {
+        let peer = error.peer().filter(|peer| *peer != PeerId::ALL);
+        let is_repeated = peer.map(|peer| !self.exclude(peer, kind));
+        if self.counts(kind, is_repeated, peers) {
             *self.counted.entry(FailureClass::of(kind).category).or_default() += 1;
         }
         // That there was no peer to ask is no attempt.
@@ -188,16 +189,19 @@ impl RetryState {
         is_new
     }
 
-    /// Returns true if a failure uses up an attempt. `is_new` is true for a named peer that has not failed so before.
-    fn counts(&self, kind: AttemptErrorKind, is_new: bool, peers: Option<&PeerTable>) -> bool {
+    /// Returns true if a failure uses up an attempt. `is_repeated` is `None` for a failure that names no peer, and tells
+    /// of a named one that it failed so before.
+    fn counts(&self, kind: AttemptErrorKind, is_repeated: Option<bool>, peers: Option<&PeerTable>) -> bool {
         let Some(peers) = peers else { return true };
         match kind {
             // The peer is not asked again, so as many such failures as peers end them.
-            AttemptErrorKind::Refused | AttemptErrorKind::Malformed | AttemptErrorKind::False => !is_new,
+            AttemptErrorKind::Refused | AttemptErrorKind::Malformed | AttemptErrorKind::False => {
+                is_repeated.unwrap_or(true)
+            }
             // The ledger says how long to wait for a peer, unless the service below contradicts it.
             AttemptErrorKind::NoPeer => peers.has_other_than(&self.avoid()),
             // Of many requests some would use up their attempts by mere chance. The deadline bounds such a request.
-            _ => !(FailureClass::of(kind).congestion && peers.failures_mount),
+            _ => is_repeated.is_none() || !(FailureClass::of(kind).congestion && peers.failures_mount),
         }
     }
 

@@ -108,7 +108,7 @@ proptest! {
             } else if matches!(kind, Refused | Malformed | False) {
                 counted += 1;
             } else if FailureClass::of(kind).congestion {
-                counted += u32::from(!happening.failures_mount);
+                counted += u32::from(at.is_none() || !happening.failures_mount);
             }
             let strategy = state.failed(error, Some(&peers), now);
             match &strategy {
