@@ -46,21 +46,32 @@ pub struct MnListDiff {
     pub quorums_cl_sigs: Seq<QuorumClSig>,
 }
 
+// === impl MnListDiff ===
+
 impl MnListDiff {
-    /// A diff from no block to no block, in which nothing changes.
-    pub(super) fn to_no_block() -> Self {
+    /// A diff without changes, with the least coinbase of a block at height 1. It proves nothing: for tests and
+    /// simulations.
+    ///
+    /// ```
+    /// use qrinfo_core::{BlockHash, message::MnListDiff, wire::Wire};
+    ///
+    /// let diff = MnListDiff::empty(BlockHash::ZERO, BlockHash::from_bytes([3; 32]));
+    /// assert_eq!(MnListDiff::from_wire(diff.to_wire())?, diff);
+    /// # Ok::<(), qrinfo_core::wire::DecodeError>(())
+    /// ```
+    pub fn empty(base_block_hash: BlockHash, block_hash: BlockHash) -> Self {
         let payload = CoinbasePayload {
             version: 1,
-            height: 0,
-            merkle_root_mn_list: Hash256::ZERO,
+            height: 1,
+            merkle_root_mn_list: Hash256::from_bytes([0; 32]),
             merkle_root_quorums: None,
             credit_pool: None,
         };
         Self {
             version: 1,
-            base_block_hash: BlockHash::ZERO,
-            block_hash: BlockHash::ZERO,
-            total_transactions: 0,
+            base_block_hash,
+            block_hash,
+            total_transactions: 1,
             merkle_hashes: Seq::default(),
             merkle_flags: Bytes::new(),
             coinbase: Coinbase::new(payload),

@@ -93,7 +93,7 @@ impl QRInfo {
     /// }
     /// ```
     pub fn drop_tip_diff(&mut self) {
-        self.mn_list_diff_tip = MnListDiff::to_no_block();
+        self.mn_list_diff_tip = MnListDiff::empty(BlockHash::ZERO, BlockHash::ZERO);
     }
 }
 

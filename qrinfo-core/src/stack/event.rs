@@ -3,9 +3,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AttemptErrorKind, PeerId, RequestId, SendId, Timing, WhyGivenUp, retry::RecoveryStrategy};
+use super::{
+    error::AttemptErrorKind,
+    given_up::WhyGivenUp,
+    ids::{PeerId, RequestId, SendId},
+    retry::RecoveryStrategy,
+    timing::Timing,
+};
 
-/// An event at a peer, as the one ledger of peers publishes it.
+/// An event at a peer. Connections report them, and the ledger of peers publishes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeerEvent {
@@ -13,9 +19,9 @@ pub enum PeerEvent {
     Joined {
         /// The peer.
         peer: PeerId,
-        /// The height of its tip, as it announced it.
+        /// The height of its tip, announced by the peer.
         height: u32,
-        /// The time of a ping, or a guess.
+        /// The round trip time of a ping, or an estimate.
         round_trip: Duration,
     },
     /// A part of a reply has arrived. An announcement of the length comes first, with 0 bytes.
@@ -38,7 +44,7 @@ pub enum PeerEvent {
         /// The time of the end.
         at: Instant,
     },
-    /// The peer is gone. What it held has failed.
+    /// The peer is gone. Its requests have failed.
     Left {
         /// The peer.
         peer: PeerId,
@@ -49,7 +55,7 @@ pub enum PeerEvent {
     Banned {
         /// The peer.
         peer: PeerId,
-        /// What it sent.
+        /// The kind of fault.
         why: AttemptErrorKind,
     },
 }
@@ -58,7 +64,7 @@ pub enum PeerEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LeaveReason {
-    /// Its connection ended, or it was taken away.
+    /// Its connection ended, or it was removed.
     Disconnected,
     /// It left a request unanswered for too long.
     Unanswered,
@@ -66,11 +72,11 @@ pub enum LeaveReason {
     Panicked,
 }
 
-/// A decision about a failure, as it is carried out.
+/// A decision about failures that is carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecoveryEvent {
-    /// An attempt failed, and this is done about it.
+    /// An attempt failed.
     Decided {
         /// The request.
         request: RequestId,
@@ -81,7 +87,7 @@ pub enum RecoveryEvent {
         /// The decision.
         strategy: RecoveryStrategy,
     },
-    /// Failures mount at several peers: there are fewer requests at a time.
+    /// Failures mount at several peers: fewer requests are made at a time.
     SlowedDown {
         /// The decision.
         strategy: RecoveryStrategy,

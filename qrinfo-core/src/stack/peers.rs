@@ -1,8 +1,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::PeerId;
+use super::ids::PeerId;
 
-/// A snapshot of the ledger of peers: which peers can be asked, for the layers above it. Clones are cheap.
+/// A snapshot of the ledger of peers for the layers above it: the peers that can be asked. Clones are cheap.
 ///
 /// ```
 /// use qrinfo_core::stack::{KnownPeer, PeerId, PeerTable};
@@ -25,9 +25,10 @@ pub struct PeerTable {
 /// An entry of a [`PeerTable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownPeer {
-    /// The height of its tip, as it announced it.
+    /// The height of its tip, announced by the peer.
     pub height: u32,
-    /// It has refused as much as it may be made to refuse: it is connected, and is not asked again.
+    /// True once it has refused so many requests that further refusals would end its connection: it stays connected and
+    /// is not asked again.
     pub is_spent: bool,
 }
 
@@ -44,23 +45,23 @@ impl PeerTable {
         self.peers.len()
     }
 
-    /// Whether there is no peer.
+    /// Returns true if there is no peer.
     pub fn is_empty(&self) -> bool {
         self.peers.is_empty()
     }
 
-    /// The peers and what is known of them.
+    /// The peers with their entries.
     pub fn iter(&self) -> impl Iterator<Item = (PeerId, KnownPeer)> + '_ {
         self.peers.iter().map(|(&peer, &known)| (peer, known))
     }
 
-    /// Whether a peer can be asked that is not among `avoid`.
+    /// Returns true if a peer can be asked that is not among `avoid`.
     pub fn has_other_than(&self, avoid: &[PeerId]) -> bool {
         self.peers.iter().any(|(peer, known)| !known.is_spent && !avoid.contains(peer))
     }
 
-    /// Whether every peer that has the blocks of a request, by its height, is among `refused`, and at least two are: a
-    /// lone peer's refusal proves nothing.
+    /// Returns true if every peer that has the blocks of a request, by its height, is among `refused`, and `refused` has
+    /// at least two: the refusal of a single peer proves nothing.
     pub fn all_refused(&self, height: u32, refused: &[PeerId]) -> bool {
         refused.len() >= 2
             && self.peers.iter().filter(|(_, known)| known.height >= height).all(|(peer, _)| refused.contains(peer))

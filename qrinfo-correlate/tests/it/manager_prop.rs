@@ -1,18 +1,15 @@
-//! Random interleavings of requests to several peers at once and their replies, which do not say who sent them.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
-
-mod common;
-
+//! Random interleavings of requests to several peers at once and their replies, which do not name their senders.
 use std::{
     collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
-use common::{hash, reply, spec};
 use proptest::prelude::*;
-use qrinfo_core::{AttemptErrorKind as Kind, Reply, message::NetworkMessage};
+use qrinfo_core::{Answer, AttemptErrorKind as Kind, Reply, message::NetworkMessage};
 use qrinfo_correlate::{Closed, QRInfoCorrelationManager, RegisterError, ReplyReceiver};
 use tokio::sync::oneshot::error::TryRecvError;
+
+use crate::support::{hash, reply, spec};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const PEERS: usize = 3;
@@ -125,12 +122,12 @@ impl World {
                 }
                 self.callers.push((tag, registered.receiver));
             }
-            Err(RegisterError::CycleBusy { .. }) => assert!(others, "{tag} is turned away for nothing"),
+            Err(RegisterError::CycleBusy { .. }) => assert!(others, "{tag} is refused for no reason"),
             Err(other) => panic!("{other}"),
         }
     }
 
-    /// What comes a timeout after its request or later is not remembered, so honest peers here do not.
+    /// A reply that comes a timeout after its request is not recognised, so honest peers here are not as late.
     fn serve(&mut self, peer: usize, refuse: bool) {
         let Some((tag, sent)) = self.peers[peer].pop_front() else { return };
         if refuse || self.now >= sent + TIMEOUT {
@@ -143,7 +140,7 @@ impl World {
 
     fn check(&mut self) {
         self.callers.retain_mut(|(tag, receiver)| match receiver.try_recv() {
-            Ok(Ok((Reply::QrInfo(answer), _))) => {
+            Ok(Ok(Answer { reply: Reply::QrInfo(answer), .. })) => {
                 assert_eq!(*answer, reply(cycle(*tag), *tag), "a reply to another request");
                 false
             }
@@ -162,7 +159,7 @@ impl World {
         }
     }
 
-    /// Nothing comes any more: all that is left ends by time alone.
+    /// No further message comes: every request that is left ends by time alone.
     fn run_out(mut self) {
         let mut rounds = 0;
         while let Some(at) = self.correlator.next_deadline() {

@@ -1,15 +1,11 @@
 //! Recorded replies answer their own requests and no others.
 
-#![allow(clippy::unwrap_used)]
-
-mod recording;
-
+use crate::support::recording::{Exchange, Recording};
 use qrinfo_core::{
     BlockHash, Mismatch, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
     message::{MnListDiff, QRInfo},
     wire::Wire,
 };
-use recording::{Exchange, Recording};
 
 /// What a client asks that has the headers: every hash comes from them, every height from the cycle arithmetic.
 fn spec(recording: &Recording, exchange: &Exchange) -> QRInfoRequestSpec {

@@ -1,8 +1,4 @@
 //! The service of a network that does not name its peers, in paused time.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
-
-mod common;
-
 use std::{
     error::Error,
     num::NonZeroUsize,
@@ -11,16 +7,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use common::{attempt, reply, spec};
 use futures_util::future::join_all;
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind as Kind, Reply,
+    Attempt, AttemptError, AttemptErrorKind as Kind, PeerId, Reply,
     client::{ClientError, NetworkManager},
     message::NetworkMessage,
 };
-use qrinfo_correlate::{
-    ALL_PEERS, BroadcastDriver, Closed, CorrelatorConfig, PeerService, ResponseFuture, TimeoutCause,
-};
+use qrinfo_correlate::{BroadcastDriver, Closed, CorrelatorConfig, PeerService, ResponseFuture, TimeoutCause};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinHandle,
@@ -28,6 +21,8 @@ use tokio::{
 };
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower::{Service, ServiceExt};
+
+use crate::support::{attempt, reply, spec};
 
 type BoxDriver<F> = BroadcastDriver<Box<dyn NetworkManager>, F>;
 type Incoming = Result<Option<NetworkMessage>, ClientError>;
@@ -42,7 +37,7 @@ struct Puppet {
 struct State {
     connected: bool,
     sending: Sending,
-    /// Whether there is always a message at once, none of them a reply.
+    /// True if there is always a message at once, none of them a reply.
     flood: bool,
 }
 
@@ -154,7 +149,7 @@ fn closed_of(error: &AttemptError) -> &Closed {
 #[tokio::test(start_paused = true)]
 async fn replies_come_in_any_order_and_their_copies_are_dropped() {
     let (mut service, _driver, mut hand) = spawned(8);
-    assert_eq!(service.peer(), ALL_PEERS);
+    assert_eq!(service.peer(), PeerId::ALL);
     let mut asked = Vec::new();
     for id in 1..=4 {
         asked.push(ask(&mut service, attempt(id)).await);
@@ -167,8 +162,8 @@ async fn replies_come_in_any_order_and_their_copies_are_dropped() {
         }
     }
     for (id, ended) in (1..).zip(join_all(asked).await) {
-        let (answer, timing) = ended.unwrap();
-        assert_eq!((answer, timing.peer), (Reply::QrInfo(Box::new(reply(id, id * 10))), ALL_PEERS));
+        let answer = ended.unwrap();
+        assert_eq!((answer.reply, answer.timing.peer), (Reply::QrInfo(Box::new(reply(id, id * 10))), PeerId::ALL));
     }
     settle().await;
     assert!(hand.others.try_recv().is_err());
@@ -226,11 +221,11 @@ async fn another_request_of_a_cycle_is_held_until_no_copy_is_to_come() {
     for tag in [10, 11, 12] {
         hand.answer(1, tag);
     }
-    assert_eq!(first.await.unwrap().0, Reply::QrInfo(Box::new(reply(1, 10))));
+    assert_eq!(first.await.unwrap().reply, Reply::QrInfo(Box::new(reply(1, 10))));
     settle().await;
     assert_eq!(hand.asked(), 1);
     hand.answer(1, 20);
-    assert_eq!(second.await.unwrap().0, Reply::QrInfo(Box::new(reply(1, 20))));
+    assert_eq!(second.await.unwrap().reply, Reply::QrInfo(Box::new(reply(1, 20))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,7 +245,7 @@ async fn a_disconnect_ends_every_request_at_once() {
         }
         for ended in join_all(asked).await {
             let error = ended.unwrap_err();
-            assert_eq!((error.kind(), error.peer()), (Kind::Disconnected, Some(ALL_PEERS)));
+            assert_eq!((error.kind(), error.peer()), (Kind::Disconnected, Some(PeerId::ALL)));
             assert!(matches!(closed_of(&error), Closed::ByPeer));
         }
         let limit = if noticed_by_itself { Duration::from_secs(1) } else { Duration::from_millis(1) };
@@ -289,7 +284,7 @@ async fn a_network_that_takes_no_message_fails_the_request_or_ends() {
     let (mut service, driver, mut hand) = spawned(1);
     hand.set_sending(Sending::Fails);
     let error = ask(&mut service, attempt(1)).await.await.unwrap_err();
-    assert_eq!((error.kind(), error.peer()), (Kind::NoPeer, Some(ALL_PEERS)));
+    assert_eq!((error.kind(), error.peer()), (Kind::NoPeer, Some(PeerId::ALL)));
     assert_eq!(closed_of(&error).source().unwrap().to_string(), "no peer took it");
 
     // It goes on, and the slot is free.
@@ -342,7 +337,7 @@ async fn a_dropped_driver_ends_everything() {
     assert_eq!(service.ready().await.unwrap_err().kind(), Kind::Disconnected);
 }
 
-/// As dash-spv's, which gives up after 100 ms; or at once.
+/// dash-spv's network returns none after 100 ms; others at once.
 #[tokio::test(start_paused = true)]
 async fn none_while_connected_means_none_for_now() {
     let (mut service, _driver, hand) = spawned(1);

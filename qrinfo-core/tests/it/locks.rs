@@ -1,6 +1,5 @@
 //! Locks as nodes of mainnet sent them. The bytes and ids are published facts: those of the tests of the public
 //! rust-dashcore repository (CC0).
-#![allow(clippy::unwrap_used, reason = "a test that finds nothing has failed")]
 
 use proptest::prelude::*;
 use qrinfo_core::{

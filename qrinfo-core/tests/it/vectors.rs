@@ -1,9 +1,5 @@
 //! Real messages decode to the facts that others found in them, and encode to their own bytes again.
 
-#![allow(clippy::unwrap_used)]
-
-mod recording;
-
 use std::{
     collections::BTreeMap,
     fmt::Write,
@@ -11,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::support::recording::{Recording, vectors};
 use bytes::Bytes;
 use qrinfo_core::{
     message::{
@@ -19,7 +16,6 @@ use qrinfo_core::{
     },
     wire::{Bits, Seq, Wire, frame::Command},
 };
-use recording::{Recording, vectors};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

@@ -6,8 +6,8 @@ use qrinfo_core::{
     wire::Wire,
 };
 
-const STEPS: &[u8] = include_bytes!("data/regtest-churn/replies/0232.bin");
-const LISTS: &[u8] = include_bytes!("data/regtest-churn/replies/0308.bin");
+const STEPS: &[u8] = include_bytes!("../data/regtest-churn/replies/0232.bin");
+const LISTS: &[u8] = include_bytes!("../data/regtest-churn/replies/0308.bin");
 
 /// The most bytes that are allocated at a time while `payload` is decoded, beyond the payload itself.
 fn peak<T: Wire>(payload: &[u8]) -> u64 {

@@ -11,10 +11,10 @@ use qrinfo_core::{
 };
 
 /// A snapshot of mode 1 first, then empty steps.
-const STEPS: &[u8] = include_bytes!("data/regtest-churn/replies/0232.bin");
+const STEPS: &[u8] = include_bytes!("../data/regtest-churn/replies/0232.bin");
 
 /// Masternodes, quorums, signatures, commitments and a trailing list.
-const LISTS: &[u8] = include_bytes!("data/regtest-churn/replies/0308.bin");
+const LISTS: &[u8] = include_bytes!("../data/regtest-churn/replies/0308.bin");
 
 /// The tip diff of `STEPS` starts behind three snapshots: mode, bits, and a skip list of two and of none.
 const TIP: usize = (4 + 2 + 9) + (4 + 2 + 1) + (4 + 2 + 1);

@@ -1,5 +1,6 @@
 //! Requests and their real replies, made of one recorded exchange.
-#![allow(dead_code, reason = "each test binary uses its own part")]
+
+pub(crate) mod bench;
 
 use std::sync::LazyLock;
 
@@ -10,9 +11,9 @@ use qrinfo_core::{
 };
 
 /// A `getqrinfo` for block 623 as a Dash Core 23 node on regtest got it.
-pub(crate) const RECORDED_REQUEST: &[u8] = include_bytes!("../data/getqrinfo_0150.bin");
-/// What the node answered.
-pub(crate) const RECORDED_REPLY: &[u8] = include_bytes!("../data/qrinfo_0150.bin");
+pub(crate) const RECORDED_REQUEST: &[u8] = include_bytes!("../../data/getqrinfo_0150.bin");
+/// The reply of the node.
+pub(crate) const RECORDED_REPLY: &[u8] = include_bytes!("../../data/qrinfo_0150.bin");
 
 static REPLY: LazyLock<QRInfo> = LazyLock::new(|| QRInfo::from_wire(RECORDED_REPLY).unwrap());
 

@@ -1,8 +1,4 @@
 //! The tower service and its driver over transports in memory, in paused time.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
-
-mod common;
-
 use std::{
     error::Error,
     io,
@@ -14,14 +10,14 @@ use std::{
 };
 
 use bytes::BytesMut;
-use common::{attempt, reply_frame};
 use futures_util::{Sink, SinkExt, Stream, StreamExt, future::join_all};
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind as Kind, Network, PeerId, Reply,
+    Attempt, AttemptError, AttemptErrorKind as Kind, Network, PeerId, Reply, SendId,
     message::NetworkMessage,
+    stack::{LeaveReason, PeerEvent},
     wire::frame::{Command, Frame, FrameDecoder, FrameEvent},
 };
-use qrinfo_correlate::{Closed, CorrelatorConfig, Driver, PeerService, Report, ResponseFuture, Violation};
+use qrinfo_correlate::{Closed, CorrelatorConfig, Driver, PeerService, ResponseFuture, SendIdInUse, Violation};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinHandle,
@@ -31,8 +27,10 @@ use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok
 use tokio_util::codec::{Decoder, Encoder, Framed};
 use tower::{Service, ServiceExt};
 
+use crate::support::{self, attempt, reply_frame};
+
 type Inbound = Result<FrameEvent, io::Error>;
-type Reports = Arc<Mutex<Vec<Report>>>;
+type Reports = Arc<Mutex<Vec<PeerEvent>>>;
 
 /// Two channels; the one to the peer can be blocked.
 struct Channels {
@@ -132,7 +130,7 @@ impl Hand {
         self.send(reply_frame(id, id));
     }
 
-    /// What the client sent; the pings' numbers are returned.
+    /// Takes the frames that the client sent. Returns their commands and the numbers of the pings.
     fn take(&mut self) -> (Vec<String>, Vec<u64>) {
         let (mut commands, mut nonces) = (Vec::new(), Vec::new());
         while let Ok(frame) = self.from_client.try_recv() {
@@ -162,10 +160,10 @@ impl Hand {
         self.to_client.is_closed()
     }
 
-    fn done(&self) -> Vec<(u64, Result<(), Kind>, bool)> {
+    fn done(&self) -> Vec<(u64, Result<(), Kind>)> {
         let reports = self.reports.lock().unwrap();
         let done = reports.iter().filter_map(|report| match report {
-            Report::Done { attempt, outcome, abandoned, .. } => Some((*attempt, *outcome, *abandoned)),
+            PeerEvent::Ended { send, outcome, .. } => Some((send.seq, outcome.map(|_| ()))),
             _ => None,
         });
         done.collect()
@@ -180,7 +178,7 @@ fn config(depth: usize) -> CorrelatorConfig {
     CorrelatorConfig { depth: NonZeroUsize::new(depth).unwrap(), ..CorrelatorConfig::default() }
 }
 
-fn pair(depth: usize) -> (PeerService, Driver<Channels, impl FnMut(Report) + Send + 'static>, Hand) {
+fn pair(depth: usize) -> (PeerService, Driver<Channels, impl FnMut(PeerEvent) + Send + 'static>, Hand) {
     let (to_client, inbound) = unbounded_channel();
     let (outbound, from_client) = unbounded_channel();
     let (gate, reports) = (Arc::<Mutex<Gate>>::default(), Reports::default());
@@ -203,8 +201,13 @@ async fn settle() {
     }
 }
 
+/// An attempt that a scheduler has bound to the peer.
+fn sent(id: u64) -> Attempt {
+    Attempt { send: Some(SendId { peer: peer(), seq: id }), ..attempt(id) }
+}
+
 async fn ask(service: &mut PeerService, id: u64) -> ResponseFuture {
-    service.ready().await.unwrap().call(attempt(id))
+    service.ready().await.unwrap().call(sent(id))
 }
 
 fn closed_of(error: &AttemptError) -> Closed {
@@ -221,7 +224,7 @@ async fn requests_are_pipelined_and_their_replies_come_in_order() {
     assert_eq!(hand.take().0, ["getqrinfo", "ping", "getqrinfo", "ping", "getqrinfo", "ping"]);
     (1..=3).for_each(|id| hand.answer(id));
     for (id, result) in (1..).zip(join_all(futures).await) {
-        assert_eq!(result.unwrap().0, Reply::QrInfo(Box::new(common::reply(id, id))));
+        assert_eq!(result.unwrap().reply, Reply::QrInfo(Box::new(support::reply(id, id))));
     }
 }
 
@@ -269,7 +272,7 @@ async fn a_dropped_future_keeps_its_slot_until_the_peer_has_dealt_with_it() {
     settle().await;
     assert!(service.is_woken());
     assert_ready_ok!(service.enter(|cx, mut service| service.poll_ready(cx)));
-    assert_eq!(hand.done(), [(1, Err(Kind::Refused), true)]);
+    assert_eq!(hand.done(), [(1, Err(Kind::Refused))]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -283,7 +286,7 @@ async fn a_timed_out_request_keeps_its_slot_until_its_late_reply() {
     hand.answer(1);
     settle().await;
     assert_ready_ok!(service.enter(|cx, mut service| service.poll_ready(cx)));
-    assert_eq!(hand.done(), [(1, Ok(()), true)]);
+    assert_eq!(hand.done(), [(1, Ok(()))]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -297,6 +300,22 @@ async fn a_future_dropped_before_the_driver_saw_it_sends_nothing() {
     assert_ready_ok!(task::spawn(service).enter(|cx, mut service| service.poll_ready(cx)));
 }
 
+/// The refused duplicate has the id of a sending that goes on.
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_that_is_refused_does_not_cancel_the_sending_of_its_id() {
+    let (mut service, _driver, hand) = spawned(3);
+    let first = ask(&mut service, 1).await;
+    let error = ask(&mut service, 1).await.await.unwrap_err();
+    assert!(error.source().is_some_and(|source| source.is::<SendIdInUse>()), "{error:?}");
+    let dropped = ask(&mut service, 1).await;
+    settle().await;
+    drop(dropped);
+    settle().await;
+    hand.answer(1);
+    assert_eq!(first.await.unwrap().reply, Reply::QrInfo(Box::new(support::reply(1, 1))));
+    assert_eq!(hand.done(), [(1, Ok(()))]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_future_dropped_before_the_transport_took_its_request_sends_nothing() {
     let (mut service, _driver, mut hand) = spawned(1);
@@ -308,7 +327,7 @@ async fn a_future_dropped_before_the_transport_took_its_request_sends_nothing() 
     hand.block(false);
     settle().await;
     assert_eq!(hand.take().0, [""; 0]);
-    assert_eq!(hand.done(), [(1, Err(Kind::Cancelled), true)]);
+    assert_eq!(hand.done(), [(1, Err(Kind::Cancelled))]);
     service.ready().await.unwrap();
 }
 
@@ -333,7 +352,7 @@ async fn sent_is_when_the_transport_took_the_request() {
     hand.block(false);
     settle().await;
     hand.answer(1);
-    assert_eq!((response.await.unwrap().1.sent - start).as_secs(), 7);
+    assert_eq!((response.await.unwrap().timing.sent - start).as_secs(), 7);
 }
 
 #[tokio::test(start_paused = true)]
@@ -384,7 +403,10 @@ async fn the_end_of_the_connection_ends_everything_with_its_reason() {
     assert!(matches!(closed_of(&error), Closed::Transport(_)));
     assert!(matches!(driver.await.unwrap(), Closed::Transport(_)));
     assert!(hand.is_gone());
-    assert!(matches!(hand.reports.lock().unwrap().last(), Some(Report::Closed { .. })));
+    assert!(matches!(
+        hand.reports.lock().unwrap().last(),
+        Some(PeerEvent::Left { why: LeaveReason::Disconnected, .. })
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -396,17 +418,17 @@ async fn readiness_that_was_granted_before_the_end_gives_the_reason() {
     drop(hand);
     driver.await.unwrap();
     assert!(matches!(closed_of(service.ready().await.as_ref().err().unwrap()), Closed::ByPeer));
-    assert!(other.is_woken(), "the slot is reserved for ever");
+    assert!(other.is_woken(), "the slot stays reserved");
     assert_ready_err!(other.enter(|cx, mut other| other.poll_ready(cx)));
     assert!(matches!(closed_of(&service.call(attempt(1)).await.unwrap_err()), Closed::ByPeer));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_driver_that_ended_but_still_exists_leaves_nobody_waiting() {
+async fn a_driver_that_ended_but_still_exists_leaves_no_caller_waiting() {
     let (to_client, inbound) = unbounded_channel();
     let (outbound, _from_client) = unbounded_channel();
     let channels = Channels { inbound, outbound, gate: Arc::default() };
-    // When it is read, somebody asks once more, and then it ends.
+    // When it is read, another request is made, and then it ends.
     let last = Arc::new(Mutex::new((None::<PeerService>, None)));
     let shared = last.clone();
     let read = move || {
@@ -422,7 +444,7 @@ async fn a_driver_that_ended_but_still_exists_leaves_nobody_waiting() {
     last.lock().unwrap().0 = Some(service);
     assert_ready!(driver.poll());
     let last = last.lock().unwrap().1.take().unwrap();
-    let last = timeout(Duration::from_secs(1), last).await.expect("nobody will answer");
+    let last = timeout(Duration::from_secs(1), last).await.expect("no peer will answer");
     assert!(matches!(closed_of(&first.await.unwrap_err()), Closed::ByPeer));
     assert!(matches!(closed_of(&last.unwrap_err()), Closed::ByPeer));
     assert!(to_client.is_closed(), "the connection is closed before the driver is dropped");
@@ -480,7 +502,7 @@ async fn without_services_the_driver_delivers_what_is_awaited_and_ends() {
     response.await.unwrap();
     assert!(matches!(driver.await.unwrap(), Closed::Unused));
     assert!(hand.is_gone());
-    assert_eq!(hand.done(), [(1, Ok(()), false), (2, Err(Kind::Disconnected), true)]);
+    assert_eq!(hand.done(), [(1, Ok(())), (2, Err(Kind::Disconnected))]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -550,7 +572,7 @@ async fn a_server_that_does_not_read_until_we_do_is_no_deadlock() {
     let results = timeout(Duration::from_secs(10), join_all(asking)).await.unwrap();
     for (id, result) in (0..).zip(results) {
         match result {
-            Ok((reply, _)) => assert_eq!(reply, Reply::QrInfo(Box::new(common::reply(id, id)))),
+            Ok(answer) => assert_eq!(answer.reply, Reply::QrInfo(Box::new(support::reply(id, id)))),
             Err(error) => assert_eq!((id % 5, error.kind()), (4, Kind::Refused)),
         }
     }

@@ -1,4 +1,4 @@
-//! Recorded exchanges with a live node: those beside this file, and the full set where it is at hand.
+//! Recorded exchanges with a live node: those kept in this repository, and the full set where it is available.
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +34,7 @@ impl Recording {
             .into()
     }
 
-    /// All exchanges of each chain; none where they are not at hand.
+    /// All exchanges of each chain; none where they are not available.
     pub(crate) fn full() -> Vec<Self> {
         ["regtest", "regtest-churn", "regtest-v3"].into_iter().filter_map(vectors).map(Self::load).collect()
     }

@@ -1,27 +1,33 @@
 //! Random interleavings of everything that can happen, against a server that answers by the real rules, and against
 //! one that does not.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
-
-mod common;
-
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     num::NonZeroUsize,
     time::{Duration, Instant},
 };
 
-use common::{hash, reply_frame, spec};
 use proptest::prelude::*;
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind as Kind, PeerId, Reply, Timing,
+    Answer, Attempt, AttemptErrorKind as Kind, AttemptResult, PeerId, Reply, SendId, Timing,
     message::NetworkMessage,
+    stack::PeerEvent,
     wire::frame::{Command, Frame, PROGRESS_STEP, Partial},
 };
-use qrinfo_correlate::{Action, Closed, Correlator, CorrelatorConfig, Event, Report, Ticket, Violation};
+use qrinfo_correlate::{Action, Closed, Correlator, CorrelatorConfig, Event, Violation};
+
+use crate::support::{self, hash, reply_frame, spec};
 
 /// Few, so that requests of the same cycle meet.
 const CYCLES: u64 = 3;
 const DEPTH: usize = 5;
+
+fn peer() -> PeerId {
+    PeerId(([127, 0, 0, 1], 19899).into())
+}
+
+fn send(seq: u64) -> SendId {
+    SendId { peer: peer(), seq }
+}
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -133,7 +139,7 @@ impl Server {
     }
 }
 
-/// What must hold of everything the correlator says.
+/// A correlator and its server, and the rules that every action has to keep.
 struct World {
     correlator: Correlator,
     now: Instant,
@@ -142,8 +148,10 @@ struct World {
     cycles: BTreeMap<u64, u64>,
     alive: BTreeSet<u64>,
     cancelled: BTreeSet<u64>,
-    answers: BTreeMap<u64, Result<(Reply, Timing), AttemptError>>,
-    done: u64,
+    answers: BTreeMap<u64, AttemptResult>,
+    ended: BTreeSet<u64>,
+    /// The last event has come.
+    left: bool,
     closed: bool,
     disconnected: bool,
     next_id: u64,
@@ -153,7 +161,7 @@ impl World {
     fn new(honest: bool) -> Self {
         let config = CorrelatorConfig { depth: NonZeroUsize::new(DEPTH).unwrap(), ..CorrelatorConfig::default() };
         Self {
-            correlator: Correlator::new(PeerId(([127, 0, 0, 1], 19899).into()), config),
+            correlator: Correlator::new(peer(), config),
             now: tokio::time::Instant::now().into_std(),
             server: Server::default(),
             honest,
@@ -161,7 +169,8 @@ impl World {
             alive: BTreeSet::new(),
             cancelled: BTreeSet::new(),
             answers: BTreeMap::new(),
-            done: 0,
+            ended: BTreeSet::new(),
+            left: false,
             closed: false,
             disconnected: false,
             next_id: 0,
@@ -177,7 +186,7 @@ impl World {
                     if self.alive.contains(&id) && !self.answers.contains_key(&id) {
                         self.cancelled.insert(id);
                     }
-                    self.handle(Event::Cancelled(Ticket(id)));
+                    self.handle(Event::Cancelled(send(id)));
                 }
             }
             Step::Take(count) => self.take(count),
@@ -207,7 +216,7 @@ impl World {
         let deadline = deadline.map(|seconds| self.now + Duration::from_secs(seconds));
         let attempt = Attempt { deadline, ..Attempt::new(id, spec(cycle, id).into()) };
         let held = self.alive.len();
-        match self.correlator.submit(Ticket(id), attempt, self.now) {
+        match self.correlator.submit(send(id), attempt, self.now) {
             Ok(()) => {
                 assert!(held < DEPTH && !self.closed && !self.disconnected);
                 self.alive.insert(id);
@@ -273,23 +282,16 @@ impl World {
         while let Some(action) = self.correlator.next_action() {
             assert!(!self.closed && !self.disconnected, "{action:?} after the end");
             match action {
-                Action::Answer { ticket: Ticket(id), result } => self.answered(id, result),
-                Action::Release { ticket: Ticket(id) } => {
+                Action::Answer { send, result } => self.answered(send.seq, result),
+                Action::Release { send: SendId { seq: id, .. } } => {
+                    assert!(self.ended.contains(&id), "the slot of {id} is given back before its end");
                     assert!(self.alive.remove(&id), "{id} was released twice");
                     assert!(
                         self.answers.contains_key(&id) || self.cancelled.contains(&id),
                         "{id} went without an answer"
                     );
                 }
-                Action::Report(Report::Done { attempt, timing, .. }) => {
-                    assert!(self.alive.contains(&attempt));
-                    if let Some(Timing { sent, head, first_byte, done, .. }) = timing {
-                        let order = [Some(sent), head, first_byte, Some(done)];
-                        assert!(order.into_iter().flatten().is_sorted(), "{order:?}");
-                    }
-                    self.done += 1;
-                }
-                Action::Report(_) => {}
+                Action::Report(event) => self.reported(event),
                 Action::Close(violation) => {
                     let stuck = matches!(violation, Violation::Unanswered(_));
                     assert!(!self.honest || stuck, "an honest server was sent away: {violation:?}");
@@ -299,12 +301,29 @@ impl World {
         }
     }
 
-    fn answered(&mut self, id: u64, result: Result<(Reply, Timing), AttemptError>) {
+    fn reported(&mut self, event: PeerEvent) {
+        assert!(!self.left, "{event:?} after the last event");
+        match event {
+            PeerEvent::Ended { send, outcome, at } => {
+                assert!(self.alive.contains(&send.seq));
+                assert!(self.ended.insert(send.seq), "{send} ended twice");
+                if let Ok(Timing { sent, head, first_byte, done, .. }) = outcome {
+                    let order = [Some(sent), head, first_byte, Some(done), Some(at)];
+                    assert!(order.into_iter().flatten().is_sorted(), "{order:?}");
+                }
+            }
+            PeerEvent::Progress { send, .. } => assert!(self.alive.contains(&send.seq)),
+            PeerEvent::Left { .. } | PeerEvent::Banned { .. } => self.left = true,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn answered(&mut self, id: u64, result: AttemptResult) {
         assert!(self.alive.contains(&id) && !self.cancelled.contains(&id));
         match &result {
-            Ok((Reply::QrInfo(reply), _)) => {
+            Ok(Answer { reply: Reply::QrInfo(reply), .. }) => {
                 let cycle = self.cycles[&id];
-                assert_eq!(reply.work_block_hash(), common::reply(cycle, id).work_block_hash());
+                assert_eq!(reply.work_block_hash(), support::reply(cycle, id).work_block_hash());
                 if self.honest {
                     assert_eq!(reply.mn_list_diff_tip.block_hash, hash(id), "{id} got another's reply");
                 }
@@ -324,10 +343,11 @@ impl World {
         assert!(self.alive.len() <= DEPTH);
         let waiting = self.alive.iter().filter(|id| !self.answers.contains_key(id) && !self.cancelled.contains(id));
         match self.correlator.next_deadline() {
-            Some(deadline) => assert!(deadline > self.now && !self.alive.is_empty()),
+            Some((deadline, _)) => assert!(deadline > self.now && !self.alive.is_empty()),
             None => assert_eq!(waiting.count(), 0, "nothing would end these"),
         }
-        if self.closed || self.disconnected {
+        assert_eq!(self.left, self.closed || self.disconnected);
+        if self.left {
             assert!(self.correlator.is_empty() && !self.correlator.has_frame());
         }
     }
@@ -338,7 +358,7 @@ impl World {
         for id in self.cycles.keys() {
             assert!(self.answers.contains_key(id) != self.cancelled.contains(id), "{id}");
         }
-        assert_eq!(self.done, self.cycles.len() as u64);
+        assert!(self.ended.iter().eq(self.cycles.keys()), "each sending has one end");
     }
 }
 
@@ -378,7 +398,7 @@ proptest! {
         let mut world = World::new(true);
         steps.into_iter().for_each(|step| world.run(step));
         for _ in 0..=DEPTH + 1 {
-            if let Some(deadline) = world.correlator.next_deadline() {
+            if let Some((deadline, _)) = world.correlator.next_deadline() {
                 world.now = deadline;
                 world.run(Step::Pass(0));
             }

@@ -1,5 +1,4 @@
 //! Field failures: what other clients' messages got wrong, one test each.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use bytes::Bytes;
 use qrinfo_core::{
@@ -12,7 +11,7 @@ use serde_json::Value;
 
 /// Entries of mainnet's list, each with its hash by Dash Core's rule.
 fn mainnet_entries() -> Vec<(Vec<u8>, Hash256)> {
-    let json: Value = serde_json::from_str(include_str!("data/mainnet/entries.json")).unwrap();
+    let json: Value = serde_json::from_str(include_str!("../data/mainnet/entries.json")).unwrap();
     let bytes =
         |hex: &str| (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -23,7 +22,7 @@ fn mainnet_entries() -> Vec<(Vec<u8>, Hash256)> {
 /// The bytes are the beginning of a recorded reply. Without their count, seven bits cannot be told from eight.
 #[test]
 fn a_snapshot_is_encoded_with_its_bit_count() {
-    let recorded: &[u8] = include_bytes!("data/regtest-churn/replies/0232.bin");
+    let recorded: &[u8] = include_bytes!("../data/regtest-churn/replies/0232.bin");
     let snapshot = QuorumSnapshot {
         skip_list_mode: SkipListMode::SkipFirst,
         active_quorum_members: [true, false, true, true, true, true, true].into_iter().collect(),

@@ -1,23 +1,20 @@
 //! The rules by which replies of unnamed peers meet their requests.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
-
-mod common;
-
 use std::{
     error::Error as _,
     time::{Duration, Instant},
 };
 
-use common::{RECORDED_REPLY, diff_spec, hash, recorded_spec, reply, spec};
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind as Kind, Reply,
+    Answer, Attempt, AttemptError, AttemptErrorKind as Kind, PeerId, Reply,
     message::{MnListDiff, NetworkMessage, QRInfo},
     wire::Wire,
 };
 use qrinfo_correlate::{
-    ALL_PEERS, Closed, Correlated, MAX_REMEMBERED, MAX_WAITING, QRInfoCorrelationManager, RegisterError, Registered,
+    Closed, Correlated, MAX_REMEMBERED, MAX_WAITING, QRInfoCorrelationManager, RegisterError, Registered,
     ReplyReceiver, TimeoutCause,
 };
+
+use crate::support::{self, RECORDED_REPLY, diff_spec, hash, recorded_spec, reply, spec};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const PEERS: usize = 3;
@@ -32,17 +29,17 @@ fn seconds(seconds: u64) -> Duration {
 
 fn answer(receiver: &mut ReplyReceiver) -> QRInfo {
     match receiver.try_recv().unwrap().unwrap() {
-        (Reply::QrInfo(reply), timing) => {
-            assert_eq!(timing.peer, ALL_PEERS);
+        Answer { reply: Reply::QrInfo(reply), timing } => {
+            assert_eq!(timing.peer, PeerId::ALL);
             *reply
         }
-        (other, _) => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
 fn failure(receiver: &mut ReplyReceiver) -> AttemptError {
     let error = receiver.try_recv().unwrap().unwrap_err();
-    assert_eq!(error.peer(), Some(ALL_PEERS));
+    assert_eq!(error.peer(), Some(PeerId::ALL));
     error
 }
 
@@ -75,10 +72,10 @@ fn a_recorded_reply_answers_its_request() {
     let mut other = correlator.register_request(spec(1, 1), 1, now).unwrap();
     let mut registered = correlator.register_request(recorded_spec(), 1, now).unwrap();
     let Some(NetworkMessage::GetQRInfo(message)) = &registered.message else { panic!() };
-    assert_eq!(message.to_wire(), common::RECORDED_REQUEST);
+    assert_eq!(message.to_wire(), support::RECORDED_REQUEST);
     let later = now + Duration::from_millis(80);
     correlator.handle_qr_info_response(QRInfo::from_wire(RECORDED_REPLY).unwrap(), later).unwrap();
-    let (_, timing) = registered.receiver.try_recv().unwrap().unwrap();
+    let Answer { timing, .. } = registered.receiver.try_recv().unwrap().unwrap();
     assert_eq!((timing.sent, timing.done, timing.bytes), (now, later, RECORDED_REPLY.len() as u64));
     assert!(is_waiting(&mut other.receiver));
 }
@@ -256,7 +253,7 @@ fn diffs_are_told_apart_by_both_their_blocks() {
     for (receiver, base, block) in
         [(&mut first.receiver, 1, 3), (&mut second.receiver, 2, 3), (&mut third.receiver, 2, 4)]
     {
-        let (Reply::MnListDiff(diff), _) = receiver.try_recv().unwrap().unwrap() else { panic!() };
+        let Reply::MnListDiff(diff) = receiver.try_recv().unwrap().unwrap().reply else { panic!() };
         assert_eq!((diff.base_block_hash, diff.block_hash), (hash(base), hash(block)));
     }
 }
