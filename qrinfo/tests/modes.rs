@@ -395,7 +395,7 @@ async fn registered_requests_get_their_own_replies() {
         assert!(matches!(routed, RoutedReply::Correlated(_)), "{routed:?}");
     }
     for (spec, receiver) in waiting {
-        let (reply, _) = receiver.await.unwrap().unwrap();
+        let reply = receiver.await.unwrap().unwrap().reply;
         assert_eq!(qrinfo_core::Request::from(spec).check_reply(&reply), Ok(()));
     }
     assert_eq!(handler.cleanup_expired_requests(now()), 0);
@@ -437,7 +437,7 @@ async fn test_enhanced_request_controller_concurrency() {
     >();
     let (service, _driver) = SchedulerService::new(nobody, Settings::default());
     let handle = service.handle();
-    let mut request_controller = RequestController::new(service, handle);
+    let mut request_controller = RequestController::new(&config, service, handle);
     request_controller.set_parallel_limits(SyncPhase::MasternodeLists, config.max_concurrent_qrinfo_requests);
     assert_eq!(request_controller.limits(SyncPhase::MasternodeLists).max_concurrent, 4);
     assert_eq!(config.validate(), Ok(()));
