@@ -17,7 +17,7 @@ use qrinfo::{
     SyncOutcome, SyncReport, plan::anchor,
 };
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, BlockHash, PeerId, QRInfoRequestSpec, WhyGivenUp,
+    AttemptError, AttemptErrorKind, BlockHash, PeerId, QRInfoRequestSpec, WhyGivenUp,
     message::NetworkMessage,
     stack::{PeerEvent, RecoveryEvent, retry::RecoveryStrategy},
     wire::frame::Frame,
