@@ -3,6 +3,7 @@
 mod decode;
 mod demo;
 mod json;
+mod log;
 mod progress;
 mod run;
 mod sync;
@@ -18,7 +19,15 @@ use clap::Parser;
 /// Syncs and decodes Dash's rotated quorums (DIP-24).
 #[derive(Debug, Parser)]
 #[command(name = "qrinfo", version, max_term_width = 100)]
-enum Cli {
+struct Cli {
+    #[command(flatten)]
+    log: log::Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
     Demo(demo::Options),
     Decode(decode::Decode),
     Sync(sync::Options),
@@ -26,7 +35,9 @@ enum Cli {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse()).await {
+    let cli = Cli::parse();
+    cli.log.start();
+    match run(cli.command).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         // Whoever reads our output has seen enough.
@@ -34,17 +45,17 @@ async fn main() -> ExitCode {
         Err(error) => {
             // Nobody is left to tell where even this fails.
             let _ = writeln!(io::stderr(), "qrinfo: {error:#}");
-            ExitCode::FAILURE
+            if sync::is_misconfigured(&error) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
 
 /// Runs a command and says whether it did all that it was asked for.
-async fn run(command: Cli) -> Result<bool> {
+async fn run(command: Command) -> Result<bool> {
     match command {
-        Cli::Demo(options) => demo::run(&options, &mut io::stdout()).await,
-        Cli::Decode(decode) => decode.run().map(|()| true),
-        Cli::Sync(options) => sync::run(&options, &mut io::stdout()).await,
+        Command::Demo(options) => demo::run(&options, &mut io::stdout()).await,
+        Command::Decode(decode) => decode.run().map(|()| true),
+        Command::Sync(options) => sync::run(&options, &mut io::stdout()).await,
     }
 }
 

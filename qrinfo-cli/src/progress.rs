@@ -1,12 +1,31 @@
 //! Progress on standard error: a bar for a person, a few plain lines for a pipe.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::LazyLock,
+};
 
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use qrinfo::SyncStats;
 
 /// Lines printed from start to end where there is no terminal.
 const PLAIN_LINES: u64 = 4;
+
+/// All bars on the terminal.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Standard error for whole lines, which do not mix with the bars.
+pub(crate) struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        BARS.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
 
 /// The progress of one sync.
 pub(crate) struct Progress {
@@ -22,7 +41,7 @@ impl Progress {
         let label = label.into();
         let total = total as u64;
         let bar = io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(total);
+            let bar = BARS.add(ProgressBar::new(total));
             let style = ProgressStyle::with_template("{prefix:30} {bar:32} {pos:>4}/{len} {elapsed_precise} {msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.set_prefix(label.clone());
@@ -46,10 +65,11 @@ impl Progress {
         }
     }
 
-    /// Leaves the bar as it stands.
+    /// Replaces the bar by a line, which stays where later log lines do not overwrite it.
     pub(crate) fn finish(self) {
         if let Some(bar) = self.bar {
-            bar.abandon();
+            bar.finish_and_clear();
+            eprintln!("{}: {}/{} replies, {}", self.label, bar.position(), self.total, bar.message());
         }
     }
 }

@@ -184,9 +184,9 @@ const TESTNET_CHECKPOINTS: [(u32, &str); 8] = [
     (1_189_000, "000001690314036dfbbecbdf382b230ead8e9c584241290a51f9f05a87a9cf7e"),
 ];
 
-/// A name that is no Dash network.
+/// Error of a name that is not a Dash network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no Dash network; use mainnet, testnet, devnet or regtest")]
+#[error("{0:?} is not a Dash network; use mainnet, testnet, devnet or regtest")]
 pub struct UnknownNetwork(String);
 
 impl FromStr for Network {

@@ -1,7 +1,7 @@
 //! Thousands of seeded schedules in which peers join, leave, refuse, stall and time out and requests are cancelled,
 //! with every promise of the scheduler checked at every step.
 //!
-//! `QRINFO_SCHEDULES` sets how many (10,000 take seconds in release), `QRINFO_SCHEDULE` replays one.
+//! `SPV_TEST_SCHEDULES` sets how many (10,000 take seconds in release), `SPV_TEST_SCHEDULE` replays one.
 
 mod support;
 
@@ -419,12 +419,12 @@ impl Schedule {
 #[test]
 fn every_promise_holds_at_every_step() {
     let base = tokio::time::Instant::now().into_std();
-    if let Some(seed) = env::var("QRINFO_SCHEDULE").ok().and_then(|seed| seed.parse().ok()) {
+    if let Some(seed) = env::var("SPV_TEST_SCHEDULE").ok().and_then(|seed| seed.parse().ok()) {
         return Schedule::new(seed, base).run();
     }
-    let schedules = env::var("QRINFO_SCHEDULES").ok().and_then(|n| n.parse().ok());
+    let schedules = env::var("SPV_TEST_SCHEDULES").ok().and_then(|n| n.parse().ok());
     for seed in 0..schedules.unwrap_or(if cfg!(debug_assertions) { 1_000 } else { 10_000 }) {
         let outcome = std::panic::catch_unwind(|| Schedule::new(seed, base).run());
-        assert!(outcome.is_ok(), "replay with QRINFO_SCHEDULE={seed}");
+        assert!(outcome.is_ok(), "replay with SPV_TEST_SCHEDULE={seed}");
     }
 }

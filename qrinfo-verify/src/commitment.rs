@@ -19,7 +19,7 @@ use qrinfo_core::{
     wire::{Bits, Wire},
 };
 
-use crate::bls;
+use crate::bls::{self, Scheme};
 
 /// A commitment to verify.
 ///
@@ -90,7 +90,8 @@ pub enum Proof {
 /// Why a signature was not verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unverified {
-    /// It is of the scheme before v19 (versions 1 and 2), whose hash to the curve no maintained library offers.
+    /// It is of the scheme before v19 (versions 1 and 2), which this build does not verify: the feature `legacy-bls` is
+    /// off.
     Legacy,
     /// The members are not known.
     NoMembers,
@@ -218,28 +219,21 @@ impl QuorumCheck<'_> {
     pub fn verify(&self) -> Result<QuorumProof, QuorumFault> {
         self.check_structure()?;
         let commitment = self.commitment;
-        if matches!(commitment.version, 1 | 2) {
-            let key = bls::from_legacy_encoding(commitment.quorum_public_key);
-            bls::public_key(&key).ok_or(QuorumFault::QuorumKey)?;
+        let quorum_key = bls::quorum_key(commitment).ok_or(QuorumFault::QuorumKey)?;
+        let Some(scheme) = Scheme::of(commitment) else {
             let legacy = Proof::Unverified(Unverified::Legacy);
             return Ok(QuorumProof { quorum_sig: legacy, members_sig: legacy });
-        }
-
-        let hash = commitment_hash(commitment);
-        let quorum_key = bls::public_key(&commitment.quorum_public_key).ok_or(QuorumFault::QuorumKey)?;
-        let is_signed = |signature, key| {
-            bls::signature(signature).is_some_and(|signature| bls::is_signed(&signature, hash.as_bytes(), key))
         };
+        let hash = commitment_hash(commitment);
+        let is_signed = |signature, key| scheme.is_signed(signature, hash.as_bytes(), key);
         if !is_signed(&commitment.quorum_sig, &quorum_key) {
             return Err(QuorumFault::QuorumSig);
         }
         let members_sig = match self.members {
-            None => {
-                bls::signature(&commitment.members_sig).ok_or(QuorumFault::MembersSig)?;
-                Proof::Unverified(Unverified::NoMembers)
-            }
+            None if scheme.is_signature(&commitment.members_sig) => Proof::Unverified(Unverified::NoMembers),
+            None => return Err(QuorumFault::MembersSig),
             Some(members) => {
-                let key = bls::aggregate_key(&self.signers(members)?).ok_or(QuorumFault::MembersSig)?;
+                let key = scheme.aggregate_key(&self.signers(members)?).ok_or(QuorumFault::MembersSig)?;
                 if !is_signed(&commitment.members_sig, &key) {
                     return Err(QuorumFault::MembersSig);
                 }
@@ -285,7 +279,7 @@ impl QuorumCheck<'_> {
     /// The keys of the members that signed.
     fn signers(&self, members: &[&SmlEntry]) -> Result<Vec<PublicKey>, QuorumFault> {
         let key = |place: usize| {
-            let key = members.get(place).and_then(|member| bls::public_key(&bls::basic_encoding(member)));
+            let key = members.get(place).and_then(|member| bls::operator_key(member));
             key.ok_or(QuorumFault::OperatorKey { place })
         };
         set_bits(&self.commitment.signers).map(key).collect()

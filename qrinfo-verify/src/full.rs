@@ -15,8 +15,8 @@ use qrinfo_core::{
 };
 
 use crate::{
-    Deregistered, Falsehood, Lists, Modifier, Proof, Quarters, QuorumCheck, QuorumProof, rotated_members, top_members,
-    verify_quorums,
+    Deregistered, Falsehood, Lists, Modifier, Proof, Quarters, QuorumCheck, QuorumProof, bls::is_legacy,
+    rotated_members, top_members, verify_quorums,
 };
 
 /// A quorum whose commitment was verified.
@@ -49,7 +49,7 @@ pub(crate) struct Draw<'a, L> {
     /// By work height.
     snapshots: BTreeMap<u32, &'a QuorumSnapshot>,
     past: BTreeMap<u32, Option<Quarters<'a>>>,
-    members: BTreeMap<u32, Option<Vec<Vec<&'a SmlEntry>>>>,
+    members: BTreeMap<(u32, bool), Option<Vec<Vec<&'a SmlEntry>>>>,
 }
 
 /// What came of a reply's commitments.
@@ -140,29 +140,30 @@ impl<'a, L: Fn(u32) -> Option<&'a Lists>> Draw<'a, L> {
         if params.rotated {
             let index = u16::try_from(commitment.quorum_index?).ok()?;
             let cycle = height.checked_sub(u32::from(index))?;
-            return self.rotated(cycle)?.get(usize::from(index)).cloned();
+            return self.rotated(cycle, is_legacy(commitment))?.get(usize::from(index)).cloned();
         }
-        let lists = (self.lists_at)(height.checked_sub(WORK_BLOCK_OFFSET)?)?;
-        // Before v20 they are drawn from the list at their own block. Whom Platform draws from on a devnet or regtest
-        // chain hangs on its settings.
+        // The masternodes from which Platform's quorums are drawn on a devnet or regtest chain hang on its settings.
         let evo_only = match (self.network, commitment.llmq_type) {
-            (Network::Mainnet, LlmqType(4)) | (Network::Testnet, LlmqType(6)) => true,
+            (Network::Mainnet, LlmqType(4)) | (Network::Testnet, LlmqType(6)) => !is_legacy(commitment),
             (Network::Devnet | Network::Regtest, LlmqType(106 | 107)) => return None,
             _ => false,
         };
-        let modifier = lists.is_v20().then(|| modifier(lists, commitment.llmq_type))?;
-        Some(top_members(params, lists.masternodes().iter(), &modifier, evo_only))
+        // Before v20 the quorum's own block takes the work block's place.
+        let at_work = height.checked_sub(WORK_BLOCK_OFFSET).and_then(&self.lists_at).filter(|lists| lists.is_v20());
+        let lists = at_work.or_else(|| (self.lists_at)(height).filter(|lists| !lists.is_v20()))?;
+        Some(top_members(params, lists.masternodes().iter(), &modifier(lists, commitment.llmq_type), evo_only))
     }
 
-    fn rotated(&mut self, cycle: u32) -> Option<&Vec<Vec<&'a SmlEntry>>> {
-        if !self.members.contains_key(&cycle) {
-            let members = self.draw_rotated(cycle);
-            self.members.insert(cycle, members);
+    fn rotated(&mut self, cycle: u32, is_legacy: bool) -> Option<&Vec<Vec<&'a SmlEntry>>> {
+        let key = (cycle, is_legacy);
+        if !self.members.contains_key(&key) {
+            let members = self.draw_rotated(cycle, is_legacy);
+            self.members.insert(key, members);
         }
-        self.members.get(&cycle)?.as_ref()
+        self.members.get(&key)?.as_ref()
     }
 
-    fn draw_rotated(&mut self, cycle: u32) -> Option<Vec<Vec<&'a SmlEntry>>> {
+    fn draw_rotated(&mut self, cycle: u32, is_legacy: bool) -> Option<Vec<Vec<&'a SmlEntry>>> {
         let params = self.network.rotated_params();
         let works = [1, 2, 3].map(|back| self.network.cycles().work_height_back(cycle, back));
         for work in works {
@@ -177,7 +178,11 @@ impl<'a, L: Fn(u32) -> Option<&'a Lists>> Draw<'a, L> {
         let past = [h_c?, h_2c?, h_3c?];
         let lists = (self.lists_at)(self.network.cycles().work_height(cycle)?)?;
         let modifier = modifier(lists, params.llmq_type);
-        let deregistered = Deregistered::at(self.network, cycle);
+        let deregistered = match self.network {
+            // Devnets and regtest chains choose their height of v19. The commitments tell.
+            Network::Devnet | Network::Regtest if is_legacy => Deregistered::Used,
+            network => Deregistered::at(network, cycle),
+        };
         let new = Quarters::new(&params, lists.masternodes().iter(), &modifier, past, deregistered);
         Some(rotated_members(past, &new))
     }

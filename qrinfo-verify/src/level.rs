@@ -46,7 +46,7 @@ pub enum Unproven {
     /// The members' signatures of so many commitments, at [`Level::Full`]. The quorum's own signature is verified where
     /// only the members are not known.
     Signatures {
-        /// They are of the scheme before v19.
+        /// They are of the scheme before v19, and the feature `legacy-bls` is off.
         legacy: usize,
         /// The lists or snapshots that their members are drawn from are not at hand: quorums that are not rotated, and
         /// rotated ones of cycles before those of the reply. Types that are not known here count as well.

@@ -30,7 +30,11 @@
 //!
 //! The diff to the peer's own tip, where that is not on our chain; the number of transactions in a diff's block;
 //! `quorumsCLSigs`, which are only compared with coinbases; the order of a diff's items, which means nothing; and what
-//! snapshots say of masternodes that signed nothing. Signatures of before v19 are not verified, and never said to be.
+//! snapshots say of masternodes that signed nothing.
+//!
+//! Signatures of before v19 are verified with the feature `legacy-bls` alone. Without it they are
+//! [`Unverified::Legacy`]. Their scheme comes from `dash-pkc`, a crate of the Dash project that has had no formal
+//! security review; no other signature is verified with it.
 //!
 //! # Members and signatures
 //!
@@ -47,6 +51,8 @@ mod full;
 mod headers;
 #[cfg(feature = "tower")]
 mod layer;
+#[cfg(feature = "legacy-bls")]
+mod legacy;
 mod level;
 mod lists;
 mod locks;

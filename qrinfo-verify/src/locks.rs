@@ -10,7 +10,7 @@ use qrinfo_core::{
 
 use crate::{
     active::{MinedQuorum, Quorums, SIGN_HEIGHT_OFFSET},
-    bls,
+    bls::{self, Scheme},
 };
 
 /// Who signed a lock.
@@ -50,8 +50,8 @@ pub enum LockError {
     #[error("no active quorum at height {0} is selected")]
     NoQuorum(u32),
     /// The quorum is of the time before v19 and the signature is not one of the scheme since, so that it cannot be
-    /// verified: it may be good.
-    #[error("the quorum's signatures may be of the scheme before v19, which is not verified")]
+    /// verified without the feature `legacy-bls`: it may be good.
+    #[error("the signature may be of the scheme before v19; build with the feature legacy-bls to verify it")]
     Legacy,
 }
 
@@ -149,7 +149,7 @@ impl Quorums {
         Err(match (uncovered.or(left_out.copied()), heights.first()) {
             (Some(height), _) => LockError::NotCovered(height),
             (None, Some(&height)) if signers.is_empty() => LockError::NoQuorum(height),
-            _ if signers.iter().any(|quorum| is_legacy(quorum)) => LockError::Legacy,
+            _ if signers.iter().any(|quorum| Scheme::of(&quorum.commitment).is_none()) => LockError::Legacy,
             _ => LockError::NotSigned,
         })
     }
@@ -168,14 +168,11 @@ struct Request<'a> {
 impl Request<'_> {
     fn is_signed_by(&self, quorum: &MinedQuorum) -> bool {
         let commitment = &quorum.commitment;
-        let key = match is_legacy(quorum) {
-            true => bls::from_legacy_encoding(commitment.quorum_public_key),
-            false => commitment.quorum_public_key,
-        };
-        let (Some(key), Some(signature)) = (bls::public_key(&key), bls::signature(self.signature)) else {
-            return false;
-        };
-        bls::is_signed(&signature, &self.sign_hash(&commitment.quorum_hash), &key)
+        let Some(key) = bls::quorum_key(commitment) else { return false };
+        let hash = self.sign_hash(&commitment.quorum_hash);
+        // A quorum signs in the scheme of the time: one that was made before v19 may still be active after.
+        let schemes = [Some(Scheme::Basic), Scheme::of(commitment).filter(|scheme| *scheme != Scheme::Basic)];
+        schemes.into_iter().flatten().any(|scheme| scheme.is_signed(self.signature, &hash, &key))
     }
 
     /// What is signed in the end (Dash Core's `BuildSignHash`).
@@ -183,8 +180,4 @@ impl Request<'_> {
         let hashes = [quorum_hash.as_bytes(), self.id.as_bytes(), self.message.as_bytes()];
         sha256d(&[&[self.llmq_type.0], hashes.map(<[u8; 32]>::as_slice).concat().as_slice()].concat())
     }
-}
-
-fn is_legacy(quorum: &MinedQuorum) -> bool {
-    matches!(quorum.commitment.version, 1 | 2)
 }

@@ -9,6 +9,7 @@ use qrinfo_core::{BlockHash, Network, QRInfoRequestSpec, Reply, Request, message
 use crate::{
     Checked, CommitmentFault, DiffFault, DiffName, Falsehood, KnownBlock, Level, Lists, Missing, Proof, ProvenDiff,
     SnapshotFault, Unproven, Unverified, VerifiedQuorum, VerifyError,
+    bls::is_legacy,
     check::{CycleSnapshot, check, quorum_block, work_height},
     full::{Candidate, CommitmentId, Draw},
     headers::is_genesis,
@@ -483,10 +484,6 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
     fn quorum_height(&self, commitment: &Commitment) -> Option<u32> {
         (self.headers)(&quorum_block(commitment)).map(|block| block.height)
     }
-}
-
-fn is_legacy(commitment: &Commitment) -> bool {
-    commitment.version < 3
 }
 
 fn check_snapshot(snapshot: &CycleSnapshot<'_>, lists: &Lists) -> Result<(), SnapshotFault> {

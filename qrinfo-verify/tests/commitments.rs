@@ -247,6 +247,7 @@ fn points_that_are_no_keys_or_signatures_are_refused() {
     }
 }
 
+#[cfg(not(feature = "legacy-bls"))]
 #[test]
 fn legacy_commitments_are_never_called_verified() {
     let legacy = Proof::Unverified(Unverified::Legacy);

@@ -6,6 +6,7 @@ mod common;
 
 use blst::min_pk::SecretKey;
 use common::{headers, recordings, reply, request};
+use dash_pkc::bls::{BlsScChia, BlsSecretKey};
 use qrinfo_core::{
     BlockHash, Hash256, LlmqType, Network, QuorumHash,
     hash::sha256d,
@@ -84,14 +85,18 @@ fn quorum(seed: u8, cycle: u32, index: i16) -> (SecretKey, MinedQuorum) {
     (key, MinedQuorum::new(commitment, cycle + u32::try_from(index).unwrap()))
 }
 
-/// Signs as Dash Core does: type, quorum, id of the request, message.
-fn sign(key: &SecretKey, quorum: &MinedQuorum, request_id: Hash256, message: Hash256) -> [u8; 96] {
+/// What Dash Core signs: type, quorum, id of the request, message.
+fn sign_hash(quorum: &MinedQuorum, request_id: Hash256, message: Hash256) -> [u8; 32] {
     let commitment = &quorum.commitment;
     let mut signed = vec![commitment.llmq_type.0];
     signed.extend(commitment.quorum_hash.as_bytes());
     signed.extend(request_id.as_bytes());
     signed.extend(message.as_bytes());
-    key.sign(&sha256d(&signed), DST, &[]).to_bytes()
+    sha256d(&signed)
+}
+
+fn sign(key: &SecretKey, quorum: &MinedQuorum, request_id: Hash256, message: Hash256) -> [u8; 96] {
+    key.sign(&sign_hash(quorum, request_id, message), DST, &[]).to_bytes()
 }
 
 fn lock(number: u8) -> InstantLock {
@@ -263,4 +268,51 @@ fn a_reorganisation_is_unlearnt() {
     quorums.cover_until(256);
     assert_eq!(active(&quorums, 255), active(&before, 240));
     assert!(active(&quorums, 256).contains(&240));
+}
+
+/// A lock of a quorum of before v19 is signed in the scheme of its time: the basic one once v19 is active, the legacy
+/// one before.
+#[test]
+fn locks_of_quorums_of_before_v19() {
+    let (signers, _) = three_cycles();
+    let mut quorums = Quorums::starting_at(Network::Regtest, 262);
+    let legacy_key = |key: &SecretKey| BlsSecretKey::<BlsScChia>::from_bytes(&key.to_bytes()).unwrap();
+    let old = |(key, quorum): &(SecretKey, MinedQuorum)| {
+        let quorum_public_key = legacy_key(key).public_key().to_bytes();
+        let commitment = Commitment { version: 2, quorum_public_key, ..quorum.commitment.clone() };
+        (key.clone(), MinedQuorum::new(commitment, quorum.height))
+    };
+    let signers: Vec<_> = signers.iter().map(old).collect();
+    signers.iter().for_each(|(_, quorum)| quorums.insert(quorum.clone()));
+    quorums.cover_until(320);
+    for number in 0..8 {
+        let mut lock = lock(number);
+        let index = selected(&lock);
+        let (key, quorum) = &signers[2 + index];
+        lock.signature = sign(key, quorum, lock.request_id(), lock.txid);
+        assert_eq!(quorums.verify_islock(&lock, 264, 320).unwrap().quorum_hash, quorum.commitment.quorum_hash);
+
+        let signed = sign_hash(quorum, lock.request_id(), lock.txid);
+        lock.signature = legacy_key(key).sign_digest(&signed).to_bytes();
+        let other = InstantLock { txid: Hash256::from_bytes([77; 32]), ..lock.clone() };
+        if cfg!(feature = "legacy-bls") {
+            assert_eq!(quorums.verify_islock(&lock, 264, 320).unwrap().quorum_hash, quorum.commitment.quorum_hash);
+            assert_eq!(quorums.verify_islock(&other, 264, 320), Err(LockError::NotSigned));
+        } else {
+            // Neither can be told from the other.
+            assert_eq!(quorums.verify_islock(&lock, 264, 320), Err(LockError::Legacy));
+            assert_eq!(quorums.verify_islock(&other, 264, 320), Err(LockError::Legacy));
+        }
+    }
+}
+
+/// A quorum of since v19 signs nothing in the scheme before.
+#[test]
+fn quorums_of_since_v19_sign_in_no_other_scheme() {
+    let (signers, quorums) = three_cycles();
+    let mut lock = lock(3);
+    let (key, quorum) = &signers[2 + selected(&lock)];
+    let key = BlsSecretKey::<BlsScChia>::from_bytes(&key.to_bytes()).unwrap();
+    lock.signature = key.sign_digest(&sign_hash(quorum, lock.request_id(), lock.txid)).to_bytes();
+    assert_eq!(quorums.verify_islock(&lock, 264, 320), Err(LockError::NotSigned));
 }

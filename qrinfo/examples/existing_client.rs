@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let sync = manager.sync_by_name(network, plan, deliver, others);
     #[cfg(feature = "parallel-qrinfo")]
     let sync = {
-        let three = std::num::NonZeroUsize::new(config.max_concurrent_qrinfo_requests).ok_or("nothing at a time")?;
+        let three = std::num::NonZeroUsize::new(config.max_concurrent_qrinfo_requests()).ok_or("nothing at a time")?;
         manager.request_qrinfo_parallel_by_name(network, plan, three, deliver, others)
     };
     let apply = async {

@@ -6,7 +6,8 @@
 //! * [`SequentialSync`] asks one peer at a time, one request at a time: the default.
 //! * [`ParallelSync`], behind the feature `parallel-qrinfo`, keeps several peers busy at once.
 //!   [`OrderedSync`] is what both have in common.
-//! * [`verify`], behind the feature of that name, proves replies against headers.
+//! * [`verify`], behind the feature of that name, proves replies against headers. The feature `legacy-bls` adds
+//!   signatures of before v19, by a crate that has had no formal security review.
 //! * The feature `metrics` counts for a recorder of the `metrics` facade.
 //! * [`connect`] makes a peer out of an address. Any other `tower` service that takes an
 //!   [`Attempt`](qrinfo_core::Attempt) is a peer as well.

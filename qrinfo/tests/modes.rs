@@ -438,7 +438,7 @@ async fn test_enhanced_request_controller_concurrency() {
     let (service, _driver) = SchedulerService::new(nobody, Settings::default());
     let handle = service.handle();
     let mut request_controller = RequestController::new(&config, service, handle);
-    request_controller.set_parallel_limits(SyncPhase::MasternodeLists, config.max_concurrent_qrinfo_requests);
+    request_controller.set_parallel_limits(SyncPhase::MasternodeLists, config.max_concurrent_qrinfo_requests());
     assert_eq!(request_controller.limits(SyncPhase::MasternodeLists).max_concurrent, 4);
     assert_eq!(config.validate(), Ok(()));
 }

@@ -109,7 +109,7 @@ fn a_directory_that_cannot_be_written_to_is_named() {
     assert!(matches!(error, StoreError::Open { .. }), "{error}");
 }
 
-const CHILD: &str = "QRINFO_TEST_STORE_CHILD";
+const CHILD: &str = "SPV_TEST_STORE_CHILD";
 
 /// The same test is the process that is killed: with the variable set it stores, and reports, until the end comes.
 #[test]

@@ -10,7 +10,7 @@ impl ClientConfig {
         self
     }
 
-    /// Adds one of the [`peers`](Self::peers).
+    /// Adds a peer to [`peers`](Self::peers).
     pub fn add_peer(&mut self, peer: SocketAddr) -> &mut Self {
         self.peers.push(peer);
         self
@@ -57,19 +57,26 @@ impl ClientConfig {
         self.sync_timeout = timeout;
         self
     }
+
+    /// Sets [`total_timeout`](Self::total_timeout).
+    #[must_use]
+    pub fn with_total_timeout(mut self, timeout: Duration) -> Self {
+        self.total_timeout = Some(timeout);
+        self
+    }
 }
 
-/// Settings of requests to several nodes at once.
+/// Settings of parallel requests.
 #[cfg(feature = "parallel-qrinfo")]
 impl ClientConfig {
-    /// Sets [`max_concurrent_qrinfo_requests`](Self::max_concurrent_qrinfo_requests),
+    /// Sets [`max_concurrent_qrinfo_requests`](Self#structfield.max_concurrent_qrinfo_requests),
     /// [`enable_adaptive_qrinfo_concurrency`](Self::enable_adaptive_qrinfo_concurrency) and
-    /// [`qrinfo_parallel_timeout`](Self::qrinfo_parallel_timeout).
+    /// [`qrinfo_parallel_timeout`](Self#structfield.qrinfo_parallel_timeout).
     #[must_use]
     pub fn with_parallel_qrinfo_settings(mut self, max_concurrent: usize, adaptive: bool, timeout: Duration) -> Self {
-        self.max_concurrent_qrinfo_requests = max_concurrent;
+        self.max_concurrent_qrinfo_requests = Some(max_concurrent);
         self.enable_adaptive_qrinfo_concurrency = adaptive;
-        self.qrinfo_parallel_timeout = timeout;
+        self.qrinfo_parallel_timeout = Some(timeout);
         self
     }
 
@@ -96,11 +103,11 @@ impl ClientConfig {
         self
     }
 
-    /// Sets [`qrinfo_first_backoff`](Self::qrinfo_first_backoff) and
+    /// Sets [`qrinfo_first_backoff`](Self#structfield.qrinfo_first_backoff) and
     /// [`qrinfo_longest_backoff`](Self::qrinfo_longest_backoff).
     #[must_use]
     pub fn with_qrinfo_backoff(mut self, first: Duration, longest: Duration) -> Self {
-        self.qrinfo_first_backoff = first;
+        self.qrinfo_first_backoff = Some(first);
         self.qrinfo_longest_backoff = longest;
         self
     }

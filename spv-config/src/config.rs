@@ -1,16 +1,17 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use qrinfo_core::Network;
 use serde::{Deserialize, Serialize};
 
-use crate::{Network, duration, peers};
+use crate::{duration, network, peers};
 
-/// What a Dash light client is told before it starts to sync.
+/// Settings of a Dash light client.
 ///
-/// The fields are public, to be read and set; `with_*` methods set them one after the other. A value that comes from
-/// elsewhere is not judged until [`validate`](Self::validate) is called, so that a later source can still replace it.
+/// The fields are public and can be read and set; `with_*` methods set them one after the other. Nothing is checked
+/// until [`validate`](Self::validate) is called, so that a later source can still replace a value.
 ///
-/// With `serde` it reads and writes as a table whose keys are the names of the fields. Keys that are not given have
-/// their defaults; keys that are unknown are refused.
+/// With `serde` it reads and writes as a table whose keys are the names of the fields. A missing key means the default;
+/// an unknown key is an error.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,81 +28,86 @@ use crate::{Network, duration, peers};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ClientConfig {
-    /// The network to sync. Default: mainnet.
+    /// Network to sync. Default: mainnet.
+    #[serde(with = "network")]
     pub network: Network,
-    /// Nodes to connect to, each once. Default: none, so that the client finds some itself.
+    /// Nodes to connect to, without duplicates. Default: none; the client discovers nodes.
     #[serde(deserialize_with = "peers::deserialize")]
     pub peers: Vec<SocketAddr>,
-    /// How many nodes to be connected to at a time, from 1 to [`MOST_PEERS`](Self::MOST_PEERS). Default: 8.
+    /// Maximum number of connected nodes, within [`PEERS`](Self::PEERS). Default: 8.
     pub max_peers: u32,
-    /// Where what was synced is kept. Default: nowhere; it is held in memory.
+    /// Directory for synced data. Default: none; the data stays in memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_path: Option<PathBuf>,
-    /// How many requests for filters may be under way at a time, from 1 to
-    /// [`MOST_CONCURRENT`](Self::MOST_CONCURRENT). No other kind of request may have more. Default: 16.
+    /// Maximum number of requests for filters in flight, within [`CONCURRENT`](Self::CONCURRENT). Also the limit for
+    /// every other kind of request. Default: 16.
     pub max_concurrent_filter_requests: usize,
-    /// How long it may take to connect to a node and to be greeted by it. Default: 30 s.
+    /// Timeout of connecting to a node, and of the handshake. Default: 30 s.
     #[serde(with = "duration")]
     pub connection_timeout: Duration,
-    /// How long a node that was asked may be silent, when nodes are asked one at a time. Not above
+    /// Longest silence of a node with a request in flight, in a sequential sync. At most
     /// [`sync_timeout`](Self::sync_timeout). Default: 60 s.
     #[serde(with = "duration")]
     pub message_timeout: Duration,
-    /// How long one request may take, with everything that is tried for it; then it is given up. Default: 300 s.
+    /// Longest time for one request, including its retries. Default: 300 s.
     #[serde(with = "duration")]
     pub sync_timeout: Duration,
+    /// Longest time for the whole sync. Requests that are unfinished by then are given up, also those within
+    /// [`sync_timeout`](Self::sync_timeout). Default: none.
+    #[serde(with = "duration", skip_serializing_if = "Option::is_none")]
+    pub total_timeout: Option<Duration>,
 
-    /// How many requests for rotated quorums may be under way at a time, all nodes together: a ceiling below which
-    /// adaptation moves. From 1 to [`max_concurrent_filter_requests`](Self::max_concurrent_filter_requests).
-    /// Default: 3.
+    /// Maximum number of requests for rotated quorums in flight to all nodes together; adaptation stays at or below
+    /// it. From 1 to [`max_concurrent_filter_requests`](Self::max_concurrent_filter_requests). Default: 3, or that
+    /// limit if it is lower.
     #[cfg(feature = "parallel-qrinfo")]
-    pub max_concurrent_qrinfo_requests: usize,
-    /// Whether fewer requests are sent while nodes time out and drop connections. Default: true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrent_qrinfo_requests: Option<usize>,
+    /// Lowers the number of requests in flight while nodes time out or close connections. Default: true.
     #[cfg(feature = "parallel-qrinfo")]
     pub enable_adaptive_qrinfo_concurrency: bool,
-    /// How long a node that was asked may be silent, when several are asked at once. Not above
-    /// [`sync_timeout`](Self::sync_timeout). Default: 30 s.
+    /// Longest silence of a node with a request in flight, in a parallel sync. At most
+    /// [`sync_timeout`](Self::sync_timeout). Default: 30 s, or `sync_timeout` if it is shorter.
     #[cfg(feature = "parallel-qrinfo")]
-    #[serde(with = "duration")]
-    pub qrinfo_parallel_timeout: Duration,
-    /// How many requests a second may be sent to all nodes together, within
-    /// [`RATES`](Self::RATES). Default: no limit.
+    #[serde(with = "duration", skip_serializing_if = "Option::is_none")]
+    pub qrinfo_parallel_timeout: Option<Duration>,
+    /// Maximum number of requests per second to all nodes together, within [`RATES`](Self::RATES). Default: no limit.
     #[cfg(feature = "parallel-qrinfo")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qrinfo_requests_per_second: Option<f64>,
-    /// How many requests a second may be sent to one node, within [`RATES`](Self::RATES). Default: no limit.
+    /// Maximum number of requests per second to one node, within [`RATES`](Self::RATES). Default: no limit.
     #[cfg(feature = "parallel-qrinfo")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qrinfo_requests_per_second_per_peer: Option<f64>,
-    /// How many bytes of replies may be under way or wait to be taken in their order, from
-    /// [`LEAST_WINDOW`](Self::LEAST_WINDOW) to [`MOST_WINDOW`](Self::MOST_WINDOW). Default: 8 MiB.
+    /// Maximum number of bytes of replies that are in flight or wait for their turn, within
+    /// [`WINDOW_BYTES`](Self::WINDOW_BYTES). Default: 8 MiB.
     #[cfg(feature = "parallel-qrinfo")]
     pub qrinfo_window_bytes: u64,
-    /// How often one request is asked before it is given up, refusals not counted; at least once. Default: 5.
+    /// Maximum number of attempts for one request, not counting refusals. At least 1, which means no retries.
+    /// Default: 5.
     #[cfg(feature = "parallel-qrinfo")]
     pub qrinfo_max_attempts: u32,
-    /// The bound of the wait after a request's first failure; it doubles with each further one. Not above
-    /// [`qrinfo_longest_backoff`](Self::qrinfo_longest_backoff). Default: 1 s.
+    /// Longest wait before the first retry of a request; it doubles for each further retry. At most
+    /// [`qrinfo_longest_backoff`](Self::qrinfo_longest_backoff). Default: 1 s, or `qrinfo_longest_backoff` if it is
+    /// shorter.
     #[cfg(feature = "parallel-qrinfo")]
-    #[serde(with = "duration")]
-    pub qrinfo_first_backoff: Duration,
-    /// The longest such bound. Default: 30 s.
+    #[serde(with = "duration", skip_serializing_if = "Option::is_none")]
+    pub qrinfo_first_backoff: Option<Duration>,
+    /// Longest wait before any retry. Default: 30 s.
     #[cfg(feature = "parallel-qrinfo")]
     #[serde(with = "duration")]
     pub qrinfo_longest_backoff: Duration,
-    /// How many retries there may be for each request, on the average: 0 to
-    /// [`MOST_RETRIES`](Self::MOST_RETRIES). Default: 1.
+    /// Retries that each request adds to the retry budget, within [`RETRIES`](Self::RETRIES). Default: 1.
     #[cfg(feature = "parallel-qrinfo")]
     pub qrinfo_retry_budget: f64,
-    /// How many retries there may be for each second on top of that: 0 to [`MOST_RETRIES`](Self::MOST_RETRIES).
-    /// Default: 1.
+    /// Retries that each second adds to the retry budget, within [`RETRIES`](Self::RETRIES). Default: 1.
     #[cfg(feature = "parallel-qrinfo")]
     pub qrinfo_retry_budget_per_second: f64,
-    /// How long to wait for a node when there is none. Default: 300 s.
+    /// Longest time to wait for a node while none is connected. Default: 300 s.
     #[cfg(feature = "parallel-qrinfo")]
     #[serde(with = "duration")]
     pub qrinfo_network_timeout: Duration,
-    /// How long requests are made one at a time when failures mount. Default: 60 s.
+    /// Time for which a parallel sync sends one request at a time after many failures. Default: 60 s.
     #[cfg(feature = "parallel-qrinfo")]
     #[serde(with = "duration")]
     pub qrinfo_sequential_fallback: Duration,
@@ -110,7 +116,7 @@ pub struct ClientConfig {
 // === impl ClientConfig ===
 
 impl ClientConfig {
-    /// The defaults, for this network.
+    /// Returns the defaults for a network.
     pub fn new(network: Network) -> Self {
         Self {
             network,
@@ -121,12 +127,13 @@ impl ClientConfig {
             connection_timeout: Duration::from_secs(30),
             message_timeout: Duration::from_secs(60),
             sync_timeout: Duration::from_secs(300),
+            total_timeout: None,
             #[cfg(feature = "parallel-qrinfo")]
-            max_concurrent_qrinfo_requests: 3,
+            max_concurrent_qrinfo_requests: None,
             #[cfg(feature = "parallel-qrinfo")]
             enable_adaptive_qrinfo_concurrency: true,
             #[cfg(feature = "parallel-qrinfo")]
-            qrinfo_parallel_timeout: Duration::from_secs(30),
+            qrinfo_parallel_timeout: None,
             #[cfg(feature = "parallel-qrinfo")]
             qrinfo_requests_per_second: None,
             #[cfg(feature = "parallel-qrinfo")]
@@ -136,7 +143,7 @@ impl ClientConfig {
             #[cfg(feature = "parallel-qrinfo")]
             qrinfo_max_attempts: 5,
             #[cfg(feature = "parallel-qrinfo")]
-            qrinfo_first_backoff: Duration::from_secs(1),
+            qrinfo_first_backoff: None,
             #[cfg(feature = "parallel-qrinfo")]
             qrinfo_longest_backoff: Duration::from_secs(30),
             #[cfg(feature = "parallel-qrinfo")]
@@ -150,24 +157,50 @@ impl ClientConfig {
         }
     }
 
-    /// The defaults, for the main network.
+    /// Returns the defaults for the main network.
     pub fn mainnet() -> Self {
         Self::new(Network::Mainnet)
     }
 
-    /// The defaults, for the public test network.
+    /// Returns the defaults for the public test network.
     pub fn testnet() -> Self {
         Self::new(Network::Testnet)
     }
 
-    /// The defaults, for a private chain on one machine.
+    /// Returns the defaults for a private chain on one machine.
     pub fn regtest() -> Self {
         Self::new(Network::Regtest)
     }
 }
 
+/// Settings whose defaults depend on others. Thus a configuration that is valid without the feature is valid with it.
+///
+/// ```
+/// use spv_config::ClientConfig;
+///
+/// let config = ClientConfig::default().with_max_concurrent_filter_requests(2);
+/// assert_eq!(config.max_concurrent_qrinfo_requests(), 2);
+/// ```
+#[cfg(feature = "parallel-qrinfo")]
+impl ClientConfig {
+    /// Returns the [field](Self#structfield.max_concurrent_qrinfo_requests) or its default.
+    pub fn max_concurrent_qrinfo_requests(&self) -> usize {
+        self.max_concurrent_qrinfo_requests.unwrap_or(self.max_concurrent_filter_requests.min(3))
+    }
+
+    /// Returns the [field](Self#structfield.qrinfo_parallel_timeout) or its default.
+    pub fn qrinfo_parallel_timeout(&self) -> Duration {
+        self.qrinfo_parallel_timeout.unwrap_or(self.sync_timeout.min(Duration::from_secs(30)))
+    }
+
+    /// Returns the [field](Self#structfield.qrinfo_first_backoff) or its default.
+    pub fn qrinfo_first_backoff(&self) -> Duration {
+        self.qrinfo_first_backoff.unwrap_or(self.qrinfo_longest_backoff.min(Duration::from_secs(1)))
+    }
+}
+
 impl Default for ClientConfig {
-    /// The defaults, for the main network.
+    /// Returns the defaults for the main network.
     fn default() -> Self {
         Self::mainnet()
     }

@@ -1,4 +1,4 @@
-//! Durations as one writes them: `"30s"`, `"500ms"`, `"1m 30s"`.
+//! Durations with units: `"30s"`, `"500ms"`, `"1m 30s"`. They may be optional.
 
 use std::{fmt, time::Duration};
 
@@ -7,12 +7,18 @@ use serde::{
     de::{Error, Visitor},
 };
 
-pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&humantime::format_duration(*duration))
+pub(crate) fn serialize<S: Serializer>(
+    duration: &(impl Into<Option<Duration>> + Copy),
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match (*duration).into() {
+        Some(duration) => serializer.collect_str(&humantime::format_duration(duration)),
+        None => serializer.serialize_none(),
+    }
 }
 
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    deserializer.deserialize_str(Text)
+pub(crate) fn deserialize<'de, D: Deserializer<'de>, T: From<Duration>>(deserializer: D) -> Result<T, D::Error> {
+    deserializer.deserialize_str(Text).map(T::from)
 }
 
 struct Text;
@@ -21,11 +27,12 @@ impl Visitor<'_> for Text {
     type Value = Duration;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a duration with its unit, such as \"30s\" or \"500ms\"")
+        f.write_str("a duration with a unit, such as \"30s\" or \"500ms\"")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
-        humantime::parse_duration(text)
-            .map_err(|error| E::custom(format_args!("{text:?} is no duration such as \"30s\" or \"500ms\": {error}")))
+        humantime::parse_duration(text).map_err(|error| {
+            E::custom(format_args!("{text:?} is not a duration such as \"30s\" or \"500ms\": {error}"))
+        })
     }
 }

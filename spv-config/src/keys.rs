@@ -1,9 +1,9 @@
-//! The names of the settings: as keys of a file, and as environment variables.
+//! Names of the settings, as keys of a file and as environment variables.
 
-/// What the names of our environment variables begin with.
+/// Prefix of every environment variable.
 pub(crate) const PREFIX: &str = "QRINFO_";
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "network",
     "peers",
     "max_peers",
@@ -12,10 +12,10 @@ const KEYS: [&str; 8] = [
     "connection_timeout",
     "message_timeout",
     "sync_timeout",
+    "total_timeout",
 ];
 
-/// Those that need the feature `parallel-qrinfo`. They are known without it too, so that a file which has them is not
-/// said to be mistyped.
+/// Keys that need the feature `parallel-qrinfo`. They are known without it too, so that the error names the feature.
 const PARALLEL_KEYS: [&str; 13] = [
     "max_concurrent_qrinfo_requests",
     "enable_adaptive_qrinfo_concurrency",
@@ -32,54 +32,56 @@ const PARALLEL_KEYS: [&str; 13] = [
     "qrinfo_sequential_fallback",
 ];
 
-/// Every key, with or without the feature.
+/// All keys, with or without the feature.
 pub(crate) fn all() -> impl Iterator<Item = &'static str> {
     KEYS.into_iter().chain(PARALLEL_KEYS)
 }
 
-/// Whether the key needs a feature that is off.
+/// Returns true if the key needs a feature that is off.
 pub(crate) fn is_off(key: &str) -> bool {
     cfg!(not(feature = "parallel-qrinfo")) && PARALLEL_KEYS.contains(&key)
 }
 
-/// The environment variable of a key: the key in capitals behind the prefix, which is not repeated.
+/// Returns the environment variable of a key: the prefix and the key in capitals. A prefix in the key is not repeated.
 pub(crate) fn variable(key: &str) -> String {
     let capitals = key.to_uppercase();
     if capitals.starts_with(PREFIX) { capitals } else { format!("{PREFIX}{capitals}") }
 }
 
-/// The one of `names` that is most like `name`, if there is one that is at all like it. What they all begin with and
-/// the case do not make them alike.
+/// Returns the most similar of `names`, if any is similar. The prefix and the case do not count.
 pub(crate) fn nearest(name: &str, names: impl Iterator<Item = String>) -> Option<String> {
-    // Longer names are no slips of the keyboard, and comparing takes the product of both lengths.
+    // A longer name is not a typing error, and the cost of comparing is the product of both lengths.
     if name.len() > 100 {
         return None;
     }
-    let telling = |name: &str| {
+    let stem = |name: &str| {
         let name = name.to_uppercase();
         name.strip_prefix(PREFIX).map(str::to_owned).unwrap_or(name)
     };
-    let meant = telling(name);
+    let given = stem(name);
     names
-        .map(|known| (strsim::normalized_damerau_levenshtein(&meant, &telling(&known)), known))
-        .filter(|(likeness, _)| *likeness >= 0.5)
+        .map(|known| (strsim::normalized_damerau_levenshtein(&given, &stem(&known)), known))
+        .filter(|(similarity, _)| *similarity >= 0.5)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, known)| known)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::ClientConfig;
 
     #[test]
     fn the_keys_are_the_fields() {
-        #[allow(unused_mut)]
-        let mut config = ClientConfig::default().with_storage_path("data");
+        let second = Duration::from_secs(1);
+        let config = ClientConfig::default().with_storage_path("data").with_total_timeout(second);
         #[cfg(feature = "parallel-qrinfo")]
-        {
-            config = config.with_qrinfo_rate_limits(Some(1.0), Some(1.0));
-        }
+        let config = config
+            .with_parallel_qrinfo_settings(1, true, second)
+            .with_qrinfo_rate_limits(Some(1.0), Some(1.0))
+            .with_qrinfo_backoff(second, second);
         let written = toml::to_string(&config).unwrap();
         let fields: Vec<_> = written.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key).collect();
         assert_eq!(fields, all().filter(|key| !is_off(key)).collect::<Vec<_>>());

@@ -1,7 +1,7 @@
 //! Configuration of a Dash light client: [`ClientConfig`], with the names and defaults of dash-spv where it has them.
 //!
-//! It is made in code, or loaded from a TOML file and the environment, and checked by [`ClientConfig::validate`], which
-//! reports all that is wrong at once. This crate reads and judges settings; what they do is up to whoever syncs.
+//! A configuration is built in code, or loaded from a TOML file and the environment. [`ClientConfig::validate`] then
+//! checks it and reports all problems at once. The crate reads and checks settings; the client applies them.
 //!
 //! ```
 //! use spv_config::ClientConfig;
@@ -11,33 +11,35 @@
 //! let errors = config.validate().unwrap_err();
 //! assert_eq!(
 //!     errors.to_string(),
-//!     "max_peers is 0, so nobody could be asked: set it to at least 1\n\
-//!      message_timeout is 10m, longer than sync_timeout, which is 5m: shorten it, or lengthen sync_timeout"
+//!     "max_peers must be at least 1, not 0\n\
+//!      message_timeout must be at most sync_timeout (5m), not 10m: lower it, or raise sync_timeout"
 //! );
 //! # Ok::<(), spv_config::LoadError>(())
 //! ```
 //!
-//! # The file
+//! # File
 //!
-//! All settings and, but for the peers and the commented ones, their defaults. None has to be given. Durations have a
-//! unit (`"500ms"`, `"30s"`, `"1m 30s"`). A key that is no setting is refused, with the name that was probably meant.
+//! The example shows every setting with its default, except for the peers and the commented settings. All settings are
+//! optional. Durations have a unit (`"500ms"`, `"30s"`, `"1m 30s"`). An unknown key is an error, which suggests the most
+//! similar name.
 //!
 //! ```toml
 #![doc = include_str!("../client.toml")]
 //! ```
 //!
-//! Without the feature `parallel-qrinfo` the settings of the second half are not among the fields. A file that has them
-//! is refused with a message that names the feature: it asks for something that the program cannot do.
+//! Without the feature `parallel-qrinfo` the fields of the second half do not exist. A file that sets one of them is
+//! refused, and the error names the feature. The feature makes no other configuration invalid: the defaults of its
+//! settings adapt to the settings of the first half.
 //!
-//! # The environment
+//! # Environment
 //!
-//! Each setting has a variable, which goes before the file: the key in capitals behind `QRINFO_`, which is not repeated.
-//! So `max_peers` is `QRINFO_MAX_PEERS`, and `qrinfo_parallel_timeout` is `QRINFO_PARALLEL_TIMEOUT`. Several peers have
-//! commas between them. A variable that is empty counts as not set.
+//! Each setting has an environment variable, which replaces the value of the file: `QRINFO_` and the key in capitals. A
+//! `qrinfo_` at the start of the key is not repeated. Examples: `max_peers` is `QRINFO_MAX_PEERS`, and
+//! `qrinfo_parallel_timeout` is `QRINFO_PARALLEL_TIMEOUT`. Several peers are separated by commas. An empty variable
+//! counts as not set.
 //!
-//! Any other variable whose name begins with `QRINFO_` is refused like an unknown key, for a mistyped one would go
-//! unnoticed. A program that has such variables for other purposes takes them out and calls
-//! [`ClientConfig::from_sources`].
+//! Any other variable whose name begins with `QRINFO_` is an error, because a mistyped name must not pass unnoticed. A
+//! program with such variables of its own removes them and calls [`ClientConfig::from_sources`].
 
 mod builders;
 mod config;
@@ -49,9 +51,12 @@ mod network;
 mod peers;
 mod validate;
 
+/// Network of [`ClientConfig::network`].
+#[doc(no_inline)]
+pub use qrinfo_core::Network;
+
 pub use self::{
     config::ClientConfig,
     load_error::{BadSetting, BadSettingReason, LoadError, Place},
-    network::{Network, UnknownNetwork},
-    validate::{ConfigErrors, Problem, Reason},
+    validate::{ConfigErrors, Problem, Quantity, Reason},
 };

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeMap,
     env,
     ffi::OsString,
     fs::File,
@@ -6,27 +7,23 @@ use std::{
     path::Path,
 };
 
-use figment::{
-    error::Kind,
-    providers::{Format, Toml},
-    value::{Dict, Value},
-};
+use toml::{Spanned, Table, Value};
 
 use crate::{BadSetting, BadSettingReason, ClientConfig, LoadError, Place, keys};
 
-/// The longest text that is read, in bytes: some thousand peers.
-const LONGEST: u64 = 64 << 10;
+/// Longest configuration text in bytes: room for some thousand peers.
+const MAX_TEXT: u64 = 64 << 10;
 
-/// The longest text of somebody else's that a message repeats, in characters.
-const LONGEST_QUOTE: usize = 200;
+/// Longest foreign text that an error repeats, in characters.
+const MAX_QUOTE: usize = 200;
 
 // === impl ClientConfig ===
 
-/// Loading. Defaults give way to the file, and the file to the environment.
+/// Loading. The environment replaces the file, and the file replaces the defaults.
 impl ClientConfig {
     /// Loads a file and the environment of this process.
     ///
-    /// Values are not judged yet: call [`validate`](Self::validate) when everything is set.
+    /// The values are not checked: call [`validate`](Self::validate) once everything is set.
     ///
     /// ```no_run
     /// use spv_config::ClientConfig;
@@ -37,20 +34,12 @@ impl ClientConfig {
     /// ```
     ///
     /// # Errors
-    /// [`LoadError`] if the file cannot be read or is not TOML, or with every setting that cannot be taken.
+    /// [`LoadError`] if the file cannot be read or is not TOML, or with every setting that is unknown or malformed.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         Self::from_sources(Some(path.as_ref()), env::vars_os())
     }
 
-    /// Loads the environment of this process alone.
-    ///
-    /// # Errors
-    /// [`LoadError::Settings`] with every setting that cannot be taken.
-    pub fn from_env() -> Result<Self, LoadError> {
-        Self::from_sources(None, env::vars_os())
-    }
-
-    /// Loads a TOML text alone.
+    /// Loads a TOML text.
     ///
     /// ```
     /// use spv_config::ClientConfig;
@@ -59,20 +48,20 @@ impl ClientConfig {
     /// assert_eq!(config.sync_timeout.as_secs(), 120);
     ///
     /// let error = ClientConfig::from_toml("max_peer = 4").unwrap_err();
-    /// assert_eq!(error.to_string(), "the text: max_peer is no setting; did you mean max_peers?");
+    /// assert_eq!(error.to_string(), "the text, line 1: max_peer is not a setting; did you mean max_peers?");
     /// # Ok::<(), spv_config::LoadError>(())
     /// ```
     ///
     /// # Errors
-    /// [`LoadError`] if the text is not TOML, or with every setting that cannot be taken.
+    /// [`LoadError`] if the text is not TOML, or with every setting that is unknown or malformed.
     pub fn from_toml(text: &str) -> Result<Self, LoadError> {
         let mut loader = Loader::default();
         loader.add_toml(&Place::Text, text.as_bytes())?;
         loader.finish()
     }
 
-    /// Loads a file, if there is to be one, and an environment, be it that of the process, a part of it or another one.
-    /// Variables whose names do not begin with `QRINFO_` are not ours and passed over, and so are empty ones.
+    /// Loads an optional file and the given environment variables. Ignores empty variables, and those whose names do
+    /// not begin with `QRINFO_`.
     ///
     /// ```
     /// use spv_config::ClientConfig;
@@ -83,7 +72,7 @@ impl ClientConfig {
     /// ```
     ///
     /// # Errors
-    /// [`LoadError`] if the file cannot be read or is not TOML, or with every setting that cannot be taken.
+    /// [`LoadError`] if the file cannot be read or is not TOML, or with every setting that is unknown or malformed.
     pub fn from_sources<K: Into<OsString>, V: Into<OsString>>(
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (K, V)>,
@@ -98,11 +87,11 @@ impl ClientConfig {
     }
 }
 
-/// What was taken so far, source by source; later ones replace what earlier ones set.
+/// Settings read so far; a later source replaces an earlier one.
 #[derive(Default)]
 struct Loader {
-    settings: Dict,
-    /// What the settings say.
+    settings: Table,
+    /// Configuration of these settings.
     config: ClientConfig,
     bad: Vec<BadSetting>,
 }
@@ -111,14 +100,18 @@ struct Loader {
 
 impl Loader {
     fn add_toml(&mut self, place: &Place, text: &[u8]) -> Result<(), LoadError> {
-        if text.len() as u64 > LONGEST {
+        if text.len() as u64 > MAX_TEXT {
             return Err(LoadError::TooLong { place: place.clone() });
         }
-        let is_no_toml = |source| LoadError::Syntax { place: place.clone(), source };
-        let text = str::from_utf8(text).map_err(|error| is_no_toml(error.into()))?;
-        let table: Dict = Toml::from_str(text).map_err(|error| is_no_toml(error.into()))?;
-        for (name, value) in table {
-            self.take(place, &name, vec![value]);
+        let syntax = |source| LoadError::Syntax { place: place.clone(), source };
+        let text = str::from_utf8(text).map_err(|error| syntax(error.into()))?;
+        let table: BTreeMap<Spanned<String>, Value> = toml::from_str(text).map_err(|error| syntax(error.into()))?;
+        let mut entries: Vec<_> = table.into_iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        let line_ends: Vec<_> = text.match_indices('\n').map(|(end, _)| end).collect();
+        for (key, value) in entries {
+            let line = 1 + line_ends.partition_point(|end| *end < key.span().start);
+            self.add(place, Some(line), key.get_ref(), vec![value]);
         }
         Ok(())
     }
@@ -127,40 +120,34 @@ impl Loader {
         for (name, value) in variables {
             let (name, value) = (name.into(), value.into());
             let Some(name) = name.to_str().filter(|name| name.starts_with(keys::PREFIX)) else { continue };
-            match value.to_str() {
-                Some("") => {}
-                Some(value) => self.take(&Place::Environment, name, meanings(value)),
-                None => self.refuse(&Place::Environment, name, BadSettingReason::NotUnicode),
+            if !value.is_empty() {
+                self.add(&Place::Environment, None, name, value.to_str().map(meanings).unwrap_or_default());
             }
         }
     }
 
-    /// Takes a setting with the first of these values that makes a configuration, together with what was taken.
-    fn take(&mut self, place: &Place, name: &str, values: Vec<Value>) {
-        let Some(key) = keys::all().find(|key| place.name_of(key) == name) else {
-            let names = keys::all().filter(|key| !keys::is_off(key)).map(|key| place.name_of(key));
-            return self.refuse(place, name, BadSettingReason::Unknown { nearest: keys::nearest(name, names) });
-        };
-        if keys::is_off(key) {
-            return self.refuse(place, name, BadSettingReason::NeedsFeature);
+    fn add(&mut self, place: &Place, line: Option<usize>, name: &str, values: Vec<Value>) {
+        if let Err(reason) = self.set(place, name, values) {
+            self.bad.push(BadSetting { place: place.clone(), line, name: quote(name), reason });
         }
-        let mut why = None;
+    }
+
+    /// Sets a key to the first of `values` that has the right type. There is none for a text that is not Unicode.
+    fn set(&mut self, place: &Place, name: &str, values: Vec<Value>) -> Result<(), BadSettingReason> {
+        let key = find_key(place, name)?;
+        let mut reason = None;
         for value in values {
             let mut settings = self.settings.clone();
             settings.insert(key.to_owned(), value);
-            match Value::from(settings.clone()).deserialize() {
+            match settings.clone().try_into() {
                 Ok(config) => {
                     (self.settings, self.config) = (settings, config);
-                    return;
+                    return Ok(());
                 }
-                Err(error) => why = why.or(Some(describe(error.kind))),
+                Err(error) => reason = reason.or(Some(BadSettingReason::Value(quote(&describe(error.message()))))),
             }
         }
-        self.refuse(place, name, BadSettingReason::Value(quote(&why.unwrap_or_default())));
-    }
-
-    fn refuse(&mut self, place: &Place, name: &str, reason: BadSettingReason) {
-        self.bad.push(BadSetting { place: place.clone(), name: quote(name), reason });
+        Err(reason.unwrap_or(BadSettingReason::NotUnicode))
     }
 
     fn finish(self) -> Result<ClientConfig, LoadError> {
@@ -168,37 +155,48 @@ impl Loader {
     }
 }
 
-/// One byte more than is allowed at most, so that what is too long shows.
+fn find_key(place: &Place, name: &str) -> Result<&'static str, BadSettingReason> {
+    match keys::all().find(|key| place.name_of(key) == name) {
+        Some(key) if keys::is_off(key) => Err(BadSettingReason::NeedsFeature),
+        Some(key) => Ok(key),
+        None => {
+            let names = keys::all().filter(|key| !keys::is_off(key)).map(|key| place.name_of(key));
+            Err(BadSettingReason::Unknown { nearest: keys::nearest(name, names) })
+        }
+    }
+}
+
+/// Reads one byte more than is allowed, so that a longer file shows.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    File::open(path)?.take(MAX_TEXT + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// What somebody else wrote, fit to be repeated in a line.
+/// Makes a foreign text fit for one line of an error.
 fn quote(text: &str) -> String {
-    text.chars().take(LONGEST_QUOTE).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars().take(MAX_QUOTE).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// What a variable may stand for: everything is a text there, numbers and yes or no as well.
+/// Returns the possible values of a variable. It is always a text, which may stand for a number or a boolean.
 fn meanings(text: &str) -> Vec<Value> {
-    let number = text.parse::<u64>().map(Value::from).or_else(|_| text.parse::<f64>().map(Value::from));
-    let truth = text.parse::<bool>().map(Value::from);
-    [Some(text.into()), number.ok(), truth.ok()].into_iter().flatten().collect()
+    let number = text.parse().map(Value::Integer).or_else(|_| text.parse().map(Value::Float));
+    [Some(text.into()), number.ok(), text.parse().map(Value::Boolean).ok()].into_iter().flatten().collect()
 }
 
-/// What serde says, with its names of Rust's types in other words.
-fn describe(kind: Kind) -> String {
-    let (Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected)) = kind else {
-        return kind.to_string();
+/// Rewrites a message of serde without the names of Rust's types.
+fn describe(message: &str) -> String {
+    let mismatch = message.strip_prefix("invalid type: ").or(message.strip_prefix("invalid value: "));
+    let Some((found, expected)) = mismatch.and_then(|mismatch| mismatch.rsplit_once(", expected ")) else {
+        return message.to_owned();
     };
-    let expected = match expected.as_str() {
+    let expected = match expected {
         "u32" => "a whole number from 0 to 4294967295",
-        "u64" | "usize" => "a whole number from 0 on",
+        "u64" | "usize" => "a whole number, 0 or more",
         "f64" => "a number",
         "a boolean" => "true or false",
         "a string" | "path string" => "a text",
         other => other,
     };
-    format!("found {found}, expected {expected}")
+    format!("expected {expected}, found {found}")
 }

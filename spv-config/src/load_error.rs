@@ -2,88 +2,88 @@ use std::{error::Error, fmt, io, path::PathBuf};
 
 use crate::keys;
 
-/// Why a configuration could not be loaded.
+/// Failure to load a configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// The file could not be read.
+    /// The file cannot be read.
     #[error("{} cannot be read", path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What went wrong.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The text is longer than any configuration.
-    #[error("{place} has more than 64 KiB, so it is no configuration")]
+    /// The text is longer than 64 KiB.
+    #[error("{place} is longer than 64 KiB: shorten it, or check that it is a configuration")]
     TooLong {
-        /// The text.
+        /// Origin of the text.
         place: Place,
     },
     /// The text is not TOML.
-    #[error("{place} is not TOML")]
+    #[error("{place} is not valid TOML")]
     Syntax {
-        /// The text.
+        /// Origin of the text.
         place: Place,
-        /// Where and why.
+        /// Position and cause.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// Settings that cannot be taken, at least one.
+    /// Settings that are unknown or malformed, at least one.
     #[error("{}", lines(.0))]
     Settings(Vec<BadSetting>),
 }
 
-/// A setting that is unknown, or whose value is not of its kind.
+/// A setting that is unknown or malformed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {name} {reason}")]
+#[error("{place}{}: {name} {reason}", at(line))]
+#[non_exhaustive]
 pub struct BadSetting {
-    /// Where it was found.
+    /// Origin of the setting.
     pub place: Place,
-    /// Its name there: a key or an environment variable.
+    /// Line in a text, from 1 on.
+    pub line: Option<usize>,
+    /// Key or environment variable.
     pub name: String,
-    /// What is wrong with it.
+    /// Cause and remedy.
     pub reason: BadSettingReason,
 }
 
-/// Where a setting comes from.
+/// Origin of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A file.
     File(PathBuf),
-    /// A text that was handed over.
+    /// A text given by the caller.
     Text,
     /// The environment.
     Environment,
 }
 
-/// Why a setting cannot be taken. Its text reads on from the setting's name.
+/// Cause of a [`BadSetting`]. Its text follows the name of the setting and says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadSettingReason {
-    /// There is no setting of that name.
-    #[error("is no setting{}", did_you_mean(nearest))]
+    /// No setting has this name.
+    #[error("is not a setting; {}", advice(nearest))]
     Unknown {
-        /// The name that was probably meant.
+        /// Most similar name, if any is similar.
         nearest: Option<String>,
     },
-    /// The setting is that of a feature this program is built without.
-    #[error(
-        "needs the feature parallel-qrinfo, which this program is built without: build it with the feature, or take the \
-         setting out"
-    )]
+    /// The setting needs a feature that is off.
+    #[error("needs the feature parallel-qrinfo: build this program with the feature, or remove the setting")]
     NeedsFeature,
-    /// The value is not of the setting's kind.
-    #[error("cannot be used: {0}")]
+    /// The value has the wrong type or form.
+    #[error("is invalid: {0}")]
     Value(String),
     /// The value is not Unicode.
-    #[error("is not Unicode")]
+    #[error("is not valid Unicode: set it to a UTF-8 text")]
     NotUnicode,
 }
 
 // === impl Place ===
 
 impl Place {
-    /// What a key is called here.
+    /// Returns the name of a key in this place.
     pub(crate) fn name_of(&self, key: &str) -> String {
         match self {
             Self::File(_) | Self::Text => key.to_owned(),
@@ -102,8 +102,15 @@ impl fmt::Display for Place {
     }
 }
 
-fn did_you_mean(nearest: &Option<String>) -> String {
-    nearest.as_ref().map(|name| format!("; did you mean {name}?")).unwrap_or_default()
+fn at(line: &Option<usize>) -> String {
+    line.map(|line| format!(", line {line}")).unwrap_or_default()
+}
+
+fn advice(nearest: &Option<String>) -> String {
+    match nearest {
+        Some(name) => format!("did you mean {name}?"),
+        None => "remove it".to_owned(),
+    }
 }
 
 fn lines(settings: &[BadSetting]) -> String {

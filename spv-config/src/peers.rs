@@ -1,4 +1,4 @@
-//! Peers as a list of addresses, or as one text with commas between them, as it has to be in an environment variable.
+//! Peers as a list of addresses, or as one comma-separated text for an environment variable.
 
 use std::{fmt, net::SocketAddr};
 
@@ -17,7 +17,7 @@ impl<'de> Visitor<'de> for Addresses {
     type Value = Vec<SocketAddr>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of addresses with their ports, such as [\"192.0.2.1:9999\"]")
+        f.write_str("a list of addresses with ports, such as [\"192.0.2.1:9999\"]")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
@@ -36,7 +36,7 @@ impl<'de> Visitor<'de> for Addresses {
 fn address<E: Error>(text: &str) -> Result<SocketAddr, E> {
     text.parse().map_err(|_| {
         E::custom(format_args!(
-            "{text:?} is no IP address with a port, such as \"192.0.2.1:9999\" or \"[2001:db8::1]:9999\""
+            "{text:?} is not an IP address with a port, such as \"192.0.2.1:9999\" or \"[2001:db8::1]:9999\""
         ))
     })
 }

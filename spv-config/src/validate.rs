@@ -1,147 +1,103 @@
-#[cfg(feature = "parallel-qrinfo")]
-use std::ops::RangeInclusive;
-use std::{fmt, net::SocketAddr, time::Duration};
-
-use humantime::format_duration;
+use std::{fmt, net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use crate::ClientConfig;
 
-/// Everything that is wrong with a configuration: at least one [`Problem`].
+/// All problems of a configuration, at least one.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub struct ConfigErrors(Vec<Problem>);
 
-/// A field whose value cannot be used.
+/// A setting with an invalid value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{field} {reason}")]
 pub struct Problem {
-    /// The name of the field in [`ClientConfig`].
+    /// Name of the field in [`ClientConfig`].
     pub field: &'static str,
-    /// What is wrong with it, and what to do.
+    /// Cause and remedy.
     pub reason: Reason,
 }
 
-/// Why a field's value cannot be used. Its text says what to do, and reads on from the field's name.
+/// Cause of a [`Problem`]. Its text follows the name of the field and says what to do.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
-    /// Nobody may be asked.
-    #[error("is 0, so nobody could be asked: set it to at least 1")]
-    NoPeers,
-    /// No request may be under way.
-    #[error("is 0, so nothing could be asked: set it to at least 1; 1 asks for one thing after the other")]
-    NoRequests,
-    /// Nothing is asked even once.
-    #[error("is 0, so nothing would be asked even once: set it to at least 1; 1 never asks again")]
-    NoAttempts,
-    /// More than a client can make use of.
-    #[error("is {value}: set it to at most {most}")]
-    TooMany {
-        /// What is set.
-        value: u64,
-        /// The most that may be set.
-        most: u64,
+    /// The value is below its range, or not a number.
+    #[error("must be at least {least}, not {value}")]
+    TooSmall {
+        /// Value of the setting.
+        value: Quantity,
+        /// Smallest valid value.
+        least: Quantity,
     },
-    /// More requests for rotated quorums than for filters.
-    #[error(
-        "is {value}, above max_concurrent_filter_requests, which is {filters}: lower it to {filters}, or raise \
-         max_concurrent_filter_requests to {value}"
-    )]
-    AboveFilterRequests {
-        /// What is set.
-        value: usize,
-        /// What is set for filters.
-        filters: usize,
+    /// The value is above its range.
+    #[error("must be at most {most}, not {value}")]
+    TooLarge {
+        /// Value of the setting.
+        value: Quantity,
+        /// Largest valid value.
+        most: Quantity,
     },
-    /// A wait that ends when it begins.
-    #[error("is zero, so the wait would be over when it begins: give it a duration, such as \"30s\"")]
-    NoTime,
-    /// A wait longer than any that makes sense.
-    #[error("is {}: set it to at most {}", format_duration(*value), format_duration(ClientConfig::LONGEST))]
-    TooLong {
-        /// What is set.
-        value: Duration,
+    /// The value is above another setting that limits it.
+    #[error("must be at most {limit_field} ({limit}), not {value}: lower it, or raise {limit_field}")]
+    AboveLimit {
+        /// Value of the setting.
+        value: Quantity,
+        /// Field that limits it.
+        limit_field: &'static str,
+        /// Value of that field.
+        limit: Quantity,
     },
-    /// A wait that something else would always cut short.
-    #[error(
-        "is {}, longer than {longer}, which is {}: shorten it, or lengthen {longer}",
-        format_duration(*value),
-        format_duration(*bound)
-    )]
-    LongerThan {
-        /// What is set.
-        value: Duration,
-        /// The field that has to be at least as long.
-        longer: &'static str,
-        /// What is set there.
-        bound: Duration,
-    },
-    /// A peer nobody can connect to.
-    #[error("has {0}, which has no port: give the port on which the node listens")]
+    /// A peer has port 0.
+    #[error("contains {0}, which has no port: add the port of the node")]
     NoPort(SocketAddr),
-    /// A peer that is named more than once. Several connections to one node gain nothing, as it answers in order.
-    #[error("has {0} more than once: name each node once")]
+    /// A peer is listed more than once.
+    #[error("contains {0} more than once: list each node once")]
     Repeated(SocketAddr),
-    /// A path without a name.
-    #[error("is empty: name a place, or leave it out to keep nothing")]
+    /// The path is empty.
+    #[error("is empty: set a directory, or remove the setting to keep the data in memory")]
     EmptyPath,
-    /// Not a rate at which requests can be sent.
+    /// More than one attempt, and a retry budget of zero.
+    #[cfg(feature = "parallel-qrinfo")]
     #[error(
-        "is {value}: set it to {} to {} requests a second, or leave it out for no limit",
-        ClientConfig::RATES.start(), ClientConfig::RATES.end()
+        "is {attempts}, but qrinfo_retry_budget and qrinfo_retry_budget_per_second are 0 and allow no retry: raise one of \
+         them, or set qrinfo_max_attempts to 1"
     )]
-    #[cfg(feature = "parallel-qrinfo")]
-    NoRate {
-        /// What is set.
-        value: f64,
-    },
-    /// Not a number of retries.
-    #[error("is {value}: set it to 0 to {} retries; 0.1 stands for one in ten", ClientConfig::MOST_RETRIES)]
-    #[cfg(feature = "parallel-qrinfo")]
-    NoBudget {
-        /// What is set.
-        value: f64,
-    },
-    /// A second attempt is wished for and never allowed.
-    #[error(
-        "is {attempts}, yet qrinfo_retry_budget and qrinfo_retry_budget_per_second are both 0, so nothing would ever be \
-         asked again: raise one of them, or set qrinfo_max_attempts to 1"
-    )]
-    #[cfg(feature = "parallel-qrinfo")]
-    NeverRetried {
-        /// How many attempts are set.
+    NoRetryBudget {
+        /// Value of the setting.
         attempts: u32,
     },
-    /// A window that one reply may fill.
-    #[error("is {bytes}: one reply may have 3 MB; set it to at least {} bytes", ClientConfig::LEAST_WINDOW)]
-    #[cfg(feature = "parallel-qrinfo")]
-    SmallWindow {
-        /// What is set.
-        bytes: u64,
-    },
+}
+
+/// Value of a setting in an error.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum Quantity {
+    /// A number of things.
+    Count(u64),
+    /// A rate or a share.
+    Number(f64),
+    /// A duration.
+    Time(Duration),
 }
 
 // === impl ClientConfig ===
 
-/// The bounds of what may be set.
+/// Ranges of valid values.
 impl ClientConfig {
-    /// The most nodes that a client may be connected to. A node admits 125.
-    pub const MOST_PEERS: u32 = 1_000;
-    /// The most requests of a kind that may be under way at a time.
-    pub const MOST_CONCURRENT: usize = 1_000;
-    /// The longest wait of any kind.
-    pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-    /// The requests a second that a rate limit may allow.
+    /// Numbers of connected nodes.
+    pub const PEERS: RangeInclusive<u32> = 1..=1_000;
+    /// Numbers of requests of one kind in flight.
+    pub const CONCURRENT: RangeInclusive<usize> = 1..=1_000;
+    /// Timeouts and waits: up to one day, and not zero.
+    pub const WAITS: RangeInclusive<Duration> = Duration::from_nanos(1)..=Duration::from_secs(24 * 60 * 60);
+    /// Requests per second.
     #[cfg(feature = "parallel-qrinfo")]
     pub const RATES: RangeInclusive<f64> = 0.001..=10_000.0;
-    /// The most retries for each request, or for each second.
+    /// Retries per request or per second.
     #[cfg(feature = "parallel-qrinfo")]
-    pub const MOST_RETRIES: f64 = 1_000.0;
-    /// The smallest window: 4 MiB. A reply that starts at the genesis block has about 3 MB.
+    pub const RETRIES: RangeInclusive<f64> = 0.0..=1_000.0;
+    /// Sizes of the window: 4 MiB to 1 GiB. A reply that starts at the genesis block has about 3 MB.
     #[cfg(feature = "parallel-qrinfo")]
-    pub const LEAST_WINDOW: u64 = 4 << 20;
-    /// The largest window: 1 GiB.
-    #[cfg(feature = "parallel-qrinfo")]
-    pub const MOST_WINDOW: u64 = 1 << 30;
+    pub const WINDOW_BYTES: RangeInclusive<u64> = 4 << 20..=1 << 30;
 
     /// Checks every field, alone and against the others.
     ///
@@ -149,31 +105,30 @@ impl ClientConfig {
     /// use spv_config::ClientConfig;
     ///
     /// let errors = ClientConfig::mainnet().with_max_peers(0).with_max_concurrent_filter_requests(0).validate().unwrap_err();
-    /// let fields: Vec<_> = errors.iter().map(|problem| problem.field).collect();
-    /// assert!(fields.starts_with(&["max_peers", "max_concurrent_filter_requests"]));
+    /// assert_eq!(
+    ///     errors.to_string(),
+    ///     "max_peers must be at least 1, not 0\nmax_concurrent_filter_requests must be at least 1, not 0"
+    /// );
     /// ```
     ///
     /// # Errors
-    /// All that is wrong, in the order of the fields.
+    /// [`ConfigErrors`] with every problem, in the order of the fields.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
         let mut problems = Problems::default();
         self.check_peers(&mut problems);
-        problems.note(
-            "storage_path",
-            self.storage_path.as_ref().is_some_and(|path| path.as_os_str().is_empty()),
-            || Reason::EmptyPath,
-        );
-        problems.check_requests("max_concurrent_filter_requests", self.max_concurrent_filter_requests);
-        let sync = ("sync_timeout", self.sync_timeout);
-        problems.check_wait("connection_timeout", self.connection_timeout, None);
-        problems.check_wait("message_timeout", self.message_timeout, Some(sync));
-        problems.check_wait("sync_timeout", self.sync_timeout, None);
+        problems.check_range("max_peers", self.max_peers, Self::PEERS);
+        if self.storage_path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+            problems.add("storage_path", Reason::EmptyPath);
+        }
+        problems.check_range("max_concurrent_filter_requests", self.max_concurrent_filter_requests, Self::CONCURRENT);
+        problems.check_range("connection_timeout", self.connection_timeout, Self::WAITS);
+        problems.check_range("message_timeout", self.message_timeout, Self::WAITS);
+        problems.check_limit("message_timeout", self.message_timeout, "sync_timeout", self.sync_timeout);
+        problems.check_range("sync_timeout", self.sync_timeout, Self::WAITS);
+        problems.check_range("total_timeout", self.total_timeout, Self::WAITS);
         #[cfg(feature = "parallel-qrinfo")]
         self.check_parallel(&mut problems);
-        match problems.0.is_empty() {
-            true => Ok(()),
-            false => Err(ConfigErrors(problems.0)),
-        }
+        if problems.0.is_empty() { Ok(()) } else { Err(ConfigErrors(problems.0)) }
     }
 
     fn check_peers(&self, problems: &mut Problems) {
@@ -181,95 +136,142 @@ impl ClientConfig {
         peers.sort_unstable();
         for same in peers.chunk_by(|a, b| a == b) {
             let Some(peer) = same.first() else { continue };
-            problems.note("peers", peer.port() == 0, || Reason::NoPort(*peer));
-            problems.note("peers", same.len() > 1, || Reason::Repeated(*peer));
+            if peer.port() == 0 {
+                problems.add("peers", Reason::NoPort(*peer));
+            }
+            if same.len() > 1 {
+                problems.add("peers", Reason::Repeated(*peer));
+            }
         }
-        problems.note("max_peers", self.max_peers == 0, || Reason::NoPeers);
-        problems.check_most("max_peers", self.max_peers.into(), Self::MOST_PEERS.into());
     }
 
     #[cfg(feature = "parallel-qrinfo")]
     fn check_parallel(&self, problems: &mut Problems) {
-        let (value, filters) = (self.max_concurrent_qrinfo_requests, self.max_concurrent_filter_requests);
-        problems.check_requests("max_concurrent_qrinfo_requests", value);
-        // Where filters have none, that is the problem.
-        problems.note("max_concurrent_qrinfo_requests", filters > 0 && value > filters, || {
-            Reason::AboveFilterRequests { value, filters }
-        });
-        let sync = ("sync_timeout", self.sync_timeout);
-        problems.check_wait("qrinfo_parallel_timeout", self.qrinfo_parallel_timeout, Some(sync));
-        problems.check_rate("qrinfo_requests_per_second", self.qrinfo_requests_per_second);
-        problems.check_rate("qrinfo_requests_per_second_per_peer", self.qrinfo_requests_per_second_per_peer);
-        let bytes = self.qrinfo_window_bytes;
-        problems.note("qrinfo_window_bytes", bytes < Self::LEAST_WINDOW, || Reason::SmallWindow { bytes });
-        problems.check_most("qrinfo_window_bytes", bytes, Self::MOST_WINDOW);
+        let (field, filters) = ("max_concurrent_qrinfo_requests", "max_concurrent_filter_requests");
+        problems.check_range(field, self.max_concurrent_qrinfo_requests, Self::CONCURRENT);
+        problems.check_limit(
+            field,
+            self.max_concurrent_qrinfo_requests(),
+            filters,
+            self.max_concurrent_filter_requests,
+        );
+        let field = "qrinfo_parallel_timeout";
+        problems.check_range(field, self.qrinfo_parallel_timeout, Self::WAITS);
+        problems.check_limit(field, self.qrinfo_parallel_timeout(), "sync_timeout", self.sync_timeout);
+        problems.check_range("qrinfo_requests_per_second", self.qrinfo_requests_per_second, Self::RATES);
+        let field = "qrinfo_requests_per_second_per_peer";
+        problems.check_range(field, self.qrinfo_requests_per_second_per_peer, Self::RATES);
+        problems.check_range("qrinfo_window_bytes", self.qrinfo_window_bytes, Self::WINDOW_BYTES);
         self.check_retries(problems);
-        problems.check_wait("qrinfo_network_timeout", self.qrinfo_network_timeout, None);
-        problems.check_wait("qrinfo_sequential_fallback", self.qrinfo_sequential_fallback, None);
+        problems.check_range("qrinfo_network_timeout", self.qrinfo_network_timeout, Self::WAITS);
+        problems.check_range("qrinfo_sequential_fallback", self.qrinfo_sequential_fallback, Self::WAITS);
     }
 
     #[cfg(feature = "parallel-qrinfo")]
     fn check_retries(&self, problems: &mut Problems) {
         let attempts = self.qrinfo_max_attempts;
-        problems.note("qrinfo_max_attempts", attempts == 0, || Reason::NoAttempts);
-        let never = self.qrinfo_retry_budget == 0.0 && self.qrinfo_retry_budget_per_second == 0.0;
-        problems.note("qrinfo_max_attempts", attempts > 1 && never, || Reason::NeverRetried { attempts });
-        let longest = ("qrinfo_longest_backoff", self.qrinfo_longest_backoff);
-        problems.check_wait("qrinfo_first_backoff", self.qrinfo_first_backoff, Some(longest));
-        problems.check_wait("qrinfo_longest_backoff", self.qrinfo_longest_backoff, None);
-        problems.check_budget("qrinfo_retry_budget", self.qrinfo_retry_budget);
-        problems.check_budget("qrinfo_retry_budget_per_second", self.qrinfo_retry_budget_per_second);
+        problems.check_range("qrinfo_max_attempts", attempts, 1..=u32::MAX);
+        if attempts > 1 && self.qrinfo_retry_budget == 0.0 && self.qrinfo_retry_budget_per_second == 0.0 {
+            problems.add("qrinfo_max_attempts", Reason::NoRetryBudget { attempts });
+        }
+        let (field, longest) = ("qrinfo_first_backoff", self.qrinfo_longest_backoff);
+        problems.check_range(field, self.qrinfo_first_backoff, Self::WAITS);
+        problems.check_limit(field, self.qrinfo_first_backoff(), "qrinfo_longest_backoff", longest);
+        problems.check_range("qrinfo_longest_backoff", longest, Self::WAITS);
+        problems.check_range("qrinfo_retry_budget", self.qrinfo_retry_budget, Self::RETRIES);
+        problems.check_range("qrinfo_retry_budget_per_second", self.qrinfo_retry_budget_per_second, Self::RETRIES);
     }
 }
 
 // === impl Problems ===
 
-/// What was found so far.
+/// Problems found so far.
 #[derive(Default)]
 struct Problems(Vec<Problem>);
 
 impl Problems {
-    fn note(&mut self, field: &'static str, is_wrong: bool, reason: impl FnOnce() -> Reason) {
-        if is_wrong {
-            self.0.push(Problem { field, reason: reason() });
+    fn add(&mut self, field: &'static str, reason: Reason) {
+        self.0.push(Problem { field, reason });
+    }
+
+    /// A value that is not set is in every range.
+    fn check_range<T: Into<Quantity>>(
+        &mut self,
+        field: &'static str,
+        value: impl Into<Option<T>>,
+        range: RangeInclusive<T>,
+    ) {
+        let Some(value) = value.into().map(T::into) else { return };
+        let (least, most) = range.into_inner();
+        let (least, most) = (least.into(), most.into());
+        if value > most {
+            self.add(field, Reason::TooLarge { value, most });
+        } else if !(least..=most).contains(&value) {
+            // Below it, or NaN.
+            self.add(field, Reason::TooSmall { value, least });
         }
     }
 
-    fn check_most(&mut self, field: &'static str, value: u64, most: u64) {
-        self.note(field, value > most, || Reason::TooMany { value, most });
-    }
-
-    fn check_requests(&mut self, field: &'static str, value: usize) {
-        self.note(field, value == 0, || Reason::NoRequests);
-        self.check_most(field, value as u64, ClientConfig::MOST_CONCURRENT as u64);
-    }
-
-    /// A bound of zero is a problem of its own field.
-    fn check_wait(&mut self, field: &'static str, value: Duration, longer: Option<(&'static str, Duration)>) {
-        self.note(field, value.is_zero(), || Reason::NoTime);
-        self.note(field, value > ClientConfig::LONGEST, || Reason::TooLong { value });
-        if let Some((longer, bound)) = longer {
-            self.note(field, !bound.is_zero() && value > bound, || Reason::LongerThan { value, longer, bound });
+    /// A limit of zero is a problem of its own field.
+    fn check_limit<T: Into<Quantity> + PartialOrd + Default>(
+        &mut self,
+        field: &'static str,
+        value: T,
+        limit_field: &'static str,
+        limit: T,
+    ) {
+        if value > limit && limit != T::default() {
+            self.add(field, Reason::AboveLimit { value: value.into(), limit_field, limit: limit.into() });
         }
     }
+}
 
-    #[cfg(feature = "parallel-qrinfo")]
-    fn check_rate(&mut self, field: &'static str, rate: Option<f64>) {
-        if let Some(value) = rate {
-            self.note(field, !ClientConfig::RATES.contains(&value), || Reason::NoRate { value });
-        }
+// === impl Quantity ===
+
+impl From<u32> for Quantity {
+    fn from(count: u32) -> Self {
+        Self::Count(count.into())
     }
+}
 
-    #[cfg(feature = "parallel-qrinfo")]
-    fn check_budget(&mut self, field: &'static str, value: f64) {
-        self.note(field, !(0.0..=ClientConfig::MOST_RETRIES).contains(&value), || Reason::NoBudget { value });
+impl From<u64> for Quantity {
+    fn from(count: u64) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl From<usize> for Quantity {
+    fn from(count: usize) -> Self {
+        Self::Count(count as u64)
+    }
+}
+
+impl From<f64> for Quantity {
+    fn from(number: f64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<Duration> for Quantity {
+    fn from(time: Duration) -> Self {
+        Self::Time(time)
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => count.fmt(f),
+            Self::Number(number) => number.fmt(f),
+            Self::Time(time) => humantime::format_duration(*time).fmt(f),
+        }
     }
 }
 
 // === impl ConfigErrors ===
 
 impl ConfigErrors {
-    /// The problems, in the order of the fields.
+    /// Returns the problems in the order of the fields.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
     }
@@ -285,7 +287,7 @@ impl IntoIterator for ConfigErrors {
 }
 
 impl fmt::Display for ConfigErrors {
-    /// One line for each problem.
+    /// Writes one line for each problem.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.iter().enumerate() {
             let separator = if index > 0 { "\n" } else { "" };

@@ -1,9 +1,9 @@
-//! Loading: what goes before what, what is refused and how it is called, and that no text makes it panic.
+//! Loading: order of the sources, errors of unknown and malformed settings, and hostile texts.
 
 use std::{error::Error, ffi::OsString, fs, path::PathBuf, time::Duration};
 
 use proptest::prelude::*;
-use spv_config::{BadSettingReason, ClientConfig, LoadError, Network, Place};
+use spv_config::{ClientConfig, LoadError, Network, Place};
 use tempfile::TempDir;
 
 const EXAMPLE: &str = include_str!("../client.toml");
@@ -70,6 +70,7 @@ fn every_variable_is_read() {
         ("QRINFO_CONNECTION_TIMEOUT", "11s"),
         ("QRINFO_MESSAGE_TIMEOUT", "500ms"),
         ("QRINFO_SYNC_TIMEOUT", "1h 1s"),
+        ("QRINFO_TOTAL_TIMEOUT", "2h"),
     ]);
     let expected = ClientConfig::new(Network::Devnet)
         .with_peers(["192.0.2.1:1".parse().unwrap(), "[2001:db8::1]:2".parse().unwrap()])
@@ -78,7 +79,8 @@ fn every_variable_is_read() {
         .with_max_concurrent_filter_requests(10)
         .with_connection_timeout(Duration::from_secs(11))
         .with_message_timeout(Duration::from_millis(500))
-        .with_sync_timeout(Duration::from_secs(3_601));
+        .with_sync_timeout(Duration::from_secs(3_601))
+        .with_total_timeout(Duration::from_secs(7_200));
     assert_eq!(config.unwrap(), expected);
 }
 
@@ -120,13 +122,13 @@ fn unknown_names_are_refused_with_the_one_that_was_meant() {
     assert_eq!(
         bad(ClientConfig::from_sources(Some(&path), variables)),
         [
-            format!("{shown}: max_peer is no setting; did you mean max_peers?"),
-            format!("{shown}: network cannot be used: found map, expected a text"),
-            format!("{shown}: sync-timeout is no setting; did you mean sync_timeout?"),
-            format!("{shown}: zzz is no setting"),
-            "the environment: QRINFO_NETWROK is no setting; did you mean QRINFO_NETWORK?".to_owned(),
-            "the environment: QRINFO_SCHEDULES is no setting".to_owned(),
-            "the environment: QRINFO_max_peers is no setting; did you mean QRINFO_MAX_PEERS?".to_owned(),
+            format!("{shown}, line 1: max_peer is not a setting; did you mean max_peers?"),
+            format!("{shown}, line 2: sync-timeout is not a setting; did you mean sync_timeout?"),
+            format!("{shown}, line 3: zzz is not a setting; remove it"),
+            format!("{shown}, line 4: network is invalid: expected a text, found map"),
+            "the environment: QRINFO_NETWROK is not a setting; did you mean QRINFO_NETWORK?".to_owned(),
+            "the environment: QRINFO_SCHEDULES is not a setting; remove it".to_owned(),
+            "the environment: QRINFO_max_peers is not a setting; did you mean QRINFO_MAX_PEERS?".to_owned(),
         ]
     );
 }
@@ -139,17 +141,18 @@ fn values_of_another_kind_are_refused() {
     assert_eq!(
         bad(ClientConfig::from_toml(text)),
         [
-            "the text: connection_timeout cannot be used: found signed int `30`, expected a duration with its unit, such \
-             as \"30s\" or \"500ms\"",
-            "the text: max_concurrent_filter_requests cannot be used: found string \"16\", expected a whole number from \
-             0 on",
-            "the text: max_peers cannot be used: found signed int `-1`, expected a whole number from 0 to 4294967295",
-            "the text: message_timeout cannot be used: \"30\" is no duration such as \"30s\" or \"500ms\"",
-            "the text: network cannot be used: \"main\" is no Dash network; use mainnet, testnet, devnet or regtest",
-            "the text: peers cannot be used: \"seed.example:9999\" is no IP address with a port, such as \
+            "the text, line 1: network is invalid: \"main\" is not a Dash network; use mainnet, testnet, devnet or \
+             regtest",
+            "the text, line 2: peers is invalid: \"seed.example:9999\" is not an IP address with a port, such as \
              \"192.0.2.1:9999\" or \"[2001:db8::1]:9999\"",
-            "the text: storage_path cannot be used: found signed int `1`, expected a text",
-            "the text: sync_timeout cannot be used: \"30 parsecs\" is no duration such as \"30s\" or \"500ms\"",
+            "the text, line 3: max_peers is invalid: expected a whole number from 0 to 4294967295, found integer `-1`",
+            "the text, line 4: connection_timeout is invalid: expected a duration with a unit, such as \"30s\" or \
+             \"500ms\", found integer `30`",
+            "the text, line 5: message_timeout is invalid: \"30\" is not a duration such as \"30s\" or \"500ms\"",
+            "the text, line 6: sync_timeout is invalid: \"30 parsecs\" is not a duration such as \"30s\" or \"500ms\"",
+            "the text, line 7: storage_path is invalid: expected a text, found integer `1`",
+            "the text, line 8: max_concurrent_filter_requests is invalid: expected a whole number, 0 or more, found \
+             string \"16\"",
         ]
     );
 }
@@ -159,11 +162,11 @@ fn variables_of_another_kind_are_refused() {
     assert_eq!(
         bad(environment([("QRINFO_MAX_PEERS", "many"), ("QRINFO_PEERS", "192.0.2.1"), ("QRINFO_SYNC_TIMEOUT", "5")])),
         [
-            "the environment: QRINFO_MAX_PEERS cannot be used: found string \"many\", expected a whole number from 0 to \
-             4294967295",
-            "the environment: QRINFO_PEERS cannot be used: \"192.0.2.1\" is no IP address with a port, such as \
+            "the environment: QRINFO_MAX_PEERS is invalid: expected a whole number from 0 to 4294967295, found string \
+             \"many\"",
+            "the environment: QRINFO_PEERS is invalid: \"192.0.2.1\" is not an IP address with a port, such as \
              \"192.0.2.1:9999\" or \"[2001:db8::1]:9999\"",
-            "the environment: QRINFO_SYNC_TIMEOUT cannot be used: \"5\" is no duration such as \"30s\" or \"500ms\"",
+            "the environment: QRINFO_SYNC_TIMEOUT is invalid: \"5\" is not a duration such as \"30s\" or \"500ms\"",
         ]
     );
 }
@@ -175,7 +178,10 @@ fn only_our_variables_have_to_be_unicode() {
 
     let garbage = || OsString::from_vec(vec![0xff]);
     let variables = [(garbage(), garbage()), ("HOME".into(), garbage()), ("QRINFO_NETWORK".into(), garbage())];
-    assert_eq!(bad(ClientConfig::from_sources(None, variables)), ["the environment: QRINFO_NETWORK is not Unicode"]);
+    assert_eq!(
+        bad(ClientConfig::from_sources(None, variables)),
+        ["the environment: QRINFO_NETWORK is not valid Unicode: set it to a UTF-8 text"]
+    );
 }
 
 #[test]
@@ -222,15 +228,24 @@ fn malicious_texts_are_refused() {
 fn the_example_is_what_it_says() {
     let peers = ["192.0.2.1:9999", "[2001:db8::1]:9999"].map(|peer| peer.parse().unwrap());
     let expected = ClientConfig::default().with_peers(peers);
-    if cfg!(feature = "parallel-qrinfo") {
+    #[cfg(feature = "parallel-qrinfo")]
+    {
+        let (attempt, backoff) = (expected.qrinfo_parallel_timeout(), expected.qrinfo_first_backoff());
+        let longest = expected.qrinfo_longest_backoff;
+        let expected = expected
+            .clone()
+            .with_parallel_qrinfo_settings(expected.max_concurrent_qrinfo_requests(), true, attempt)
+            .with_qrinfo_backoff(backoff, longest);
         assert_eq!(ClientConfig::from_toml(EXAMPLE).unwrap(), expected);
-        return;
     }
     let (plain, _) = EXAMPLE.split_once("# With the feature").unwrap();
     assert_eq!(ClientConfig::from_toml(plain).unwrap(), expected);
-    let Err(LoadError::Settings(bad)) = ClientConfig::from_toml(EXAMPLE) else { panic!() };
-    assert!(bad.iter().all(|bad| bad.reason == BadSettingReason::NeedsFeature), "{bad:?}");
-    assert_eq!(bad.len(), 11);
+    #[cfg(not(feature = "parallel-qrinfo"))]
+    {
+        let Err(LoadError::Settings(bad)) = ClientConfig::from_toml(EXAMPLE) else { panic!() };
+        assert!(bad.iter().all(|bad| bad.reason == spv_config::BadSettingReason::NeedsFeature), "{bad:?}");
+        assert_eq!(bad.len(), 11);
+    }
 }
 
 #[test]
@@ -240,7 +255,8 @@ fn what_is_commented_out_in_the_example_can_be_used() {
         .filter(|line| !line.starts_with("# With"))
         .fold(String::new(), |text, line| text + line.strip_prefix("# ").unwrap_or(line) + "\n");
     let (plain, parallel) = text.split_once("max_concurrent_qrinfo_requests").unwrap();
-    assert!(ClientConfig::from_toml(plain).unwrap().storage_path.is_some());
+    let config = ClientConfig::from_toml(plain).unwrap();
+    assert!(config.storage_path.is_some() && config.total_timeout.is_some());
     assert!(parallel.contains("\nqrinfo_requests_per_second ="));
     if cfg!(feature = "parallel-qrinfo") {
         ClientConfig::from_toml(&text).unwrap().validate().unwrap();
@@ -250,8 +266,8 @@ fn what_is_commented_out_in_the_example_can_be_used() {
 #[cfg(not(feature = "parallel-qrinfo"))]
 #[test]
 fn settings_of_the_feature_are_refused_by_its_name() {
-    let expected = "QRINFO_MAX_ATTEMPTS needs the feature parallel-qrinfo, which this program is built without: build \
-                    it with the feature, or take the setting out";
+    let expected = "QRINFO_MAX_ATTEMPTS needs the feature parallel-qrinfo: build this program with the feature, or \
+                    remove the setting";
     assert_eq!(bad(environment([("QRINFO_MAX_ATTEMPTS", "3")])), [format!("the environment: {expected}")]);
     let mistyped = bad(ClientConfig::from_toml("qrinfo_max_attempt = 3"));
     assert!(!mistyped[0].contains("qrinfo_max_attempts"), "{mistyped:?}");

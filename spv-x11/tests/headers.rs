@@ -49,7 +49,7 @@ fn regtest_chain_with_churn() {
 /// Every header of a recorded chain. The recordings are not part of the repository; the committed
 /// headers are what is left to test without them.
 fn whole_chain(name: &str, length: usize) {
-    let shared = std::env::var_os("QRINFO_SHARED")
+    let shared = std::env::var_os("SPV_TEST_SHARED")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
     let chain = shared.join("vectors").join(name);
     let (headers, exchanges) = (chain.join("headers.bin"), chain.join("exchanges.json"));

@@ -7,7 +7,10 @@ mod table;
 use std::{io::Write, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use anyhow::{Result, bail};
-use qrinfo::{OrderedSync, SyncReport, connect, verify::Verifier};
+use qrinfo::{
+    OrderedSync, ParallelOptions, ParallelSync, SequentialOptions, SequentialSync, SyncReport, connect,
+    verify::Verifier,
+};
 use qrinfo_core::{Reply, wire::Wire};
 use qrinfo_correlate::CorrelatorConfig;
 use qrinfo_verify::{CheckLayer, Level, ListStage, VerifyError};
@@ -16,10 +19,7 @@ use tokio::time::Instant;
 use tower::Layer;
 
 use self::stage::{PROFILES, Stage};
-use crate::{
-    progress::Progress,
-    run::{default_concurrency, parallel, sequential},
-};
+use crate::{progress::Progress, run::default_concurrency};
 
 /// Syncs from peers on this machine: from the fastest alone, then from five at once.
 ///
@@ -77,9 +77,13 @@ async fn measure(
         peers.push(peer.map(|service| check.layer(service)));
     }
     let progress = Progress::new(label, stage.plan.len());
+    let plan = stage.plan.clone();
     match limit {
-        None => take_in(sequential(stage.plan.clone(), peers), stage, progress).await,
-        Some(limit) => take_in(parallel(stage.plan.clone(), peers, limit), stage, progress).await,
+        None => take_in(SequentialSync::new(plan, peers, SequentialOptions::default()), stage, progress).await,
+        Some(max_concurrent) => {
+            let options = ParallelOptions { max_concurrent, ..Default::default() };
+            take_in(ParallelSync::new(plan, peers, options), stage, progress).await
+        }
     }
 }
 

@@ -4,26 +4,26 @@ mod chain;
 mod intake;
 mod output;
 mod peers;
+mod settings;
 
 use std::{io::Write, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use qrinfo::{
-    AttemptService, OrderedSync, Peer, SyncReport, adopt, first_answerable_cycle,
+    AttemptService, OrderedSync, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncReport, adopt,
+    first_answerable_cycle,
     plan::{Planner, anchor},
     storage::Store,
 };
 use qrinfo_core::{AttemptErrorKind, Network, QRInfoRequestSpec};
-use qrinfo_correlate::CorrelatorConfig;
 use qrinfo_verify::{CheckLayer, Level};
+use spv_config::ClientConfig;
 use tokio::time::Instant;
 use tower::Layer;
 
+pub(crate) use self::settings::is_misconfigured;
 use self::{intake::Intake, output::Row};
-use crate::{
-    progress::Progress,
-    run::{default_concurrency, parallel, sequential},
-};
+use crate::progress::{Progress, Stderr};
 
 /// Syncs rotated quorums from nodes.
 ///
@@ -33,20 +33,26 @@ use crate::{
 /// Every reply is verified against the headers. One that is false is asked of another node, and who sent it is not
 /// asked again.
 ///
-/// Exits with 0 if nothing is missing, 1 otherwise, 2 if the command line is wrong.
+/// Settings come from these options, then from environment variables whose names begin with QRINFO_, then from the file
+/// of --config. The documentation of the crate spv-config lists them.
+///
+/// Exits with 0 if nothing is missing, 1 otherwise, 2 if the command line or the configuration is wrong.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Options {
-    /// mainnet, testnet, devnet or regtest
+    /// Configuration file in TOML
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// mainnet, testnet, devnet or regtest [default: network of the configuration, or mainnet]
     #[arg(long)]
-    network: Network,
-    /// Nodes to ask. Without it, nodes are found by the network's DNS seeds
+    network: Option<Network>,
+    /// Nodes to ask [default: peers of the configuration, or nodes from the network's DNS seeds]
     #[arg(long = "peer", value_name = "HOST:PORT", num_args = 1..)]
     peers: Vec<String>,
     /// Block headers in a file, 80 bytes each, from block 0 on; without it they are asked from the nodes
     #[arg(long, value_name = "FILE")]
     headers: Option<PathBuf>,
-    /// Where headers and replies are kept
+    /// Directory for headers and replies [default: storage_path of the configuration, or none]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The first cycle, by the height of any of its blocks; without it, the first that the nodes can answer
@@ -58,7 +64,8 @@ pub(crate) struct Options {
     /// Ask one peer at a time, one request at a time
     #[arg(long, conflicts_with = "parallel")]
     sequential: bool,
-    /// Requests under way at all peers together; without it four for each peer, at most 32
+    /// Maximum number of requests in flight to all peers together [default: max_concurrent_qrinfo_requests of the
+    /// configuration, or four for each peer, up to its max_concurrent_filter_requests]
     #[arg(long, value_name = "N")]
     parallel: Option<NonZeroUsize>,
     /// How far replies are verified: what headers alone can tell, also the lists by their merkle roots, or also members
@@ -97,16 +104,17 @@ impl Verify {
 
 /// Runs the sync and says whether it is complete.
 pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool> {
-    let network = options.network;
-    let store = match &options.data_dir {
+    let config = settings::load(options)?;
+    let network = config.network;
+    let store = match &config.storage_path {
         Some(directory) => Some(Store::open(directory, network)?),
         None => None,
     };
     let mut chain = chain::Source::open(network, options.from_cycle, options.headers.as_deref(), store.as_ref())?;
-    let candidates = peers::connect(network, &options.peers, store.as_ref()).await?;
+    let candidates = peers::connect(&config, &options.peers, store.as_ref()).await?;
     let connections = chain.sync(candidates, store.as_ref()).await?;
-    let mut peers: Vec<_> =
-        connections.into_iter().map(|connection| adopt(connection, CorrelatorConfig::default())).collect();
+    let correlator = settings::correlator(&config, options.sequential);
+    let mut peers: Vec<_> = connections.into_iter().map(|connection| adopt(connection, correlator)).collect();
 
     let hash_at = |height| chain.hash_at(height);
     let tip = chain.tip();
@@ -125,7 +133,7 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
     let check = CheckLayer::new(move |hash| for_checks.find(hash));
     let peers = peers.into_iter().map(|peer| peer.map(|service| check.layer(service))).collect();
     let mut intake = Intake::new(network, options.verify.level(), &plan, store.as_ref(), headers)?;
-    let report = fetch(options, &plan, peers, store.as_ref(), &mut intake).await?;
+    let report = fetch(options, &config, &plan, peers, store.as_ref(), &mut intake).await?;
     let Intake { mut rows, unverified, .. } = intake;
     rows.sort_by_key(Row::cycle);
     let level = options.verify.name();
@@ -140,6 +148,7 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
 /// Asks for what is not there yet, and takes each reply in as it is delivered.
 async fn fetch<S>(
     options: &Options,
+    config: &ClientConfig,
     plan: &[QRInfoRequestSpec],
     peers: Vec<Peer<S>>,
     store: Option<&Store>,
@@ -155,10 +164,12 @@ where
     let places = intake.to_ask();
     let todo: Vec<_> = places.iter().map(|place| plan[*place].clone()).collect();
     let progress = Progress::new(label, todo.len());
-    let limit = options.parallel.unwrap_or(default_concurrency(peers.len()));
-    let report = match options.sequential {
-        true => take_in(sequential(todo, peers), &places, intake, progress).await?,
-        false => take_in(parallel(todo, peers, limit), &places, intake, progress).await?,
+    let report = if options.sequential {
+        let sync = SequentialSync::new(todo, peers, SequentialOptions::default());
+        take_in(sync, &places, intake, progress).await?
+    } else {
+        let parallel = settings::parallel(config, peers.len());
+        take_in(ParallelSync::new(todo, peers, parallel), &places, intake, progress).await?
     };
     intake.take_stored(plan.len()).await?;
     for lost in &report.lost {
@@ -180,11 +191,9 @@ async fn take_in(
         match intake.take(places[delivered.index], &delivered).await? {
             Ok(()) => progress.update(&run.stats()),
             Err(falsehood) => {
-                eprintln!(
-                    "qrinfo: {} sent a false reply: {:#}",
-                    delivered.timing.peer,
-                    anyhow::Error::new(falsehood.clone())
-                );
+                let error = anyhow::Error::new(falsehood.clone());
+                let line = format!("qrinfo: {} sent a false reply: {error:#}\n", delivered.timing.peer);
+                let _ = Stderr.write_all(line.as_bytes());
                 run.reject_last(falsehood);
             }
         }

@@ -8,16 +8,14 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use futures_util::future::join_all;
-use qrinfo::storage::Store;
-use qrinfo_core::{Network, PeerId, client::Ban};
-use spv_peer::{Connection, PeerConfig, round_trip};
+use qrinfo::{config::peer_config, storage::Store};
+use qrinfo_core::{PeerId, client::Ban};
+use spv_config::ClientConfig;
+use spv_peer::{Connection, round_trip};
 use tokio::{net::lookup_host, time::timeout};
 
-/// Nodes from DNS seeds that are tried, at most.
-const MAX_CANDIDATES: usize = 24;
-
-/// Nodes that are asked, at most: more add little and cost each of them a connection slot.
-const MAX_PEERS: usize = 8;
+/// Nodes from a DNS seed that are tried for each peer wanted, because many of them do not answer.
+const CANDIDATES: usize = 3;
 
 /// How long a node may take to answer its first ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,10 +23,10 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a node that sent something false is not asked again.
 const BAN: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Connects to the nodes named, or to those that the network's DNS seeds name, all at once. Gives the best by round
-/// trip, the nearest first; says of each other why it is not used.
-pub(super) async fn connect(network: Network, names: &[String], store: Option<&Store>) -> Result<Vec<Connection>> {
-    let addresses = resolve(network, names).await?;
+/// Connects to the nodes named, to those of the configuration, or else to those that the network's DNS seeds name, all
+/// at once. Gives the best by round trip, the nearest first; says of each other why it is not used.
+pub(super) async fn connect(config: &ClientConfig, names: &[String], store: Option<&Store>) -> Result<Vec<Connection>> {
+    let addresses = resolve(config, names).await?;
     let banned = match store {
         Some(store) => store.bans(now())?,
         None => Vec::new(),
@@ -37,7 +35,7 @@ pub(super) async fn connect(network: Network, names: &[String], store: Option<&S
     for address in &addresses {
         match banned.iter().find(|ban| ban.peer == PeerId(*address)) {
             Some(ban) => eprintln!("qrinfo: {address} is not asked: {}", ban.reason),
-            None => connecting.push(try_connect(network, *address)),
+            None => connecting.push(try_connect(config, *address)),
         }
     }
     let mut usable = Vec::new();
@@ -48,7 +46,7 @@ pub(super) async fn connect(network: Network, names: &[String], store: Option<&S
         }
     }
     usable.sort_by_key(|(_, round_trip)| *round_trip);
-    usable.truncate(MAX_PEERS);
+    usable.truncate(max_peers(config));
     if usable.is_empty() {
         bail!("none of {} nodes can be used", addresses.len());
     }
@@ -60,9 +58,9 @@ pub(super) fn ban(store: &Store, peer: PeerId, reason: &str) -> Result<()> {
     Ok(store.ban(&Ban { peer, until: now().saturating_add(BAN.as_secs()), reason: reason.to_owned() })?)
 }
 
-async fn try_connect(network: Network, address: SocketAddr) -> Result<(Connection, Duration)> {
+async fn try_connect(config: &ClientConfig, address: SocketAddr) -> Result<(Connection, Duration)> {
     let what = || format!("cannot use {address}");
-    let config = PeerConfig::new(network, fastrand::u64(..));
+    let config = peer_config(config, fastrand::u64(..));
     let mut connection = spv_peer::connect(address, &config).await.with_context(what)?;
     let round_trip = timeout(PING_TIMEOUT, round_trip(&mut connection, fastrand::u64(..)))
         .await
@@ -71,16 +69,17 @@ async fn try_connect(network: Network, address: SocketAddr) -> Result<(Connectio
     Ok((connection, round_trip))
 }
 
-async fn resolve(network: Network, names: &[String]) -> Result<Vec<SocketAddr>> {
-    let mut addresses = BTreeSet::new();
+async fn resolve(config: &ClientConfig, names: &[String]) -> Result<Vec<SocketAddr>> {
+    let network = config.network;
+    let mut addresses: BTreeSet<_> = config.peers.iter().copied().collect();
     for name in names {
         let mut found = lookup_host(name).await.with_context(|| format!("{name} is no HOST:PORT that resolves"))?;
         addresses.extend(found.next());
     }
-    if names.is_empty() {
+    if addresses.is_empty() && names.is_empty() {
         for seed in network.dns_seeds() {
             match lookup_host((*seed, network.default_port())).await {
-                Ok(found) => addresses.extend(found.take(MAX_CANDIDATES)),
+                Ok(found) => addresses.extend(found.take(CANDIDATES * max_peers(config))),
                 Err(error) => eprintln!("qrinfo: the seed {seed} does not resolve: {error}"),
             }
         }
@@ -89,6 +88,10 @@ async fn resolve(network: Network, names: &[String]) -> Result<Vec<SocketAddr>> 
         }
     }
     Ok(addresses.into_iter().collect())
+}
+
+fn max_peers(config: &ClientConfig) -> usize {
+    config.max_peers.try_into().unwrap_or(usize::MAX)
 }
 
 /// The time in seconds since 1970.

@@ -1,16 +1,17 @@
-//! The settings of a [`ClientConfig`], translated for the parts of this library.
+//! Settings of a [`ClientConfig`], mapped to those of the parts of this library.
 //!
-//! [`ClientConfig::validate`] comes first: these take what they get.
+//! Call [`ClientConfig::validate`] first; the functions here do not check.
 //!
-//! | setting | goes to |
+//! | setting | mapped by |
 //! |---|---|
 //! | `network`, `connection_timeout` | [`peer_config`] |
-//! | `message_timeout` | [`correlator_config`]: the head-of-line timeout of a sequential sync |
-//! | `qrinfo_parallel_timeout` | [`parallel_correlator_config`]: that of a parallel one |
-//! | `sync_timeout` | [`SequentialOptions`] and [`ParallelOptions`](crate::ParallelOptions): the time for one request after its first failure |
-//! | the other `qrinfo_` settings | [`ParallelOptions`](crate::ParallelOptions), by `From` |
+//! | `message_timeout` | [`correlator_config`]: longest silence of a peer in a sequential sync |
+//! | `qrinfo_parallel_timeout` | [`parallel_correlator_config`]: the same in a parallel sync |
+//! | `sync_timeout` | [`SequentialOptions`] and [`ParallelOptions`](crate::ParallelOptions), by `From`: longest time for one request |
+//! | `total_timeout` | the same two: longest time for the whole sync |
+//! | the other `qrinfo` settings | [`ParallelOptions`](crate::ParallelOptions), by `From` |
 //!
-//! `max_peers`, `peers`, `storage_path` and `max_concurrent_filter_requests` are for the client itself.
+//! The client applies `peers`, `max_peers`, `storage_path` and `max_concurrent_filter_requests`.
 //!
 //! ```
 //! use std::time::Duration;
@@ -21,51 +22,41 @@
 //! assert_eq!(correlator.head_timeout, Duration::from_secs(20));
 //! ```
 
-use qrinfo_core::{Network, stack::retry::RetryPolicy};
+use qrinfo_core::stack::retry::RetryPolicy;
 use qrinfo_correlate::CorrelatorConfig;
 use spv_config::ClientConfig;
 use spv_peer::PeerConfig;
 
-use crate::SequentialOptions;
+use crate::run::SequentialOptions;
 
-/// The network that the client is on.
-pub fn network(config: &ClientConfig) -> Network {
-    match config.network {
-        spv_config::Network::Mainnet => Network::Mainnet,
-        spv_config::Network::Testnet => Network::Testnet,
-        spv_config::Network::Devnet => Network::Devnet,
-        spv_config::Network::Regtest => Network::Regtest,
-    }
-}
-
-/// Settings of a connection. The nonce tells our own connections from others'; draw it at random once.
+/// Returns the settings of a connection. The nonce identifies connections to ourselves; draw it at random once.
 pub fn peer_config(config: &ClientConfig, nonce: u64) -> PeerConfig {
     PeerConfig {
         connect_timeout: config.connection_timeout,
         handshake_timeout: config.connection_timeout,
-        ..PeerConfig::new(network(config), nonce)
+        ..PeerConfig::new(config.network, nonce)
     }
 }
 
-/// Settings of the correlators of a [`SequentialSync`](crate::SequentialSync).
+/// Returns the settings of the correlators of a [`SequentialSync`](crate::SequentialSync).
 pub fn correlator_config(config: &ClientConfig) -> CorrelatorConfig {
     CorrelatorConfig { head_timeout: config.message_timeout, ..CorrelatorConfig::default() }
 }
 
-/// Settings of the correlators of a [`ParallelSync`](crate::ParallelSync).
+/// Returns the settings of the correlators of a [`ParallelSync`](crate::ParallelSync).
 #[cfg(feature = "parallel-qrinfo")]
 pub fn parallel_correlator_config(config: &ClientConfig) -> CorrelatorConfig {
-    CorrelatorConfig { head_timeout: config.qrinfo_parallel_timeout, ..CorrelatorConfig::default() }
+    CorrelatorConfig { head_timeout: config.qrinfo_parallel_timeout(), ..CorrelatorConfig::default() }
 }
 
 impl From<&ClientConfig> for SequentialOptions {
     fn from(config: &ClientConfig) -> Self {
-        Self { retry: retry_policy(config), total_timeout: None }
+        Self { retry: retry_policy(config), total_timeout: config.total_timeout }
     }
 }
 
 #[cfg(feature = "parallel-qrinfo")]
-impl From<&ClientConfig> for crate::ParallelOptions {
+impl From<&ClientConfig> for crate::run::ParallelOptions {
     fn from(config: &ClientConfig) -> Self {
         use std::num::NonZeroUsize;
 
@@ -76,37 +67,37 @@ impl From<&ClientConfig> for crate::ParallelOptions {
             ..Default::default()
         };
         Self {
-            max_concurrent: NonZeroUsize::new(config.max_concurrent_qrinfo_requests).unwrap_or(NonZeroUsize::MIN),
+            max_concurrent: NonZeroUsize::new(config.max_concurrent_qrinfo_requests()).unwrap_or(NonZeroUsize::MIN),
             adaptive: config.enable_adaptive_qrinfo_concurrency,
             sequential_for: config.qrinfo_sequential_fallback,
             rate: config.qrinfo_requests_per_second.and_then(rate),
             peer_rate: config.qrinfo_requests_per_second_per_peer.and_then(rate),
             window_bytes: config.qrinfo_window_bytes,
             recovery,
-            total_timeout: None,
+            total_timeout: config.total_timeout,
         }
     }
 }
 
-/// The rules for one request, in both modes.
+/// Returns the rules for one request, which hold in both modes.
 #[cfg(feature = "parallel-qrinfo")]
 fn retry_policy(config: &ClientConfig) -> RetryPolicy {
     RetryPolicy {
         max_attempts: config.qrinfo_max_attempts,
-        first_backoff: config.qrinfo_first_backoff,
+        first_backoff: config.qrinfo_first_backoff(),
         longest_backoff: config.qrinfo_longest_backoff,
         deadline: config.sync_timeout,
         network_timeout: config.qrinfo_network_timeout,
     }
 }
 
-/// The rules for one request.
+/// Returns the rules for one request.
 #[cfg(not(feature = "parallel-qrinfo"))]
 fn retry_policy(config: &ClientConfig) -> RetryPolicy {
     RetryPolicy { deadline: config.sync_timeout, ..RetryPolicy::default() }
 }
 
-/// So many a second, with bursts of what a second allows; `None` for what no validated configuration has.
+/// Returns a rate with bursts of one second's requests; `None` for values that validation refuses.
 #[cfg(feature = "parallel-qrinfo")]
 fn rate(per_second: f64) -> Option<qrinfo_scheduler::Rate> {
     let interval = std::time::Duration::try_from_secs_f64(1.0 / per_second).ok()?;

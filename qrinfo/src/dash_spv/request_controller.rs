@@ -76,7 +76,7 @@ impl PhaseLimits {
     fn of(phase: SyncPhase, config: &ClientConfig) -> Self {
         let (max_concurrent, per_second) = match phase {
             SyncPhase::Headers | SyncPhase::FilterHeaders => (1, 10),
-            SyncPhase::MasternodeLists => (config.max_concurrent_qrinfo_requests, 5),
+            SyncPhase::MasternodeLists => (config.max_concurrent_qrinfo_requests(), 5),
             SyncPhase::Filters => (config.max_concurrent_filter_requests, 50),
             SyncPhase::Blocks => (5, 10),
         };

@@ -44,8 +44,8 @@ pub struct SyntheticParams {
 pub enum Keys {
     /// Random bytes: quick, and no signature is good.
     Random,
-    /// Real keys and signatures. Slow: meant for chains with few and small quorums. Only basic BLS is made, so
-    /// [`v19_height`](SyntheticParams::v19_height) should be 0.
+    /// Real keys and signatures, of commitments before [`v19_height`](SyntheticParams::v19_height) in the legacy scheme.
+    /// ChainLocks are of the basic scheme at every height. Slow: meant for chains with few and small quorums.
     #[cfg(feature = "bls")]
     Bls,
 }

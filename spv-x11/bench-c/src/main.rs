@@ -1,9 +1,11 @@
-//! Hashes per second of `spv-x11` and of the C implementation in `rs-x11-hash` (sphlib).
+//! Hashes per second of `spv-x11`, of the C implementation in `rs-x11-hash` (sphlib) and of the Rust implementation in
+//! `dash-pow`.
 //!
-//! The two take turns for several rounds, so that a change of the processor's clock meets both;
-//! the medians are compared.
+//! They take turns for several rounds, so that a change of the processor's clock meets all; the medians are compared.
 
 use std::time::Instant;
+
+use digest::Digest;
 
 const ROUNDS: usize = 21;
 const HASHES: usize = 10_000;
@@ -11,20 +13,25 @@ const HASHES: usize = 10_000;
 type Hash = fn(&[u8; 80]) -> [u8; 32];
 
 fn main() {
-    let rust: Hash = |header| spv_x11::x11(header);
-    let c: Hash = |header| rs_x11_hash::get_x11_hash(header);
-    assert_eq!(run(rust, 1_000), run(c, 1_000), "the two disagree");
+    let hashes: [(&str, Hash); 3] = [
+        ("spv-x11", |header| spv_x11::x11(header)),
+        ("rs-x11-hash", |header| rs_x11_hash::get_x11_hash(header)),
+        ("dash-pow", |header| dash_pow::X11::digest(header).into()),
+    ];
+    let [ours, others @ ..] = hashes.map(|(_, hash)| run(hash, 1_000));
+    assert!(others.iter().all(|other| *other == ours), "the implementations disagree");
 
-    let mut rates = [Vec::new(), Vec::new()];
+    let mut rates = [const { Vec::new() }; 3];
     for _ in 0..ROUNDS {
-        for (rates, hash) in rates.iter_mut().zip([rust, c]) {
+        for (rates, (_, hash)) in rates.iter_mut().zip(hashes) {
             rates.push(rate(hash));
         }
     }
-    let [rust, c] = rates.map(median);
-    println!("spv-x11      {rust:>9.0} hashes/s");
-    println!("rs-x11-hash  {c:>9.0} hashes/s");
-    println!("ratio        {:>9.2}  (medians of {ROUNDS} rounds of {HASHES} hashes)", rust / c);
+    let medians = rates.map(median);
+    for ((name, _), rate) in hashes.iter().zip(medians) {
+        println!("{name:<12} {rate:>9.0} hashes/s; spv-x11 is {:.2} times as fast", medians[0] / rate);
+    }
+    println!("medians of {ROUNDS} rounds of {HASHES} hashes");
 }
 
 /// A chain of headers, each with the hash of the one before it: no two inputs are the same.

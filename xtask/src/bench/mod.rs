@@ -14,7 +14,7 @@ use clap::Subcommand;
 /// What is measured.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
-    /// Hashes per second of spv-x11 beside the C code of rs-x11-hash, in one run.
+    /// Hashes per second of spv-x11 beside the C code of rs-x11-hash and the Rust code of dash-pow, in one run.
     X11,
     /// Peak heap of a client, in sequence and in parallel.
     Memory,

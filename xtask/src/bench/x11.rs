@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Runs the detached package that is built with both.
+/// Runs the detached package that is built with all implementations.
 pub(super) fn run() -> Result<()> {
     let clang = Command::new("clang").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !clang.is_ok_and(|status| status.success()) {

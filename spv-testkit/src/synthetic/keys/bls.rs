@@ -1,4 +1,6 @@
-//! Real BLS keys and signatures, basic scheme.
+//! Real BLS keys and signatures.
+
+mod legacy;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -45,12 +47,20 @@ impl BlsKeys {
 
     pub(super) fn commit(&mut self, commitment: &mut Commitment, members: &[Arc<SmlEntry>], rng: &mut fastrand::Rng) {
         let key = secret_key(rng);
-        commitment.quorum_public_key = key.sk_to_pk().compress();
-        let hash = commitment_hash(commitment);
-        commitment.quorum_sig = key.sign(&hash, DST, &[]).compress();
         let signers = members.iter().zip(commitment.signers.iter()).filter(|(_, signs)| *signs);
         let keys: Vec<_> = signers.filter_map(|(member, _)| self.operators.get(&member.pub_key_operator)).collect();
-        commitment.members_sig = secure_aggregate(&keys, &hash);
+        let public = key.sk_to_pk().compress();
+        if commitment.version < 3 {
+            commitment.quorum_public_key = legacy_encoding(public);
+            let hash = commitment_hash(commitment);
+            commitment.quorum_sig = legacy::sign(&key, &hash);
+            commitment.members_sig = legacy::secure_aggregate(&keys, &hash);
+        } else {
+            commitment.quorum_public_key = public;
+            let hash = commitment_hash(commitment);
+            commitment.quorum_sig = key.sign(&hash, DST, &[]).compress();
+            commitment.members_sig = secure_aggregate(&keys, &hash);
+        }
         self.quorums.insert((commitment.llmq_type, commitment.quorum_hash), key);
     }
 

@@ -1,0 +1,26 @@
+//! Signatures of the scheme before v19: another hash to the curve, and another encoding.
+//!
+//! `dash-pkc` decodes, hashes to the curve and pairs. Its decoders take points outside of the right group, as Dash Core's
+//! legacy ones do. Here they are refused: such a point is no sum of good signatures.
+
+use blst::min_pk::PublicKey;
+use dash_pkc::bls::{BlsPublicKey, BlsScChia, BlsScIetf, BlsSignature};
+
+use crate::bls;
+
+/// A signature: a point of the right group, and not infinity.
+pub(crate) fn signature(bytes: &[u8; 96]) -> Option<BlsSignature<BlsScChia>> {
+    let signature = BlsSignature::<BlsScChia>::from_bytes(bytes).ok()?;
+    // The basic scheme takes points of the group alone.
+    signature.to_scheme::<BlsScIetf>().ok()?;
+    Some(signature)
+}
+
+/// Whether this is the signature of `message` under a key that was checked when it was decoded.
+pub(crate) fn is_signed(bytes: &[u8; 96], message: &[u8; 32], key: &PublicKey) -> bool {
+    let key = BlsPublicKey::<BlsScChia>::from_bytes(&bls::to_legacy_encoding(key.compress()));
+    match (key, signature(bytes)) {
+        (Ok(key), Some(signature)) => key.verify_digest(message, &signature).is_ok(),
+        _ => false,
+    }
+}
