@@ -241,7 +241,7 @@ async fn no_network_for_ever() {
     let peers = stream::StreamExt::chain(stream::iter(peers), stream::pending());
     let ended = finish(ParallelSync::with_changing_peers(plan.clone(), peers, options())).await;
     let SyncOutcome::Failed { missing, why } = &ended.report.outcome else { panic!("{}", ended.report.outcome) };
-    assert_eq!((missing.len() + ended.delivered.len(), *why), (plan.len(), WhyGivenUp::NoPeers));
+    assert_eq!((missing.len() + ended.delivered.len(), *why), (plan.len(), WhyGivenUp::AllPeersGone));
     // The time to wait for a peer, once.
     assert!((300.0..303.0).contains(&ended.took.as_secs_f64()), "{:?}", ended.took);
 }

@@ -61,14 +61,15 @@ pub enum WhyGivenUp {
 // === impl GivenUp ===
 
 impl GivenUp {
-    /// Whether no peer said anything about the request: it used up its attempts in timeouts and lost connections.
+    /// Whether no peer said anything about the request: it used up its attempts or its time in timeouts and lost
+    /// connections.
     ///
     /// If meanwhile no other request had a reply or a refusal either, a sync ends with it
     /// ([`WhyGivenUp::Silence`]): the requests behind it would only wait as long again, each of them.
     pub fn is_silence(&self) -> bool {
-        let is_silent =
-            |error: &AttemptError| matches!(error.kind(), AttemptErrorKind::Timeout | AttemptErrorKind::Disconnected);
-        self.why == WhyGivenUp::Exhausted && self.attempts.iter().all(is_silent)
+        matches!(self.why, WhyGivenUp::Exhausted | WhyGivenUp::DeadlinePassed)
+            && !self.attempts.is_empty()
+            && self.attempts.iter().all(AttemptError::is_silence)
     }
 
     /// The error of a request that ended so: its kind is that of the last attempt, unless the reason says more.

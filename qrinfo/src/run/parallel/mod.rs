@@ -21,7 +21,9 @@ use tokio::{sync::broadcast, task::JoinSet, time::timeout_at};
 use tower::{Layer, ServiceExt, discover::Change};
 
 use self::{answering::Answering, reorder::Reorder};
-use super::{Delivered, EVENTS, LostPeer, Missing, PlannedRequest, SyncEvent, SyncOutcome, SyncReport, SyncStats};
+use super::{
+    Delivered, LostPeer, Missing, PlannedRequest, SyncEvent, SyncOutcome, SyncReport, SyncStats, event::Events,
+};
 use crate::peer::Peer;
 
 /// Settings of a [`ParallelSync`].
@@ -111,7 +113,7 @@ pub struct ParallelSync {
     deadline: Option<Instant>,
     /// The reason for which the sync ended before its plan.
     over: Option<WhyGivenUp>,
-    events: broadcast::Sender<SyncEvent>,
+    events: Events,
 }
 
 /// The end of a request.
@@ -165,15 +167,14 @@ impl ParallelSync {
         };
         let (service, driver) = SchedulerService::new(peers, settings);
         let scheduler = service.handle();
-        let events = broadcast::Sender::new(EVENTS);
+        let events = Events::default();
         let mut forwarding = JoinSet::new();
         forwarding.spawn(forward(scheduler.events(), events.clone()));
         // It ends by itself when the last clone of the service and of the handle is gone.
         tokio::spawn(driver);
         let told = events.clone();
         let layer = RecoveryLayer::new(options.recovery).with_peers(scheduler.peers()).on_event(move |event| {
-            // There may be no listener.
-            let _ = told.send(SyncEvent::Recovery(event.clone()));
+            told.send(SyncEvent::Recovery(event.clone()));
         });
         let mut sync = Self {
             plan: plan.into_iter().map(Into::into).collect(),
@@ -370,7 +371,7 @@ fn given_up(error: AttemptError) -> GivenUp {
 }
 
 /// Passes the scheduler's events on to the listeners of a sync.
-async fn forward(mut from: broadcast::Receiver<Event>, to: broadcast::Sender<SyncEvent>) {
+async fn forward(mut from: broadcast::Receiver<Event>, to: Events) {
     loop {
         let event = match from.recv().await {
             Ok(Event::Peer(event)) => SyncEvent::Peer(event),
@@ -380,8 +381,7 @@ async fn forward(mut from: broadcast::Receiver<Event>, to: broadcast::Sender<Syn
             Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => continue,
             Err(broadcast::error::RecvError::Closed) => return,
         };
-        // There may be no listener.
-        let _ = to.send(event);
+        to.send(event);
     }
 }
 
