@@ -212,6 +212,8 @@ impl Scheduler {
         self.peers.insert(peer, PeerHealth::new(height, round_trip, self.settings.peer_rate));
         self.is_table_new = true;
         self.events.push_back(Event::Peer(PeerEvent::Joined { peer, height, round_trip }));
+        // A request may avoid it because its earlier connection ended. Without any peer such a request waited.
+        self.end_those_without_peer();
         true
     }
 
