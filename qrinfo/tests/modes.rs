@@ -163,16 +163,23 @@ async fn run(
         delivered
     };
     let (report, delivered) = tokio::join!(sync, take);
-    assert_eq!(progress.recv().await.unwrap(), SyncProgress::Started { phase: SyncPhase::MasternodeLists, requests });
-    for next in &delivered {
-        let Ok(SyncProgress::Delivered { index, .. }) = progress.recv().await else { panic!() };
-        assert_eq!(index, next.index);
-    }
-    for _ in report.outcome.missing() {
-        assert!(matches!(progress.recv().await, Ok(SyncProgress::Missing { .. })));
-    }
+    let told: Vec<_> = std::iter::from_fn(|| progress.try_recv().ok()).collect();
     let complete = report.outcome.is_complete();
-    assert_eq!(progress.recv().await.unwrap(), SyncProgress::Finished { complete });
+    assert_eq!(told.first(), Some(&SyncProgress::Started { phase: SyncPhase::MasternodeLists, requests }));
+    assert_eq!(told.last(), Some(&SyncProgress::Finished { complete }));
+    let is_delivered = told.iter().filter_map(|event| match event {
+        SyncProgress::Delivered { index, .. } => Some(*index),
+        _ => None,
+    });
+    assert!(is_delivered.eq(delivered.iter().map(|next| next.index)));
+    let is_missing = told.iter().filter_map(|event| match event {
+        SyncProgress::Missing { index, .. } => Some(*index),
+        _ => None,
+    });
+    assert!(is_missing.eq(report.outcome.missing().iter().map(|missing| missing.index)));
+    // Every failure is told as it happens.
+    let failures = told.iter().filter(|event| matches!(event, SyncProgress::Failed { .. })).count();
+    assert!(failures >= usize::from(report.stats.refusals + report.stats.timeouts > 0), "{told:?}");
     (delivered, report)
 }
 
@@ -401,7 +408,7 @@ async fn registered_requests_get_their_own_replies() {
         assert!(matches!(routed, RoutedReply::Correlated(_)), "{routed:?}");
     }
     for (spec, receiver) in waiting {
-        let (reply, _) = receiver.await.unwrap().unwrap();
+        let reply = receiver.await.unwrap().unwrap().reply;
         assert_eq!(qrinfo_core::Request::from(spec).check_reply(&reply), Ok(()));
     }
     assert_eq!(handler.cleanup_expired_requests(now()), 0);
@@ -443,7 +450,7 @@ async fn test_enhanced_request_controller_concurrency() {
     >();
     let (service, _driver) = SchedulerService::new(nobody, Settings::default());
     let handle = service.handle();
-    let mut request_controller = RequestController::new(service, handle);
+    let mut request_controller = RequestController::new(&config, service, handle);
     request_controller.set_parallel_limits(SyncPhase::MasternodeLists, config.max_concurrent_qrinfo_requests());
     assert_eq!(request_controller.limits(SyncPhase::MasternodeLists).max_concurrent, 4);
     assert_eq!(config.validate(), Ok(()));

@@ -71,7 +71,7 @@ async fn a_nameless_network_is_one_peer() {
     let plan = plan(&chain);
     let mut manager = manager([node(&chain), node(&chain), node(&chain)]).await;
     let ((delivered, report, took), closed) = broadcast(&mut manager, async |peer| {
-        assert_eq!((peer.id, peer.start_height), (network::ALL_PEERS, chain.tip()));
+        assert_eq!((peer.id, peer.start_height), (PeerId::ALL, chain.tip()));
         sequential(&plan, vec![peer]).await
     })
     .await;

@@ -90,9 +90,9 @@ proptest! {
         let plan = planner.plan_newest_first(first, last, |height| Some(hash(height)));
         prop_assert_eq!(plan.as_ref().err(), in_order.as_ref().err());
         if let (Ok(plan), Ok(in_order)) = (plan, in_order) {
-            check_qr_infos(&planner, plan.iter().map(|planned| &planned.spec));
+            check_qr_infos(&planner, plan.iter().map(|(spec, _)| spec));
             let of = |spec: &QRInfoRequestSpec| (spec.cycle_height, spec.block_hash, spec.work_block_hashes);
-            let mut same: Vec<_> = plan.iter().map(|planned| of(&planned.spec)).collect();
+            let mut same: Vec<_> = plan.iter().map(|(spec, _)| of(spec)).collect();
             same.rotate_left(1);
             prop_assert_eq!(same, in_order.iter().map(of).collect::<Vec<_>>());
         }

@@ -108,7 +108,7 @@ async fn sixteen_in_flight_each_get_their_recorded_reply() {
             let replies = join_all(asked).await;
             assert_eq!(replies.len(), expected.len());
             for (reply, expected) in replies.into_iter().zip(expected) {
-                assert_eq!(bytes_of(&reply.unwrap().0), expected, "{}", sync.name);
+                assert_eq!(bytes_of(&reply.unwrap().reply), expected, "{}", sync.name);
             }
         }
     }

@@ -13,7 +13,7 @@ use qrinfo::{
     SyncProgress, SyncReport, SyncStats, verify::Verifier,
 };
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, PeerId, ProTxHash, QRInfoRequestSpec, Reply, Timing, WhyGivenUp,
+    Answer, Attempt, AttemptError, AttemptErrorKind, PeerId, ProTxHash, QRInfoRequestSpec, WhyGivenUp,
     header::BlockHeader, message::QRInfo,
 };
 use qrinfo_verify::{CheckLayer, Falsehood, HeaderMap, KnownBlock, Level, ListStage, VerifyError};
@@ -23,7 +23,7 @@ use support::{assert_true, chain, connect, network, plan, profile};
 use tokio::{sync::mpsc, time::timeout};
 use tower::{Layer, util::BoxCloneService};
 
-type Asking = BoxCloneService<Attempt, (Reply, Timing), AttemptError>;
+type Asking = BoxCloneService<Attempt, Answer, AttemptError>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -261,7 +261,7 @@ async fn a_header_that_we_lack_is_nobodys_fault() {
         let names_it = |spec: &&QRInfoRequestSpec| spec.work_block_hashes.contains(&unknown);
         let missing = report.outcome.missing();
         assert_eq!(missing.len(), plan.iter().filter(names_it).count(), "{mode:?}: {}", report.outcome);
-        assert!(missing.iter().all(|missing| missing.why == WhyGivenUp::NotThePeers));
+        assert!(missing.iter().all(|missing| missing.why == WhyGivenUp::LocalFailure));
         assert_eq!(delivered.len() + missing.len(), plan.len());
         assert!(report.lost.is_empty(), "{mode:?}: {:?}", report.lost);
     }
@@ -299,7 +299,7 @@ async fn when_all_lie_the_request_is_missing_and_says_who_lied() {
         let (_nodes, peers) = peers(vec![liar(), liar(), liar()], Some(headers(&chain))).await;
         let ended = verified(*mode, &chain, &plan, peers).await;
         assert_eq!((ended.rejected, ended.delivered.len()), (vec![0, 0, 0], 0), "{mode:?}");
-        let SyncOutcome::Failed { missing, why: WhyGivenUp::PeersLost } = &ended.report.outcome else {
+        let SyncOutcome::Failed { missing, why: WhyGivenUp::AllPeersGone } = &ended.report.outcome else {
             panic!("{mode:?}: {}", ended.report.outcome);
         };
         assert_eq!(missing.len() + ended.unjudged, plan.len());
@@ -466,7 +466,8 @@ async fn among_peers_without_names_the_others_are_heard() {
             } else {
                 let missing = &report.outcome.missing()[0];
                 assert_eq!((delivered.len(), missing.index, missing.why), (2, 2, WhyGivenUp::Exhausted), "{mode:?}");
-                assert_eq!(missing.attempts.len(), 5);
+                // A false reply is asked for again three times.
+                assert_eq!(missing.attempts.len(), 4, "{mode:?}");
             }
         }
     }

@@ -134,6 +134,11 @@ impl AttemptError {
         self.0.timing
     }
 
+    /// Returns true if the peer said nothing: the attempt timed out, or the connection ended.
+    pub fn is_silence(&self) -> bool {
+        matches!(self.kind(), AttemptErrorKind::Timeout | AttemptErrorKind::Disconnected)
+    }
+
     /// Removes and returns the earlier failures; see [`after`](Self::after).
     pub fn take_earlier(&mut self) -> Vec<AttemptError> {
         std::mem::take(&mut self.0.earlier)

@@ -61,15 +61,15 @@ pub enum WhyGivenUp {
 // === impl GivenUp ===
 
 impl GivenUp {
-    /// Returns true if the request used up its attempts in timeouts and lost connections alone, without a reply or a
-    /// refusal.
+    /// Returns true if the request used up its attempts or its time in timeouts and lost connections alone, without a
+    /// reply or a refusal.
     ///
     /// If meanwhile no other request had a reply or a refusal either, a sync ends with it ([`WhyGivenUp::Silence`]): each
     /// further request would only wait for as long again.
     pub fn is_silence(&self) -> bool {
-        let is_silent =
-            |error: &AttemptError| matches!(error.kind(), AttemptErrorKind::Timeout | AttemptErrorKind::Disconnected);
-        self.why == WhyGivenUp::Exhausted && self.attempts.iter().all(is_silent)
+        matches!(self.why, WhyGivenUp::Exhausted | WhyGivenUp::DeadlinePassed)
+            && !self.attempts.is_empty()
+            && self.attempts.iter().all(AttemptError::is_silence)
     }
 
     /// The error of a request that ended so: its kind is that of the last attempt, unless the reason says more.

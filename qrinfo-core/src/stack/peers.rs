@@ -17,6 +17,8 @@ pub struct PeerTable {
     peers: Arc<BTreeMap<PeerId, KnownPeer>>,
     /// No further peer will join.
     pub is_closed: bool,
+    /// A peer has joined, whether or not it has left since.
+    pub had_peers: bool,
     /// Failures mount: more than 0.3 of the latest attempts failed of congestion, at two or more peers, while others
     /// were answered. Such a failure says little about the request that had it.
     pub failures_mount: bool,
@@ -37,7 +39,8 @@ pub struct KnownPeer {
 impl PeerTable {
     /// A table of these peers, while more may join.
     pub fn new(peers: impl IntoIterator<Item = (PeerId, KnownPeer)>) -> Self {
-        Self { peers: Arc::new(peers.into_iter().collect()), ..Self::default() }
+        let peers: BTreeMap<_, _> = peers.into_iter().collect();
+        Self { had_peers: !peers.is_empty(), peers: Arc::new(peers), ..Self::default() }
     }
 
     /// The number of peers.

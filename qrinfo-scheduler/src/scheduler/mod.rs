@@ -94,6 +94,7 @@ pub struct Scheduler {
     refused: BTreeMap<RequestId, Vec<PeerId>>,
     /// No further peer will join.
     is_closed: bool,
+    had_peers: bool,
     sizes: Sizes,
     copies: CopyBudget,
     congestion: Congestion,
@@ -127,6 +128,7 @@ impl Scheduler {
             banned: VecDeque::new(),
             refused: BTreeMap::new(),
             is_closed: false,
+            had_peers: false,
             sizes: Sizes::default(),
             copies: CopyBudget::default(),
             events: VecDeque::new(),
@@ -206,6 +208,7 @@ impl Scheduler {
             return false;
         }
         self.peer_left(peer, LeaveReason::Disconnected, now);
+        self.had_peers = true;
         self.peers.insert(peer, PeerHealth::new(height, round_trip, self.settings.peer_rate));
         self.is_table_new = true;
         self.events.push_back(Event::Peer(PeerEvent::Joined { peer, height, round_trip }));
@@ -258,6 +261,7 @@ impl Scheduler {
         let known = |health: &PeerHealth| KnownPeer { height: health.height(), is_spent: health.is_spent() };
         let mut table = PeerTable::new(self.peers.iter().map(|(&peer, health)| (peer, known(health))));
         table.is_closed = self.is_closed;
+        table.had_peers = self.had_peers;
         table.failures_mount = self.failures_mount;
         table
     }

@@ -419,11 +419,13 @@ impl<D: Peers> Future for Driver<D> {
                 return Poll::Ready(Ok(()));
             }
             this.poll_peers(cx);
+            let mut any = false;
             while let Poll::Ready(Some(ended)) = this.sendings.poll_next_unpin(cx) {
                 this.on_end(ended);
+                any = true;
             }
-            // A service that was just called is polled ready again, its future for the first time.
-            if !this.send(cx) && !this.poll_sleep(cx) {
+            // A service that was just called, or that failed, is polled ready again, its future for the first time.
+            if !this.send(cx) && !any && !this.poll_sleep(cx) {
                 return Poll::Pending;
             }
         }

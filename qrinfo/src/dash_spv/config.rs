@@ -7,8 +7,8 @@
 //! | `network`, `connection_timeout` | [`peer_config`] |
 //! | `message_timeout` | [`correlator_config`]: longest silence of a peer in a sequential sync |
 //! | `qrinfo_parallel_timeout` | [`parallel_correlator_config`]: the same in a parallel sync |
-//! | `sync_timeout` | [`SequentialOptions`] and [`ParallelOptions`](crate::ParallelOptions), by `From`: longest time for one request after its first failure |
-//! | `total_timeout` | the same two: longest time for a whole sync |
+//! | `sync_timeout` | [`SequentialOptions`] and [`ParallelOptions`](crate::ParallelOptions), by `From`: longest time for one request |
+//! | `total_timeout` | the same two: longest time for the whole sync |
 //! | the other `qrinfo` settings | [`ParallelOptions`](crate::ParallelOptions), by `From` |
 //!
 //! The client applies `peers`, `max_peers`, `storage_path` and `max_concurrent_filter_requests`.
@@ -27,7 +27,7 @@ use qrinfo_correlate::CorrelatorConfig;
 use spv_config::ClientConfig;
 use spv_peer::PeerConfig;
 
-use crate::SequentialOptions;
+use crate::run::SequentialOptions;
 
 /// Returns the settings of a connection. The nonce identifies connections to ourselves; draw it at random once.
 pub fn peer_config(config: &ClientConfig, nonce: u64) -> PeerConfig {
@@ -56,7 +56,7 @@ impl From<&ClientConfig> for SequentialOptions {
 }
 
 #[cfg(feature = "parallel-qrinfo")]
-impl From<&ClientConfig> for crate::ParallelOptions {
+impl From<&ClientConfig> for crate::run::ParallelOptions {
     fn from(config: &ClientConfig) -> Self {
         use std::num::NonZeroUsize;
 
@@ -79,7 +79,7 @@ impl From<&ClientConfig> for crate::ParallelOptions {
     }
 }
 
-/// The rules for one request, in both modes.
+/// Returns the rules for one request, which hold in both modes.
 #[cfg(feature = "parallel-qrinfo")]
 fn retry_policy(config: &ClientConfig) -> RetryPolicy {
     RetryPolicy {
@@ -91,7 +91,7 @@ fn retry_policy(config: &ClientConfig) -> RetryPolicy {
     }
 }
 
-/// The rules for one request.
+/// Returns the rules for one request.
 #[cfg(not(feature = "parallel-qrinfo"))]
 fn retry_policy(config: &ClientConfig) -> RetryPolicy {
     RetryPolicy { deadline: config.sync_timeout, ..RetryPolicy::default() }

@@ -21,7 +21,7 @@ use tokio::{
     time::{sleep_until, timeout_at},
 };
 
-use super::{Delivered, EVENTS, LostPeer, Missing, PlannedRequest, SyncEvent, SyncReport, SyncStats};
+use super::{Delivered, LostPeer, Missing, PlannedRequest, SyncEvent, SyncReport, SyncStats, event::Events};
 use crate::peer::{self, Peer};
 
 /// Settings of a [`SequentialSync`].
@@ -78,7 +78,7 @@ pub struct SequentialSync<S> {
     /// The reason for which the sync ended before its plan.
     over: Option<WhyGivenUp>,
     lost: Vec<LostPeer>,
-    events: broadcast::Sender<SyncEvent>,
+    events: Events,
 }
 
 /// A reply that was delivered, and the failures of its request before.
@@ -128,7 +128,7 @@ where
             deadline: None,
             over: None,
             lost: Vec::new(),
-            events: broadcast::Sender::new(EVENTS),
+            events: Events::default(),
         }
     }
 
@@ -300,7 +300,10 @@ where
         self.note_at_peer(&error, peer);
         let table = self.table();
         let Some(state) = self.state_mut() else { return };
-        let strategy = state.failed(error, Some(&table), now());
+        let mut strategy = state.failed(error, Some(&table), now());
+        if !matches!(strategy, RecoveryStrategy::Abort { .. }) && self.leaves_an_attempt_to_the_next() {
+            strategy = RecoveryStrategy::Abort { why: WhyGivenUp::Exhausted };
+        }
         let request = RequestId(self.position as u64);
         tracing::debug!(%request, %strategy);
         self.tell(RecoveryEvent::Decided { request, peer: at, error: kind, strategy: strategy.clone() });
@@ -322,8 +325,7 @@ where
             self.lost.push(LostPeer { peer, why });
             let left = PeerEvent::Left { peer, why: LeaveReason::Disconnected };
             let event = if is_fault { PeerEvent::Banned { peer, why } } else { left };
-            // There may be no listener.
-            let _ = self.events.send(SyncEvent::Peer(event));
+            self.events.send(SyncEvent::Peer(event));
             return;
         }
         if error.kind() == AttemptErrorKind::Timeout {
@@ -349,10 +351,18 @@ where
         self.is_probing = is_silent;
     }
 
-    /// Whether the request after one that no peer spoke about gets a single attempt. Over a network that does not name
-    /// its peers a refusal is silent as well, so one request says too little.
+    /// Whether the request after a silent one gets a single attempt. Over a network that does not name its peers a
+    /// refusal is silent as well, so one request says too little.
     fn probes_next(&self) -> bool {
         !self.is_probing && self.is_nameless() && self.options.retry.max_attempts > 1
+    }
+
+    /// Whether a silent request is given up one attempt early, for the single attempt of the next one: silence takes the
+    /// time of one request, not of two.
+    fn leaves_an_attempt_to_the_next(&self) -> bool {
+        let Some(state) = self.state.as_ref().filter(|_| self.is_nameless()) else { return false };
+        let enough = if self.is_probing { 1 } else { self.options.retry.max_attempts.saturating_sub(1).max(1) };
+        state.is_silent() && state.failures().len() >= enough as usize
     }
 
     fn is_nameless(&self) -> bool {
@@ -368,11 +378,7 @@ where
 
     /// The state of the request at the position.
     fn state_mut(&mut self) -> Option<&mut RetryState> {
-        let mut policy = self.options.retry;
-        if self.is_nameless() {
-            // The attempt that is missing is the single one of the next request.
-            policy.max_attempts = if self.is_probing { 1 } else { policy.max_attempts.saturating_sub(1).max(1) };
-        }
+        let policy = self.options.retry;
         let request = self.plan.get(self.position)?;
         let attempt = || Attempt::new(self.position as u64, request.clone());
         Some(self.state.get_or_insert_with(|| RetryState::new(&attempt(), policy)))
@@ -382,12 +388,12 @@ where
         let known = |turn: &Turn<S>| (turn.peer.id, KnownPeer { height: turn.peer.start_height, is_spent: false });
         let mut table = PeerTable::new(self.peers.iter().map(known));
         table.is_closed = true;
+        table.had_peers |= !self.lost.is_empty();
         table
     }
 
     fn tell(&self, event: RecoveryEvent) {
-        // There may be no listener.
-        let _ = self.events.send(SyncEvent::Recovery(event));
+        self.events.send(SyncEvent::Recovery(event));
     }
 }
 

@@ -177,7 +177,7 @@ impl Client {
             return planner.plan(self.first_cycle, self.tip(), hash_at).unwrap();
         }
         let plan = planner.plan_newest_first(self.first_cycle, self.tip(), hash_at).unwrap();
-        plan.into_iter().map(|planned| planned.spec).collect()
+        plan.into_iter().map(|(spec, _)| spec).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use qrinfo::{Delivered, Peer, SequentialOptions, SequentialSync, SyncReport, adopt, plan::Planner};
+use qrinfo::{Delivered, Peer, PlannedRequest, SequentialOptions, SequentialSync, SyncReport, adopt, plan::Planner};
 use qrinfo_core::{Network, PeerId, QRInfoRequestSpec, Request, client::NetworkManager, message::PROTOCOL_VERSION};
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
 use spv_peer::{PeerConfig, handshake};
@@ -70,7 +70,7 @@ pub fn assert_true(chain: &Chain, plan: &[QRInfoRequestSpec], delivered: &[Deliv
 }
 
 pub async fn sequential(
-    plan: &[impl Clone + Into<Request>],
+    plan: &[impl Clone + Into<PlannedRequest>],
     peers: Vec<Peer<PeerService>>,
 ) -> (Vec<Delivered>, SyncReport, Duration) {
     let started = Instant::now();
@@ -84,7 +84,7 @@ pub async fn sequential(
 
 #[cfg(feature = "parallel-qrinfo")]
 pub async fn parallel(
-    plan: &[impl Clone + Into<Request>],
+    plan: &[impl Clone + Into<PlannedRequest>],
     peers: Vec<Peer<PeerService>>,
 ) -> (Vec<Delivered>, SyncReport, Duration) {
     let started = Instant::now();

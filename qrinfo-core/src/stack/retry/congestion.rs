@@ -42,6 +42,8 @@ pub struct Congestion {
     sequential_for: Duration,
     /// `None` for an attempt that did not fail of congestion.
     ended: VecDeque<Option<Failure>>,
+    /// Of the latest attempts that were enough to conclude from, also if they are forgotten since.
+    failures_mount: bool,
     /// The last decision for one request at a time.
     one_at_a_time: Option<Instant>,
 }
@@ -54,7 +56,7 @@ type Failure = (AttemptErrorKind, Option<PeerId>);
 impl Congestion {
     /// A state without attempts. `sequential_for` is the length of a fall-back to sequential.
     pub fn new(sequential_for: Duration) -> Self {
-        Self { sequential_for, ended: VecDeque::new(), one_at_a_time: None }
+        Self { sequential_for, ended: VecDeque::new(), failures_mount: false, one_at_a_time: None }
     }
 
     /// Adds the end of an attempt: the kind of failure and the peer, or `None` for an answer.
@@ -68,17 +70,22 @@ impl Congestion {
             self.ended.pop_front();
         }
         self.ended.push_back(failure);
+        if self.ended.len() >= ENOUGH {
+            self.failures_mount = self.do_failures_mount();
+        }
     }
 
     /// Returns true if failures mount while some attempts are answered: more than 0.3 of the latest attempts failed, at
-    /// two or more peers. A failure then says little about its request.
+    /// two or more peers. A failure then says little about its request. A [decision](Self::decide) does not end this;
+    /// ten further attempts may.
     pub fn failures_mount(&self) -> bool {
+        self.failures_mount
+    }
+
+    fn do_failures_mount(&self) -> bool {
         let attempts = self.ended.len();
         let failures: Vec<Failure> = self.ended.iter().flatten().copied().collect();
-        attempts >= ENOUGH
-            && failures.len() < attempts
-            && peers(&failures) >= 2
-            && failures.len() as f64 > HALF * attempts as f64
+        failures.len() < attempts && peers(&failures) >= 2 && failures.len() as f64 > HALF * attempts as f64
     }
 
     /// Decides, and forgets the attempts so far if there is a decision. `concurrent` is the current number of requests at

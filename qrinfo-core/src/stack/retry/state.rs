@@ -118,6 +118,11 @@ impl RetryState {
         &self.failures
     }
 
+    /// Whether no peer said anything about the request: every attempt timed out or was disconnected.
+    pub fn is_silent(&self) -> bool {
+        self.failures.iter().all(AttemptError::is_silence)
+    }
+
     /// Counts a failure, and decides. `peers` is the ledger of peers, where there is one.
     ///
     /// The decision is one of [`SwitchPeer`](RecoveryStrategy::SwitchPeer), [`Retry`](RecoveryStrategy::Retry),
@@ -144,7 +149,8 @@ impl RetryState {
             return abort(if is_asked { WhyGivenUp::Exhausted } else { WhyGivenUp::NoPeers });
         }
         match peers {
-            _ if kind == AttemptErrorKind::Overloaded => self.wait(),
+            Some(peers) if kind == AttemptErrorKind::Overloaded => self.after_overload(peers),
+            None if kind == AttemptErrorKind::Overloaded => self.wait(),
             Some(peers) => self.among(peers, kind),
             None => self.without_ledger(kind),
         }
@@ -233,11 +239,19 @@ impl RetryState {
         abort(self.why_no_peer(peers))
     }
 
+    /// Waits for room. Peers that had none are asked again if there is no other.
+    fn after_overload(&mut self, peers: &PeerTable) -> RecoveryStrategy {
+        if !peers.has_other_than(&self.avoid()) {
+            self.failed.clear();
+        }
+        self.wait()
+    }
+
     /// The reason of a request for which no peer is left.
     pub fn why_no_peer(&self, peers: &PeerTable) -> WhyGivenUp {
-        match (peers.is_empty(), self.failures.is_empty()) {
-            (true, true) => WhyGivenUp::NoPeers,
-            (true, false) => WhyGivenUp::AllPeersGone,
+        match (peers.is_empty(), peers.had_peers) {
+            (true, false) => WhyGivenUp::NoPeers,
+            (true, true) => WhyGivenUp::AllPeersGone,
             (false, _) if self.refused.len() >= 2 && peers.iter().all(|(peer, _)| self.refused.contains(&peer)) => {
                 WhyGivenUp::Unanswerable
             }

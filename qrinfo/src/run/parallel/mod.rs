@@ -13,7 +13,11 @@ use std::{
 use futures_util::{Stream, StreamExt, stream};
 use qrinfo_core::{
     Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, GivenUp, PeerId, RequestId, Timing,
-    WhyGivenUp, stack::RecoveryEvent,
+    WhyGivenUp,
+    stack::{
+        RecoveryEvent,
+        retry::{RecoveryStrategy, RetryState},
+    },
 };
 use qrinfo_recovery::{Recovery, RecoveryLayer, RecoverySettings};
 use qrinfo_scheduler::{Event, Rate, SchedulerHandle, SchedulerService, Settings, Window};
@@ -21,7 +25,7 @@ use tokio::{sync::broadcast, task::JoinSet, time::timeout_at};
 use tower::{Layer, ServiceExt, discover::Change};
 
 use self::{answering::Answering, reorder::Reorder};
-use super::{Delivered, EVENTS, LostPeer, Missing, PlannedRequest, SyncEvent, SyncReport, SyncStats};
+use super::{Delivered, LostPeer, Missing, PlannedRequest, SyncEvent, SyncReport, SyncStats, event::Events};
 use crate::peer::Peer;
 
 /// Settings of a [`ParallelSync`].
@@ -103,7 +107,7 @@ pub struct ParallelSync {
     /// The end of requests without a reply, by position in the plan.
     failures: BTreeMap<usize, GivenUp>,
     /// Replies that were false, by position in the plan.
-    rejected: BTreeMap<usize, Vec<AttemptError>>,
+    rejected: BTreeMap<usize, RetryState>,
     /// The reply that was delivered last.
     last: Option<(usize, Timing)>,
     /// Counts of deliveries; the scheduler has the rest.
@@ -111,7 +115,7 @@ pub struct ParallelSync {
     deadline: Option<Instant>,
     /// The reason for which the sync ended before its plan.
     over: Option<WhyGivenUp>,
-    events: broadcast::Sender<SyncEvent>,
+    events: Events,
 }
 
 /// The end of a request.
@@ -165,15 +169,14 @@ impl ParallelSync {
         };
         let (service, driver) = SchedulerService::new(peers, settings);
         let scheduler = service.handle();
-        let events = broadcast::Sender::new(EVENTS);
+        let events = Events::default();
         let mut forwarding = JoinSet::new();
         forwarding.spawn(forward(scheduler.events(), events.clone()));
         // It ends by itself when the last clone of the service and of the handle is gone.
         tokio::spawn(driver);
         let told = events.clone();
         let layer = RecoveryLayer::new(options.recovery).with_peers(scheduler.peers()).on_event(move |event| {
-            // There may be no listener.
-            let _ = told.send(SyncEvent::Recovery(event.clone()));
+            told.send(SyncEvent::Recovery(event.clone()));
         });
         let mut sync = Self {
             plan: plan.into_iter().map(Into::into).collect(),
@@ -244,18 +247,33 @@ impl ParallelSync {
         let error = AttemptError::new(AttemptErrorKind::False).at(peer).timed(timing).because(why);
         tracing::debug!(index, %error, "rejected");
         self.stats.count_rejection(&error, &timing);
-        let rejected = self.rejected.entry(index).or_default();
-        rejected.push(error);
-        let is_exhausted = rejected.len() >= self.options.recovery.retry.max_attempts as usize;
+        let strategy = self.decide_about_rejection(index, error);
         if peer != PeerId::ALL {
             self.scheduler.ban(peer, AttemptErrorKind::False);
-        } else if is_exhausted {
+        } else if let Some(RecoveryStrategy::Abort { why }) = strategy {
             // The copies of the other peers answer as well, but not for ever.
             self.reorder.take_back(index);
-            self.give_up(index, GivenUp { why: WhyGivenUp::Exhausted, attempts: Vec::new() });
+            self.give_up(index, GivenUp { why, attempts: Vec::new() });
             return;
         }
         self.ask_again(index);
+    }
+
+    /// Decides about a reply that was taken back: it is asked for again, or given up where all peers answer under one
+    /// name. The peers' own failures of the request are recovery's.
+    fn decide_about_rejection(&mut self, index: usize, error: AttemptError) -> Option<RecoveryStrategy> {
+        let request = RequestId(index as u64);
+        let (peer, kind) = (error.peer(), error.kind());
+        let attempt = Attempt::new(request, self.plan.get(index)?.request.clone());
+        let policy = self.options.recovery.retry;
+        let state = self.rejected.entry(index).or_insert_with(|| RetryState::new(&attempt, policy));
+        let strategy = match state.failed(error, Some(&self.scheduler.peers().borrow()), now()) {
+            RecoveryStrategy::Abort { why } if peer == Some(PeerId::ALL) => RecoveryStrategy::Abort { why },
+            _ => RecoveryStrategy::SwitchPeer,
+        };
+        let decided = RecoveryEvent::Decided { request, peer, error: kind, strategy: strategy.clone() };
+        self.events.send(SyncEvent::Recovery(decided));
+        Some(strategy)
     }
 
     /// Returns the reply that was delivered last, because it was not taken: it counts as missing if the sync ends here,
@@ -292,7 +310,8 @@ impl ParallelSync {
         let missing = missing.into_iter().map(|(index, PlannedRequest { request, .. })| {
             let given_up = self.failures.remove(&index);
             let GivenUp { why, mut attempts } = given_up.unwrap_or(GivenUp { why, attempts: Vec::new() });
-            attempts.splice(0..0, self.rejected.remove(&index).unwrap_or_default());
+            let rejected = self.rejected.remove(&index).map(|state| state.give_up(why).attempts);
+            attempts.splice(0..0, rejected.unwrap_or_default());
             Missing { index, request, why, attempts }
         });
         let missing = missing.collect();
@@ -370,7 +389,7 @@ fn given_up(error: AttemptError) -> GivenUp {
 }
 
 /// Passes the scheduler's events on to the listeners of a sync.
-async fn forward(mut from: broadcast::Receiver<Event>, to: broadcast::Sender<SyncEvent>) {
+async fn forward(mut from: broadcast::Receiver<Event>, to: Events) {
     loop {
         let event = match from.recv().await {
             Ok(Event::Peer(event)) => SyncEvent::Peer(event),
@@ -380,8 +399,7 @@ async fn forward(mut from: broadcast::Receiver<Event>, to: broadcast::Sender<Syn
             Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => continue,
             Err(broadcast::error::RecvError::Closed) => return,
         };
-        // There may be no listener.
-        let _ = to.send(event);
+        to.send(event);
     }
 }
 
