@@ -23,13 +23,14 @@
 //! * Every request is followed by a `ping` with a number of its own, the *fence*. The `pong` cannot overtake the reply;
 //!   if it comes first, the request was refused. A reply to a later request says the same of every earlier one.
 //! * A request that timed out or was cancelled stays in the queue as a *tombstone* until the peer has dealt with it. It
-//!   keeps its place, so that its late reply is not mistaken for the reply to another request, and its slot, so that the
-//!   peer never holds more requests than the depth allows.
+//!   keeps its place, so that its late reply is not mistaken for the reply to another request, and its slot, so that
+//!   the peer never holds more requests than the depth allows.
 //! * The head timeout counts while a request is the first one with a waiting caller, not from its sending: a deep queue
 //!   at a healthy peer does not time out. Each arrival restarts it, up to a total bound
 //!   ([`CorrelatorConfig::min_rate`]).
 //!
-//! The transport keeps a silent connection alive, or finds it dead. While it stays open, tombstones wait for their fence.
+//! The transport keeps a silent connection alive, or finds it dead. While it stays open, tombstones wait for their
+//! fence.
 //!
 //! # Example
 //!

@@ -8,8 +8,8 @@ const MOST_SAVED: u64 = 100_000;
 
 /// A limit of retries in proportion to requests.
 ///
-/// Every request earns a share of a retry, and time earns some as well. A retry beyond that is not refused but delayed: a
-/// storm of failures becomes a trickle of retries, and no request is lost.
+/// Every request earns a share of a retry, and time earns some as well. A retry beyond that is not refused but delayed:
+/// a storm of failures becomes a trickle of retries, and no request is lost.
 ///
 /// tower's budget counts whole tokens, so 0.6 and 0.9 both allow one retry for each request.
 ///
@@ -35,8 +35,8 @@ pub struct RetryBudget {
 // === impl RetryBudget ===
 
 impl RetryBudget {
-    /// A budget of `share` retries for each request, and `per_second` more for each second. Both are limited to the range
-    /// of 0 to 1,000; not-a-number counts as 0.
+    /// A budget of `share` retries for each request, and `per_second` more for each second. Both are limited to the
+    /// range of 0 to 1,000; not-a-number counts as 0.
     pub fn new(share: f64, per_second: f64) -> Self {
         // As casts of floats saturate, not-a-number counts as nothing.
         let tokens = |value: f64| (value.clamp(0.0, 1_000.0) * TOKEN as f64).round() as u64;

@@ -17,8 +17,8 @@ use crate::{
 ///
 /// It belongs outside every limit, so that a request that waits for a retry holds no permit, and around the checks of a
 /// reply, so that a request with a false reply is repeated. The service below chooses the peer. It should keep to
-/// [`Attempt::avoid`](qrinfo_core::Attempt::avoid), as a scheduler does; if it does not, each repeated failure uses up an
-/// attempt.
+/// [`Attempt::avoid`](qrinfo_core::Attempt::avoid), as a scheduler does; if it does not, each repeated failure uses up
+/// an attempt.
 ///
 /// ```
 /// use qrinfo_core::{Answer, Attempt, AttemptError, AttemptErrorKind};
@@ -51,9 +51,9 @@ impl RecoveryLayer {
         Self { settings, peers: None, observer: Arc::new(|_| {}), history: Arc::default() }
     }
 
-    /// Follows a ledger of peers, such as a scheduler's. A request that all peers have refused is then given up at once, a
-    /// request that all have failed waits for another peer to join, and all requests are given up when no peer has been
-    /// connected for [`network_timeout`](crate::RetryPolicy::network_timeout).
+    /// Follows a ledger of peers, such as a scheduler's. A request that all peers have refused is then given up at
+    /// once, a request that all have failed waits for another peer to join, and all requests are given up when no peer
+    /// has been connected for [`network_timeout`](crate::RetryPolicy::network_timeout).
     #[must_use]
     pub fn with_peers(self, peers: watch::Receiver<PeerTable>) -> Self {
         Self { peers: Some(peers), ..self }

@@ -1,11 +1,11 @@
 //! Retries of failed requests at other peers, as a `tower` layer.
 //!
-//! * [`RecoveryLayer`] repeats failed requests: full jitter from a seed, a [`RetryBudget`] that is exact at fractions, one
-//!   deadline over all attempts, and no attempt at peers that have failed the request.
+//! * [`RecoveryLayer`] repeats failed requests: full jitter from a seed, a [`RetryBudget`] that is exact at fractions,
+//!   one deadline over all attempts, and no attempt at peers that have failed the request.
 //! * [`RecoveryManager`] has the interface of dash-spv's: a [`RecoveryStrategy`] for each failure.
 //!
-//! Both decide with the plain structs of [`qrinfo_core::stack::retry`], and keep a [`History`] of the decisions that were
-//! carried out. The layer keeps [`max_attempts`](RetryPolicy::max_attempts) around any service. With the
+//! Both decide with the plain structs of [`qrinfo_core::stack::retry`], and keep a [`History`] of the decisions that
+//! were carried out. The layer keeps [`max_attempts`](RetryPolicy::max_attempts) around any service. With the
 //! [`PeerTable`](qrinfo_core::stack::PeerTable) of a ledger of peers, refusals and false replies cost no attempt, a
 //! request that every peer refused is given up at once, and one that all have failed waits for another peer to join.
 //!
@@ -16,8 +16,8 @@
 //! The first peer refuses; the request is repeated at the second:
 //!
 //! ```
-//! use qrinfo_core::{Answer, Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId, Reply, Timing};
-//! use qrinfo_core::{message::MnListDiff, stack::{KnownPeer, PeerTable}};
+//! use qrinfo_core::{Answer, Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId, Reply};
+//! use qrinfo_core::{Timing, message::MnListDiff, stack::{KnownPeer, PeerTable}};
 //! use qrinfo_recovery::{RecoveryLayer, RecoverySettings, RecoveryStrategy};
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //!

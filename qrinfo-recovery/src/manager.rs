@@ -21,13 +21,13 @@ const KEPT: usize = 65_536;
 /// The length of a fall-back to sequential.
 const SEQUENTIAL_FOR: Duration = Duration::from_secs(60);
 
-/// The counterpart of dash-spv's manager of that name: a [`RecoveryStrategy`] for each failure, for a client with a sync
-/// loop of its own.
+/// The counterpart of dash-spv's manager of that name: a [`RecoveryStrategy`] for each failure, for a client with a
+/// sync loop of its own.
 ///
 /// It keeps a [`RetryState`] for each request, so that a batch of failures does not use up the attempts of a single
 /// request, and decides like that state without a ledger of peers. A request that has failed more often than its
-/// [category](Category::limit) allows is given up. In the phases of filters and blocks, which a wallet can postpone, the
-/// phase is skipped instead. After false replies the phase is restarted once.
+/// [category](Category::limit) allows is given up. In the phases of filters and blocks, which a wallet can postpone,
+/// the phase is skipped instead. After false replies the phase is restarted once.
 ///
 /// | failure | strategy | at most |
 /// |---|---|---|

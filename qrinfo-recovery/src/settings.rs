@@ -5,8 +5,8 @@ use qrinfo_core::stack::retry::RetryPolicy;
 pub struct RecoverySettings {
     /// The rules for one request.
     pub retry: RetryPolicy,
-    /// Retries for each request, on average over all requests; see [`RetryBudget`](crate::RetryBudget). Only retries after
-    /// a timeout, a disconnect or an overload count.
+    /// Retries for each request, on average over all requests; see [`RetryBudget`](crate::RetryBudget). Only retries
+    /// after a timeout, a disconnect or an overload count.
     pub budget: f64,
     /// Retries for each second on top of that.
     pub budget_per_second: f64,

@@ -64,8 +64,8 @@ impl GivenUp {
     /// Returns true if the request used up its attempts or its time in timeouts and lost connections alone, without a
     /// reply or a refusal.
     ///
-    /// If meanwhile no other request had a reply or a refusal either, a sync ends with it ([`WhyGivenUp::Silence`]): each
-    /// further request would only wait for as long again.
+    /// If meanwhile no other request had a reply or a refusal either, a sync ends with it ([`WhyGivenUp::Silence`]):
+    /// each further request would only wait for as long again.
     pub fn is_silence(&self) -> bool {
         matches!(self.why, WhyGivenUp::Exhausted | WhyGivenUp::DeadlinePassed)
             && !self.attempts.is_empty()

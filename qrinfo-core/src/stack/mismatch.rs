@@ -42,7 +42,7 @@ pub enum Mismatch {
         got: BlockHash,
     },
     /// The part for `H-4C` is present although it was not requested, or missing.
-    #[error("the extra share {}", if *.expected { "was requested and is missing" } else { "is present but was not requested" })]
+    #[error("the extra share {}", if *.expected { "is missing" } else { "was not requested" })]
     ExtraShare {
         /// True if it was requested.
         expected: bool,

@@ -3,8 +3,8 @@
 //! * A [`Request`] is sent to a peer, which sends a [`Reply`] back.
 //! * An [`Attempt`] carries a request through the stack, under one [`RequestId`] from plan to report. Each sending to a
 //!   peer has a [`SendId`].
-//! * [`Answer`] and [`AttemptError`] are the two ends of an attempt. [`AttemptService`] is an alias for the bounds of the
-//!   `tower` services in between.
+//! * [`Answer`] and [`AttemptError`] are the two ends of an attempt. [`AttemptService`] is an alias for the bounds of
+//!   the `tower` services in between.
 //! * A [`PeerEvent`] reports a change at a peer; a [`PeerTable`] lists the peers that can be asked now.
 //! * [`retry`] decides about failures: plain structs without a runtime, for sequential and parallel syncs.
 

@@ -63,8 +63,8 @@ impl PeerTable {
         self.peers.iter().any(|(peer, known)| !known.is_spent && !avoid.contains(peer))
     }
 
-    /// Returns true if every peer that has the blocks of a request, by its height, is among `refused`, and `refused` has
-    /// at least two: the refusal of a single peer proves nothing.
+    /// Returns true if every peer that has the blocks of a request, by its height, is among `refused`, and `refused`
+    /// has at least two: the refusal of a single peer proves nothing.
     pub fn all_refused(&self, height: u32, refused: &[PeerId]) -> bool {
         refused.len() >= 2
             && self.peers.iter().filter(|(_, known)| known.height >= height).all(|(peer, _)| refused.contains(peer))

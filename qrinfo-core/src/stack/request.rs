@@ -32,8 +32,8 @@ pub enum Request {
 
 /// A `getqrinfo` and what its reply must show.
 ///
-/// The reply does not name its request, so the request lists the work blocks to which the reply must lead. A client that
-/// has the headers knows them; [`Cycles`](crate::dip24::Cycles) computes their heights.
+/// The reply does not name its request, so the request lists the work blocks to which the reply must lead. A client
+/// that has the headers knows them; [`Cycles`](crate::dip24::Cycles) computes their heights.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct QRInfoRequestSpec {
     /// The network asked, for its genesis block: a base that every server has.

@@ -13,7 +13,8 @@ pub enum RegisterError {
     /// The limit of [`MAX_WAITING`] waiting callers is reached.
     #[error("{} callers are waiting already; wait for replies first", MAX_WAITING)]
     Full,
-    /// A reply to another request of this cycle may still come, and could not be distinguished from the reply to this one.
+    /// A reply to another request of this cycle may still come, and could not be distinguished from the reply to this
+    /// one.
     #[error("another request of cycle {cycle_height} is in flight; wait until it has ended")]
     CycleBusy {
         /// The first block of the cycle.

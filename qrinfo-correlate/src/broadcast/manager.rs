@@ -35,8 +35,8 @@ pub struct Registered {
     pub message: Option<NetworkMessage>,
 }
 
-/// A correlator of replies and requests for a client that sends each request to *all* its peers and cannot see which one
-/// answers: P peers send up to P copies of a reply.
+/// A correlator of replies and requests for a client that sends each request to *all* its peers and cannot see which
+/// one answers: P peers send up to P copies of a reply.
 ///
 /// It is made for networks like dash-spv's, whose `NetworkManager` returns messages without their peer. A client that
 /// knows its peers uses a [`PeerService`](crate::PeerService) for each instead: P peers then share the work instead of
@@ -49,8 +49,8 @@ pub struct Registered {
 /// * Different requests of one cycle are never outstanding together, because nothing distinguishes their replies: the
 ///   second is refused as [`RegisterError::CycleBusy`] until no further copy of the first one's reply can come.
 /// * Identical requests are one: the second caller waits for the reply to the first.
-/// * A request that has ended is remembered until all P copies have come, or until the timeout has passed since its end.
-///   Copies that come meanwhile are dropped, unless the same request was made again: any copy answers it.
+/// * A request that has ended is remembered until all P copies have come, or until the timeout has passed since its
+///   end. Copies that come meanwhile are dropped, unless the same request was made again: any copy answers it.
 /// * The timeout counts while a request is the oldest one with a waiting caller, not from its sending.
 ///
 /// A plain state machine: pass the time with every call, and call
@@ -99,8 +99,8 @@ pub struct QRInfoCorrelationManager {
 // === impl QRInfoCorrelationManager ===
 
 impl QRInfoCorrelationManager {
-    /// A correlator of a network on which no request is in flight. `timeout` is the longest wait of the oldest request, a
-    /// day at most. It has to be longer than the longest reply takes, because the progress of a message is not seen.
+    /// A correlator of a network on which no request is in flight. `timeout` is the longest wait of the oldest request,
+    /// a day at most. It has to be longer than the longest reply takes, because the progress of a message is not seen.
     pub fn new(timeout: Duration) -> Self {
         Self { timeout: timeout.min(MAX_TIMEOUT), registered: 0, entries: VecDeque::new(), head: None }
     }
@@ -118,8 +118,8 @@ impl QRInfoCorrelationManager {
         self.register(spec.into(), peers, now)
     }
 
-    /// Registers a `getmnlistd` that the caller sends now to `peers` peers. Its reply names both blocks, so any number may be
-    /// outstanding.
+    /// Registers a `getmnlistd` that the caller sends now to `peers` peers. Its reply names both blocks, so any number
+    /// may be outstanding.
     ///
     /// # Errors
     /// [`RegisterError`]; then it must not be sent.
@@ -170,8 +170,8 @@ impl QRInfoCorrelationManager {
         })
     }
 
-    /// Ends every request whose time is over with [`Timeout`](AttemptErrorKind::Timeout), and forgets requests that have
-    /// ended long enough ago. Returns the number of requests that timed out.
+    /// Ends every request whose time is over with [`Timeout`](AttemptErrorKind::Timeout), and forgets requests that
+    /// have ended long enough ago. Returns the number of requests that timed out.
     pub fn cleanup_expired_requests(&mut self, now: Instant) -> usize {
         let mut expired = 0;
         for entry in &mut self.entries {
@@ -196,8 +196,8 @@ impl QRInfoCorrelationManager {
         expired
     }
 
-    /// The instant of the next call of [`cleanup_expired_requests`](Self::cleanup_expired_requests), unless another call
-    /// comes before.
+    /// The instant of the next call of [`cleanup_expired_requests`](Self::cleanup_expired_requests), unless another
+    /// call comes before.
     pub fn next_deadline(&self) -> Option<Instant> {
         let head = self.head.and_then(|(_, since)| since.checked_add(self.timeout));
         self.entries.iter().filter_map(Entry::deadline).chain(head).min()
@@ -219,8 +219,8 @@ impl QRInfoCorrelationManager {
         }
     }
 
-    /// Registers an attempt of any kind whose end is sent to `respond`: for services. Of the attempt, the request and the
-    /// deadline count.
+    /// Registers an attempt of any kind whose end is sent to `respond`: for services. Of the attempt, the request and
+    /// the deadline count.
     ///
     /// Returns the message that has to be sent now, if any.
     ///
@@ -276,8 +276,8 @@ impl QRInfoCorrelationManager {
         self.cleanup_expired_requests(now);
     }
 
-    /// Ends every request with [`Disconnected`](AttemptErrorKind::Disconnected) and forgets all requests: the network is
-    /// gone, and no reply to an old request will come on a new one.
+    /// Ends every request with [`Disconnected`](AttemptErrorKind::Disconnected) and forgets all requests: the network
+    /// is gone, and no reply to an old request will come on a new one.
     pub fn disconnected(&mut self, why: &Closed) {
         self.head = None;
         for entry in self.entries.drain(..) {

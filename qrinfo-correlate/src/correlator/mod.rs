@@ -45,8 +45,8 @@ pub enum Event {
 /// An output of a [`Correlator`].
 #[derive(Debug)]
 pub enum Action {
-    /// The end of an attempt, for its caller: once for every sending that was not cancelled before. A request that timed
-    /// out keeps its slot after this.
+    /// The end of an attempt, for its caller: once for every sending that was not cancelled before. A request that
+    /// timed out keeps its slot after this.
     Answer {
         /// The sending.
         send: SendId,
@@ -58,8 +58,8 @@ pub enum Action {
         /// The sending.
         send: SendId,
     },
-    /// An event for the ledger of peers. Of each sending there is exactly one [`PeerEvent::Ended`], whether or not a caller still
-    /// waited; the last event of the connection is [`PeerEvent::Left`] or [`PeerEvent::Banned`].
+    /// An event for the ledger of peers. Of each sending there is exactly one [`PeerEvent::Ended`], whether or not a
+    /// caller still waited; the last event of the connection is [`PeerEvent::Left`] or [`PeerEvent::Banned`].
     Report(PeerEvent),
     /// The connection has to be closed. No action comes after this.
     Close(Violation),
@@ -114,7 +114,8 @@ pub enum Action {
 pub struct Correlator {
     peer: PeerId,
     config: CorrelatorConfig,
-    /// Requests in the order of submission. Those that were sent come first, and of those only the last can lack its fence.
+    /// Requests in the order of submission. Those that were sent come first, and of those only the last can lack its
+    /// fence.
     entries: VecDeque<Entry>,
     actions: VecDeque<Action>,
     submitted: u64,
@@ -159,8 +160,8 @@ impl Correlator {
     /// # Errors
     /// [`Overloaded`](AttemptErrorKind::Overloaded) while every slot is held,
     /// [`Disconnected`](AttemptErrorKind::Disconnected) after the connection ended, and
-    /// [`Local`](AttemptErrorKind::Local) with [`SendIdInUse`] as its source for the id of a sending that has not ended.
-    /// No action follows for it.
+    /// [`Local`](AttemptErrorKind::Local) with [`SendIdInUse`] as its source for the id of a sending that has not
+    /// ended. No action follows for it.
     pub fn submit(&mut self, send: SendId, attempt: Attempt, now: Instant) -> Result<(), AttemptError> {
         if let Some(closed) = &self.closed {
             return Err(AttemptError::new(AttemptErrorKind::Disconnected).at(self.peer).because(closed.clone()));
@@ -203,8 +204,8 @@ impl Correlator {
         self.entries.back().is_some_and(|entry| !entry.is_fenced())
     }
 
-    /// The next frame to send; it counts as sent now. Call it only when the transport has room: before that, a cancelled
-    /// request leaves no trace at the peer.
+    /// The next frame to send; it counts as sent now. Call it only when the transport has room: before that, a
+    /// cancelled request leaves no trace at the peer.
     pub fn next_frame(&mut self, now: Instant) -> Option<Frame> {
         let index = self.entries.partition_point(Entry::is_fenced);
         let entry = self.entries.get_mut(index)?;
@@ -514,8 +515,8 @@ fn decode_reply(frame: Frame) -> Result<Option<Reply>, DecodeError> {
 }
 
 /// The number in a fence: different for every request of a connection, and spread over 64 bits (SplitMix64) so that it
-/// does not collide with the transport's own pings. It is not secret: a peer that answers a fence early only refuses its
-/// own request.
+/// does not collide with the transport's own pings. It is not secret: a peer that answers a fence early only refuses
+/// its own request.
 fn fence_nonce(count: u64) -> u64 {
     let mut z = count.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{inbox::Command, shared::Shared};
 
-/// The response of a [`PeerService`](crate::PeerService). Dropping it gives up the reply; the slot stays taken until the
-/// peer has dealt with the request.
+/// The response of a [`PeerService`](crate::PeerService). Dropping it gives up the reply; the slot stays taken until
+/// the peer has dealt with the request.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture(State);

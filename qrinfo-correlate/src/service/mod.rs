@@ -37,8 +37,8 @@ use crate::{broadcast::BroadcastDriver, config::CorrelatorConfig, correlator::Co
 /// of one peer either all have one or none.
 ///
 /// It is ready while one of the peer's [`depth`](CorrelatorConfig::depth) slots is free. The slot then belongs to the
-/// request, not to its future: dropping the future gives up the reply, but the slot stays taken until the peer has dealt
-/// with the request.
+/// request, not to its future: dropping the future gives up the reply, but the slot stays taken until the peer has
+/// dealt with the request.
 ///
 /// ```
 /// use futures_util::{SinkExt, StreamExt};
@@ -114,8 +114,8 @@ impl PeerService {
     /// A service and its driver for a fresh connection to `peer`.
     ///
     /// `transport` is the connection after its handshake: a stream of messages and their progress, and a sink of
-    /// messages. It answers the peer's pings itself. The driver calls `observer` with every [`PeerEvent`], so it must not
-    /// block.
+    /// messages. It answers the peer's pings itself. The driver calls `observer` with every [`PeerEvent`], so it must
+    /// not block.
     ///
     /// Spawn the driver. It ends with the connection, or when all services are dropped and no caller waits for a reply.
     pub fn new<T, E, O>(peer: PeerId, transport: T, config: CorrelatorConfig, observer: O) -> (Self, Driver<T, O>)
@@ -131,9 +131,9 @@ impl PeerService {
     /// A service and its driver for a connected network that does not name its peers. Each request goes to all of them,
     /// and its peer is [`PeerId::ALL`].
     ///
-    /// `network` may be a `&mut` or a `Box`. Of `config`, the depth and the head timeout count; its other fields need the
-    /// progress of a reply and its peer, which such a network does not tell. The driver calls `others` with every message
-    /// that answers no request, so it must not block.
+    /// `network` may be a `&mut` or a `Box`. Of `config`, the depth and the head timeout count; its other fields need
+    /// the progress of a reply and its peer, which such a network does not tell. The driver calls `others` with every
+    /// message that answers no request, so it must not block.
     ///
     /// [`Run`](BroadcastDriver::run) the driver.
     pub fn broadcast<N, F>(network: N, config: CorrelatorConfig, others: F) -> (Self, BroadcastDriver<N, F>)
@@ -167,7 +167,8 @@ impl Service<Attempt> for PeerService {
     /// Ready when a slot is free.
     ///
     /// # Errors
-    /// [`Disconnected`](AttemptErrorKind::Disconnected), with the [`Closed`](crate::Closed) as its source, once the driver has ended.
+    /// [`Disconnected`](AttemptErrorKind::Disconnected), with the [`Closed`](crate::Closed) as its source, once the
+    /// driver has ended.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
         if let Some(closed) = self.shared.ended.get() {
             return Poll::Ready(Err(self.shared.disconnected(closed.clone())));

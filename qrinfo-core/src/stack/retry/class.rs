@@ -64,8 +64,8 @@ impl FailureClass {
 // === impl Category ===
 
 impl Category {
-    /// The number of failures of this category that one request may have: dash-spv's limits. Refusals have none: no peer
-    /// is asked twice for what it refused.
+    /// The number of failures of this category that one request may have: dash-spv's limits. Refusals have none: no
+    /// peer is asked twice for what it refused.
     pub fn limit(self) -> Option<u32> {
         match self {
             Self::Timeout => Some(5),

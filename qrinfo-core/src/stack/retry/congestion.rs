@@ -88,8 +88,8 @@ impl Congestion {
         failures.len() < attempts && peers(&failures) >= 2 && failures.len() as f64 > HALF * attempts as f64
     }
 
-    /// Decides, and forgets the attempts so far if there is a decision. `concurrent` is the current number of requests at
-    /// a time. [`decide_for`](Self::decide_for) has the rule.
+    /// Decides, and forgets the attempts so far if there is a decision. `concurrent` is the current number of requests
+    /// at a time. [`decide_for`](Self::decide_for) has the rule.
     pub fn decide(&mut self, concurrent: usize, now: Instant) -> Option<RecoveryStrategy> {
         if self.ended.len() < ENOUGH {
             return None;

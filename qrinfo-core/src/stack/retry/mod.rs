@@ -5,10 +5,10 @@
 //! | [`RetryState`] | one request: ask another peer, wait, or give up | each failure of that request |
 //! | [`Rest`] | one peer: how long it is left alone | each failure and answer of that peer |
 //! | [`Congestion`] | all requests: fewer at a time, or one | the end of each sending |
-//! | [`GivenUp::is_silence`](crate::GivenUp::is_silence) | a whole sync: no peer answers anything | each request that is given up |
+//! | [`is_silence`](crate::GivenUp::is_silence) | a whole sync: no peer answers | each request that is given up |
 //!
-//! [`FailureClass`] is the meaning of a kind of failure, [`RecoveryStrategy`] a decision, [`RetryPolicy`] the limits and
-//! times.
+//! [`FailureClass`] is the meaning of a kind of failure, [`RecoveryStrategy`] a decision, [`RetryPolicy`] the limits
+//! and times.
 
 mod class;
 mod congestion;

@@ -13,8 +13,8 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Attempts of one request; 0 counts as 1. With a ledger of peers, the first refusal or false reply of each peer does
-    /// not count, because the peer is not asked again.
+    /// Attempts of one request; 0 counts as 1. With a ledger of peers, the first refusal or false reply of each peer
+    /// does not count, because the peer is not asked again.
     pub max_attempts: u32,
     /// The bound of the first wait; it doubles with each further one.
     pub first_backoff: Duration,

@@ -39,8 +39,8 @@ const KEPT: usize = 256;
 ///
 /// A request ends within [`max_attempts`](RetryPolicy::max_attempts), within the limit of each
 /// [category](Category::limit), and within its deadline. With a [`PeerTable`], the first refusal or false reply of each
-/// named peer does not count as an attempt, because the peer is avoided afterwards, and congestion at named peers does not
-/// count while failures mount at several. Without one every failure counts.
+/// named peer does not count as an attempt, because the peer is avoided afterwards, and congestion at named peers does
+/// not count while failures mount at several. Without one every failure counts.
 ///
 /// ```
 /// use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec};
@@ -195,8 +195,8 @@ impl RetryState {
         is_new
     }
 
-    /// Returns true if a failure uses up an attempt. `is_repeated` is `None` for a failure that names no peer, and tells
-    /// of a named one that it failed so before.
+    /// Returns true if a failure uses up an attempt. `is_repeated` is `None` for a failure that names no peer, and
+    /// tells of a named one that it failed so before.
     fn counts(&self, kind: AttemptErrorKind, is_repeated: Option<bool>, peers: Option<&PeerTable>) -> bool {
         let Some(peers) = peers else { return true };
         match kind {
