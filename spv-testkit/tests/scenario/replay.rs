@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use qrinfo_core::{Attempt, AttemptErrorKind, PeerId, Reply, wire::Wire};
+use qrinfo_core::{Answer, Attempt, AttemptErrorKind, PeerId, Reply, wire::Wire};
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
 use spv_peer::{PeerConfig, handshake};
 use spv_testkit::{Scenario, Timeline, scenario};
@@ -112,7 +112,7 @@ async fn ask(io: tokio::io::DuplexStream, peer: usize, asked: &[(u64, usize)], t
     let mut outcomes = Vec::new();
     for call in calls {
         let (reply_bytes, timing) = match call.await.unwrap() {
-            Ok((Reply::QrInfo(reply), timing)) => (Some(reply.to_wire().len()), timing),
+            Ok(Answer { reply: Reply::QrInfo(reply), timing }) => (Some(reply.to_wire().len()), timing),
             Ok(_) => panic!("a reply is no qrinfo"),
             Err(error) => {
                 assert_eq!(error.kind(), AttemptErrorKind::Refused);

@@ -249,7 +249,7 @@ impl RetryState {
 
     /// The reason of a request for which no peer is left.
     pub fn why_no_peer(&self, peers: &PeerTable) -> WhyGivenUp {
-        match (peers.is_empty(), peers.had_peers) {
+        match (peers.is_empty(), peers.had_peers || !self.failures.is_empty()) {
             (true, false) => WhyGivenUp::NoPeers,
             (true, true) => WhyGivenUp::AllPeersGone,
             (false, _) if self.refused.len() >= 2 && peers.iter().all(|(peer, _)| self.refused.contains(&peer)) => {
