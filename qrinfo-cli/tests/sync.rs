@@ -187,7 +187,7 @@ async fn peers_that_were_all_given_up_are_told_from_no_peers() {
     let (output, json) = run(&servers, &ALL).await;
     assert_eq!(output.status.code(), Some(1));
     let text = json.to_string();
-    assert!(text.contains("every peer that was connected was given up"), "{text}");
+    assert!(text.contains("every peer left or was given up"), "{text}");
     assert!(!text.contains("no peer was connected"), "{text}");
 
     let as_json = command(&servers, &ALL);

@@ -39,7 +39,7 @@ pub enum WhyGivenUp {
     #[error("no peer was available; check the network")]
     NoPeers,
     /// Every peer that was asked is gone, and no other one joined.
-    #[error("every peer has left; connect to other peers")]
+    #[error("every peer left or was given up; connect to other peers")]
     AllPeersGone,
     /// The connected peers have failed it, too few for a conclusion, and no other peer joined.
     #[error("no other peer was available; connect to more peers")]
