@@ -93,16 +93,15 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
     let candidates = peers::connect(&config, &options.peers, store.as_ref()).await?;
     let connections = chain.sync(candidates, store.as_ref()).await?;
     let correlator = settings::correlator(&config, options.sequential);
-    let mut peers: Vec<_> = connections.into_iter().map(|connection| adopt(connection, correlator)).collect();
+    let peers: Vec<_> = connections.into_iter().map(|connection| adopt(connection, correlator)).collect();
 
     let hash_at = |height| chain.hash_at(height);
     let tip = chain.tip();
     let anchor = anchor(peers.iter().map(|peer| peer.start_height).chain([tip]));
     let planner = Planner { anchor, ..Planner::new(network, tip) };
-    let first = match (options.from_cycle, peers.first_mut()) {
-        (Some(height), _) => height,
-        (None, Some(peer)) => first_answerable_cycle(peer, &planner, hash_at).await?,
-        (None, None) => anyhow::bail!("no peer is left"),
+    let first = match options.from_cycle {
+        Some(height) => height,
+        None => first_answerable_cycle(&peers, &planner, hash_at).await?,
     };
     let plan = planner.plan(first, options.to_cycle.unwrap_or(tip), hash_at)?;
 
