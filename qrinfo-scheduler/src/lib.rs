@@ -22,7 +22,10 @@
 //!   and counted.
 //! * It causes at most [`MAX_POINTS`] misbehaviour points on a connection, plus the requests that the peer holds at that
 //!   moment. Guesses stop much earlier.
-//! * A peer that sends something false or malformed is banned: its requests go to other peers at once.
+//! * A peer that sends something false or malformed is banned, and not taken again. The requests that it holds fail at
+//!   once, so that other peers can be asked for them.
+//! * A peer whose reply all but stops, or is announced to be longer than any true reply, keeps no request from others,
+//!   also if it has never completed one.
 //! * A panic in the service of one peer ends that peer alone.
 //! * A request ends once: with a reply, or with an error that says why. Retrying is the caller's part: with the peers to
 //!   avoid in [`Attempt::avoid`](qrinfo_core::Attempt::avoid) and the same id, it keeps its place.

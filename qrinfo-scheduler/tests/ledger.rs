@@ -238,7 +238,7 @@ fn a_resting_peer_without_a_free_slot_does_not_keep_the_others_from_being_asked(
     scheduler.submit(attempt(2), now).unwrap();
     let first = scheduler.next(now).unwrap();
     assert_eq!(scheduler.peer(&first.send.peer).unwrap().outstanding(), 1);
-    // Also when the rest of the silent one is over and it is half open.
+    // Also when the rest of the silent one is over: it has stalled.
     scheduler.failed(first.send, AttemptErrorKind::Overloaded, now);
     now += Duration::from_secs(6);
     scheduler.submit(attempt(3), now).unwrap();

@@ -65,7 +65,7 @@ impl LinkRate {
         self.seconds = self.seconds * DECAY + seconds.max(0.0);
     }
 
-    /// With a reply that is under way counted by what came of it.
+    /// The same rate with the part of a reply that has come so far.
     pub(crate) fn with(&self, bytes: f64, seconds: f64) -> Self {
         Self { bytes: self.bytes + bytes, seconds: self.seconds + seconds.max(0.0) }
     }

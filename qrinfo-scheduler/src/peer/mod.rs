@@ -188,11 +188,6 @@ impl PeerHealth {
         matches!(self.state, PeerState::Open | PeerState::HalfOpen { .. }) && !self.is_spent()
     }
 
-    /// Whether its rest is over while it still holds requests from before: it gets its probe when it has dealt with them.
-    pub(crate) fn owes_stragglers(&self) -> bool {
-        matches!(self.state, PeerState::HalfOpen { probe: None }) && !self.entries.is_empty()
-    }
-
     /// Whether it has refused as much as it may be made to refuse.
     pub(crate) fn is_spent(&self) -> bool {
         self.points >= MAX_POINTS

@@ -21,7 +21,7 @@ const STALL_SHARE_OF_A_STRANGER: f64 = 0.04;
 /// A reply of a peer that has not shown its rate yet is too young to judge for longer, seconds.
 const STALL_AFTER_OF_A_STRANGER: f64 = 1.0;
 
-/// A reply that begins later than expected by so many service times is a stall. Computing times vary ten-fold.
+/// A reply that begins later than expected by this many service times is a stall. Computing times vary ten-fold.
 const LATE_BY: f64 = 4.0;
 
 /// A reply is implausibly long when it is announced to be longer than this many times the longest reply so far, and

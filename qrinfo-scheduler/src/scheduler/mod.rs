@@ -491,9 +491,9 @@ impl Scheduler {
         }
     }
 
-    /// Where every peer rests, waiting gains nothing: the peer whose rest ends first is asked.
+    /// Where every peer rests or has stalled, waiting gains nothing: the peer whose rest ends first is asked.
     fn thaw_the_last(&mut self, now: Instant) -> Option<PeerId> {
-        if self.queue.is_empty() || self.peers.values().any(|peer| peer.is_live() && !peer.owes_stragglers()) {
+        if self.queue.is_empty() || self.peers.values().any(|peer| peer.is_live()) {
             return None;
         }
         let rests = self.peers.iter_mut().filter(|(_, peer)| peer.outstanding() == 0);

@@ -45,7 +45,8 @@ impl SchedulerHandle {
     }
 
     /// Bans a peer because a reply of it is false, as was found after it was delivered. Its service is dropped, the
-    /// requests that it holds go to other peers, and it is not taken again.
+    /// requests that it holds fail at once as [`Disconnected`](AttemptErrorKind::Disconnected) unless another peer holds
+    /// a copy, and it is not taken again.
     pub fn ban(&self, peer: PeerId, why: AttemptErrorKind) {
         self.send(Command::Ban(peer, why));
     }

@@ -86,7 +86,7 @@ pub struct SchedulerService {
 impl SchedulerService {
     /// A service and its driver. Spawn the driver: it owns the scheduler and the peers.
     ///
-    /// The driver ends when the service and its handles are dropped and nobody waits for a reply, or by
+    /// The driver ends when the service and its handles are dropped and no caller waits for a reply, or by
     /// [`shutdown`](SchedulerHandle::shutdown).
     pub fn new<D>(discover: D, settings: Settings) -> (Self, Driver<D>)
     where

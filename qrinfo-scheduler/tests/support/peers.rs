@@ -233,7 +233,8 @@ pub fn ask(service: &SchedulerService, attempt: Attempt) -> impl Future<Output =
 pub async fn ask_until_answered(service: SchedulerService, mut attempt: Attempt) -> AttemptResult {
     loop {
         match ask(&service, attempt.clone()).await {
-            Err(error) if error.kind() != AttemptErrorKind::NoPeer => attempt.avoid.extend(error.peer()),
+            // An error without a peer is the scheduler's own.
+            Err(error) if error.peer().is_some() => attempt.avoid.extend(error.peer()),
             end => return end,
         }
     }
