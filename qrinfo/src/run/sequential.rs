@@ -9,7 +9,7 @@ use std::{
 };
 
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, PeerId, Request, RequestId, Timing,
+    Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, PeerId, Request, RequestId, SendId, Timing,
     WhyGivenUp,
     stack::{
         KnownPeer, LeaveReason, PeerEvent, PeerTable, RecoveryEvent,
@@ -39,7 +39,8 @@ pub struct SequentialOptions {
 ///
 /// Failures are decided about by a [`RetryState`], as in a parallel sync: a peer that fails a request is followed by the
 /// next one, for that request and those after it; a peer that is gone, or that sent something false, is not asked again.
-/// A sync that no peer answers ends with the first request that used up its attempts.
+/// A sync that no peer answers ends with the first request that used up its attempts; one that peers answered before
+/// ends with the next, which gets a single attempt.
 ///
 /// ```
 /// # use qrinfo::{Peer, SequentialOptions, SequentialSync};
@@ -74,7 +75,7 @@ pub struct SequentialSync<S> {
     /// Replies and refusals before the request at `position`.
     signs_before: u64,
     signs_of_life: u64,
-    /// No peer said anything about the request before this one, over a network that does not name its peers.
+    /// The request at the position is a probe: no peer said anything about the one before it.
     is_probing: bool,
     deadline: Option<Instant>,
     /// The reason for which the sync ended before its plan.
@@ -299,11 +300,13 @@ where
     /// Decides about a failure, and carries the decision out as far as it needs no time.
     fn failed(&mut self, error: AttemptError, peer: PeerId) {
         let (kind, at) = (error.kind(), error.peer());
+        let send = SendId { peer, seq: self.stats.attempts };
+        self.events.send(SyncEvent::Peer(PeerEvent::Ended { send, outcome: Err(kind), at: now() }));
         self.note_at_peer(&error, peer);
         let table = self.table();
         let Some(state) = self.state_mut() else { return };
         let mut strategy = state.failed(error, Some(&table), now());
-        if !matches!(strategy, RecoveryStrategy::Abort { .. }) && self.leaves_an_attempt_to_the_next() {
+        if !matches!(strategy, RecoveryStrategy::Abort { .. }) && self.is_silent_enough() {
             strategy = RecoveryStrategy::Abort { why: WhyGivenUp::Exhausted };
         }
         let request = RequestId(self.position as u64);
@@ -353,18 +356,21 @@ where
         self.is_probing = is_silent;
     }
 
-    /// Whether the request after a silent one gets a single attempt. Over a network that does not name its peers a
-    /// refusal is silent as well, so one request says too little.
+    /// Whether the request after a silent one gets a single attempt, instead of the sync's end: peers that answered
+    /// earlier may answer again, and over a network that does not name its peers a refusal is silent as well.
     fn probes_next(&self) -> bool {
-        !self.is_probing && self.is_nameless() && self.options.retry.max_attempts > 1
+        !self.is_probing && (self.signs_of_life > 0 || self.is_nameless()) && self.options.retry.max_attempts > 1
     }
 
-    /// Whether a silent request is given up one attempt early, for the single attempt of the next one: silence takes the
-    /// time of one request, not of two.
-    fn leaves_an_attempt_to_the_next(&self) -> bool {
-        let Some(state) = self.state.as_ref().filter(|_| self.is_nameless()) else { return false };
-        let enough = if self.is_probing { 1 } else { self.options.retry.max_attempts.saturating_sub(1).max(1) };
-        state.is_silent() && state.failures().len() >= enough as usize
+    /// Whether a silent request is given up before its attempts are used up: it is a probe, or it leaves its last attempt
+    /// to one, so that silence takes the time of one request.
+    fn is_silent_enough(&self) -> bool {
+        let enough = match self.options.retry.max_attempts.saturating_sub(1) {
+            _ if self.is_probing => 1,
+            all_but_one if self.is_nameless() => all_but_one.max(1),
+            _ => return false,
+        };
+        self.state.as_ref().is_some_and(|state| state.is_silent() && state.failures().len() >= enough as usize)
     }
 
     fn is_nameless(&self) -> bool {

@@ -1,10 +1,12 @@
 mod answering;
 mod reorder;
+mod silence;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     error::Error,
+    future::pending,
     num::NonZeroUsize,
     panic,
     time::{Duration, Instant},
@@ -21,10 +23,16 @@ use qrinfo_core::{
 };
 use qrinfo_recovery::{Recovery, RecoveryLayer, RecoverySettings};
 use qrinfo_scheduler::{Event, Rate, SchedulerHandle, SchedulerService, Settings, Window};
-use tokio::{sync::broadcast, task::JoinSet, time::timeout_at};
+use tokio::{
+    select,
+    sync::broadcast,
+    task::{JoinError, JoinSet},
+    time::{sleep_until, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
 use tower::{Layer, ServiceExt, discover::Change};
 
-use self::{answering::Answering, reorder::Reorder};
+use self::{answering::Answering, reorder::Reorder, silence::Silence};
 use super::{
     Delivered, LostPeer, Missing, PlannedRequest, SyncEvent, SyncOutcome, SyncReport, SyncStats, event::Events,
 };
@@ -75,7 +83,7 @@ impl Default for ParallelOptions {
 /// is expected to answer it first, and keeps the one ledger of peers. A [`RecoveryLayer`] around it asks again elsewhere
 /// what fails. A peer that is gone, or that sent something false, is not asked again; one that falls silent rests. While
 /// failures mount at several peers there are fewer requests at a time, down to one. A sync that no peer answers ends
-/// with the first request that used up its attempts. [`events`](Self::events) tells everything as it happens.
+/// in the time that one request takes to use up its attempts. [`events`](Self::events) tells everything as it happens.
 ///
 /// It goes on in the background as far as [`ParallelOptions::window_bytes`] allows, so a reply can be worked on while the
 /// next ones arrive. Dropping it cancels everything in flight.
@@ -117,6 +125,8 @@ pub struct ParallelSync {
     deadline: Option<Instant>,
     /// The reason for which the sync ended before its plan.
     over: Option<WhyGivenUp>,
+    /// No peer has answered anything for too long.
+    silenced: CancellationToken,
     events: Events,
 }
 
@@ -173,7 +183,9 @@ impl ParallelSync {
         let scheduler = service.handle();
         let events = Events::default();
         let mut forwarding = JoinSet::new();
-        forwarding.spawn(forward(scheduler.events(), events.clone()));
+        let silenced = CancellationToken::new();
+        let silence = Silence::new(options.recovery.retry.max_attempts, now());
+        forwarding.spawn(forward(scheduler.events(), events.clone(), silence, silenced.clone()));
         // It ends by itself when the last clone of the service and of the handle is gone.
         tokio::spawn(driver);
         let told = events.clone();
@@ -196,6 +208,7 @@ impl ParallelSync {
             stats: SyncStats::default(),
             deadline: options.total_timeout.and_then(|time| now().checked_add(time)),
             over: None,
+            silenced,
             events,
         };
         sync.move_window();
@@ -211,18 +224,16 @@ impl ParallelSync {
             if let Some(delivered) = self.reorder.pop() {
                 self.stats.count_delivery(&delivered.timing);
                 self.last = Some((delivered.index, delivered.timing));
-                self.move_window();
+                if self.over.is_none() {
+                    self.move_window();
+                }
                 return Some(delivered);
             }
             if self.over.is_some() {
                 return None;
             }
             self.move_window();
-            let joined = match self.deadline {
-                Some(deadline) => timeout_at(deadline.into(), self.asking.join_next()).await,
-                None => Ok(self.asking.join_next().await),
-            };
-            match joined {
+            match self.joined().await {
                 Ok(None) => return None,
                 Ok(Some(Ok(asked))) => self.settle(asked),
                 // Nothing aborts these tasks while they are waited for.
@@ -231,8 +242,26 @@ impl ParallelSync {
                         panic::resume_unwind(panicked);
                     }
                 }
-                Err(_) => self.end(WhyGivenUp::SyncDeadlinePassed),
+                Err(why) => self.end(why),
             }
+        }
+    }
+
+    /// The end of a request, or the reason for which the sync ends before. Safe to cancel.
+    async fn joined(&mut self) -> Result<Option<Result<Asked, JoinError>>, WhyGivenUp> {
+        let deadline = self.deadline;
+        let deadline_passes = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline.into()).await,
+                None => pending().await,
+            }
+        };
+        select! {
+            biased;
+            joined = self.asking.join_next() => Ok(joined),
+            () = deadline_passes => Err(WhyGivenUp::SyncDeadlinePassed),
+            // A single request is bounded by its own attempts.
+            () = self.silenced.cancelled(), if self.asking.len() > 1 => Err(WhyGivenUp::Silence),
         }
     }
 
@@ -372,8 +401,9 @@ impl ParallelSync {
         self.reorder.skip(index);
     }
 
-    /// Ends the sync before its plan.
+    /// Ends the sync before its plan. The replies that are there are delivered.
     fn end(&mut self, why: WhyGivenUp) {
+        (self.reorder.next_index()..self.plan.len()).for_each(|index| self.reorder.skip(index));
         tracing::info!(%why, "the sync ends");
         self.asking.abort_all();
         self.over = Some(why);
@@ -390,18 +420,26 @@ fn given_up(error: AttemptError) -> GivenUp {
     }
 }
 
-/// Passes the scheduler's events on to the listeners of a sync.
-async fn forward(mut from: broadcast::Receiver<Event>, to: Events) {
+/// Passes the scheduler's events on to the listeners of a sync, until there are no more, or until no peer has answered
+/// anything for too long: then `silenced` is cancelled.
+async fn forward(mut from: broadcast::Receiver<Event>, to: Events, mut silence: Silence, silenced: CancellationToken) {
     loop {
-        let event = match from.recv().await {
-            Ok(Event::Peer(event)) => SyncEvent::Peer(event),
-            Ok(Event::SlowedDown { strategy, failures, attempts }) => {
-                SyncEvent::Recovery(RecoveryEvent::SlowedDown { strategy, failures, attempts })
-            }
-            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => continue,
-            Err(broadcast::error::RecvError::Closed) => return,
+        let received = match silence.ends_at() {
+            Some(end) => timeout_at(end.into(), from.recv()).await,
+            None => Ok(from.recv().await),
         };
-        to.send(event);
+        match received {
+            Ok(Ok(Event::Peer(event))) => {
+                silence.on_event(&event);
+                to.send(SyncEvent::Peer(event));
+            }
+            Ok(Ok(Event::SlowedDown { strategy, failures, attempts })) => {
+                to.send(SyncEvent::Recovery(RecoveryEvent::SlowedDown { strategy, failures, attempts }));
+            }
+            Ok(Ok(_) | Err(broadcast::error::RecvError::Lagged(_))) => {}
+            Ok(Err(broadcast::error::RecvError::Closed)) => return,
+            Err(_) => return silenced.cancel(),
+        }
     }
 }
 
