@@ -21,6 +21,8 @@ use tokio::{
     time::{sleep_until, timeout_at},
 };
 
+use tracing::{Instrument, Span};
+
 use super::{
     Delivered, LostPeer, Missing, PlannedRequest, SyncEvent, SyncOutcome, SyncReport, SyncStats, event::Events,
 };
@@ -80,6 +82,7 @@ pub struct SequentialSync<S> {
     deadline: Option<Instant>,
     /// The reason for which the sync ended before its plan.
     over: Option<WhyGivenUp>,
+    span: Span,
     lost: Vec<LostPeer>,
     events: Events,
 }
@@ -112,7 +115,8 @@ where
         peers: Vec<Peer<S>>,
         options: SequentialOptions,
     ) -> Self {
-        let plan = plan.into_iter().map(|planned| planned.into().request).collect();
+        let plan: Vec<_> = plan.into_iter().map(|planned| planned.into().request).collect();
+        let span = tracing::debug_span!("sync", mode = "sequential", requests = plan.len());
         let peers = peers.into_iter().map(|peer| Turn { peer, rest: Rest::default(), rests_until: None }).collect();
         Self {
             plan,
@@ -130,6 +134,7 @@ where
             is_probing: false,
             deadline: None,
             over: None,
+            span,
             lost: Vec::new(),
             events: Events::default(),
         }
@@ -140,6 +145,11 @@ where
     ///
     /// Safe to cancel: a dropped call loses neither the request in flight nor its reply.
     pub async fn next(&mut self) -> Option<Delivered> {
+        let span = self.span.clone();
+        self.advance().instrument(span).await
+    }
+
+    async fn advance(&mut self) -> Option<Delivered> {
         if self.deadline.is_none() {
             self.deadline = self.options.total_timeout.and_then(|time| now().checked_add(time));
         }

@@ -31,6 +31,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, ServiceExt, discover::Change};
+use tracing::{Instrument, Span};
 
 use self::{answering::Answering, reorder::Reorder, silence::Silence};
 use super::{
@@ -103,6 +104,7 @@ impl Default for ParallelOptions {
 #[derive(Debug)]
 pub struct ParallelSync {
     plan: Vec<PlannedRequest>,
+    span: Span,
     options: ParallelOptions,
     service: Recovery<SchedulerService>,
     scheduler: SchedulerHandle,
@@ -187,13 +189,16 @@ impl ParallelSync {
         let silence = Silence::new(options.recovery.retry.max_attempts, now());
         forwarding.spawn(forward(scheduler.events(), events.clone(), silence, silenced.clone()));
         // It ends by itself when the last clone of the service and of the handle is gone.
-        tokio::spawn(driver);
+        let plan: Vec<PlannedRequest> = plan.into_iter().map(Into::into).collect();
+        let span = tracing::debug_span!("sync", mode = "parallel", requests = plan.len());
+        tokio::spawn(driver.instrument(span.clone()));
         let told = events.clone();
         let layer = RecoveryLayer::new(options.recovery).with_peers(scheduler.peers()).on_event(move |event| {
             told.send(SyncEvent::Recovery(event.clone()));
         });
         let mut sync = Self {
-            plan: plan.into_iter().map(Into::into).collect(),
+            plan,
+            span,
             options,
             service: layer.layer(service),
             scheduler,
@@ -375,7 +380,8 @@ impl ParallelSync {
         let Some(PlannedRequest { request, priority }) = self.plan.get(index).cloned() else { return };
         let signs_before = self.scheduler.stats().signs_of_life();
         let answer = self.service.clone().oneshot(Attempt { priority, ..Attempt::new(index as u64, request) });
-        self.asking.spawn(async move { Asked { index, signs_before, result: answer.await } });
+        let asked = async move { Asked { index, signs_before, result: answer.await } };
+        self.asking.spawn(asked.instrument(self.span.clone()));
     }
 
     fn settle(&mut self, Asked { index, signs_before, result }: Asked) {
