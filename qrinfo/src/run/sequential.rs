@@ -20,7 +20,6 @@ use tokio::{
     sync::broadcast,
     time::{sleep_until, timeout_at},
 };
-
 use tracing::{Instrument, Span};
 
 use super::{
