@@ -73,7 +73,7 @@ use qrinfo_correlate::{CorrelatorConfig, PeerService};
 
 pub use self::named::NamedDriver;
 #[cfg(feature = "parallel-qrinfo")]
-pub use self::stream::{NetworkEvent, StreamDriver};
+pub use self::stream::{JoiningPeers, NetworkEvent, StreamDriver};
 use crate::Peer;
 
 /// Makes one peer of a connected network that does not name its peers.
@@ -166,7 +166,7 @@ pub fn by_stream<E, K, F>(
     sink: K,
     config: CorrelatorConfig,
     others: F,
-) -> (futures_util::stream::BoxStream<'static, tower::discover::Change<PeerId, Peer<PeerService>>>, StreamDriver<E, K, F>)
+) -> (JoiningPeers, StreamDriver<E, K, F>)
 where
     E: futures_util::Stream<Item = NetworkEvent> + Unpin,
     K: futures_util::Sink<(PeerId, NetworkMessage), Error: Into<ClientError>> + Unpin,

@@ -36,6 +36,9 @@ pub enum NetworkEvent {
     },
 }
 
+/// Peers that join and leave, for a [`ParallelSync`](crate::ParallelSync).
+pub type JoiningPeers = BoxStream<'static, Change<PeerId, Peer<PeerService>>>;
+
 /// The driver of the peers of a network that is a stream of events and a sink of messages; see
 /// [`by_stream`](super::by_stream).
 #[must_use = "the peers do nothing unless their driver is run"]
@@ -61,12 +64,7 @@ where
     K: Sink<(PeerId, NetworkMessage), Error: Into<ClientError>> + Unpin,
     F: FnMut(PeerId, NetworkMessage),
 {
-    pub(super) fn new(
-        events: E,
-        sink: K,
-        config: CorrelatorConfig,
-        others: F,
-    ) -> (BoxStream<'static, Change<PeerId, Peer<PeerService>>>, Self) {
+    pub(super) fn new(events: E, sink: K, config: CorrelatorConfig, others: F) -> (JoiningPeers, Self) {
         let (changes, mut joining) = mpsc::unbounded_channel();
         let inbound = Inbound { hub: Hub::new(config), changes, others };
         let joining = stream::poll_fn(move |cx| joining.poll_recv(cx));
