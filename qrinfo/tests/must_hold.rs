@@ -295,7 +295,7 @@ impl Answers for Announces {
 
 async fn drippers_and_an_honest_node(chain: &Chain) -> (Vec<SimulatedPeer>, Vec<Peer<PeerService>>) {
     let drip = Fault::Drip { bytes: 16 << 10, every: Duration::from_secs(2) };
-    let dripper = || SimulatedPeer::builder(Announces(chain.clone())).profile(profile(20, 1)).fault(.., drip.clone());
+    let dripper = || SimulatedPeer::builder(Announces(chain.clone())).profile(profile(20, 1)).fault(.., drip);
     connect(vec![dripper(), dripper(), node(chain)]).await
 }
 

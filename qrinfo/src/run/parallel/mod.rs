@@ -220,10 +220,7 @@ impl ParallelSync {
         sync
     }
 
-    /// The next reply in the order of the plan, or `None` when the sync has ended. A request that was given up is
-    /// passed over; [`into_report`](Self::into_report) names it.
-    ///
-    /// Safe to cancel: a dropped call loses no reply.
+    /// Returns the next reply in the order of the plan; see [`OrderedSync::next`](crate::OrderedSync::next).
     pub async fn next(&mut self) -> Option<Delivered> {
         loop {
             if let Some(delivered) = self.reorder.pop() {
@@ -270,13 +267,7 @@ impl ParallelSync {
         }
     }
 
-    /// Takes back the reply that was delivered last, because it is false. Its peer is not asked again; others are asked
-    /// for it, and everything after it in the plan waits for that. Over a network that does not name its peers all are
-    /// asked again, as often as a request may fail. Without such a reply, or when it was taken back before, nothing
-    /// happens.
-    ///
-    /// This is for faults that only the reply's place in the plan shows, such as a list that does not follow from the
-    /// one before; see the crate `qrinfo-verify`.
+    /// Takes back a false reply; see [`OrderedSync::reject_last`](crate::OrderedSync::reject_last).
     pub fn reject_last(&mut self, why: impl Into<Box<dyn Error + Send + Sync>>) {
         let Some((index, timing)) = self.last.take() else { return };
         let peer = timing.peer;
@@ -312,15 +303,14 @@ impl ParallelSync {
         Some(strategy)
     }
 
-    /// Returns the reply that was delivered last, because it was not taken: it counts as missing if the sync ends here,
-    /// and is asked for again if it goes on. No peer is blamed.
+    /// Returns a reply that was not taken; see [`OrderedSync::return_last`](crate::OrderedSync::return_last).
     pub fn return_last(&mut self) {
         let Some((index, timing)) = self.last.take() else { return };
         self.stats.count_return(&timing);
         self.ask_again(index);
     }
 
-    /// The counts so far. Attempts are counted when they have ended.
+    /// Returns the counts so far; see [`OrderedSync::stats`](crate::OrderedSync::stats).
     pub fn stats(&self) -> SyncStats {
         let sends = self.scheduler.stats();
         SyncStats {
@@ -332,12 +322,12 @@ impl ParallelSync {
         }
     }
 
-    /// The events from now on. A listener that is slow misses the oldest of more than a thousand.
+    /// Returns the events from now on; see [`OrderedSync::events`](crate::OrderedSync::events).
     pub fn events(&self) -> broadcast::Receiver<SyncEvent> {
         self.events.subscribe()
     }
 
-    /// The end of the sync. Requests without a delivered reply count as missing.
+    /// Ends the sync; see [`OrderedSync::into_report`](crate::OrderedSync::into_report).
     pub fn into_report(mut self) -> SyncReport {
         let (stats, lost) = (self.stats(), self.scheduler.stats().lost);
         let why = self.over.unwrap_or(WhyGivenUp::Stopped);
