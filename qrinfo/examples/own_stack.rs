@@ -55,9 +55,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     while let Some(answer) = asked.next().await {
         let timing = answer?.timing;
         replies += 1;
-        if replies % 16 == 0 {
-            println!("{replies} replies; the last {} bytes from {}", timing.bytes, timing.peer);
-        }
+        println!("reply {replies}: {} bytes from {}", timing.bytes, timing.peer);
     }
     println!("{replies} replies");
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! *A plan of requests goes in, replies come out in the order of the plan.*
 //!
-//! * [`plan`] decides which blocks to ask for and from which bases.
+//! * [`plan`] chooses the blocks to ask for and their bases.
 //! * [`SequentialSync`] asks one peer at a time, one request at a time: the default.
 //! * [`ParallelSync`], behind the feature `parallel-qrinfo`, keeps several peers busy at once.
 //!   [`OrderedSync`] is what both have in common.
@@ -13,10 +13,11 @@
 //!   [`Attempt`](qrinfo_core::Attempt) is a peer as well.
 //! * [`network`] makes peers out of a client's own network stack. [`MasternodeSyncManager`] and [`MessageHandler`] are
 //!   dash-spv's, above it.
-//! * [`config`] says what a client's settings mean here.
+//! * [`config`] maps a client's settings to those of this library.
 //!
 //! The sequential run works only while [`next`](SequentialSync::next) is awaited, the parallel one in the background as
-//! far as its window allows. Dropping either cancels what is under way. Both end in the same typed [`SyncReport`], which never calls a sync complete that is not.
+//! far as its window allows. Dropping either cancels what is in flight. Both end in the same typed [`SyncReport`]: it
+//! calls a sync complete only if every request was answered.
 
 // The documentation is that of all features.
 #![cfg_attr(not(all(feature = "parallel-qrinfo", feature = "verify")), allow(rustdoc::broken_intra_doc_links))]
@@ -46,3 +47,7 @@ pub use self::{
     },
 };
 pub use qrinfo_core::AttemptService;
+
+#[cfg(all(doctest, feature = "parallel-qrinfo", feature = "verify"))]
+#[doc = include_str!("../../docs/adopting.md")]
+struct Adopting;

@@ -153,8 +153,14 @@ impl Gauge {
     }
 }
 
-/// A peer behind a link on which three of five requests get lost, until it is mended.
-fn lossy<S>(peer: Peer<S>, mut asked: u32, until: Instant) -> Peer<impl AttemptService<Future: Send> + Send + 'static>
+/// A peer behind a link on which three of five requests get lost, until it is mended. A foreign stack may not name the
+/// peer in its errors.
+fn lossy<S>(
+    peer: Peer<S>,
+    mut asked: u32,
+    until: Instant,
+    is_named: bool,
+) -> Peer<impl AttemptService<Future: Send> + Send + 'static>
 where
     S: AttemptService<Future: Send> + Clone + Send + 'static,
 {
@@ -166,7 +172,8 @@ where
         async move {
             if lost {
                 sleep(Duration::from_secs(1)).await;
-                return Err(AttemptError::new(AttemptErrorKind::Timeout).at(id));
+                let error = AttemptError::new(AttemptErrorKind::Timeout);
+                return Err(if is_named { error.at(id) } else { error });
             }
             service.oneshot(attempt).await
         }
@@ -280,12 +287,21 @@ async fn all_slow_down_tenfold() {
 
 #[tokio::test(start_paused = true)]
 async fn at_sixty_percent_failures_one_at_a_time_and_then_parallel_again() {
+    at_sixty_percent_failures(true).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_sixty_percent_failures_of_peers_that_errors_do_not_name_as_well() {
+    at_sixty_percent_failures(false).await;
+}
+
+async fn at_sixty_percent_failures(is_named: bool) {
     let chain = chain();
     let plan = plan(&chain, anchor([chain.tip()]));
     let (_nodes, peers) = connect((0..8).map(|_| usual(&chain).profile(profile(100, 3_000))).collect()).await;
     let gauge = Gauge::new();
     let bad_until = Instant::now() + Duration::from_secs(40);
-    let peers = (0..).zip(peers).map(|(n, peer)| gauge.observe(lossy(peer, n, bad_until))).collect();
+    let peers = (0..).zip(peers).map(|(n, peer)| gauge.observe(lossy(peer, n, bad_until, is_named))).collect();
     let ended = run(&plan, peers).await;
     ended.assert_complete(&chain, &plan);
     let slow_downs = ended.slow_downs();

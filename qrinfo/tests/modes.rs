@@ -414,49 +414,7 @@ async fn registered_requests_get_their_own_replies() {
     assert_eq!(handler.cleanup_expired_requests(now()), 0);
 }
 
-/// The first of the two tests of the design that this grew from.
-#[cfg(feature = "parallel-qrinfo")]
-#[tokio::test(start_paused = true)]
-async fn test_parallel_qrinfo_with_existing_mocks() {
-    let chain = chain();
-    let mut mock_network = network(vec![node(&chain), node(&chain)]).await;
-    let config = ClientConfig::regtest().with_parallel_qrinfo_settings(3, true, Duration::from_secs(10));
-    let mut mn_sync = MasternodeSyncManager::new(&config);
-    let (deliver, mut replies) = mpsc::channel(2);
-    let two = requests(&chain)[..2].to_vec();
-    let three = std::num::NonZeroUsize::new(3).unwrap();
-    let report = mn_sync.request_qrinfo_parallel(&mut mock_network, two, three, deliver, |_| {}).await.unwrap();
-    assert!(report.outcome.is_complete(), "parallel requests should succeed: {}", report.outcome);
-    assert_eq!((replies.recv().await.unwrap().index, replies.recv().await.unwrap().index), (0, 1));
-}
-
-/// The second one.
-#[cfg(feature = "parallel-qrinfo")]
-#[tokio::test(start_paused = true)]
-async fn test_enhanced_request_controller_concurrency() {
-    use qrinfo::RequestController;
-    use qrinfo_scheduler::{SchedulerService, Settings};
-
-    let config = ClientConfig::default().with_max_concurrent_filter_requests(8).with_parallel_qrinfo_settings(
-        4,
-        true,
-        Duration::from_secs(15),
-    );
-    let nobody = futures_util::stream::pending::<
-        Result<
-            tower::discover::Change<qrinfo_core::PeerId, qrinfo_scheduler::Peer<qrinfo_correlate::PeerService>>,
-            std::io::Error,
-        >,
-    >();
-    let (service, _driver) = SchedulerService::new(nobody, Settings::default());
-    let handle = service.handle();
-    let mut request_controller = RequestController::new(&config, service, handle);
-    request_controller.set_parallel_limits(SyncPhase::MasternodeLists, config.max_concurrent_qrinfo_requests());
-    assert_eq!(request_controller.limits(SyncPhase::MasternodeLists).max_concurrent, 4);
-    assert_eq!(config.validate(), Ok(()));
-}
-
-/// Nobody names his refusal over a network without names: it costs timeouts, and only that request.
+/// A refusal has no name over a network without names: it costs timeouts, and only that request.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_no_peer_without_a_name_answers_costs_only_itself() {
     let chain = chain();

@@ -8,6 +8,7 @@ use qrinfo_core::{
 use qrinfo_correlate::{Closed, CorrelatorConfig, PeerService};
 use spv_peer::{Connection, PeerConfig, PeerError};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::Instrument;
 
 use super::Peer;
 
@@ -51,8 +52,8 @@ where
     let round_trip = connection.greeting_time();
     let (peer, driver) = peer_over(id, start_height, connection, correlator);
     tokio::spawn(async move {
-        let ended = driver.await;
-        tracing::debug!(peer = %id, ?ended, "peer ended");
+        let why = driver.await;
+        tracing::debug!(peer = %id, %why, "peer ended");
     });
     peer.with_round_trip(round_trip)
 }
@@ -79,5 +80,5 @@ where
     let peer = Peer::new(id, service, start_height);
     #[cfg(feature = "parallel-qrinfo")]
     let peer = peer.with_events(events);
-    (peer, driver)
+    (peer, driver.instrument(tracing::debug_span!("peer", addr = %id)))
 }

@@ -132,7 +132,8 @@ pub struct Missing {
     pub request: Request,
     /// Why it was given up.
     pub why: WhyGivenUp,
-    /// What each peer that was asked did, in order; replies that were rejected come first. Empty if the request was never sent.
+    /// What each peer that was asked did, in order; replies that were rejected come first. Empty if no attempt
+    /// had ended when the sync did.
     pub attempts: Vec<AttemptError>,
 }
 
@@ -140,7 +141,7 @@ impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.request)?;
         match self.attempts.as_slice() {
-            [] => write!(f, "never asked: {}", self.why),
+            [] => write!(f, "no attempt has ended; {}", self.why),
             attempts => f.write_str(&attempts.iter().map(|e| peer::chain(e)).collect::<Vec<_>>().join("; ")),
         }
     }
