@@ -12,7 +12,7 @@ pub struct KnownBlock {
 }
 
 /// Headers in memory, by hash: one way to answer what [`check`](crate::check()) and
-/// [`ListStage::take`](crate::ListStage::take) ask of the header chain.
+/// [`ListStage::apply`](crate::ListStage::apply) ask of the header chain.
 ///
 /// They take any `Fn(&BlockHash) -> Option<KnownBlock>` that answers for the blocks of the best chain alone, so a store
 /// can serve them as well. A store that can only be asked in async code fills a map with the

@@ -114,7 +114,7 @@ fn no_reply_stays_in_memory() {
     let mut extended = 0;
     for (spec, payload) in common::synthetic::sync(&synthetic.chain, 480) {
         let reply = Reply::QrInfo(Box::new(QRInfo::from_wire(payload.clone()).unwrap()));
-        let verified = stage.take(&Request::from(spec), &reply, |hash| headers.find(hash)).unwrap();
+        let verified = stage.apply(&Request::from(spec), &reply, |hash| headers.find(hash)).unwrap();
         drop(reply);
         assert!(payload.is_unique(), "something is a slice of the reply");
         let lists = verified.lists.unwrap();

@@ -156,7 +156,7 @@ impl Consumer {
             Self::Keeps(kept) => kept.push(delivered),
             Self::Verifies(stage, headers) => {
                 let spec = plan.get(delivered.index).ok_or("a reply to nothing")?;
-                stage.take(&spec.clone().into(), &delivered.reply, |hash| headers.find(hash))?;
+                stage.apply(&spec.clone().into(), &delivered.reply, |hash| headers.find(hash))?;
             }
             Self::Drops => {}
             Self::TakesItsTime => tokio::time::sleep(Duration::from_millis(50)).await,

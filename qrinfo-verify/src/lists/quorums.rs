@@ -7,9 +7,8 @@ use qrinfo_core::{
     wire::{DecodeError, Wire},
 };
 
-use crate::{
-    lists::ApplyFault,
-    merkle,
+use super::{
+    ApplyFault, merkle,
     sorted::{Change, Conflict, Item, Sorted},
 };
 

@@ -8,7 +8,7 @@ use qrinfo_core::{
     message::{ChainLock, Commitment, InstantLock, QuorumIndex},
 };
 
-use crate::{
+use super::{
     active::{MinedQuorum, Quorums, SIGN_HEIGHT_OFFSET},
     bls::{self, Scheme},
 };

@@ -8,9 +8,8 @@ use qrinfo_core::{
     wire::{DecodeError, Wire},
 };
 
-use crate::{
-    lists::ApplyFault,
-    merkle,
+use super::{
+    ApplyFault, merkle,
     sorted::{Change, Conflict, Item, Sorted},
 };
 
