@@ -5,10 +5,9 @@ use std::{fs, num::NonZeroUsize, path::Path};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use qrinfo_core::{
-    BlockHash, Hash256, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
-    hash::sha256d,
-    header::BlockHeader,
+    BlockHash, BlockHeader, Hash256, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
     message::{MnListDiff, NetworkMessage, QRInfo, SmlEntry},
+    sha256d,
     wire::Wire,
 };
 use qrinfo_verify::{

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use qrinfo_core::{BlockHash, Hash256, Network, header::BlockHeader};
+use qrinfo_core::{BlockHash, BlockHeader, Hash256, Network};
 
 /// What must be known of a block of our header chain to prove something by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct KnownBlock {
 /// [`blocks_named`](crate::blocks_named) by a request and its reply.
 ///
 /// ```
-/// use qrinfo_core::{BlockHash, header::BlockHeader};
+/// use qrinfo_core::{BlockHash, BlockHeader};
 /// use qrinfo_verify::HeaderMap;
 ///
 /// let mut headers = HeaderMap::default();

@@ -11,8 +11,8 @@ use common::{headers, recordings, reply, request};
 use dash_pkc::bls::{BlsScChia, BlsSecretKey};
 use qrinfo_core::{
     BlockHash, Hash256, LlmqType, Network, QuorumHash,
-    hash::sha256d,
     message::{ChainLock, Coinbase, CoinbasePayload, Commitment, InstantLock, MnListDiff, OutPoint},
+    sha256d,
     wire::Bits,
 };
 use qrinfo_verify::{HeaderMap, KnownBlock, Level, ListStage, Lists, LockError, MinedQuorum, Quorums};

@@ -5,7 +5,7 @@
 mod common;
 
 use common::mainnet::Mainnet;
-use qrinfo_core::{Hash256, LlmqType, Network, QuorumHash, Reply, Request, hash::sha256d, message::QRInfo, wire::Wire};
+use qrinfo_core::{Hash256, LlmqType, Network, QuorumHash, Reply, Request, message::QRInfo, sha256d, wire::Wire};
 use qrinfo_verify::{Level, ListStage, Lists, Proof, Unproven, VerifiedQuorum, VerifyError};
 use serde_json::Value;
 

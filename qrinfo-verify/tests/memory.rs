@@ -21,7 +21,7 @@ const CHANGES: u32 = 60;
 
 fn entry(number: u32, version: u32) -> SmlEntry {
     // Spread over the whole list, as hashes are.
-    let hash = qrinfo_core::hash::sha256d(&number.to_le_bytes());
+    let hash = qrinfo_core::sha256d(&number.to_le_bytes());
     SmlEntry {
         version: 2,
         pro_reg_tx_hash: ProTxHash::from_bytes(hash),
@@ -37,7 +37,7 @@ fn entry(number: u32, version: u32) -> SmlEntry {
 fn block(height: u32) -> BlockHash {
     match height {
         0 => Network::Mainnet.genesis_hash(),
-        _ => BlockHash::from_bytes(qrinfo_core::hash::sha256d(&height.to_be_bytes())),
+        _ => BlockHash::from_bytes(qrinfo_core::sha256d(&height.to_be_bytes())),
     }
 }
 

@@ -17,7 +17,7 @@ use qrinfo::{
     Delivered, OrderedSync, ParallelOptions, ParallelSync, SequentialOptions, SequentialSync, SyncReport, connect,
     plan::{PlanKind, Planner, anchor},
 };
-use qrinfo_core::{QRInfoRequestSpec, header::BlockHeader};
+use qrinfo_core::{BlockHeader, QRInfoRequestSpec};
 use qrinfo_correlate::CorrelatorConfig;
 use qrinfo_verify::{HeaderMap, Level, ListStage};
 use spv_peer::PeerConfig;

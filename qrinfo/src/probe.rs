@@ -1,4 +1,4 @@
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, AttemptService, BlockHash, Request, dip24::CYCLES_BACK};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, AttemptService, BlockHash, CYCLES_BACK, Request};
 
 use crate::{
     peer::{Peer, ask},

@@ -13,8 +13,8 @@ use qrinfo::{
     plan::{MnListDiffPlanner, Planner},
 };
 use qrinfo_core::{
-    AttemptErrorKind, BlockHash, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request, RequestPriority,
-    WhyGivenUp, header::BlockHeader, message::PROTOCOL_VERSION, wire::Wire,
+    AttemptErrorKind, BlockHash, BlockHeader, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
+    RequestPriority, WhyGivenUp, message::PROTOCOL_VERSION, wire::Wire,
 };
 use qrinfo_correlate::PeerService;
 use qrinfo_verify::{HeaderMap, Level, ListStage};

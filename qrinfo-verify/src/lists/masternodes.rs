@@ -3,8 +3,8 @@ use std::sync::{Arc, OnceLock};
 use bytes::BytesMut;
 use qrinfo_core::{
     Hash256, ProTxHash,
-    hash::sha256d,
     message::{MnListDiff, NetInfo, SmlEntry},
+    sha256d,
     wire::{DecodeError, Wire},
 };
 

@@ -2,8 +2,8 @@ use std::sync::{Arc, OnceLock};
 
 use qrinfo_core::{
     Hash256, LlmqType, QuorumHash,
-    hash::sha256d,
     message::{Commitment, DeletedQuorum, MnListDiff},
+    sha256d,
     wire::{DecodeError, Wire},
 };
 

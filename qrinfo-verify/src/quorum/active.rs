@@ -6,11 +6,9 @@ use std::{
 };
 
 use qrinfo_core::{
-    BlockHash, Hash256, LlmqType, Network, QuorumHash,
-    dip24::Cycles,
-    hash::sha256d,
-    llmq::LlmqParams,
+    BlockHash, Cycles, Hash256, LlmqParams, LlmqType, Network, QuorumHash,
     message::{Commitment, QuorumIndex},
+    sha256d,
 };
 
 use super::succession::{Succession, firsts, newest};

@@ -12,11 +12,9 @@ use std::{
 use blst::min_pk::PublicKey;
 use bytes::{BufMut, BytesMut};
 use qrinfo_core::{
-    BlockHash, Hash256, LlmqType,
-    dip24::WORK_BLOCK_OFFSET,
-    hash::sha256d,
-    llmq::LlmqParams,
+    BlockHash, Hash256, LlmqParams, LlmqType, WORK_BLOCK_OFFSET,
     message::{Commitment, SmlEntry},
+    sha256d,
     wire::{Bits, Wire},
 };
 

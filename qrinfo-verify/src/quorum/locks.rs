@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use qrinfo_core::{
     Hash256, LlmqType, QuorumHash,
-    hash::sha256d,
     message::{ChainLock, Commitment, InstantLock, QuorumIndex},
+    sha256d,
 };
 
 use super::{

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use qrinfo_core::{
-    Network, ProTxHash,
-    llmq::LlmqParams,
+    LlmqParams, Network, ProTxHash,
     message::{QuorumSnapshot, SkipListMode, SmlEntry, SmlEntryKind},
 };
 

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use qrinfo_core::{
-    LlmqType, Network,
-    dip24::WORK_BLOCK_OFFSET,
-    llmq::LlmqParams,
+    LlmqParams, LlmqType, Network, WORK_BLOCK_OFFSET,
     message::{Commitment, QuorumSnapshot, SmlEntry},
 };
 

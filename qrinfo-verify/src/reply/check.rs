@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use qrinfo_core::{
-    BlockHash, QRInfoRequestSpec, Reply, Request,
-    dip24::CYCLES_BACK,
+    BlockHash, CYCLES_BACK, QRInfoRequestSpec, Reply, Request,
     message::{CoinbasePayload, Commitment, MnListDiff, QRInfo, QuorumSnapshot, SkipListMode},
 };
 

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use qrinfo_core::{
-    BlockHash, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
-    dip24::{CYCLES_BACK, WORK_BLOCK_OFFSET},
+    BlockHash, CYCLES_BACK, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request, WORK_BLOCK_OFFSET,
     message::QRInfo,
 };
 

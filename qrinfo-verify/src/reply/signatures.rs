@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, num::NonZeroUsize};
 
-use qrinfo_core::{Network, ProTxHash, hash::sha256d, message::Commitment, wire::Wire};
+use qrinfo_core::{Network, ProTxHash, message::Commitment, sha256d, wire::Wire};
 
 use super::error::Falsehood;
 use crate::{

@@ -12,12 +12,9 @@ use std::{
 
 use futures_util::{Stream, StreamExt, stream};
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, GivenUp, PeerId, RequestId, Timing,
-    WhyGivenUp,
-    stack::{
-        RecoveryEvent,
-        retry::{RecoveryStrategy, RetryState},
-    },
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, GivenUp, PeerId, RecoveryEvent,
+    RequestId, Timing, WhyGivenUp,
+    retry::{RecoveryStrategy, RetryState},
 };
 use qrinfo_recovery::{Recovery, RecoveryLayer, RecoverySettings};
 use qrinfo_scheduler::{Event, Rate, SchedulerHandle, SchedulerService, Settings, Window};
