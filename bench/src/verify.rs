@@ -5,10 +5,9 @@ use std::{fs, num::NonZeroUsize, path::Path};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use qrinfo_core::{
-    BlockHash, Hash256, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
-    hash::sha256d,
-    header::BlockHeader,
+    BlockHash, BlockHeader, Hash256, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
     message::{MnListDiff, NetworkMessage, QRInfo, SmlEntry},
+    sha256d,
     wire::Wire,
 };
 use qrinfo_verify::{
@@ -77,11 +76,11 @@ fn chained() -> Result<()> {
         };
         measure(&format!("roots, {name}, {} bytes (made-up chain)", payload.len()), || {
             let reply = Reply::QrInfo(Box::new(QRInfo::from_wire(payload.clone())?));
-            stage.clone().take(&request, &reply, |hash| headers.find(hash))?;
+            stage.clone().apply(&request, &reply, |hash| headers.find(hash))?;
             Ok(())
         })?;
         let reply = Reply::QrInfo(Box::new(QRInfo::from_wire(payload.clone())?));
-        stage.take(&request, &reply, |hash| headers.find(hash))?;
+        stage.apply(&request, &reply, |hash| headers.find(hash))?;
     }
     Ok(())
 }
@@ -158,7 +157,7 @@ impl Mainnet {
     fn run(&self) -> Result<()> {
         let mut stage = ListStage::new(Network::Mainnet, Level::Roots);
         self.measure("roots, a full list", &stage, &self.list, diff)?;
-        stage.hold(self.take(&mut stage.clone(), &self.list, diff)?);
+        stage.pin(self.take(&mut stage.clone(), &self.list, diff)?);
         self.measure("roots, 6 lists from 13,000 blocks back", &stage, &self.qr_info, qr_info)?;
         self.take(&mut stage, &self.step_base, diff)?;
         self.measure("roots, one cycle", &stage, &self.step, diff)?;
@@ -168,7 +167,7 @@ impl Mainnet {
     /// The newest cycle of the real reply: its 32 quorums of 60 by themselves, then the whole reply.
     fn signatures(&self) -> Result<()> {
         let mut stage = ListStage::new(Network::Mainnet, Level::Roots);
-        stage.hold(self.take(&mut stage.clone(), &self.list, diff)?);
+        stage.pin(self.take(&mut stage.clone(), &self.list, diff)?);
         let start = stage.clone();
         self.take(&mut stage, &self.qr_info, qr_info)?;
 
@@ -190,9 +189,9 @@ impl Mainnet {
         for threads in [1, 2] {
             let threads = NonZeroUsize::new(threads).context("no threads")?;
             let mut stage = ListStage::new(Network::Mainnet, Level::Full).with_threads(threads);
-            start.kept().for_each(|lists| stage.hold(lists.clone()));
+            start.kept().for_each(|lists| stage.pin(lists.clone()));
             let (request, reply) = qr_info(&self.qr_info)?;
-            let quorums = stage.clone().take(&request, &reply, |hash| self.headers.find(hash))?.quorums;
+            let quorums = stage.clone().apply(&request, &reply, |hash| self.headers.find(hash))?.quorums;
             let with_members = quorums.iter().filter(|quorum| !quorum.members.is_empty()).count();
             let what = format!("full, {} quorums, {with_members} with members, threads: {threads}", quorums.len());
             self.measure(&what, &stage, &self.qr_info, qr_info)?;
@@ -208,7 +207,7 @@ impl Mainnet {
 
     fn take(&self, stage: &mut ListStage, payload: &Bytes, exchange: Exchange) -> Result<Lists> {
         let (request, reply) = exchange(payload)?;
-        stage.take(&request, &reply, |hash| self.headers.find(hash))?.lists.context("no lists")
+        stage.apply(&request, &reply, |hash| self.headers.find(hash))?.lists.context("no lists")
     }
 }
 

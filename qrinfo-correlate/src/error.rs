@@ -4,8 +4,7 @@
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use qrinfo_core::{
-    AttemptErrorKind, Mismatch, PeerId, SendId,
-    stack::{LeaveReason, PeerEvent},
+    AttemptErrorKind, LeaveReason, Mismatch, PeerEvent, PeerId, SendId,
     wire::DecodeError,
     wire::frame::{Command, FrameError},
 };

@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use qrinfo_core::stack::{PeerTable, RecoveryEvent};
+use qrinfo_core::{PeerTable, RecoveryEvent};
 use tokio::sync::watch;
 use tower_layer::Layer;
 

@@ -4,9 +4,9 @@
 //!   one deadline over all attempts, and no attempt at peers that have failed the request.
 //! * [`RecoveryManager`] has the interface of dash-spv's: a [`RecoveryStrategy`] for each failure.
 //!
-//! Both decide with the plain structs of [`qrinfo_core::stack::retry`], and keep a [`History`] of the decisions that
+//! Both decide with the plain structs of [`qrinfo_core::retry`], and keep a [`History`] of the decisions that
 //! were carried out. The layer keeps [`max_attempts`](RetryPolicy::max_attempts) around any service. With the
-//! [`PeerTable`](qrinfo_core::stack::PeerTable) of a ledger of peers, refusals and false replies cost no attempt, a
+//! [`PeerTable`](qrinfo_core::PeerTable) of a ledger of peers, refusals and false replies cost no attempt, a
 //! request that every peer refused is given up at once, and one that all have failed waits for another peer to join.
 //!
 //! No task is spawned, and a dropped future leaves nothing behind.
@@ -17,7 +17,7 @@
 //!
 //! ```
 //! use qrinfo_core::{Answer, Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId, Reply};
-//! use qrinfo_core::{Timing, message::MnListDiff, stack::{KnownPeer, PeerTable}};
+//! use qrinfo_core::{Timing, message::MnListDiff, KnownPeer, PeerTable};
 //! use qrinfo_recovery::{RecoveryLayer, RecoverySettings, RecoveryStrategy};
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //!
@@ -63,7 +63,7 @@ pub use self::{
     service::Recovery,
     settings::RecoverySettings,
 };
-pub use qrinfo_core::stack::{
+pub use qrinfo_core::{
     RecoveryEvent,
     retry::{Category, FailureClass, RecoveryStrategy, RetryPolicy, RetryState},
 };

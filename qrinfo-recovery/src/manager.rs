@@ -6,7 +6,7 @@ use std::{
 use qrinfo_core::{
     Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId, RequestId, SyncPhase,
     WhyGivenUp,
-    stack::retry::{Category, Congestion, FailureClass, RecoveryStrategy, RetryPolicy, RetryState},
+    retry::{Category, Congestion, FailureClass, RecoveryStrategy, RetryPolicy, RetryState},
 };
 
 use crate::{

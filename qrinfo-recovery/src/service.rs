@@ -8,11 +8,8 @@ use std::{
 };
 
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptResult, AttemptService, SyncPhase, WhyGivenUp,
-    stack::{
-        PeerTable, RecoveryEvent,
-        retry::{FailureClass, RecoveryStrategy, RetryState},
-    },
+    Attempt, AttemptError, AttemptResult, AttemptService, PeerTable, RecoveryEvent, SyncPhase, WhyGivenUp,
+    retry::{FailureClass, RecoveryStrategy, RetryState},
 };
 use tokio::{
     sync::watch,

@@ -1,4 +1,4 @@
-use qrinfo_core::stack::retry::RetryPolicy;
+use qrinfo_core::retry::RetryPolicy;
 
 /// The settings of a [`RecoveryLayer`](crate::RecoveryLayer).
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -7,8 +7,8 @@
 //!   [`Event`]s come out. It holds the queue, the limits and the ledger: a [`PeerHealth`] for each peer.
 //! * [`SchedulerService`] is a `tower` service around it and any peers that come and go. Its [`Driver`] is the future
 //!   that does the work; spawn it. A [`SchedulerHandle`] changes cap, rates and window while it runs, bans peers, and
-//!   publishes the ledger: a [`PeerTable`](qrinfo_core::stack::PeerTable) for the layers above, and every
-//!   [`PeerEvent`](qrinfo_core::stack::PeerEvent).
+//!   publishes the ledger: a [`PeerTable`](qrinfo_core::PeerTable) for the layers above, and every
+//!   [`PeerEvent`](qrinfo_core::PeerEvent).
 //! * [`ConcurrencyLimitLayer`] and [`RateLimitLayer`] are its limits as layers of their own, for other stacks.
 //!
 //! # Guarantees

@@ -6,10 +6,7 @@ mod support;
 use std::{collections::BTreeSet, error::Error, time::Duration};
 
 use futures_util::future::join_all;
-use qrinfo_core::{
-    AttemptError, AttemptErrorKind, PeerId,
-    stack::{LeaveReason, PeerEvent, retry::RecoveryStrategy},
-};
+use qrinfo_core::{AttemptError, AttemptErrorKind, LeaveReason, PeerEvent, PeerId, retry::RecoveryStrategy};
 use qrinfo_scheduler::{Dispatch, Event, MAX_POINTS, Scheduler, SchedulerHandle, SendStats, Settings, SubmitError};
 use support::{
     HEIGHT, attempt, decision, now as start, peer_id,

@@ -12,7 +12,7 @@ use std::{
 
 use fastrand::Rng;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
-use qrinfo_core::{Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, Timing, stack::PeerEvent};
+use qrinfo_core::{Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, PeerEvent, Timing};
 use qrinfo_scheduler::{Peer, SchedulerService, Settings};
 use spv_testkit::{
     LinkModel, Scenario,

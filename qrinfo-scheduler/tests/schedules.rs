@@ -14,8 +14,7 @@ use std::{
 
 use fastrand::Rng;
 use qrinfo_core::{
-    Attempt, AttemptErrorKind, PeerId, RequestId, RequestPriority, SendId, Timing,
-    stack::{LeaveReason, PeerEvent},
+    Attempt, AttemptErrorKind, LeaveReason, PeerEvent, PeerId, RequestId, RequestPriority, SendId, Timing,
 };
 use qrinfo_scheduler::{Event, MAX_DEPTH, MAX_POINTS, Rate, Scheduler, Settings, Window};
 use spv_testkit::{LinkModel, Transit};

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use qrinfo_core::{BlockHash, Hash256, Network, header::BlockHeader};
+use qrinfo_core::{BlockHash, BlockHeader, Hash256, Network};
 
 /// What must be known of a block of our header chain to prove something by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,14 +12,14 @@ pub struct KnownBlock {
 }
 
 /// Headers in memory, by hash: one way to answer what [`check`](crate::check()) and
-/// [`ListStage::take`](crate::ListStage::take) ask of the header chain.
+/// [`ListStage::apply`](crate::ListStage::apply) ask of the header chain.
 ///
 /// They take any `Fn(&BlockHash) -> Option<KnownBlock>` that answers for the blocks of the best chain alone, so a store
 /// can serve them as well. A store that can only be asked in async code fills a map with the
 /// [`blocks_named`](crate::blocks_named) by a request and its reply.
 ///
 /// ```
-/// use qrinfo_core::{BlockHash, header::BlockHeader};
+/// use qrinfo_core::{BlockHash, BlockHeader};
 /// use qrinfo_verify::HeaderMap;
 ///
 /// let mut headers = HeaderMap::default();

@@ -18,7 +18,7 @@
 //!
 //! let headers = HeaderMap::default();
 //! let stage = ListStage::new(Network::Regtest, Level::Roots);
-//! // For each reply of the plan: `stage.take(&request, &reply, |hash| headers.find(hash))?.lists`.
+//! // For each reply of the plan: `stage.apply(&request, &reply, |hash| headers.find(hash))?.lists`.
 //! let lists = stage.lists(0).ok_or("genesis has empty lists")?;
 //! let mut quorums = Quorums::starting_at(Network::Regtest, lists.height());
 //! quorums.learn(lists, |hash| headers.find(hash));
@@ -42,46 +42,23 @@
 //! the others; [`verify_quorums`] checks commitments against them on as many threads as it is given. [`Quorums`] knows
 //! which ones are active at a height and which of them signs, and verifies their InstantSend locks and ChainLocks.
 
-mod active;
-mod bls;
-mod check;
-mod commitment;
-mod error;
-mod full;
 mod headers;
-mod inferred;
-mod lane;
 #[cfg(feature = "tower")]
 mod layer;
-#[cfg(feature = "legacy-bls")]
-mod legacy;
-mod level;
 mod lists;
-mod locks;
-mod masternodes;
-mod members;
-mod merkle;
-mod modifier;
-mod namesakes;
-mod quorums;
-mod sorted;
-mod stage;
+mod quorum;
+mod reply;
 
-pub use active::{ActiveQuorums, MinedQuorum, Quorums, SIGN_HEIGHT_OFFSET};
-pub use check::{Checked, ProvenDiff, blocks_named, check};
-pub use commitment::{Proof, QuorumCheck, QuorumFault, QuorumProof, Unverified, commitment_hash, verify_quorums};
-pub use error::{CommitmentFault, DiffFault, DiffName, Falsehood, Missing, SnapshotFault, VerifyError};
-pub use full::VerifiedQuorum;
 pub use headers::{HeaderMap, KnownBlock};
-pub use inferred::infer_request;
 #[cfg(feature = "tower")]
 pub use layer::{CheckFuture, CheckLayer, CheckReplies};
-pub use level::{Level, Unproven};
-pub use lists::{ApplyFault, Lists, RootFault};
-pub use locks::{LockError, SignedBy};
-pub use masternodes::MasternodeList;
-pub use members::{Deregistered, Quarters, rotated_members, top_members};
-pub use merkle::ProofFault;
-pub use modifier::Modifier;
-pub use quorums::QuorumList;
-pub use stage::{ListStage, Verified};
+pub use lists::{ApplyFault, Lists, MasternodeList, ProofFault, QuorumList, RootFault};
+pub use quorum::{
+    ActiveQuorums, Deregistered, LockError, MinedQuorum, Modifier, Proof, Quarters, QuorumCheck, QuorumFault,
+    QuorumProof, Quorums, SIGN_HEIGHT_OFFSET, SignedBy, Unverified, commitment_hash, rotated_members, top_members,
+    verify_quorums,
+};
+pub use reply::{
+    Checked, CommitmentFault, DiffFault, DiffName, Falsehood, Level, ListStage, Missing, ProvenDiff, SnapshotFault,
+    Unproven, Verified, VerifiedQuorum, VerifyError, blocks_named, check, infer_request,
+};

@@ -6,8 +6,7 @@ mod support;
 use std::{collections::BTreeMap, fs, num::NonZeroUsize};
 
 use qrinfo_core::{
-    Hash256, LlmqType, Network,
-    llmq::LlmqParams,
+    Hash256, LlmqParams, LlmqType, Network,
     message::{Commitment, SmlEntry},
     wire::Bits,
 };

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use qrinfo_core::{
-    BlockHash, Hash256, LlmqType, Network, ProTxHash,
-    llmq::LlmqParams,
+    BlockHash, Hash256, LlmqParams, LlmqType, Network, ProTxHash,
     message::{NetInfo, QuorumSnapshot, SkipListMode, SmlEntry, SmlEntryKind},
 };
 use qrinfo_verify::{Deregistered, Modifier, Quarters, rotated_members, top_members};

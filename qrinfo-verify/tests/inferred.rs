@@ -42,7 +42,7 @@ impl Ours {
     }
 
     fn judge(&self, stage: &mut ListStage, reply: &Reply) -> Result<Verified, VerifyError> {
-        stage.take(&self.infer(reply)?, reply, |hash| self.find(hash))
+        stage.apply(&self.infer(reply)?, reply, |hash| self.find(hash))
     }
 }
 

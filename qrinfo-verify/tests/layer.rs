@@ -8,7 +8,9 @@ mod common;
 use std::error::Error;
 
 use common::{headers, reply, request};
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, BlockHash, PeerId, Reply, Request, Timing};
+use qrinfo_core::{
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, BlockHash, PeerId, Reply, Request, Timing,
+};
 use qrinfo_verify::{CheckLayer, Falsehood, Missing};
 use spv_testkit::Recording;
 use tokio_test::{assert_pending, assert_ready_ok};
@@ -33,11 +35,11 @@ async fn ask(
     headers: impl Fn(&BlockHash) -> Option<qrinfo_verify::KnownBlock> + Send + Sync + 'static,
     request: Request,
     reply: Reply,
-) -> Result<(Reply, Timing), AttemptError> {
+) -> AttemptResult {
     let timing = timing();
     let peer = service_fn(move |_: Attempt| {
         let reply = reply.clone();
-        async move { Ok((reply, timing)) }
+        async move { Ok(Answer { reply, timing }) }
     });
     CheckLayer::new(headers).layer(peer).oneshot(Attempt::new(1, request)).await
 }
@@ -46,9 +48,8 @@ async fn ask(
 async fn a_true_reply_passes_as_it_came() {
     let (recording, request, reply) = exchange();
     let headers = headers(&recording);
-    let (passed, timing) = ask(move |hash| headers.find(hash), request, reply.clone()).await.unwrap();
-    assert_eq!(passed, reply);
-    assert_eq!(timing, self::timing());
+    let answer = ask(move |hash| headers.find(hash), request, reply.clone()).await.unwrap();
+    assert_eq!(answer, Answer { reply, timing: timing() });
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,7 +76,7 @@ async fn headers_that_lack_a_block_are_our_own_failure() {
 #[tokio::test(start_paused = true)]
 async fn readiness_and_failures_are_those_of_the_service_below() {
     let (_, request, _) = exchange();
-    let (inner, mut peer) = mock::pair::<Attempt, (Reply, Timing)>();
+    let (inner, mut peer) = mock::pair::<Attempt, Answer>();
     let inner = inner.map_err(|_| AttemptError::new(AttemptErrorKind::Disconnected));
     let mut service = mock::Spawn::new(CheckLayer::new(|_: &BlockHash| None).layer(inner));
     peer.allow(0);

@@ -10,7 +10,9 @@ use qrinfo_core::{
     message::{GetMnListDiff, QRInfo},
     wire::Wire,
 };
-use qrinfo_verify::{Level, ListStage, Proof, QuorumProof, Unproven, Unverified, VerifiedQuorum};
+use qrinfo_verify::{
+    Falsehood, Level, ListStage, Proof, QuorumProof, Unproven, Unverified, VerifiedQuorum, VerifyError,
+};
 use spv_testkit::{Keys, SyntheticChain, SyntheticParams, builder};
 
 /// What a good signature of before v19 comes to.
@@ -47,7 +49,7 @@ fn a_whole_history_is_verified_from_its_first_cycle_on() {
         for (spec, payload) in synthetic::sync(&synthetic.chain, 5 * 24) {
             let reply = Reply::QrInfo(Box::new(QRInfo::from_wire(payload).unwrap()));
             let cycle = spec.cycle_height;
-            let verified = stage.take(&spec.into(), &reply, |hash| headers.find(hash));
+            let verified = stage.apply(&spec.into(), &reply, |hash| headers.find(hash));
             let verified = verified.unwrap_or_else(|error| panic!("seed {seed}, cycle {cycle}: {error:?}"));
             let legacy = verified.unproven.iter().find_map(|unproven| match unproven {
                 Unproven::Signatures { legacy, .. } => Some(*legacy),
@@ -67,6 +69,54 @@ fn a_whole_history_is_verified_from_its_first_cycle_on() {
     assert!(old > 30 && new > 10, "{old}, {new}");
 }
 
+/// Before v19 members depend on data that no list contains, so a selection that differs from the chain's proves nothing
+/// against the peer. An altered snapshot stands for that data: it leads to other members than those that signed.
+#[test]
+fn members_before_v19_that_did_not_sign_leave_the_reply_unproven() {
+    let (mut unproven, mut falsehoods) = (0, 0);
+    let synthetic = chain(0);
+    let headers = synthetic::headers(&synthetic.chain);
+    let mut stage = ListStage::new(synthetic.chain.network(), Level::Full);
+    for (spec, payload) in synthetic::sync(&synthetic.chain, 5 * 24) {
+        let cycle = spec.cycle_height;
+        let request = Request::from(spec);
+        let qr_info = QRInfo::from_wire(payload).unwrap();
+        let mut altered = qr_info.clone();
+        let bits = &mut altered.quorum_snapshot_at_h_minus_c.active_quorum_members;
+        *bits = bits.iter().map(|bit| !bit).collect();
+        let find = |hash: &_| headers.find(hash);
+        match stage.clone().apply(&request, &Reply::QrInfo(Box::new(altered)), find) {
+            Ok(verified) => {
+                let differs =
+                    |quorum: &&VerifiedQuorum| quorum.proof.members_sig == Proof::Unverified(Unverified::LegacyMembers);
+                let count = verified.quorums.iter().filter(differs).count();
+                assert!(verified.quorums.iter().filter(differs).all(|quorum| {
+                    quorum.commitment.version == 2
+                        && quorum.proof.quorum_sig == Proof::Verified
+                        && quorum.members.is_empty()
+                }));
+                let named = verified.unproven.iter().find_map(|unproven| match unproven {
+                    Unproven::Signatures { legacy_members, .. } => Some(*legacy_members),
+                    _ => None,
+                });
+                assert_eq!(named.unwrap_or_default(), count, "cycle {cycle}");
+                unproven += count;
+            }
+            Err(VerifyError::False(Falsehood::Quorum { fault, .. })) => {
+                assert!(cycle > 16 * 24, "cycle {cycle}: {fault}");
+                falsehoods += 1;
+            }
+            // A bit of a masternode without a score.
+            Err(VerifyError::False(Falsehood::Snapshot { .. })) => {}
+            Err(error) => panic!("cycle {cycle}: {error:?}"),
+        }
+        stage.apply(&request, &Reply::QrInfo(Box::new(qr_info)), find).unwrap();
+    }
+    eprintln!("{unproven} quorums left unproven, {falsehoods} replies false");
+    assert!(falsehoods > 0);
+    assert_eq!(unproven > 5, cfg!(feature = "legacy-bls"), "{unproven}");
+}
+
 /// Before v20 a quorum that is not rotated is drawn from the list at its own block.
 #[test]
 fn quorums_that_are_not_rotated_are_drawn_from_the_list_at_their_own_block() {
@@ -84,7 +134,7 @@ fn quorums_that_are_not_rotated_are_drawn_from_the_list_at_their_own_block() {
             let diff = builder::mn_list_diff(chain, &GetMnListDiff { base_block_hash, block_hash }).unwrap();
             let spec = MnListDiffRequestSpec { base_block_hash, block_hash };
             let reply = Reply::MnListDiff(Box::new(diff));
-            let taken = stage.take(&Request::MnListDiff(spec), &reply, |hash| headers.find(hash)).unwrap();
+            let taken = stage.apply(&Request::MnListDiff(spec), &reply, |hash| headers.find(hash)).unwrap();
             let plain = [LlmqType(100), LlmqType(102), LlmqType(104)];
             for quorum in taken.quorums.iter().filter(|quorum| plain.contains(&quorum.commitment.llmq_type)) {
                 let (place, proof) = if quorum.commitment.version == 1 { (0, GOOD) } else { (1, Proof::Verified) };
@@ -120,6 +170,9 @@ mod real {
         Ok(QuorumProof { quorum_sig: Proof::Verified, members_sig: Proof::Unverified(Unverified::NoMembers) });
     const VERIFIED: Result<QuorumProof, QuorumFault> =
         Ok(QuorumProof { quorum_sig: Proof::Verified, members_sig: Proof::Verified });
+
+    const OTHER_MEMBERS: Result<QuorumProof, QuorumFault> =
+        Ok(QuorumProof { quorum_sig: Proof::Verified, members_sig: Proof::Unverified(Unverified::LegacyMembers) });
 
     /// Says on standard error what is not tested where the vectors are missing.
     fn directory(name: &str) -> Option<PathBuf> {
@@ -217,13 +270,16 @@ mod real {
 
             let mut swapped = commitment.clone();
             swapped.members_sig[90] ^= 1;
-            assert_eq!(verify(&swapped, Some(&members)), Err(QuorumFault::MembersSig));
+            assert_eq!(verify(&swapped, Some(&members)), Err(QuorumFault::MembersSig), "not a signature");
+            swapped.members_sig = commitment.quorum_sig;
+            assert_eq!(verify(&swapped, Some(&members)), OTHER_MEMBERS);
             let signer = commitment.signers.iter().position(|signs| signs).unwrap();
             let fewer = Commitment { signers: altered(&commitment.signers, signer), ..commitment.clone() };
-            assert!(verify(&fewer, Some(&members)).is_err());
+            assert_eq!(verify(&fewer, Some(&members)), OTHER_MEMBERS);
             let mut others = members.clone();
             others[signer] = lists.masternodes().iter().find(|entry| !members.contains(entry)).unwrap();
-            assert!(verify(commitment, Some(&others)).is_err());
+            assert_eq!(verify(commitment, Some(&others)), OTHER_MEMBERS);
+            assert_eq!(verify(commitment, Some(&members[..signer])), OTHER_MEMBERS);
             *by_type.entry(commitment.llmq_type).or_default() += 1;
         }
         assert_eq!(by_type, BTreeMap::from([(LlmqType(1), 24), (LlmqType(4), 24)]));

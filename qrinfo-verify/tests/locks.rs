@@ -11,8 +11,8 @@ use common::{headers, recordings, reply, request};
 use dash_pkc::bls::{BlsScChia, BlsSecretKey};
 use qrinfo_core::{
     BlockHash, Hash256, LlmqType, Network, QuorumHash,
-    hash::sha256d,
     message::{ChainLock, Coinbase, CoinbasePayload, Commitment, InstantLock, MnListDiff, OutPoint},
+    sha256d,
     wire::Bits,
 };
 use qrinfo_verify::{HeaderMap, KnownBlock, Level, ListStage, Lists, LockError, MinedQuorum, Quorums};
@@ -34,7 +34,7 @@ fn chain_locks_of_the_recorded_chains_verify() {
         let (mut verified, mut below) = (0, 0);
         for exchange in recording.exchanges_of(sync) {
             let reply = reply(exchange).unwrap();
-            let taken = stage.take(&request(&recording, exchange), &reply, |hash| headers.find(hash)).unwrap();
+            let taken = stage.apply(&request(&recording, exchange), &reply, |hash| headers.find(hash)).unwrap();
             let lists = taken.lists.unwrap();
             let quorums = quorums.get_or_insert_with(|| Quorums::starting_at(recording.network(), lists.height()));
             quorums.learn(&lists, |hash| headers.find(hash));
@@ -243,7 +243,7 @@ fn quorums_whose_blocks_lie_below_our_headers_sign_as_others_do() {
     let (mut verified, mut by_old) = (0, 0);
     for (place, exchange) in recording.exchanges_of(sync).enumerate() {
         let reply = reply(exchange).unwrap();
-        let taken = stage.take(&request(&recording, exchange), &reply, |hash| headers.find(hash)).unwrap();
+        let taken = stage.apply(&request(&recording, exchange), &reply, |hash| headers.find(hash)).unwrap();
         let lists = taken.lists.unwrap();
         if place < 40 {
             continue;

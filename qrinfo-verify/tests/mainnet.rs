@@ -5,7 +5,7 @@
 mod common;
 
 use common::mainnet::Mainnet;
-use qrinfo_core::{Hash256, LlmqType, Network, QuorumHash, Reply, Request, hash::sha256d, message::QRInfo, wire::Wire};
+use qrinfo_core::{Hash256, LlmqType, Network, QuorumHash, Reply, Request, message::QRInfo, sha256d, wire::Wire};
 use qrinfo_verify::{Level, ListStage, Lists, Proof, Unproven, VerifiedQuorum, VerifyError};
 use serde_json::Value;
 
@@ -37,9 +37,9 @@ fn the_roots_of_all_diffs() {
     let truth = mainnet.json("truth.json");
     let mut stage = ListStage::new(Network::Mainnet, Level::Roots);
     let full = mainnet.diff("mainnet_mnlistdiff_0_2227096");
-    let start = stage.take(&full.0, &full.1, |hash| mainnet.headers.find(hash)).unwrap().lists.unwrap();
+    let start = stage.apply(&full.0, &full.1, |hash| mainnet.headers.find(hash)).unwrap().lists.unwrap();
     assert_is(&start, &truth["mainnet_mnlistdiff_0_2227096"]);
-    stage.hold(start);
+    stage.pin(start);
 
     let names = mainnet.diff_names();
     assert!(names.len() >= 32, "{names:?}");
@@ -47,7 +47,7 @@ fn the_roots_of_all_diffs() {
     let mut found = 0;
     for name in names {
         let (request, reply) = mainnet.diff(&name);
-        let verified = stage.take(&request, &reply, |hash| mainnet.headers.find(hash));
+        let verified = stage.apply(&request, &reply, |hash| mainnet.headers.find(hash));
         let verified = verified.unwrap_or_else(|error| panic!("{name}: {error:?}"));
         assert!(verified.tip.is_none());
         let lists = verified.lists.unwrap();
@@ -66,17 +66,21 @@ fn the_signatures_of_a_whole_reply() {
     let Some(mainnet) = Mainnet::load() else { return };
     let mut stage = ListStage::new(Network::Mainnet, Level::Full);
     let full = mainnet.diff("mainnet_mnlistdiff_0_2227096");
-    let verified = stage.take(&full.0, &full.1, |hash| mainnet.headers.find(hash)).unwrap();
+    let verified = stage.apply(&full.0, &full.1, |hash| mainnet.headers.find(hash)).unwrap();
     // 24 of type 1 are of the scheme before v19; no members are known yet.
     assert_eq!(verified.quorums.len(), 88);
     let legacy = if cfg!(feature = "legacy-bls") { 0 } else { 24 };
-    assert!(verified.unproven.contains(&Unproven::Signatures { legacy, without_members: 88 - legacy }));
-    stage.hold(verified.lists.unwrap());
+    assert!(verified.unproven.contains(&Unproven::Signatures {
+        legacy,
+        legacy_members: 0,
+        without_members: 88 - legacy
+    }));
+    stage.pin(verified.lists.unwrap());
 
     let (spec, qr_info) = mainnet.qr_info();
     let request = Request::from(spec);
     let take = |stage: &mut ListStage, qr_info: &QRInfo| {
-        stage.take(&request, &Reply::QrInfo(Box::new(qr_info.clone())), |hash| mainnet.headers.find(hash))
+        stage.apply(&request, &Reply::QrInfo(Box::new(qr_info.clone())), |hash| mainnet.headers.find(hash))
     };
     let verified = take(&mut stage.clone(), &qr_info).unwrap();
     let truth = mainnet.json("truth.json");
@@ -114,11 +118,11 @@ fn a_whole_reply() {
     let truth = mainnet.json("truth.json");
     let mut stage = ListStage::new(Network::Mainnet, Level::Roots);
     let full = mainnet.diff("mainnet_mnlistdiff_0_2227096");
-    let start = stage.take(&full.0, &full.1, |hash| mainnet.headers.find(hash)).unwrap().lists.unwrap();
-    stage.hold(start);
+    let start = stage.apply(&full.0, &full.1, |hash| mainnet.headers.find(hash)).unwrap().lists.unwrap();
+    stage.pin(start);
     let (spec, qr_info) = mainnet.qr_info();
     let reply = Reply::QrInfo(Box::new(qr_info));
-    let verified = stage.take(&Request::from(spec), &reply, |hash| mainnet.headers.find(hash)).unwrap();
+    let verified = stage.apply(&Request::from(spec), &reply, |hash| mainnet.headers.find(hash)).unwrap();
     let applied = truth["feed_qr_info"]["appliedInThisOrder"].as_array().unwrap();
     assert_eq!(applied.len(), 6);
     for truth in applied {

@@ -21,7 +21,7 @@ const CHANGES: u32 = 60;
 
 fn entry(number: u32, version: u32) -> SmlEntry {
     // Spread over the whole list, as hashes are.
-    let hash = qrinfo_core::hash::sha256d(&number.to_le_bytes());
+    let hash = qrinfo_core::sha256d(&number.to_le_bytes());
     SmlEntry {
         version: 2,
         pro_reg_tx_hash: ProTxHash::from_bytes(hash),
@@ -37,7 +37,7 @@ fn entry(number: u32, version: u32) -> SmlEntry {
 fn block(height: u32) -> BlockHash {
     match height {
         0 => Network::Mainnet.genesis_hash(),
-        _ => BlockHash::from_bytes(qrinfo_core::hash::sha256d(&height.to_be_bytes())),
+        _ => BlockHash::from_bytes(qrinfo_core::sha256d(&height.to_be_bytes())),
     }
 }
 
@@ -114,7 +114,7 @@ fn no_reply_stays_in_memory() {
     let mut extended = 0;
     for (spec, payload) in common::synthetic::sync(&synthetic.chain, 480) {
         let reply = Reply::QrInfo(Box::new(QRInfo::from_wire(payload.clone()).unwrap()));
-        let verified = stage.take(&Request::from(spec), &reply, |hash| headers.find(hash)).unwrap();
+        let verified = stage.apply(&Request::from(spec), &reply, |hash| headers.find(hash)).unwrap();
         drop(reply);
         assert!(payload.is_unique(), "something is a slice of the reply");
         let lists = verified.lists.unwrap();

@@ -64,7 +64,7 @@ fn complete_syncs_at_full_verify_every_rotated_quorum_with_the_nodes_members() {
             let first = recording.exchanges_of(sync).map(|exchange| cycles.start(exchange.height)).min().unwrap();
             for exchange in recording.exchanges_of(sync) {
                 let reply = reply(exchange).unwrap();
-                let verified = stage.take(&request(&recording, exchange), &reply, |hash| headers.find(hash));
+                let verified = stage.apply(&request(&recording, exchange), &reply, |hash| headers.find(hash));
                 let verified =
                     verified.unwrap_or_else(|error| panic!("{name} {} {}: {error:?}", sync.name, exchange.id));
                 let rotated = recording.network().rotated_llmq();
@@ -101,7 +101,7 @@ fn complete_syncs_lead_to_proven_lists() {
             let mut stage = ListStage::new(recording.network(), Level::Roots);
             for exchange in recording.exchanges_of(sync) {
                 let reply = reply(exchange).unwrap();
-                let verified = stage.take(&request(&recording, exchange), &reply, |hash| headers.find(hash));
+                let verified = stage.apply(&request(&recording, exchange), &reply, |hash| headers.find(hash));
                 let verified =
                     verified.unwrap_or_else(|error| panic!("{name} {} {}: {error:?}", sync.name, exchange.id));
                 let is_newest = exchange.height == recording.tip();
@@ -197,7 +197,7 @@ impl<'r> Bases<'r> {
             let Ok(diff) = builder::answer(&chain, &request.to_message(), PROTOCOL_VERSION).unwrap() else {
                 return (height < first).then(|| empty(recording.network(), height, block_hash));
             };
-            ListStage::new(recording.network(), Level::Roots).take(&request, &diff, find).unwrap().lists
+            ListStage::new(recording.network(), Level::Roots).apply(&request, &diff, find).unwrap().lists
         };
         let answered = recording.exchanges().iter().filter(|exchange| exchange.answer != Answer::Refused);
         let heights: BTreeSet<_> =
@@ -219,10 +219,10 @@ impl<'r> Bases<'r> {
             let reply = Reply::QrInfo(Box::new(alter(qr_info(exchange)?)));
             let mut stage = ListStage::new(self.recording.network(), level);
             let bases: Vec<_> = exchange.base_heights.iter().filter_map(|height| self.lists.get(height)).collect();
-            bases.iter().copied().flatten().for_each(|lists| stage.hold(lists.clone()));
+            bases.iter().copied().flatten().for_each(|lists| stage.pin(lists.clone()));
             let lowest = lowest(exchange);
             let find = |hash: &BlockHash| self.headers.find(hash).filter(|block| block.height >= lowest);
-            let verified = stage.take(&request(self.recording, exchange), &reply, find);
+            let verified = stage.apply(&request(self.recording, exchange), &reply, find);
             let verified = verified.unwrap_or_else(|error| panic!("{}: {error:?}", exchange.id));
             assert!(bases.contains(&&None) || verified.tip.is_some(), "{}", exchange.id);
             Some((exchange, verified))

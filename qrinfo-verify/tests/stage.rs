@@ -48,7 +48,7 @@ impl Sync {
 
     fn take_reply(&mut self, place: usize, reply: QRInfo) -> Result<Verified, VerifyError> {
         let request = Request::from(self.exchanges[place].0.clone());
-        self.stage.take(&request, &Reply::QrInfo(Box::new(reply)), |hash| self.headers.find(hash))
+        self.stage.apply(&request, &Reply::QrInfo(Box::new(reply)), |hash| self.headers.find(hash))
     }
 
     fn heights(&self) -> Vec<u32> {
@@ -108,7 +108,7 @@ fn headers_that_lack_a_block_are_nobodys_fault() {
         Request::MnListDiff(_) => unreachable!(),
     };
     let find = |hash: &BlockHash| sync.headers.find(hash).filter(|_| *hash != work_block);
-    let error = sync.stage.take(&request, &reply, find).unwrap_err();
+    let error = sync.stage.apply(&request, &reply, find).unwrap_err();
     assert!(matches!(error, VerifyError::Missing(Missing::Header(hash)) if hash == work_block), "{error:?}");
 }
 
@@ -121,9 +121,9 @@ fn the_blocks_named_are_all_that_is_looked_up() {
         let (request, reply) = (Request::from(request), Reply::QrInfo(Box::new(reply)));
         let named = blocks_named(&request, &reply);
         let mut with_all = sync.stage.clone();
-        let all = with_all.take(&request, &reply, |hash| sync.headers.find(hash)).unwrap();
+        let all = with_all.apply(&request, &reply, |hash| sync.headers.find(hash)).unwrap();
         let held: Vec<_> = sync.stage.kept().map(Lists::block_hash).collect();
-        let verified = sync.stage.take(&request, &reply, |hash| {
+        let verified = sync.stage.apply(&request, &reply, |hash| {
             let is_known = named.contains(hash) || held.contains(hash);
             sync.headers.find(hash).filter(|_| is_known)
         });
@@ -142,9 +142,9 @@ fn blocks_that_left_the_chain_take_their_lists_along() {
     let (spec, reply) = sync.exchanges[12].clone();
     let (request, reply) = (Request::from(spec), Reply::QrInfo(Box::new(reply)));
     let mut beside = sync.stage.clone();
-    beside.take(&request, &reply, |hash| sync.headers.find(hash)).unwrap();
+    beside.apply(&request, &reply, |hash| sync.headers.find(hash)).unwrap();
     assert!(beside.lists(height).is_some());
-    sync.stage.take(&request, &reply, |hash| sync.headers.find(hash).filter(|_| *hash != gone)).unwrap();
+    sync.stage.apply(&request, &reply, |hash| sync.headers.find(hash).filter(|_| *hash != gone)).unwrap();
     assert!(sync.stage.lists(height).is_none());
 }
 
@@ -161,7 +161,7 @@ fn the_tip_diff_of_another_chain_is_set_aside() {
     let mut beside = sync.stage.clone();
     let request = Request::from(sync.exchanges[last].0.clone());
     let reply = Reply::QrInfo(Box::new(reply));
-    let verified = beside.take(&request, &reply, |hash| sync.headers.find(hash)).unwrap();
+    let verified = beside.apply(&request, &reply, |hash| sync.headers.find(hash)).unwrap();
     assert!(verified.tip.is_none() && verified.unproven.contains(&Unproven::TipDiff));
 
     let verified = sync.take(last).unwrap();
@@ -303,14 +303,14 @@ fn lists_for_any_block_come_by_mnlistdiff() {
     let diff = reply.mn_list_diff_h;
     let request = MnListDiffRequestSpec { base_block_hash: diff.base_block_hash, block_hash: diff.block_hash };
     let reply = Reply::MnListDiff(Box::new(diff.clone()));
-    let verified = sync.stage.take(&request.clone().into(), &reply, |hash| sync.headers.find(hash)).unwrap();
+    let verified = sync.stage.apply(&request.clone().into(), &reply, |hash| sync.headers.find(hash)).unwrap();
     let lists = verified.lists.unwrap();
     assert_eq!((lists.block_hash(), verified.unproven), (spec.work_block_hashes[0], vec![]));
     assert_eq!(sync.stage.lists(lists.height()), Some(&lists));
 
     let mut other = diff;
     other.deleted_masternodes = [ProTxHash::from_bytes([9; 32])].into_iter().collect();
-    let error = sync.stage.take(&request.into(), &Reply::MnListDiff(Box::new(other)), |hash| sync.headers.find(hash));
+    let error = sync.stage.apply(&request.into(), &Reply::MnListDiff(Box::new(other)), |hash| sync.headers.find(hash));
     assert!(matches!(error, Err(VerifyError::False(Falsehood::Diff { diff: DiffName::Requested, .. }))), "{error:?}");
 }
 
@@ -328,7 +328,7 @@ impl Sync {
 
     fn ask(&self, spec: &QRInfoRequestSpec, reply: &QRInfo) -> Result<Verified, VerifyError> {
         let reply = Reply::QrInfo(Box::new(reply.clone()));
-        self.stage.clone().take(&Request::from(spec.clone()), &reply, |hash| self.headers.find(hash))
+        self.stage.clone().apply(&Request::from(spec.clone()), &reply, |hash| self.headers.find(hash))
     }
 
     fn label(&self, spec: &QRInfoRequestSpec, reply: &QRInfo) -> &'static str {
@@ -411,7 +411,7 @@ fn a_reorganisation_is_nobodys_fault() {
     let (tip, reply) = (sync.recording.tip(), Reply::QrInfo(Box::new(reply)));
     for depth in 1..40 {
         let find = |hash: &BlockHash| sync.headers.find(hash).filter(|block| block.height + depth <= tip);
-        let error = sync.stage.clone().take(&Request::from(spec.clone()), &reply, find).unwrap_err();
+        let error = sync.stage.clone().apply(&Request::from(spec.clone()), &reply, find).unwrap_err();
         assert!(matches!(error, VerifyError::Missing(Missing::Header(_))), "{depth}: {error:?}");
     }
 }
@@ -458,7 +458,7 @@ fn other_lists_do_not_push_out_those_of_the_plan() {
         own.insert(diff.block_hash, block);
         let spec = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: diff.block_hash };
         let find = |hash: &BlockHash| sync.headers.find(hash).or_else(|| own.get(hash).copied());
-        sync.stage.take(&spec.into(), &Reply::MnListDiff(Box::new(diff)), find).unwrap();
+        sync.stage.apply(&spec.into(), &Reply::MnListDiff(Box::new(diff)), find).unwrap();
     }
     assert_eq!(sync.heights().iter().filter(|height| **height >= 10_000).count(), 32);
     sync.take(12).unwrap();
@@ -472,7 +472,7 @@ fn quorums_without_a_root_are_not_kept() {
     let (diff, block) = made_up(100, 1, BlockHash::ZERO, stray);
     let spec = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: diff.block_hash };
     let find = |_: &BlockHash| Some(block);
-    let verified = sync.stage.take(&spec.into(), &Reply::MnListDiff(Box::new(diff)), find).unwrap();
+    let verified = sync.stage.apply(&spec.into(), &Reply::MnListDiff(Box::new(diff)), find).unwrap();
     assert!(verified.unproven.contains(&Unproven::Quorums { height: 100 }));
     assert_eq!((verified.lists.unwrap().height(), sync.heights()), (100, vec![0]));
 }

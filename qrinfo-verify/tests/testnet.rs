@@ -22,7 +22,7 @@ fn headers() -> Option<HeaderMap> {
 
 fn take(level: Level, request: &Request, reply: &QRInfo, headers: &HeaderMap) -> Verified {
     let mut stage = ListStage::new(Network::Testnet, level);
-    stage.take(request, &Reply::QrInfo(Box::new(reply.clone())), |hash| headers.find(hash)).unwrap()
+    stage.apply(request, &Reply::QrInfo(Box::new(reply.clone())), |hash| headers.find(hash)).unwrap()
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_devnets_reply_with_entries_of_version_3_passes_at_roots() {
     let headers = by_its_own_proofs(reply.diffs(), []);
     let mut stage = ListStage::new(Network::Devnet, Level::Roots);
     let request = spec(Network::Devnet, &reply).into();
-    let verified = stage.take(&request, &Reply::QrInfo(Box::new(reply)), |hash| headers.find(hash)).unwrap();
+    let verified = stage.apply(&request, &Reply::QrInfo(Box::new(reply)), |hash| headers.find(hash)).unwrap();
     // The list at the tip has the last commitments.
     assert!(verified.tip.is_some());
     assert!(!verified.unproven.iter().any(|unproven| matches!(unproven, Unproven::Commitments(_))));
@@ -85,7 +85,7 @@ fn active_quorums_are_complete_without_the_headers_of_their_blocks() {
     let (request, reply) = testnet::request_of(&diff);
     let headers = by_its_own_proofs([&diff], []);
     let find = |hash: &BlockHash| headers.find(hash);
-    let lists = ListStage::new(Network::Testnet, Level::Roots).take(&request, &reply, find).unwrap().lists.unwrap();
+    let lists = ListStage::new(Network::Testnet, Level::Roots).apply(&request, &reply, find).unwrap().lists.unwrap();
     assert_eq!(lists.height(), 904_600);
     let mut quorums = Quorums::starting_at(Network::Testnet, lists.height());
     quorums.learn(&lists, find);
@@ -113,10 +113,10 @@ fn the_roots_of_the_chain_of_lists() {
             continue;
         }
         let (request, reply) = testnet::request_of(diff);
-        let verified = stage.take(&request, &reply, |hash| headers.find(hash)).unwrap();
+        let verified = stage.apply(&request, &reply, |hash| headers.find(hash)).unwrap();
         let lists = verified.lists.unwrap();
         assert_eq!(lists.height(), *target);
-        stage.hold(lists);
+        stage.pin(lists);
         held.insert(*target);
     }
     // The last eight follow a list that is not among them.

@@ -22,7 +22,7 @@ fn judge(reply: &QRInfo) -> Result<Vec<Unproven>, VerifyError> {
     let (recording, headers, exchange, _) = first();
     let mut stage = ListStage::new(recording.network(), Level::Full);
     let reply = Reply::QrInfo(Box::new(reply.clone()));
-    stage.take(&request(&recording, &exchange), &reply, |hash| headers.find(hash)).map(|verified| verified.unproven)
+    stage.apply(&request(&recording, &exchange), &reply, |hash| headers.find(hash)).map(|verified| verified.unproven)
 }
 
 fn label(reply: &QRInfo) -> &'static str {
@@ -38,12 +38,12 @@ fn a_base_is_below_its_target() {
     let mut from_above = reply.clone();
     from_above.mn_list_diff_at_h_minus_2c.base_block_hash = reply.mn_list_diff_h.block_hash;
     assert_eq!(label(&from_above), "base block");
-    // The tip is not below either, whether it is known or not: a peer that claims so does not stop the sync.
+    // The target of the tip diff is never a base, also if it is unknown.
     let mut from_unknown_tip = reply;
     let unknown = BlockHash::from_bytes([9; 32]);
     from_unknown_tip.mn_list_diff_tip.block_hash = unknown;
     from_unknown_tip.mn_list_diff_at_h_minus_2c.base_block_hash = unknown;
-    assert_eq!(label(&from_unknown_tip), "base block");
+    assert_eq!(label(&from_unknown_tip), "answers the request");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_commitment_of_an_unknown_block_is_named() {
                 reply.last_commitment_per_index = commitments.into_iter().collect();
             }
             let reply = Reply::QrInfo(Box::new(reply));
-            last = Some(stage.take(&request(&recording, exchange), &reply, |hash| headers.find(hash)));
+            last = Some(stage.apply(&request(&recording, exchange), &reply, |hash| headers.find(hash)));
         }
         last.unwrap().map(|verified| verified.unproven)
     };

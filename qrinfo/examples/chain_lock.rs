@@ -8,8 +8,7 @@ use std::{error::Error, sync::Arc};
 
 use qrinfo::{ParallelOptions, ParallelSync, adopt, plan::Planner, verify::Verifier};
 use qrinfo_core::{
-    Network, PeerId, ProTxHash, Reply,
-    header::BlockHeader,
+    BlockHeader, Network, PeerId, ProTxHash, Reply,
     message::{ChainLock, QRInfo},
 };
 use qrinfo_correlate::CorrelatorConfig;

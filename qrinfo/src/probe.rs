@@ -1,9 +1,7 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, AttemptService, BlockHash, Request, dip24::CYCLES_BACK,
-};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, AttemptService, BlockHash, CYCLES_BACK, Request};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{

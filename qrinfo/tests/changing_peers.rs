@@ -20,10 +20,9 @@ use qrinfo::{
     SyncReport,
 };
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, BlockHash, PeerId, QRInfoRequestSpec, Reply,
-    Request, Timing, WhyGivenUp,
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, BlockHash, PeerEvent, PeerId, QRInfoRequestSpec,
+    Reply, Request, Timing, WhyGivenUp,
     message::{NetworkMessage, PROTOCOL_VERSION},
-    stack::PeerEvent,
     wire::frame::{Frame, FrameEvent},
 };
 use qrinfo_correlate::{CorrelatorConfig, PeerService};

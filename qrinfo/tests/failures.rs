@@ -17,10 +17,8 @@ use qrinfo::{
     SyncOutcome, SyncReport, plan::anchor,
 };
 use qrinfo_core::{
-    AttemptError, AttemptErrorKind, BlockHash, PeerId, QRInfoRequestSpec, WhyGivenUp,
-    message::NetworkMessage,
-    stack::{PeerEvent, RecoveryEvent, retry::RecoveryStrategy},
-    wire::frame::Frame,
+    AttemptError, AttemptErrorKind, BlockHash, PeerEvent, PeerId, QRInfoRequestSpec, RecoveryEvent, WhyGivenUp,
+    message::NetworkMessage, retry::RecoveryStrategy, wire::frame::Frame,
 };
 use spv_testkit::{Answers, Chain, Fault, NodeFacts, Response, ServerSession, SimulatedPeer, SimulatedPeerBuilder};
 use support::{assert_true, chain, connect, plan, profile};

@@ -153,7 +153,7 @@ fn judge(
         tally.refused += 1;
         return Ok(false);
     };
-    match stage.take(request, &reply, |hash| client.find(hash)) {
+    match stage.apply(request, &reply, |hash| client.find(hash)) {
         Ok(_) => tally.count(&reply),
         Err(VerifyError::Missing(_)) => tally.missing += 1,
         Err(VerifyError::False(falsehood)) => {

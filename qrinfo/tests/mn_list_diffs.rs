@@ -13,8 +13,8 @@ use qrinfo::{
     plan::{MnListDiffPlanner, Planner},
 };
 use qrinfo_core::{
-    AttemptErrorKind, BlockHash, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request, RequestPriority,
-    WhyGivenUp, header::BlockHeader, message::PROTOCOL_VERSION, wire::Wire,
+    AttemptErrorKind, BlockHash, BlockHeader, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
+    RequestPriority, WhyGivenUp, message::PROTOCOL_VERSION, wire::Wire,
 };
 use qrinfo_correlate::PeerService;
 use qrinfo_verify::{HeaderMap, Level, ListStage};
@@ -206,7 +206,7 @@ async fn newest_first_history_and_other_lists_are_proven_by_one_stage() {
     let (delivered, _, _) = sequential(&plan, peers).await;
     for (planned, delivered) in plan.iter().zip(&delivered) {
         let request = Request::from(planned.0.clone());
-        let verified = stage.take(&request, &delivered.reply, |hash| headers.find(hash)).unwrap();
+        let verified = stage.apply(&request, &delivered.reply, |hash| headers.find(hash)).unwrap();
         assert_eq!(verified.lists.unwrap().block_hash(), planned.0.work_block_hashes[0]);
     }
     assert_eq!(delivered.len(), plan.len());
@@ -218,7 +218,7 @@ async fn newest_first_history_and_other_lists_are_proven_by_one_stage() {
     let (_nodes, peers) = connect(vec![node()]).await;
     let (delivered, _, _) = sequential(&plan, peers).await;
     for (spec, delivered) in plan.iter().zip(&delivered) {
-        let verified = stage.take(&spec.clone().into(), &delivered.reply, |hash| headers.find(hash)).unwrap();
+        let verified = stage.apply(&spec.clone().into(), &delivered.reply, |hash| headers.find(hash)).unwrap();
         assert_eq!(verified.lists.unwrap().block_hash(), spec.block_hash);
     }
     assert_eq!(delivered.len(), plan.len());

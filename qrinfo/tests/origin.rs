@@ -7,9 +7,8 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use qrinfo::{MasternodeSyncError, MasternodeSyncManager, RequestController, plan::PlanError};
 use qrinfo_core::{
-    Attempt, PeerId, RequestPriority, SyncPhase,
+    Attempt, BlockHeader, PeerId, RequestPriority, SyncPhase,
     client::{NetworkManager, StorageManager},
-    header::BlockHeader,
 };
 use qrinfo_correlate::CorrelatorConfig;
 use qrinfo_scheduler::{SchedulerService, Settings};

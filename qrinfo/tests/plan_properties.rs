@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 
 use proptest::{collection::btree_set, prelude::*, sample::select};
 use qrinfo::plan::{MnListDiffPlanner, PlanKind, Planner, member_list_height};
-use qrinfo_core::{
-    BlockHash, LlmqType, MnListDiffRequestSpec, Network, QRInfoRequestSpec, QuorumHash, llmq::LlmqParams,
-};
+use qrinfo_core::{BlockHash, LlmqParams, LlmqType, MnListDiffRequestSpec, Network, QRInfoRequestSpec, QuorumHash};
 
 const TIP: u32 = 2_300;
 

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use qrinfo::storage::{Store, StoreError};
-use qrinfo_core::{BlockHash, Network, client::StoredReply, header::BlockHeader};
+use qrinfo_core::{BlockHash, BlockHeader, Network, client::StoredReply};
 
 fn hash(height: u32, branch: u8) -> BlockHash {
     let mut bytes = [branch; 32];

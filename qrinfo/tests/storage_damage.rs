@@ -8,9 +8,8 @@ use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::Index};
 use qrinfo::storage::{Store, StoreError};
 use qrinfo_core::{
-    BlockHash, Network, PeerId,
+    BlockHash, BlockHeader, Network, PeerId,
     client::{Ban, StoredReply},
-    header::BlockHeader,
 };
 
 const HEADERS: u32 = 3000;

@@ -13,8 +13,8 @@ use qrinfo::{
     SyncProgress, SyncReport, SyncStats, verify::Verifier,
 };
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, PeerId, ProTxHash, QRInfoRequestSpec, WhyGivenUp,
-    header::BlockHeader, message::QRInfo,
+    Answer, Attempt, AttemptError, AttemptErrorKind, BlockHeader, PeerId, ProTxHash, QRInfoRequestSpec, WhyGivenUp,
+    message::QRInfo,
 };
 use qrinfo_verify::{CheckLayer, Falsehood, HeaderMap, KnownBlock, Level, ListStage, VerifyError};
 use spv_config::ClientConfig;

@@ -1,6 +1,6 @@
 use std::iter;
 
-use qrinfo_core::{BlockHash, Hash256, header::Target};
+use qrinfo_core::{BlockHash, Hash256, Target};
 
 use crate::check::{CheckedHeader, HeaderError};
 
@@ -140,7 +140,7 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use qrinfo_core::header::BlockHeader;
+    use qrinfo_core::BlockHeader;
 
     use super::*;
 
@@ -149,7 +149,7 @@ mod tests {
         let mut bytes = [branch; 80];
         bytes[4..36].copy_from_slice(prev.as_bytes());
         bytes[72..76].copy_from_slice(&0x207f_ffff_u32.to_le_bytes());
-        let hash = BlockHash::from_bytes(qrinfo_core::hash::sha256d(&bytes));
+        let hash = BlockHash::from_bytes(qrinfo_core::sha256d(&bytes));
         CheckedHeader { header: BlockHeader::from_bytes(bytes), hash }
     }
 

@@ -1,9 +1,6 @@
 use std::{num::NonZeroUsize, thread};
 
-use qrinfo_core::{
-    BlockHash, Network,
-    header::{BlockHeader, Target},
-};
+use qrinfo_core::{BlockHash, BlockHeader, Network, Target};
 
 /// Headers that one thread hashes at a time, at least: fewer are not worth a thread.
 const MIN_CHUNK: usize = 64;

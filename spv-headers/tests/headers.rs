@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use qrinfo_core::{BlockHash, Network, header::BlockHeader};
+use qrinfo_core::{BlockHash, BlockHeader, Network};
 use spv_headers::{CheckedHeader, Extension, HeaderChain, HeaderError, HeaderSyncError, check, sync_headers};
 use spv_peer::{Connection, PeerConfig, connect, round_trip};
 use spv_testkit::{Chain, Fork, HeaderFault, RecordedPeer, Recording, SimulatedPeer, SyntheticChain, SyntheticParams};

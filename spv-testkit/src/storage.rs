@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use qrinfo_core::{
-    BlockHash, PeerId,
+    BlockHash, BlockHeader, PeerId,
     client::{Ban, ClientError, StorageManager, StoredReply},
-    header::BlockHeader,
 };
 
 /// A [`StorageManager`] that forgets everything when it is dropped.

@@ -6,11 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use qrinfo::plan::{Planner, anchor};
 use qrinfo_core::{
-    BlockHash, Network, QRInfoRequestSpec, Reply, Request,
-    dip24::CYCLES_BACK,
-    header::{BlockHeader, HEADER_LEN},
-    message::PROTOCOL_VERSION,
-    wire::Wire,
+    BlockHash, BlockHeader, CYCLES_BACK, HEADER_LEN, Network, QRInfoRequestSpec, Reply, Request,
+    message::PROTOCOL_VERSION, wire::Wire,
 };
 use qrinfo_verify::HeaderMap;
 use spv_testkit::{

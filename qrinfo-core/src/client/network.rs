@@ -2,8 +2,9 @@ use async_trait::async_trait;
 
 use super::ClientError;
 use crate::{
-    BlockHash, PeerId,
+    chain::BlockHash,
     message::{GetQRInfo, NetworkMessage},
+    stack::PeerId,
 };
 
 /// A client's connections to its peers, without their names.

@@ -2,7 +2,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::ClientError;
-use crate::{BlockHash, PeerId, header::BlockHeader};
+use crate::{
+    chain::{BlockHash, BlockHeader},
+    stack::PeerId,
+};
 
 /// What outlives the process: headers, replies, the client's own state, and the peers not to ask.
 ///

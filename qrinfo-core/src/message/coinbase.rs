@@ -1,7 +1,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
-    Hash256,
+    chain::Hash256,
     wire::{DecodeError, DecodeErrorKind, Reader, Wire, put_compact_size, put_var_bytes},
 };
 
@@ -58,7 +58,7 @@ impl Coinbase {
 
     /// The transaction's id.
     pub fn txid(&self) -> Hash256 {
-        Hash256::from_bytes(crate::hash::sha256d(&self.transaction))
+        Hash256::from_bytes(crate::chain::sha256d(&self.transaction))
     }
 }
 

@@ -1,7 +1,7 @@
 use bytes::BufMut;
 
 use crate::{
-    Hash256, LlmqType, QuorumHash,
+    chain::{Hash256, LlmqType, QuorumHash},
     wire::{Bits, DecodeError, DecodeErrorKind, Reader, Wire},
 };
 

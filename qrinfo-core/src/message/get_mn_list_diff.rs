@@ -1,7 +1,7 @@
 use bytes::BufMut;
 
 use crate::{
-    BlockHash,
+    chain::BlockHash,
     wire::{DecodeError, Reader, Wire},
 };
 

@@ -1,7 +1,7 @@
 use bytes::BufMut;
 
 use crate::{
-    BlockHash,
+    chain::BlockHash,
     wire::{DecodeError, Reader, Wire, put_len},
 };
 
@@ -12,7 +12,7 @@ use crate::{
 pub struct GetQRInfo {
     /// Blocks whose lists the asker has. Empty means genesis. Send few (at most about ten), sorted by height.
     pub base_block_hashes: Vec<BlockHash>,
-    /// The block asked for; see [`Cycles::block_to_ask`](crate::dip24::Cycles::block_to_ask).
+    /// The block asked for; see [`Cycles::block_to_ask`](crate::Cycles::block_to_ask).
     pub block_hash: BlockHash,
     /// Whether the snapshot and list at `H-4C` are wanted too.
     pub extra_share: bool,

@@ -1,8 +1,7 @@
 use bytes::BufMut;
 
 use crate::{
-    BlockHash,
-    header::BlockHeader,
+    chain::{BlockHash, BlockHeader},
     wire::{DecodeError, DecodeErrorKind, Reader, Wire, put_len},
 };
 

@@ -1,8 +1,7 @@
 use bytes::{BufMut, BytesMut};
 
 use crate::{
-    BlockHash, Hash256,
-    hash::sha256d,
+    chain::{BlockHash, Hash256, sha256d},
     wire::{DecodeError, DecodeErrorKind, Reader, Wire, put_len, put_var_bytes},
 };
 

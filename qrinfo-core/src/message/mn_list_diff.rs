@@ -2,7 +2,7 @@ use bytes::{BufMut, Bytes};
 
 use super::{Coinbase, CoinbasePayload, Commitment, SmlEntry};
 use crate::{
-    BlockHash, Hash256, LlmqType, ProTxHash, QuorumHash,
+    chain::{BlockHash, Hash256, LlmqType, ProTxHash, QuorumHash},
     wire::{DecodeError, DecodeErrorKind, Reader, Seq, Wire, put_len, put_var_bytes},
 };
 

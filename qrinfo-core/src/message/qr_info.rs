@@ -2,7 +2,7 @@ use bytes::BufMut;
 
 use super::{Commitment, MnListDiff, QuorumSnapshot};
 use crate::{
-    BlockHash,
+    chain::BlockHash,
     wire::{DecodeError, DecodeErrorKind, Reader, Seq, Wire, put_len},
 };
 

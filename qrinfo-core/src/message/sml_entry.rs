@@ -2,7 +2,7 @@ use bytes::BufMut;
 
 use super::NetInfo;
 use crate::{
-    Hash256, ProTxHash,
+    chain::{Hash256, ProTxHash},
     wire::{DecodeError, DecodeErrorKind, Reader, Wire},
 };
 

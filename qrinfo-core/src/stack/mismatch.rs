@@ -1,4 +1,4 @@
-use crate::hash::BlockHash;
+use crate::chain::BlockHash;
 
 /// The way in which a well-formed reply fails to answer a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

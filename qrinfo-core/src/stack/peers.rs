@@ -5,7 +5,7 @@ use super::ids::PeerId;
 /// A snapshot of the ledger of peers for the layers above it: the peers that can be asked. Clones are cheap.
 ///
 /// ```
-/// use qrinfo_core::stack::{KnownPeer, PeerId, PeerTable};
+/// use qrinfo_core::{KnownPeer, PeerId, PeerTable};
 ///
 /// let peer = PeerId(([203, 0, 113, 5], 9999).into());
 /// let table = PeerTable::new([(peer, KnownPeer { height: 2_240_504, is_spent: false })]);

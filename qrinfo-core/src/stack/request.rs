@@ -2,9 +2,8 @@ use std::fmt;
 
 use super::mismatch::Mismatch;
 use crate::{
-    hash::BlockHash,
+    chain::{BlockHash, Network},
     message::{GetMnListDiff, GetQRInfo, MnListDiff, NetworkMessage, QRInfo},
-    network::Network,
 };
 
 /// The order in which waiting requests are served. A greater priority overtakes every smaller one that is not sent yet.
@@ -33,7 +32,7 @@ pub enum Request {
 /// A `getqrinfo` and what its reply must show.
 ///
 /// The reply does not name its request, so the request lists the work blocks to which the reply must lead. A client
-/// that has the headers knows them; [`Cycles`](crate::dip24::Cycles) computes their heights.
+/// that has the headers knows them; [`Cycles`](crate::Cycles) computes their heights.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct QRInfoRequestSpec {
     /// The network asked, for its genesis block: a base that every server has.

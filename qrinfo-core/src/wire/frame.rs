@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::{Network, hash::sha256d};
+use crate::chain::{Network, sha256d};
 
 /// The length of a frame's header in bytes.
 pub const HEADER_LEN: usize = 24;

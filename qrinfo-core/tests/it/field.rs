@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use qrinfo_core::{
     Hash256,
-    hash::sha256d,
     message::{NetInfo, NetInfoEntry, NetInfoPurpose, QuorumSnapshot, SkipListMode, SmlEntry},
+    sha256d,
     wire::Wire,
 };
 use serde_json::Value;

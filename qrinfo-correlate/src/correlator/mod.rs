@@ -9,9 +9,8 @@ use std::{
 };
 
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, PeerId, Reply, SendId, Timing,
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, PeerEvent, PeerId, Reply, SendId, Timing,
     message::NetworkMessage,
-    stack::PeerEvent,
     wire::{
         DecodeError,
         frame::{Command, Frame, FrameEvent, Partial},

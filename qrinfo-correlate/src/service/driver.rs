@@ -10,8 +10,7 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use qrinfo_core::{
-    AttemptResult, SendId,
-    stack::PeerEvent,
+    AttemptResult, PeerEvent, SendId,
     wire::frame::{Frame, FrameEvent},
 };
 use tokio::{

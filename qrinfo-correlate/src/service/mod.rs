@@ -14,10 +14,9 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, PeerId, SendId,
+    Answer, Attempt, AttemptError, AttemptErrorKind, PeerEvent, PeerId, SendId,
     client::NetworkManager,
     message::NetworkMessage,
-    stack::PeerEvent,
     wire::frame::{Frame, FrameEvent},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};

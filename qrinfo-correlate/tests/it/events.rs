@@ -3,8 +3,7 @@
 use std::{error::Error, io};
 
 use qrinfo_core::{
-    AttemptErrorKind as Kind,
-    stack::{LeaveReason, PeerEvent},
+    AttemptErrorKind as Kind, LeaveReason, PeerEvent,
     wire::frame::{Command, Frame, FrameDecoder, FrameError, Partial},
 };
 use qrinfo_correlate::{Closed, Event, SendIdInUse};

@@ -8,9 +8,8 @@ use std::{
 
 use proptest::prelude::*;
 use qrinfo_core::{
-    Answer, Attempt, AttemptErrorKind as Kind, AttemptResult, PeerId, Reply, SendId, Timing,
+    Answer, Attempt, AttemptErrorKind as Kind, AttemptResult, PeerEvent, PeerId, Reply, SendId, Timing,
     message::NetworkMessage,
-    stack::PeerEvent,
     wire::frame::{Command, Frame, PROGRESS_STEP, Partial},
 };
 use qrinfo_correlate::{Action, Closed, Correlator, CorrelatorConfig, Event, Violation};

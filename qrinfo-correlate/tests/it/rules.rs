@@ -3,9 +3,8 @@
 use std::{error::Error, num::NonZeroUsize};
 
 use qrinfo_core::{
-    Answer, Attempt, AttemptErrorKind as Kind, Mismatch, Reply,
+    Answer, Attempt, AttemptErrorKind as Kind, LeaveReason, Mismatch, PeerEvent, Reply,
     message::NetworkMessage,
-    stack::{LeaveReason, PeerEvent},
     wire::{
         DecodeError,
         frame::{Command, Frame},

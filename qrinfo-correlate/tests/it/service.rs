@@ -12,9 +12,8 @@ use std::{
 use bytes::BytesMut;
 use futures_util::{Sink, SinkExt, Stream, StreamExt, future::join_all};
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind as Kind, Network, PeerId, Reply, SendId,
+    Attempt, AttemptError, AttemptErrorKind as Kind, LeaveReason, Network, PeerEvent, PeerId, Reply, SendId,
     message::NetworkMessage,
-    stack::{LeaveReason, PeerEvent},
     wire::frame::{Command, Frame, FrameDecoder, FrameEvent},
 };
 use qrinfo_correlate::{Closed, CorrelatorConfig, Driver, PeerService, ResponseFuture, SendIdInUse, Violation};

@@ -3,9 +3,8 @@
 use std::{num::NonZeroU64, time::Duration};
 
 use qrinfo_core::{
-    Attempt, AttemptErrorKind as Kind, Timing,
+    Attempt, AttemptErrorKind as Kind, PeerEvent, Timing,
     message::MnListDiff,
-    stack::PeerEvent,
     wire::frame::{Command, Partial},
 };
 use qrinfo_correlate::{CorrelatorConfig, Event, TimeoutCause, Violation};

@@ -5,10 +5,7 @@ use std::{
     time::Duration,
 };
 
-use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, PeerId, WhyGivenUp,
-    stack::{KnownPeer, PeerTable},
-};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, KnownPeer, PeerId, PeerTable, WhyGivenUp};
 use qrinfo_recovery::{RecoveryLayer, RecoverySettings, RetryPolicy};
 use tokio::{
     sync::watch,

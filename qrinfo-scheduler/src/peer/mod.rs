@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qrinfo_core::{AttemptErrorKind, RequestId, SendId, Timing, stack::retry::Rest};
+use qrinfo_core::{AttemptErrorKind, RequestId, SendId, Timing, retry::Rest};
 
 use self::estimate::{Compute, LinkRate};
 pub(crate) use self::{estimate::Rates, forecast::Forecast, sizes::Sizes};

@@ -12,8 +12,8 @@ use std::{
 };
 
 use qrinfo_core::{
-    Attempt, AttemptErrorKind, PeerId, RequestId, SendId, Timing,
-    stack::{KnownPeer, LeaveReason, PeerEvent, PeerTable, retry::Congestion},
+    Attempt, AttemptErrorKind, KnownPeer, LeaveReason, PeerEvent, PeerId, PeerTable, RequestId, SendId, Timing,
+    retry::Congestion,
 };
 
 pub use self::types::{Dispatch, Event, Settings, SubmitError, Window};

@@ -10,8 +10,8 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, PeerId, RequestId, SendId, Timing,
-    stack::{LeaveReason, PeerEvent, PeerTable},
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, LeaveReason, PeerEvent, PeerId, PeerTable,
+    RequestId, SendId, Timing,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch},

@@ -1,9 +1,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
-use qrinfo_core::{
-    AttemptErrorKind, PeerId,
-    stack::{PeerEvent, PeerTable},
-};
+use qrinfo_core::{AttemptErrorKind, PeerEvent, PeerId, PeerTable};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::{SendStats, command::Command};
@@ -88,7 +85,7 @@ impl SchedulerHandle {
 
 /// The reason of a loss in the terms of attempts.
 pub(super) fn loss(event: &PeerEvent) -> Option<(PeerId, AttemptErrorKind)> {
-    use qrinfo_core::stack::LeaveReason;
+    use qrinfo_core::LeaveReason;
     match event {
         PeerEvent::Banned { peer, why } => Some((*peer, *why)),
         PeerEvent::Left { peer, why: LeaveReason::Unanswered } => Some((*peer, AttemptErrorKind::Timeout)),

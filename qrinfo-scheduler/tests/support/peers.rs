@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, BlockHash, PeerId, SendId, Timing, stack::PeerEvent,
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, BlockHash, PeerEvent, PeerId, SendId, Timing,
 };
 use qrinfo_scheduler::{Peer, SchedulerHandle, SchedulerService, Settings};
 use spv_testkit::LinkModel;

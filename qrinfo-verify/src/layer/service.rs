@@ -8,7 +8,7 @@ use qrinfo_core::{Answer, Attempt, AttemptError, AttemptService, BlockHash};
 use tower::Service;
 
 use super::CheckFuture;
-use crate::KnownBlock;
+use crate::headers::KnownBlock;
 
 /// See [`CheckLayer`](super::CheckLayer).
 pub struct CheckReplies<S, H> {

@@ -9,8 +9,7 @@ use std::{fs, path::PathBuf};
 
 use bytes::Bytes;
 use qrinfo_core::{
-    BlockHash, Hash256, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
-    header::BlockHeader,
+    BlockHash, BlockHeader, Hash256, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
     message::{MnListDiff, QRInfo},
     wire::Wire,
 };

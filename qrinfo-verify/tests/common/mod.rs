@@ -6,9 +6,7 @@ pub(crate) mod mainnet;
 pub(crate) mod synthetic;
 pub(crate) mod testnet;
 
-use qrinfo_core::{
-    BlockHash, Network, QRInfoRequestSpec, Reply, Request, header::BlockHeader, message::QRInfo, wire::Wire,
-};
+use qrinfo_core::{BlockHash, BlockHeader, Network, QRInfoRequestSpec, Reply, Request, message::QRInfo, wire::Wire};
 use qrinfo_verify::HeaderMap;
 use spv_testkit::{Answer, Exchange, Recording};
 

@@ -3,7 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use bytes::Bytes;
-use qrinfo_core::{QRInfoRequestSpec, header::BlockHeader, message::GetQRInfo, wire::Wire};
+use qrinfo_core::{BlockHeader, QRInfoRequestSpec, message::GetQRInfo, wire::Wire};
 use qrinfo_verify::HeaderMap;
 use spv_testkit::{Chain, builder};
 

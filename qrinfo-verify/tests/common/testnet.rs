@@ -10,10 +10,9 @@ use std::{
 
 use bytes::Bytes;
 use qrinfo_core::{
-    BlockHash, Hash256, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
-    hash::sha256d,
-    header::{BlockHeader, HEADER_LEN},
+    BlockHash, BlockHeader, HEADER_LEN, Hash256, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
     message::{MnListDiff, QRInfo},
+    sha256d,
     wire::Wire,
 };
 use qrinfo_verify::{HeaderMap, KnownBlock};

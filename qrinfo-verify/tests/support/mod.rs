@@ -8,8 +8,7 @@ use std::{
 };
 
 use qrinfo_core::{
-    BlockHash, LlmqType, Network, ProTxHash, QuorumHash,
-    llmq::LlmqParams,
+    BlockHash, LlmqParams, LlmqType, Network, ProTxHash, QuorumHash,
     message::{Commitment, CreditPool, MnListDiff, QRInfo, QuorumSnapshot, SmlEntry},
     wire::Wire,
 };

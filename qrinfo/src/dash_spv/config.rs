@@ -22,7 +22,7 @@
 //! assert_eq!(correlator.head_timeout, Duration::from_secs(20));
 //! ```
 
-use qrinfo_core::stack::retry::RetryPolicy;
+use qrinfo_core::retry::RetryPolicy;
 use qrinfo_correlate::CorrelatorConfig;
 use spv_config::ClientConfig;
 use spv_peer::PeerConfig;

@@ -1,7 +1,4 @@
-use qrinfo_core::{
-    AttemptErrorKind, PeerId, SyncPhase, WhyGivenUp,
-    stack::{PeerEvent, RecoveryEvent, retry::RecoveryStrategy},
-};
+use qrinfo_core::{AttemptErrorKind, PeerEvent, PeerId, RecoveryEvent, SyncPhase, WhyGivenUp, retry::RecoveryStrategy};
 
 use crate::run::SyncEvent;
 

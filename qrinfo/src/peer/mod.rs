@@ -46,7 +46,7 @@ pub struct Peer<S> {
     /// [`ParallelSync`](crate::ParallelSync) uses it.
     pub round_trip: Duration,
     #[cfg(feature = "parallel-qrinfo")]
-    pub(crate) events: Option<tokio::sync::mpsc::UnboundedReceiver<qrinfo_core::stack::PeerEvent>>,
+    pub(crate) events: Option<tokio::sync::mpsc::UnboundedReceiver<qrinfo_core::PeerEvent>>,
 }
 
 // === impl Peer ===
@@ -86,7 +86,7 @@ impl<S> Peer<S> {
     /// A peer that reports the progress of its replies, so that a stall is seen as it happens. One sync listens to it.
     #[cfg(feature = "parallel-qrinfo")]
     #[must_use]
-    pub fn with_events(self, events: tokio::sync::mpsc::UnboundedReceiver<qrinfo_core::stack::PeerEvent>) -> Self {
+    pub fn with_events(self, events: tokio::sync::mpsc::UnboundedReceiver<qrinfo_core::PeerEvent>) -> Self {
         Self { events: Some(events), ..self }
     }
 }

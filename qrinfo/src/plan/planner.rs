@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use qrinfo_core::{BlockHash, Network, QRInfoRequestSpec, dip24::CYCLES_BACK};
+use qrinfo_core::{BlockHash, CYCLES_BACK, Network, QRInfoRequestSpec};
 
 use super::PlanError;
 

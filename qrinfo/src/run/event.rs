@@ -1,6 +1,6 @@
 use std::sync::{Arc, OnceLock};
 
-use qrinfo_core::stack::{PeerEvent, RecoveryEvent};
+use qrinfo_core::{PeerEvent, RecoveryEvent};
 use tokio::sync::broadcast;
 
 /// The events that wait for a slow listener before it misses the oldest.

@@ -9,12 +9,9 @@ use std::{
 };
 
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, PeerId, Request, RequestId, SendId, Timing,
-    WhyGivenUp,
-    stack::{
-        KnownPeer, LeaveReason, PeerEvent, PeerTable, RecoveryEvent,
-        retry::{RecoveryStrategy, Rest, RetryPolicy, RetryState},
-    },
+    Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, KnownPeer, LeaveReason, PeerEvent, PeerId,
+    PeerTable, RecoveryEvent, Request, RequestId, SendId, Timing, WhyGivenUp,
+    retry::{RecoveryStrategy, Rest, RetryPolicy, RetryState},
 };
 use tokio::{
     sync::broadcast,

@@ -8,9 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use qrinfo_core::{
-    BlockHash, Network, PeerId,
+    BlockHash, BlockHeader, Network, PeerId,
     client::{Ban, ClientError, StorageManager, StoredReply},
-    header::BlockHeader,
 };
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 

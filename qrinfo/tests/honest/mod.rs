@@ -4,7 +4,7 @@
 use std::fmt;
 
 use qrinfo::plan::{PlanKind, Planner, anchor};
-use qrinfo_core::{BlockHash, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request, header::BlockHeader};
+use qrinfo_core::{BlockHash, BlockHeader, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request};
 use qrinfo_verify::{HeaderMap, KnownBlock};
 use spv_testkit::{
     Chain, Fork, ServerSession, ServerVersion, SimulatedPeer, SimulatedPeerBuilder, SyntheticChain, SyntheticParams,

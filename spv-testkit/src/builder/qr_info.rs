@@ -1,8 +1,7 @@
 use std::collections::BTreeSet;
 
 use qrinfo_core::{
-    BlockHash,
-    dip24::{CYCLES_BACK, WORK_BLOCK_OFFSET},
+    BlockHash, CYCLES_BACK, WORK_BLOCK_OFFSET,
     message::{Commitment, ExtraShare, GetQRInfo, MnListDiff, QRInfo, QuorumSnapshot},
 };
 

@@ -6,8 +6,7 @@ use std::{
 };
 
 use qrinfo_core::{
-    BlockHash, LlmqType, ProTxHash, QuorumHash,
-    dip24::{Cycles, WORK_BLOCK_OFFSET},
+    BlockHash, Cycles, LlmqType, ProTxHash, QuorumHash, WORK_BLOCK_OFFSET,
     message::{Commitment, MnListDiff, QRInfo, QuorumSnapshot, SmlEntry},
     wire::{DecodeError, Wire},
 };

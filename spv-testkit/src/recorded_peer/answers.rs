@@ -2,8 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use qrinfo_core::{
-    BlockHash,
-    header::BlockHeader,
+    BlockHash, BlockHeader,
     message::{Headers, MAX_HEADERS},
     wire::frame::{Command, Frame},
 };

@@ -3,7 +3,7 @@ use crate::stack::error::AttemptErrorKind;
 /// The meaning of a kind of failure for what happens next.
 ///
 /// ```
-/// use qrinfo_core::{AttemptErrorKind, stack::retry::FailureClass};
+/// use qrinfo_core::{AttemptErrorKind, retry::FailureClass};
 ///
 /// let refusal = FailureClass::of(AttemptErrorKind::Refused);
 /// assert!(refusal.ask_elsewhere && !refusal.peers_fault && !refusal.congestion);

@@ -26,7 +26,7 @@ const ONE_AT_A_TIME: f64 = 0.5;
 ///
 /// ```
 /// use std::time::Duration;
-/// use qrinfo_core::{AttemptErrorKind, PeerId, stack::retry::{Congestion, RecoveryStrategy}};
+/// use qrinfo_core::{AttemptErrorKind, PeerId, retry::{Congestion, RecoveryStrategy}};
 ///
 /// # fn example(now: std::time::Instant) {
 /// let mut congestion = Congestion::new(Duration::from_secs(60));

@@ -4,7 +4,7 @@ use std::time::Duration;
 ///
 /// ```
 /// use std::time::Duration;
-/// use qrinfo_core::stack::retry::RetryPolicy;
+/// use qrinfo_core::retry::RetryPolicy;
 ///
 /// let policy = RetryPolicy { max_attempts: 3, ..RetryPolicy::default() };
 /// assert_eq!(policy.backoff(0), Duration::from_secs(1));

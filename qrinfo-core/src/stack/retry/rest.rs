@@ -10,7 +10,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 ///
 /// ```
 /// use std::time::Duration;
-/// use qrinfo_core::stack::retry::Rest;
+/// use qrinfo_core::retry::Rest;
 ///
 /// # fn example(now: std::time::Instant) {
 /// let mut rest = Rest::default();

@@ -44,7 +44,7 @@ const KEPT: usize = 256;
 ///
 /// ```
 /// use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec};
-/// use qrinfo_core::stack::retry::{RecoveryStrategy, RetryPolicy, RetryState};
+/// use qrinfo_core::retry::{RecoveryStrategy, RetryPolicy, RetryState};
 ///
 /// # fn example(now: std::time::Instant) {
 /// # let spec = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::ZERO };

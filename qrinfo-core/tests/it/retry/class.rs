@@ -1,6 +1,6 @@
 //! The classes of failure.
 
-use qrinfo_core::{AttemptErrorKind, stack::retry::FailureClass};
+use qrinfo_core::{AttemptErrorKind, retry::FailureClass};
 
 use AttemptErrorKind::{Cancelled, Disconnected, False, Local, Malformed, NoPeer, Overloaded, Refused, Timeout};
 

@@ -2,7 +2,7 @@
 
 use qrinfo_core::{
     AttemptErrorKind, PeerId,
-    stack::retry::{Congestion, RecoveryStrategy},
+    retry::{Congestion, RecoveryStrategy},
 };
 
 use AttemptErrorKind::{Disconnected, False, Malformed, NoPeer, Overloaded, Refused, Timeout};

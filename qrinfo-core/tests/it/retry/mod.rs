@@ -8,10 +8,7 @@ mod state_prop;
 
 use std::time::{Duration, Instant};
 
-use qrinfo_core::{
-    AttemptError, AttemptErrorKind, PeerId,
-    stack::{KnownPeer, PeerTable},
-};
+use qrinfo_core::{AttemptError, AttemptErrorKind, KnownPeer, PeerId, PeerTable};
 
 fn start() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "the decisions have no clock, so any instant will do")]

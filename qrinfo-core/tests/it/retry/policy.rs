@@ -1,6 +1,6 @@
 //! Waits of requests and rests of peers.
 
-use qrinfo_core::stack::retry::{Rest, RetryPolicy};
+use qrinfo_core::retry::{Rest, RetryPolicy};
 
 use super::{seconds, start};
 

@@ -3,12 +3,9 @@
 use std::{error::Error, time::Duration};
 
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, Network, PeerId, QRInfoRequestSpec,
-    WhyGivenUp,
-    stack::{
-        KnownPeer, PeerTable,
-        retry::{RecoveryStrategy, RetryPolicy, RetryState},
-    },
+    Attempt, AttemptError, AttemptErrorKind, BlockHash, KnownPeer, MnListDiffRequestSpec, Network, PeerId, PeerTable,
+    QRInfoRequestSpec, WhyGivenUp,
+    retry::{RecoveryStrategy, RetryPolicy, RetryState},
 };
 
 use AttemptErrorKind::{Cancelled, Disconnected, False, Local, Malformed, NoPeer, Overloaded, Refused, Timeout};

@@ -4,11 +4,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use proptest::prelude::*;
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId, WhyGivenUp,
-    stack::{
-        KnownPeer, PeerTable,
-        retry::{FailureClass, RecoveryStrategy, RetryPolicy, RetryState},
-    },
+    Attempt, AttemptError, AttemptErrorKind, BlockHash, KnownPeer, MnListDiffRequestSpec, PeerId, PeerTable,
+    WhyGivenUp,
+    retry::{FailureClass, RecoveryStrategy, RetryPolicy, RetryState},
 };
 
 use AttemptErrorKind::{Cancelled, Disconnected, False, Local, Malformed, NoPeer, Overloaded, Refused, Timeout};

@@ -7,9 +7,8 @@ use std::{
 };
 
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind as Kind, AttemptResult, PeerId, Reply, SendId, Timing,
+    Attempt, AttemptError, AttemptErrorKind as Kind, AttemptResult, PeerEvent, PeerId, Reply, SendId, Timing,
     message::NetworkMessage,
-    stack::PeerEvent,
     wire::frame::{Command, Frame, Partial},
 };
 use qrinfo_correlate::{Action, Closed, Correlator, CorrelatorConfig, Event, TimeoutCause, Violation};

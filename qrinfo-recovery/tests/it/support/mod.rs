@@ -9,10 +9,8 @@ use std::{
 };
 
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, BlockHash, GivenUp, MnListDiffRequestSpec, PeerId,
-    Reply, Request, Timing, WhyGivenUp,
-    message::MnListDiff,
-    stack::{KnownPeer, PeerTable},
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, BlockHash, GivenUp, KnownPeer,
+    MnListDiffRequestSpec, PeerId, PeerTable, Reply, Request, Timing, WhyGivenUp, message::MnListDiff,
 };
 use qrinfo_recovery::{RecoveryEvent, RecoveryLayer, RecoverySettings};
 use tokio::{

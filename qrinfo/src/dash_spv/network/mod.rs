@@ -137,7 +137,7 @@ where
 /// [`by_name`], every `qrinfo`, `mnlistdiff` and `pong` of these peers answers what is asked here; `others` gets every
 /// other message, and must not block. The sink carries `getqrinfo`, `getmnlistd` and `ping`; an error of it, or a wait
 /// longer than the head timeout, ends the driver. A peer that sent what it must not is named by
-/// [`SyncReport::lost`](crate::SyncReport::lost) and [`PeerEvent::Banned`](qrinfo_core::stack::PeerEvent::Banned):
+/// [`SyncReport::lost`](crate::SyncReport::lost) and [`PeerEvent::Banned`](qrinfo_core::PeerEvent::Banned):
 /// disconnecting it is for the client.
 ///
 /// [`Run`](StreamDriver::run) the driver: the peers do nothing without it. The example `own_streams` has the whole.

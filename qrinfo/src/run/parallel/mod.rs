@@ -14,12 +14,9 @@ use std::{
 
 use futures_util::{Stream, StreamExt, stream};
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, GivenUp, PeerId, RequestId, Timing,
-    WhyGivenUp,
-    stack::{
-        RecoveryEvent,
-        retry::{RecoveryStrategy, RetryState},
-    },
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, GivenUp, PeerId, RecoveryEvent,
+    RequestId, Timing, WhyGivenUp,
+    retry::{RecoveryStrategy, RetryState},
 };
 use qrinfo_recovery::{Recovery, RecoveryLayer, RecoverySettings};
 use qrinfo_scheduler::{Event, Rate, SchedulerHandle, SchedulerService, Settings, Window};
@@ -34,9 +31,7 @@ use tower::{Layer, ServiceExt, discover::Change};
 use tracing::{Instrument, Span};
 
 use self::{answering::Answering, reorder::Reorder, silence::Silence};
-use super::{
-    Delivered, LostPeer, Missing, PlannedRequest, SyncEvent, SyncReport, SyncStats, event::Events,
-};
+use super::{Delivered, LostPeer, Missing, PlannedRequest, SyncEvent, SyncReport, SyncStats, event::Events};
 use crate::peer::Peer;
 
 /// Settings of a [`ParallelSync`].

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use qrinfo_core::{AttemptErrorKind, stack::PeerEvent};
+use qrinfo_core::{AttemptErrorKind, PeerEvent};
 
 /// The least time that counts as the time of a timeout: a reply may take as long although some attempts fail sooner.
 const LEAST: Duration = Duration::from_secs(30);

@@ -2,7 +2,7 @@ use std::fmt;
 
 use qrinfo_core::message::QuorumIndex;
 
-use crate::DiffName;
+use super::error::DiffName;
 
 /// How far replies are verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -51,6 +51,9 @@ pub enum Unproven {
     Signatures {
         /// They are of the scheme before v19, and the feature `legacy-bls` is off.
         legacy: usize,
+        /// They are of the scheme before v19, and the members that were selected did not sign
+        /// ([`Unverified::LegacyMembers`](crate::Unverified::LegacyMembers)).
+        legacy_members: usize,
         /// The lists or snapshots that their members are drawn from are not at hand: quorums that are not rotated, and
         /// rotated ones of cycles before those of the reply. Types that are not known here count as well.
         without_members: usize,
@@ -77,12 +80,11 @@ impl fmt::Display for Unproven {
                 list(f, indexes)
             }
             Self::Newest => f.write_str("that the last commitments are the newest"),
-            Self::Signatures { legacy, without_members } => {
-                write!(
-                    f,
-                    "the signatures of {legacy} commitments from before v19, and of {without_members} whose members are not known"
-                )
-            }
+            Self::Signatures { legacy, legacy_members, without_members } => write!(
+                f,
+                "the signatures of {legacy} commitments from before v19, of {legacy_members} from before v19 whose \
+                 members cannot be selected with certainty, and of {without_members} whose members are not known"
+            ),
             Self::ChainLockSignatures(count) => write!(f, "{count} ChainLock signatures"),
         }
     }

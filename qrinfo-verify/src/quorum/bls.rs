@@ -8,7 +8,7 @@ use qrinfo_core::message::{Commitment, SmlEntry};
 use sha2::{Digest, Sha256};
 
 #[cfg(feature = "legacy-bls")]
-use crate::legacy;
+use super::legacy;
 
 /// The domain of the basic scheme's hash to the curve.
 const DST: &[u8] = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_NUL_";

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use qrinfo_core::QuorumHash;
 
-use crate::MinedQuorum;
+use super::active::MinedQuorum;
 
 /// The quorums of one type, of a rotated type those of one index.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Lane {
+pub(crate) struct Succession {
     /// By the height of the quorum's block.
     known: BTreeMap<u32, MinedQuorum>,
     /// Quorums whose blocks lie below our headers. They are older than all others.
@@ -30,9 +30,9 @@ pub(crate) struct Placed<'a> {
     tie: Option<u32>,
 }
 
-// === impl Lane ===
+// === impl Succession ===
 
-impl Lane {
+impl Succession {
     /// Adds a quorum, or learns more about when one was mined.
     pub(crate) fn insert(&mut self, quorum: MinedQuorum) {
         let hash = quorum.commitment.quorum_hash;
@@ -63,10 +63,10 @@ impl Lane {
     }
 
     /// Forgets what was replaced before a height at which so many are active.
-    pub(crate) fn forget_below(&mut self, height: u32, places: usize) {
+    pub(crate) fn forget_below(&mut self, height: u32, active_count: usize) {
         self.below.retain(|_, below| below.gone.is_none_or(|gone| gone > height));
         let settled = self.known.values().rev().filter(|quorum| *quorum.mined.end() <= height);
-        if let Some(oldest) = settled.filter_map(|quorum| quorum.height).nth(places.saturating_sub(1)) {
+        if let Some(oldest) = settled.filter_map(|quorum| quorum.height).nth(active_count.saturating_sub(1)) {
             self.known = self.known.split_off(&oldest);
         }
     }
@@ -105,18 +105,18 @@ impl Lane {
 }
 
 /// The newest so many of quorums by age.
-pub(crate) fn newest<'a>(quorums: &[Placed<'a>], places: usize) -> Vec<&'a MinedQuorum> {
-    let surplus = quorums.len().saturating_sub(places);
+pub(crate) fn newest<'a>(quorums: &[Placed<'a>], active_count: usize) -> Vec<&'a MinedQuorum> {
+    let surplus = quorums.len().saturating_sub(active_count);
     quorums.iter().skip(surplus).map(|placed| placed.quorum).collect()
 }
 
 /// Of the newest so many the first in an order; each that it can be, where it is not known which of several is older.
 pub(crate) fn firsts<'a, K: Ord>(
     quorums: &[Placed<'a>],
-    places: usize,
+    active_count: usize,
     order: impl Fn(&MinedQuorum) -> K,
 ) -> Vec<&'a MinedQuorum> {
-    let surplus = quorums.len().saturating_sub(places);
+    let surplus = quorums.len().saturating_sub(active_count);
     let oldest = quorums.get(surplus).and_then(|placed| placed.tie);
     let is_tied = |placed: &Placed<'_>| placed.tie.is_some() && placed.tie == oldest;
     // How many of those with the oldest's tie are replaced: any so many of them.

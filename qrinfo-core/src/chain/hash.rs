@@ -9,7 +9,7 @@
 //! let hash: BlockHash = "00000ffd590b1485b3caadc19b22e6379c733355108f107a430458cdf3407ab6".parse()?;
 //! assert_eq!(hash.as_bytes()[0], 0xb6);
 //! assert_eq!(hash.to_string(), "00000ffd590b1485b3caadc19b22e6379c733355108f107a430458cdf3407ab6");
-//! # Ok::<(), qrinfo_core::hash::ParseHashError>(())
+//! # Ok::<(), qrinfo_core::ParseHashError>(())
 //! ```
 
 use std::{fmt, str::FromStr};
@@ -113,7 +113,7 @@ fn parse_reversed(text: &str) -> Result<[u8; 32], ParseHashError> {
 /// SHA-256 applied twice, as Dash hashes everything but headers.
 ///
 /// ```
-/// let empty = qrinfo_core::hash::sha256d(b"");
+/// let empty = qrinfo_core::sha256d(b"");
 /// assert_eq!(empty[..4], [0x5d, 0xf6, 0xe0, 0xe2]);
 /// ```
 pub fn sha256d(bytes: &[u8]) -> [u8; 32] {

@@ -3,7 +3,7 @@
 //! A *cycle* starts at every height that is a multiple of the DKG interval `C`. The masternode list that its quorums
 //! are drawn from is the one of its *work block*, eight blocks earlier.
 
-use crate::llmq::LlmqParams;
+use crate::chain::LlmqParams;
 
 /// How far below a cycle's start its work block lies (Dash Core's `WORK_DIFF_DEPTH`).
 pub const WORK_BLOCK_OFFSET: u32 = 8;
@@ -83,7 +83,7 @@ impl Cycles {
 
 #[cfg(test)]
 mod tests {
-    use crate::Network;
+    use crate::chain::Network;
 
     #[test]
     fn work_blocks_before_the_chain_do_not_exist() {

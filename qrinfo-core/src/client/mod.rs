@@ -4,6 +4,7 @@
 //! network stack. A client without one takes the peers of `spv-peer`.
 
 mod network;
+pub(crate) mod phase;
 mod storage;
 
 use std::error::Error;

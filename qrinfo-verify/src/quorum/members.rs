@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 
 use qrinfo_core::{
-    Network, ProTxHash,
-    llmq::LlmqParams,
+    LlmqParams, Network, ProTxHash,
     message::{QuorumSnapshot, SkipListMode, SmlEntry, SmlEntryKind},
 };
 
-use crate::{Modifier, namesakes::Distinct};
+use super::{modifier::Modifier, unique::UniqueMasternodes};
 
 /// What each quorum index of a cycle drew: a quarter of its quorum's members.
 ///
@@ -93,9 +92,9 @@ impl<'a> Quarters<'a> {
             None => deregistered == Deregistered::Used,
         };
 
-        let mut used = Distinct::default();
+        let mut used = UniqueMasternodes::default();
         let mut used_entries = Vec::new();
-        let mut used_by_index = vec![Distinct::default(); usize::from(params.active)];
+        let mut used_by_index = vec![UniqueMasternodes::default(); usize::from(params.active)];
         for (index, used_here) in used_by_index.iter_mut().enumerate() {
             for &entry in past.iter().flat_map(|quarters| quarters.get(index)).filter(|entry| still_counts(entry)) {
                 used_here.insert(entry);
@@ -195,7 +194,11 @@ fn quarter_size(params: &LlmqParams) -> usize {
 
 /// Fills one quarter after another, never going back: each index walks on from where the one before stopped and passes
 /// over those that are in its own quorum already.
-fn draw<'a>(params: &LlmqParams, combined: &[&'a SmlEntry], mut used_by_index: Vec<Distinct<'a>>) -> Quarters<'a> {
+fn draw<'a>(
+    params: &LlmqParams,
+    combined: &[&'a SmlEntry],
+    mut used_by_index: Vec<UniqueMasternodes<'a>>,
+) -> Quarters<'a> {
     let mut quarters = Quarters::empty(params);
     let mut walk = combined.iter().cycle();
     for (quarter, used_here) in quarters.0.iter_mut().zip(&mut used_by_index) {

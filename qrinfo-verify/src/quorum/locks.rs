@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use qrinfo_core::{
     Hash256, LlmqType, QuorumHash,
-    hash::sha256d,
     message::{ChainLock, Commitment, InstantLock, QuorumIndex},
+    sha256d,
 };
 
-use crate::{
+use super::{
     active::{MinedQuorum, Quorums, SIGN_HEIGHT_OFFSET},
     bls::{self, Scheme},
 };

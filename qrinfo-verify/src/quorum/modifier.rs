@@ -1,4 +1,4 @@
-use qrinfo_core::{BlockHash, Hash256, LlmqType, hash::sha256d, message::SmlEntry};
+use qrinfo_core::{BlockHash, Hash256, LlmqType, message::SmlEntry, sha256d};
 use sha2::{Digest, Sha256};
 
 /// What the masternodes of a list are sorted with when a quorum's members are drawn: a hash that nobody could choose.

@@ -2,14 +2,13 @@ use std::sync::{Arc, OnceLock};
 
 use qrinfo_core::{
     Hash256, LlmqType, QuorumHash,
-    hash::sha256d,
     message::{Commitment, DeletedQuorum, MnListDiff},
+    sha256d,
     wire::{DecodeError, Wire},
 };
 
-use crate::{
-    lists::ApplyFault,
-    merkle,
+use super::{
+    ApplyFault, merkle,
     sorted::{Change, Conflict, Item, Sorted},
 };
 

@@ -6,7 +6,7 @@
 use blst::min_pk::PublicKey;
 use dash_pkc::bls::{BlsPublicKey, BlsScChia, BlsScIetf, BlsSignature};
 
-use crate::bls;
+use super::bls;
 
 /// A signature: a point of the right group, and not infinity.
 pub(crate) fn signature(bytes: &[u8; 96]) -> Option<BlsSignature<BlsScChia>> {

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 
 use qrinfo_core::{
-    BlockHash, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
-    dip24::{CYCLES_BACK, WORK_BLOCK_OFFSET},
+    BlockHash, CYCLES_BACK, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request, WORK_BLOCK_OFFSET,
     message::QRInfo,
 };
 
-use crate::{KnownBlock, Missing, check::quorum_block, headers::is_genesis};
+use super::error::Missing;
+use crate::{
+    headers::{KnownBlock, is_genesis},
+    quorum::quorum_block,
+};
 
 /// Returns a request that a true reply answers, for a reply whose own request is not known: a captured one.
 ///
@@ -17,7 +20,7 @@ use crate::{KnownBlock, Missing, check::quorum_block, headers::is_genesis};
 /// A `mnlistdiff` names both blocks of its request. For a `qrinfo`:
 ///
 /// * The work blocks are those of our headers, by the height of the work block that the reply leads to.
-/// * The bases are those that its diffs start from. Their lists have to be held: [`ListStage::take`](crate::ListStage::take)
+/// * The bases are those that its diffs start from. Their lists have to be held: [`ListStage::apply`](crate::ListStage::apply)
 ///   gives [`Missing::Lists`] otherwise.
 /// * The requested block is the lowest one that can have mined the last commitments: the first block of the mining
 ///   window if one of them is of the requested cycle, and the first block of the cycle otherwise. A true reply to any
@@ -37,7 +40,7 @@ use crate::{KnownBlock, Missing, check::quorum_block, headers::is_genesis};
 /// ) -> Result<Verified, VerifyError> {
 ///     let hash_at = |height| hashes.get(usize::try_from(height).ok()?).copied();
 ///     let request = infer_request(Network::Mainnet, reply, |hash| headers.find(hash), hash_at)?;
-///     stage.take(&request, reply, |hash| headers.find(hash))
+///     stage.apply(&request, reply, |hash| headers.find(hash))
 /// }
 /// # let _ = judge;
 /// ```

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::BufMut;
 
 use crate::{
-    BlockHash, Hash256,
+    chain::{BlockHash, Hash256},
     wire::{DecodeError, Reader, Wire},
 };
 
@@ -86,7 +86,7 @@ impl Wire for BlockHeader {
 /// The number that a header's hash must not exceed.
 ///
 /// ```
-/// use qrinfo_core::{Network, header::Target};
+/// use qrinfo_core::{Network, Target};
 ///
 /// // The genesis block of mainnet: nBits 0x1e0ffff0.
 /// let target = Target::from_bits(0x1e0f_fff0).ok_or("no target")?;

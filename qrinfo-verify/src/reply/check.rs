@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use qrinfo_core::{
-    BlockHash, QRInfoRequestSpec, Reply, Request,
-    dip24::{CYCLES_BACK, WORK_BLOCK_OFFSET},
+    BlockHash, CYCLES_BACK, QRInfoRequestSpec, Reply, Request,
     message::{CoinbasePayload, Commitment, MnListDiff, QRInfo, QuorumSnapshot, SkipListMode},
 };
 
+use super::error::{CommitmentFault, DiffFault, DiffName, Falsehood, Missing, SnapshotFault, VerifyError};
 use crate::{
-    ApplyFault, CommitmentFault, DiffFault, DiffName, Falsehood, KnownBlock, Missing, SnapshotFault, VerifyError,
-    headers::is_genesis, merkle,
+    headers::{KnownBlock, is_genesis},
+    lists::{ApplyFault, merkle},
+    quorum::quorum_block,
 };
 
 /// A reply that has passed [`check`].
@@ -102,7 +103,7 @@ pub fn check<'r>(
     }
 }
 
-/// The blocks that [`check`] and [`ListStage::take`](crate::ListStage::take) look up for a request and its reply, for a
+/// The blocks that [`check`] and [`ListStage::apply`](crate::ListStage::apply) look up for a request and its reply, for a
 /// client whose headers are in a store that can only be asked in async code. No more than the reply has room for. The
 /// stage asks for the blocks of the lists that it [keeps](crate::ListStage::kept) as well.
 pub fn blocks_named(request: &Request, reply: &Reply) -> BTreeSet<BlockHash> {
@@ -239,7 +240,7 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Bases<'_, H> {
             Some(height) if height < target || (may_be_equal && height == target) => Ok(height),
             Some(base) => Err(Falsehood::diff(name, DiffFault::BaseAboveTarget { base, target }).into()),
             None if is_sent => Err(Missing::Header(*base).into()),
-            // The target of the tip diff, by `check_reply`: all others are known.
+            // By `check_reply` the target of a trailing diff; its coinbase names no height.
             None => Err(Falsehood::diff(name, DiffFault::UnknownBase(*base)).into()),
         }
     }
@@ -386,17 +387,6 @@ fn trailing_work_heights(spec: &QRInfoRequestSpec, commitments: &[CycleCommitmen
         needed.remove(&known);
     }
     needed
-}
-
-/// The block that names a quorum.
-pub(crate) fn quorum_block(commitment: &Commitment) -> BlockHash {
-    BlockHash::from_bytes(*commitment.quorum_hash.as_bytes())
-}
-
-/// The height of the work block of a quorum whose block is at `height`.
-pub(crate) fn work_height(commitment: &Commitment, height: u32) -> Option<u32> {
-    let index = u32::try_from(commitment.quorum_index.unwrap_or(0)).ok()?;
-    height.checked_sub(index)?.checked_sub(WORK_BLOCK_OFFSET)
 }
 
 // === impl CycleCommitment ===

@@ -1,3 +1,10 @@
+//! The masternode list and the active quorums at a block, and the proof of both.
+
+mod masternodes;
+pub(crate) mod merkle;
+mod quorums;
+mod sorted;
+
 use std::fmt;
 
 use qrinfo_core::{
@@ -6,7 +13,8 @@ use qrinfo_core::{
     wire::DecodeError,
 };
 
-use crate::{MasternodeList, QuorumList, headers::is_genesis};
+pub use self::{masternodes::MasternodeList, merkle::ProofFault, quorums::QuorumList};
+use crate::headers::is_genesis;
 
 /// The masternode list and the active quorums at one block.
 ///

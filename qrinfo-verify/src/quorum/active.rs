@@ -6,17 +6,13 @@ use std::{
 };
 
 use qrinfo_core::{
-    BlockHash, Hash256, LlmqType, Network, QuorumHash,
-    dip24::Cycles,
-    hash::sha256d,
-    llmq::LlmqParams,
+    BlockHash, Cycles, Hash256, LlmqParams, LlmqType, Network, QuorumHash,
     message::{Commitment, QuorumIndex},
+    sha256d,
 };
 
-use crate::{
-    KnownBlock, Lists,
-    lane::{Lane, firsts, newest},
-};
+use super::succession::{Succession, firsts, newest};
+use crate::{headers::KnownBlock, lists::Lists};
 
 /// A commitment and when it was mined, as far as that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +48,7 @@ pub struct Quorums {
     network: Network,
     covered: RangeInclusive<u32>,
     /// Of a rotated type each index has its own.
-    lanes: BTreeMap<(LlmqType, QuorumIndex), Lane>,
+    successions: BTreeMap<(LlmqType, QuorumIndex), Succession>,
 }
 
 /// The active quorums of a type at a height.
@@ -125,7 +121,7 @@ impl MinedQuorum {
 impl Quorums {
     /// No quorums, covering one height. Those that are active there are to be inserted.
     pub fn starting_at(network: Network, height: u32) -> Self {
-        Self { network, covered: height..=height, lanes: BTreeMap::new() }
+        Self { network, covered: height..=height, successions: BTreeMap::new() }
     }
 
     /// The network whose quorums these are.
@@ -146,8 +142,8 @@ impl Quorums {
     /// After a reorganisation, [forget](Self::forget_above) what is above the fork.
     pub fn learn(&mut self, lists: &Lists, headers: impl Fn(&BlockHash) -> Option<KnownBlock>) {
         let before = *self.covered.end();
-        for ((llmq_type, _), lane) in &mut self.lanes {
-            lane.seen(lists.height(), |hash| lists.quorums().get(*llmq_type, *hash).is_some());
+        for ((llmq_type, _), succession) in &mut self.successions {
+            succession.seen(lists.height(), |hash| lists.quorums().get(*llmq_type, *hash).is_some());
         }
         for commitment in lists.quorums().iter() {
             let block = BlockHash::from_bytes(*commitment.quorum_hash.as_bytes());
@@ -174,7 +170,7 @@ impl Quorums {
     /// Adds a quorum, or learns more about when one was mined.
     pub fn insert(&mut self, quorum: MinedQuorum) {
         let index = quorum.commitment.quorum_index.unwrap_or(0);
-        self.lanes.entry((quorum.commitment.llmq_type, index)).or_default().insert(quorum);
+        self.successions.entry((quorum.commitment.llmq_type, index)).or_default().insert(quorum);
     }
 
     /// Forgets the quorums that were replaced before this height, which becomes the first that is covered.
@@ -182,15 +178,15 @@ impl Quorums {
         let end = *self.covered.end();
         self.covered = height.clamp(*self.covered.start(), end)..=end;
         let start = *self.covered.start();
-        for (&(llmq_type, _), lane) in &mut self.lanes {
-            lane.forget_below(start, places(llmq_type));
+        for (&(llmq_type, _), succession) in &mut self.successions {
+            succession.forget_below(start, active_count(llmq_type));
         }
     }
 
     /// Forgets what blocks above this height have taught, which a reorganisation has replaced. Go on with the lists of
     /// the chain that stays; until then no more is covered than is certain without them.
     pub fn forget_above(&mut self, height: u32) {
-        let uncertain = self.lanes.values_mut().filter_map(|lane| lane.forget_above(height)).min();
+        let uncertain = self.successions.values_mut().filter_map(|succession| succession.forget_above(height)).min();
         let certain = uncertain.map_or(height, |mined| height.min(mined.saturating_sub(1)));
         let end = certain.min(*self.covered.end());
         self.covered = (*self.covered.start()).min(end)..=end;
@@ -198,15 +194,17 @@ impl Quorums {
 
     /// The quorum of this type with this hash.
     pub fn quorum(&self, llmq_type: LlmqType, quorum_hash: &QuorumHash) -> Option<&MinedQuorum> {
-        self.lanes(llmq_type).flat_map(Lane::iter).find(|quorum| quorum.commitment.quorum_hash == *quorum_hash)
+        self.successions(llmq_type)
+            .flat_map(Succession::iter)
+            .find(|quorum| quorum.commitment.quorum_hash == *quorum_hash)
     }
 
     /// The active quorums of a type at a height (Dash Core's `ScanQuorums`). Only a height that is covered has all.
     pub fn active_at(&self, llmq_type: LlmqType, height: u32) -> ActiveQuorums<'_> {
         let mut active = ActiveQuorums { settled: Vec::new(), unsettled: Vec::new() };
-        for lane in self.lanes(llmq_type) {
-            let (settled, unsettled) = lane.split(height);
-            active.settled.extend(newest(&settled, places(llmq_type)));
+        for succession in self.successions(llmq_type) {
+            let (settled, unsettled) = succession.split(height);
+            active.settled.extend(newest(&settled, active_count(llmq_type)));
             active.unsettled.extend(unsettled.iter().map(|placed| placed.quorum));
         }
         active.settled.sort_by_key(|quorum| quorum.height);
@@ -225,13 +223,13 @@ impl Quorums {
     pub fn signers(&self, llmq_type: LlmqType, request_id: &Hash256, height: u32) -> Vec<&MinedQuorum> {
         let Some(params) = llmq_type.params() else { return Vec::new() };
         let index = if params.rotated { selected_index(&params, request_id) } else { 0 };
-        let Some(lane) = self.lanes.get(&(llmq_type, index)) else { return Vec::new() };
-        let (settled, unsettled) = lane.split(height);
+        let Some(succession) = self.successions.get(&(llmq_type, index)) else { return Vec::new() };
+        let (settled, unsettled) = succession.split(height);
         let score = |quorum: &MinedQuorum| score(llmq_type, &quorum.commitment.quorum_hash, request_id);
         let mut signers: Vec<&MinedQuorum> = Vec::new();
         for mined in 0..=unsettled.len() {
             let set: Vec<_> = settled.iter().chain(unsettled.iter().take(mined)).copied().collect();
-            for signer in firsts(&set, places(llmq_type), score) {
+            for signer in firsts(&set, active_count(llmq_type), score) {
                 if !signers.contains(&signer) {
                     signers.push(signer);
                 }
@@ -245,18 +243,18 @@ impl Quorums {
         let params = self.network.rotated_params();
         let index = selected_index(&params, request_id);
         let height = cycle.checked_add(u32::try_from(index).ok()?)?;
-        let mut lane = self.lanes.get(&(params.llmq_type, index))?.iter();
-        lane.find(|quorum| quorum.height == Some(height))
+        let mut succession = self.successions.get(&(params.llmq_type, index))?.iter();
+        succession.find(|quorum| quorum.height == Some(height))
     }
 
-    fn lanes(&self, llmq_type: LlmqType) -> impl Iterator<Item = &Lane> {
+    fn successions(&self, llmq_type: LlmqType) -> impl Iterator<Item = &Succession> {
         let indexes = (Bound::Included((llmq_type, QuorumIndex::MIN)), Bound::Included((llmq_type, QuorumIndex::MAX)));
-        self.lanes.range(indexes).map(|(_, lane)| lane)
+        self.successions.range(indexes).map(|(_, succession)| succession)
     }
 }
 
-/// How many quorums of a lane are active at a time.
-fn places(llmq_type: LlmqType) -> usize {
+/// How many quorums of a succession are active at a time.
+fn active_count(llmq_type: LlmqType) -> usize {
     llmq_type.params().map_or(0, |params| if params.rotated { 1 } else { usize::from(params.active) })
 }
 

@@ -1,6 +1,6 @@
 //! Bitcoin's merkle tree: its root, and the proof that a block's first transaction is in it.
 
-use qrinfo_core::{Hash256, hash::sha256d, message::MnListDiff};
+use qrinfo_core::{Hash256, message::MnListDiff, sha256d};
 
 /// The most transactions that a block can have: two megabytes (DIP-1) of the smallest ones, as in Dash Core's
 /// `CPartialMerkleTree::ExtractMatches`.

@@ -7,7 +7,7 @@ use qrinfo_core::{
     message::{NetInfo, NetInfoEntry, SmlEntry, SmlEntryKind},
 };
 
-use crate::bls;
+use super::bls;
 
 /// Masternodes that do not get in each other's way.
 ///
@@ -17,7 +17,7 @@ use crate::bls;
 /// list leaves out is drawn as if it had not been used, so members depend on it. (Owner keys and collaterals are such
 /// properties too. They never change, so that only a masternode which is no longer registered can share them.)
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Distinct<'a> {
+pub(crate) struct UniqueMasternodes<'a> {
     masternodes: HashSet<ProTxHash>,
     properties: HashSet<Property<'a>>,
 }
@@ -32,9 +32,9 @@ enum Property<'a> {
     PlatformNode([u8; 20]),
 }
 
-// === impl Distinct ===
+// === impl UniqueMasternodes ===
 
-impl<'a> Distinct<'a> {
+impl<'a> UniqueMasternodes<'a> {
     /// Adds a masternode, unless it is there already or shares something with another one. Whether it was added.
     pub(crate) fn insert(&mut self, entry: &'a SmlEntry) -> bool {
         let hash = entry.pro_reg_tx_hash;
@@ -132,7 +132,7 @@ mod tests {
         let same_address = SmlEntry { net_info: first.net_info.clone(), ..entry(2) };
         let same_key = SmlEntry { pub_key_operator: first.pub_key_operator, ..entry(3) };
         let other_port = SmlEntry { net_info: NetInfo::Service { ip: [1; 16], port: 9998 }, ..entry(4) };
-        let mut taken = Distinct::default();
+        let mut taken = UniqueMasternodes::default();
         assert!(taken.insert(&first) && !taken.insert(&again));
         assert!(!taken.insert(&same_address) && !taken.insert(&same_key));
         assert!(taken.insert(&other_port));
@@ -144,7 +144,7 @@ mod tests {
         let (first, mut refused) = (entry(1), entry(2));
         refused.pub_key_operator = first.pub_key_operator;
         let same_address_as_refused = SmlEntry { net_info: refused.net_info.clone(), ..entry(3) };
-        let mut taken = Distinct::default();
+        let mut taken = UniqueMasternodes::default();
         assert!(taken.insert(&first) && !taken.insert(&refused) && taken.insert(&same_address_as_refused));
     }
 
@@ -157,7 +157,7 @@ mod tests {
             ..entry(number)
         };
         let (first, second) = (unset(1), SmlEntry { version: 1, ..unset(2) });
-        let mut taken = Distinct::default();
+        let mut taken = UniqueMasternodes::default();
         assert!(taken.insert(&first) && taken.insert(&second));
     }
 
@@ -169,7 +169,7 @@ mod tests {
         let address = NetInfoEntry::Address { network: 1, address: vec![1, 2, 3, 4].into(), port: 9999 };
         let purposes = vec![(qrinfo_core::message::NetInfoPurpose(0), vec![address])];
         let new = SmlEntry { version: 3, net_info: NetInfo::Extended(purposes), ..entry(2) };
-        let mut taken = Distinct::default();
+        let mut taken = UniqueMasternodes::default();
         assert!(taken.insert(&old) && !taken.insert(&new));
 
         let mut key = [7; 48];
@@ -177,7 +177,7 @@ mod tests {
         let basic = SmlEntry { pub_key_operator: key, ..entry(1) };
         key[0] = 0x87;
         let legacy = SmlEntry { version: 1, pub_key_operator: key, ..entry(2) };
-        let mut taken = Distinct::default();
+        let mut taken = UniqueMasternodes::default();
         assert!(taken.insert(&basic) && !taken.insert(&legacy));
     }
 }

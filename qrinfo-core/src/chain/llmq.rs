@@ -89,7 +89,7 @@ impl LlmqParams {
     /// The heights at which a commitment of the DKG (or cycle) that started at `start` may be mined.
     ///
     /// ```
-    /// use qrinfo_core::llmq::LlmqParams;
+    /// use qrinfo_core::LlmqParams;
     ///
     /// assert_eq!(LlmqParams::LLMQ_60_75.mining_window(2_240_352), 2_240_394..=2_240_402);
     /// ```

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{BlockHash, LlmqType, dip24::Cycles, header::Target, llmq::LlmqParams};
+use crate::chain::{BlockHash, Cycles, LlmqParams, LlmqType, Target};
 
 /// A Dash network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

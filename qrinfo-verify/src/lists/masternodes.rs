@@ -3,14 +3,13 @@ use std::sync::{Arc, OnceLock};
 use bytes::BytesMut;
 use qrinfo_core::{
     Hash256, ProTxHash,
-    hash::sha256d,
     message::{MnListDiff, NetInfo, SmlEntry},
+    sha256d,
     wire::{DecodeError, Wire},
 };
 
-use crate::{
-    lists::ApplyFault,
-    merkle,
+use super::{
+    ApplyFault, merkle,
     sorted::{Change, Conflict, Item, Sorted},
 };
 

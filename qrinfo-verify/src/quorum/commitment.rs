@@ -12,14 +12,13 @@ use std::{
 use blst::min_pk::PublicKey;
 use bytes::{BufMut, BytesMut};
 use qrinfo_core::{
-    Hash256, LlmqType,
-    hash::sha256d,
-    llmq::LlmqParams,
+    BlockHash, Hash256, LlmqParams, LlmqType, WORK_BLOCK_OFFSET,
     message::{Commitment, SmlEntry},
+    sha256d,
     wire::{Bits, Wire},
 };
 
-use crate::bls::{self, Scheme};
+use super::bls::{self, Scheme, is_legacy};
 
 /// A commitment to verify.
 ///
@@ -93,6 +92,12 @@ pub enum Unverified {
     /// It is of the scheme before v19 (versions 1 and 2), which this build does not verify: the feature `legacy-bls` is
     /// off.
     Legacy,
+    /// The commitment is of the scheme before v19, and is not signed by the members that were selected for it.
+    ///
+    /// That is no proof against the reply. Before v19 the selection depended on data that no list contains: the walk
+    /// passed over masternodes that had been removed, skip positions counted them, and owner keys and collaterals of
+    /// deregistered masternodes excluded others. The selected members can therefore be the wrong ones.
+    LegacyMembers,
     /// The members are not known.
     NoMembers,
 }
@@ -176,6 +181,17 @@ pub fn commitment_hash(commitment: &Commitment) -> Hash256 {
     Hash256::from_bytes(sha256d(&bytes))
 }
 
+/// The block that names a quorum.
+pub(crate) fn quorum_block(commitment: &Commitment) -> BlockHash {
+    BlockHash::from_bytes(*commitment.quorum_hash.as_bytes())
+}
+
+/// The height of the work block of a quorum whose block is at `height`.
+pub(crate) fn work_height(commitment: &Commitment, height: u32) -> Option<u32> {
+    let index = u32::try_from(commitment.quorum_index.unwrap_or(0)).ok()?;
+    height.checked_sub(index)?.checked_sub(WORK_BLOCK_OFFSET)
+}
+
 /// Verifies many commitments on up to `threads` threads, this one included. The verdicts are in the order of the
 /// checks.
 ///
@@ -225,26 +241,38 @@ impl QuorumCheck<'_> {
             return Ok(QuorumProof { quorum_sig: legacy, members_sig: legacy });
         };
         let hash = commitment_hash(commitment);
-        let is_signed = |signature, key| scheme.is_signed(signature, hash.as_bytes(), key);
-        if !is_signed(&commitment.quorum_sig, &quorum_key) {
+        if !scheme.is_signed(&commitment.quorum_sig, hash.as_bytes(), &quorum_key) {
             return Err(QuorumFault::QuorumSig);
         }
-        let members_sig = match self.members {
-            None if scheme.is_signature(&commitment.members_sig) => Proof::Unverified(Unverified::NoMembers),
-            None => return Err(QuorumFault::MembersSig),
-            Some(members) => {
-                let key = scheme.aggregate_key(&self.signers(members)?).ok_or(QuorumFault::MembersSig)?;
-                if !is_signed(&commitment.members_sig, &key) {
-                    return Err(QuorumFault::MembersSig);
-                }
-                Proof::Verified
-            }
+        if !scheme.is_signature(&commitment.members_sig) {
+            return Err(QuorumFault::MembersSig);
+        }
+        let members_sig = match self.members.map(|members| self.check_members(members, scheme, &hash)) {
+            None => Proof::Unverified(Unverified::NoMembers),
+            Some(Ok(())) => Proof::Verified,
+            Some(Err(_)) if is_legacy(commitment) => Proof::Unverified(Unverified::LegacyMembers),
+            Some(Err(fault)) => return Err(fault),
         };
         Ok(QuorumProof { quorum_sig: Proof::Verified, members_sig })
     }
 
+    /// Checks that these members made the commitment.
+    fn check_members(&self, members: &[&SmlEntry], scheme: Scheme, hash: &Hash256) -> Result<(), QuorumFault> {
+        let commitment = self.commitment;
+        for (field, bits) in [("signers", &commitment.signers), ("validMembers", &commitment.valid_members)] {
+            if let Some(place) = set_bits(bits).find(|place| *place >= members.len()) {
+                return Err(QuorumFault::BitBeyondMembers { field, place, members: members.len() });
+            }
+        }
+        let key = scheme.aggregate_key(&self.signers(members)?).ok_or(QuorumFault::MembersSig)?;
+        match scheme.is_signed(&commitment.members_sig, hash.as_bytes(), &key) {
+            true => Ok(()),
+            false => Err(QuorumFault::MembersSig),
+        }
+    }
+
     fn check_structure(&self) -> Result<(), QuorumFault> {
-        let Self { params, commitment, members } = self;
+        let Self { params, commitment, .. } = self;
         if commitment.llmq_type != params.llmq_type {
             return Err(QuorumFault::Type { expected: params.llmq_type, got: commitment.llmq_type });
         }
@@ -264,10 +292,6 @@ impl QuorumCheck<'_> {
             }
             if bits.count_ones() < least {
                 return Err(QuorumFault::TooFew { field, least, got: bits.count_ones() });
-            }
-            let Some(members) = members else { continue };
-            if let Some(place) = set_bits(bits).find(|place| *place >= members.len()) {
-                return Err(QuorumFault::BitBeyondMembers { field, place, members: members.len() });
             }
         }
         if commitment.quorum_vvec_hash == Hash256::ZERO {

@@ -1,269 +1,102 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    num::NonZeroUsize,
-    thread,
+//! The application of one reply to the lists that the stage keeps.
+
+use std::{collections::BTreeSet, num::NonZeroUsize};
+
+use qrinfo_core::{BlockHash, Network, QRInfoRequestSpec, Request, message::Commitment};
+
+use super::{
+    check::{Checked, CycleSnapshot, ProvenDiff},
+    error::{CommitmentFault, DiffFault, DiffName, Falsehood, Missing, SnapshotFault, VerifyError},
+    kept::Kept,
+    level::Unproven,
+    signatures::{self, Candidate, CommitmentId, VerifiedQuorum},
 };
-
-use qrinfo_core::{BlockHash, Network, QRInfoRequestSpec, Reply, Request, message::Commitment};
-
 use crate::{
-    Checked, CommitmentFault, DiffFault, DiffName, Falsehood, KnownBlock, Level, Lists, Missing, Proof, ProvenDiff,
-    SnapshotFault, Unproven, Unverified, VerifiedQuorum, VerifyError,
-    bls::is_legacy,
-    check::{CycleSnapshot, check, quorum_block, work_height},
-    full::{Candidate, CommitmentId, Draw},
-    headers::is_genesis,
+    headers::{KnownBlock, is_genesis},
+    lists::Lists,
+    quorum::{MemberSelector, Proof, Unverified, is_legacy, quorum_block, work_height},
 };
 
-/// How many cycles below the newest one taken the lists are kept: the next request's bases reach down to its own
-/// `H-7C`, the one before's `H-6C`.
-const CYCLES_KEPT: u32 = 6;
-
-/// The most lists of a kind that are kept between replies: those of `qrinfo`, of which a plan needs seven, and the
-/// targets of `mnlistdiff`.
-const MAX_KEPT: usize = 32;
-
-/// The most commitments that are remembered as verified. A cycle of mainnet brings about sixty.
-const MAX_SETTLED: usize = 1024;
-
-/// Applies replies in the order of their plan and proves the lists that they lead to.
-///
-/// Each reply's diffs are applied in the order of their targets' heights. After each one the roots of both lists must
-/// be those in the target's coinbase, which the header proves. A tip diff that starts from an anchor, whose list nobody
-/// has, is never applied.
-///
-/// A reply either counts as a whole or leaves the stage as it was, so that its request can be put to another peer.
-///
-/// It keeps the lists that later requests of a plan start from: those of the last seven work blocks, the newest tip,
-/// those that were [held](Self::hold), and the 32 highest that came by `mnlistdiff`. They share what did not change. A
-/// list whose quorums no coinbase commits to (before DIP-8) is given out and not kept.
-///
-/// ```
-/// use qrinfo_core::{AttemptErrorKind, Network, QRInfoRequestSpec, Reply, Request};
-/// use qrinfo_verify::{HeaderMap, Level, ListStage, VerifyError};
-///
-/// /// What to do with the next reply of the plan.
-/// fn deliver(stage: &mut ListStage, headers: &HeaderMap, request: &Request, reply: &Reply) -> Result<(), VerifyError> {
-///     match stage.take(request, reply, |hash| headers.find(hash)) {
-///         Ok(verified) => {
-///             println!("{:?}, not proven: {:?}", verified.lists, verified.unproven);
-///             Ok(())
-///         }
-///         // Nothing was changed: submit the request again, and avoid the peer that sent this.
-///         Err(VerifyError::False(falsehood)) => {
-///             println!("failed the check {:?}: {falsehood}", falsehood.label());
-///             Ok(())
-///         }
-///         Err(missing) => Err(missing),
-///     }
-/// }
-///
-/// let mut stage = ListStage::new(Network::Mainnet, Level::Roots);
-/// # let _ = deliver;
-/// assert!(stage.lists(0).is_some_and(|lists| lists.masternodes().is_empty()));
-/// ```
-#[derive(Debug, Clone)]
-pub struct ListStage {
+/// A reply while it is applied. Nothing of it is kept yet.
+pub(super) struct Application<'a, H> {
     network: Network,
-    level: Level,
-    threads: NonZeroUsize,
-    /// Where plans start: genesis, and what the caller added.
-    starts: BTreeMap<u32, Lists>,
-    /// The lists that replies to `getqrinfo` brought.
-    kept: BTreeMap<u32, Lists>,
-    /// Those that replies to `getmnlistd` brought.
-    targets: BTreeMap<u32, Lists>,
-    tip: Option<Lists>,
-    /// Commitments that are not verified again: most come twice, first as an index's last and then as new in a list.
-    settled: BTreeSet<CommitmentId>,
-}
-
-/// What a reply came to.
-#[derive(Debug, Clone)]
-pub struct Verified {
-    /// How far it was verified.
-    pub level: Level,
-    /// The lists at the work block of the requested cycle, or at the target of an `mnlistdiff`. `None` at
-    /// [`Level::Structure`] alone.
-    pub lists: Option<Lists>,
-    /// The lists at the peer's tip, unless the tip diff was set aside.
-    pub tip: Option<Lists>,
-    /// The quorums whose signatures were verified, at [`Level::Full`]; without those that an earlier reply brought.
-    pub quorums: Vec<VerifiedQuorum>,
-    /// What of the reply is not proven; empty if everything is.
-    pub unproven: Vec<Unproven>,
-}
-
-/// A reply while it is applied: nothing of it is in the stage yet.
-struct Application<'a, H> {
-    stage: &'a ListStage,
+    kept: &'a Kept,
     headers: &'a H,
     fresh: Vec<(DiffName, Lists)>,
     /// Positions of the last commitments that are proven.
     proven_commitments: BTreeSet<usize>,
-    /// Work heights of the snapshots that a signature vouches for.
+    /// Work heights of the snapshots that a members' signature confirms.
     proven_snapshots: BTreeSet<u32>,
     quorums: Vec<VerifiedQuorum>,
-    /// New commitments of types that are not known here.
+    /// New commitments of types without parameters.
     unknown_types: usize,
-    /// Whether lists of a block that is not below the requested one show all that was mined by then, and nothing later.
+    /// True if lists of a block at or above the requested one contain everything that was mined by then, and nothing
+    /// later.
     newest_is_proven: bool,
-    settled: Vec<CommitmentId>,
+    verified: Vec<CommitmentId>,
     unproven: Vec<Unproven>,
 }
 
-// === impl ListStage ===
+/// The result of a true reply.
+pub(super) struct Applied {
+    pub(super) fresh: Vec<(DiffName, Lists)>,
+    pub(super) quorums: Vec<VerifiedQuorum>,
+    /// Commitments that need not be verified again.
+    pub(super) verified: Vec<CommitmentId>,
+    pub(super) unproven: Vec<Unproven>,
+}
 
-impl ListStage {
-    /// A stage that has nothing but the empty lists at genesis.
-    pub fn new(network: Network, level: Level) -> Self {
+// === impl Application ===
+
+impl<'a, H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'a, H> {
+    pub(super) fn new(network: Network, kept: &'a Kept, headers: &'a H) -> Self {
         Self {
             network,
-            level,
-            threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            starts: BTreeMap::from([(0, Lists::at_genesis(network))]),
-            kept: BTreeMap::new(),
-            targets: BTreeMap::new(),
-            tip: None,
-            settled: BTreeSet::new(),
-        }
-    }
-
-    /// How many threads verify signatures at [`Level::Full`], the calling one included. As many as there are cores
-    /// unless told otherwise.
-    #[must_use]
-    pub fn with_threads(self, threads: NonZeroUsize) -> Self {
-        Self { threads, ..self }
-    }
-
-    /// Keeps lists for good: those that a plan starts from. They are trusted.
-    pub fn hold(&mut self, lists: Lists) {
-        self.starts.insert(lists.height(), lists);
-    }
-
-    /// How far replies are verified.
-    pub fn level(&self) -> Level {
-        self.level
-    }
-
-    /// The lists at a height, if they are kept.
-    pub fn lists(&self, height: u32) -> Option<&Lists> {
-        let tip = self.tip.as_ref().filter(|tip| tip.height() == height);
-        self.kept.get(&height).or_else(|| self.targets.get(&height)).or_else(|| self.starts.get(&height)).or(tip)
-    }
-
-    /// All lists that are kept, in no order.
-    pub fn kept(&self) -> impl Iterator<Item = &Lists> {
-        self.kept.values().chain(self.targets.values()).chain(self.starts.values()).chain(&self.tip)
-    }
-
-    /// Verifies a reply, and if it is true takes over its lists.
-    ///
-    /// This includes [`check`]; a reply that has passed it in an earlier stage costs some microseconds more.
-    /// `headers` answers for our best chain, as there; lists of blocks that have left it are dropped.
-    ///
-    /// # Errors
-    /// [`Falsehood`] names the check and the part of the reply, [`Missing`] what our side lacks. Either way the stage
-    /// is as it was.
-    pub fn take(
-        &mut self,
-        request: &Request,
-        reply: &Reply,
-        headers: impl Fn(&BlockHash) -> Option<KnownBlock>,
-    ) -> Result<Verified, VerifyError> {
-        let checked = check(request, reply, &headers)?;
-        if self.level == Level::Structure {
-            let (quorums, unproven) = (Vec::new(), vec![Unproven::Lists]);
-            return Ok(Verified { level: self.level, lists: None, tip: None, quorums, unproven });
-        }
-        let mut application = Application {
-            stage: self,
-            headers: &headers,
+            kept,
+            headers,
             fresh: Vec::new(),
             proven_commitments: BTreeSet::new(),
             proven_snapshots: BTreeSet::new(),
             quorums: Vec::new(),
             unknown_types: 0,
             newest_is_proven: false,
-            settled: Vec::new(),
+            verified: Vec::new(),
             unproven: Vec::new(),
-        };
-        application.apply_all(&checked)?;
-        application.check_snapshots(&checked)?;
-        if let Request::QrInfo(spec) = request {
-            application.check_commitments(spec, &checked)?;
         }
-        if self.level == Level::Full {
-            application.verify_quorums(&checked)?;
-        }
-        application.tell_unproven(&checked);
-        let Application { mut fresh, quorums, settled, unproven, .. } = application;
-        let find = |name| fresh.iter().find(|(fresh, _)| *fresh == name).map(|(_, lists)| lists.clone());
-        let lists = find(match request {
-            Request::QrInfo(_) => DiffName::Cycle { back: 0 },
-            Request::MnListDiff(_) => DiffName::Requested,
-        });
-        let tip = find(DiffName::Tip);
-        fresh.retain(|(name, _)| checked.set_aside.iter().all(|diff| diff.name != *name));
-        // Nothing can start from quorums that nobody commits to.
-        fresh.retain(|(_, lists)| !unproven.contains(&Unproven::Quorums { height: lists.height() }));
-        self.keep(request, fresh, &headers);
-        self.settled.extend(settled);
-        while self.settled.len() > MAX_SETTLED {
-            self.settled.pop_first();
-        }
-        Ok(Verified { level: self.level, lists, tip, quorums, unproven })
     }
 
-    fn keep(
-        &mut self,
+    /// Proves the reply as far as the lists allow, and its signatures if there are threads for them.
+    pub(super) fn run(
+        mut self,
         request: &Request,
-        fresh: Vec<(DiffName, Lists)>,
-        headers: &impl Fn(&BlockHash) -> Option<KnownBlock>,
-    ) {
-        for (name, lists) in fresh {
-            match name {
-                DiffName::Tip if self.tip.as_ref().is_some_and(|tip| tip.height() > lists.height()) => {}
-                DiffName::Tip => self.tip = Some(lists),
-                DiffName::Requested => {
-                    self.targets.insert(lists.height(), lists);
-                }
-                _ => {
-                    self.kept.insert(lists.height(), lists);
-                }
-            }
+        checked: &Checked<'_>,
+        threads: Option<NonZeroUsize>,
+    ) -> Result<Applied, VerifyError> {
+        self.apply_all(checked)?;
+        self.check_snapshots(checked)?;
+        if let Request::QrInfo(spec) = request {
+            self.check_commitments(spec, checked)?;
         }
-        if let Request::QrInfo(spec) = request
-            && let Some(lowest) = spec.network.cycles().work_height_back(spec.cycle_height, CYCLES_KEPT)
-        {
-            self.kept = self.kept.split_off(&lowest);
+        if let Some(threads) = threads {
+            self.verify_quorums(checked, threads)?;
         }
-        let is_ours = |lists: &Lists| headers(&lists.block_hash()).is_some_and(|block| block.height == lists.height());
-        self.tip = self.tip.take().filter(is_ours);
-        for lists in [&mut self.kept, &mut self.targets] {
-            lists.retain(|_, lists| is_ours(lists));
-            while lists.len() > MAX_KEPT {
-                lists.pop_first();
-            }
-        }
+        self.add_unproven(checked);
+        let Self { fresh, quorums, verified, unproven, .. } = self;
+        Ok(Applied { fresh, quorums, verified, unproven })
     }
-}
 
-// === impl Application ===
-
-impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
     /// The lists at a block, of this reply or kept.
     fn find(&self, block: &BlockHash) -> Option<&Lists> {
         let fresh = self.fresh.iter().rev().map(|(_, lists)| lists);
         let is_there = |lists: &&Lists| lists.block_hash() == *block || (is_genesis(block) && lists.height() == 0);
-        fresh.chain(self.stage.kept()).find(is_there)
+        fresh.chain(self.kept.iter()).find(is_there)
     }
 
     /// The lists at a height of our chain.
     fn find_at(&self, height: u32) -> Option<&Lists> {
         let is_ours = |lists: &&Lists| (self.headers)(&lists.block_hash()).is_some_and(|block| block.height == height);
         let fresh = self.fresh.iter().map(|(_, lists)| lists);
-        fresh.chain(self.stage.kept()).filter(|lists| lists.height() == height).find(is_ours)
+        fresh.chain(self.kept.iter()).filter(|lists| lists.height() == height).find(is_ours)
     }
 
     fn apply_all(&mut self, checked: &Checked<'_>) -> Result<(), VerifyError> {
@@ -433,7 +266,7 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
     }
 
     /// Draws the members of the reply's quorums and verifies their signatures.
-    fn verify_quorums(&mut self, checked: &Checked<'_>) -> Result<(), Falsehood> {
+    fn verify_quorums(&mut self, checked: &Checked<'_>, threads: NonZeroUsize) -> Result<(), Falsehood> {
         let last = checked.commitments.iter();
         let last = last.map(|quorum| Candidate::new(quorum.commitment.clone(), quorum.height()));
         let is_applied = |proven: &&ProvenDiff<'_>| self.fresh.iter().any(|(name, _)| *name == proven.name);
@@ -447,14 +280,14 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
         });
         let mut seen = BTreeSet::new();
         let mut candidates: Vec<_> = last.chain(new).collect();
-        candidates.retain(|candidate| !self.stage.settled.contains(&candidate.id) && seen.insert(candidate.id));
+        candidates.retain(|candidate| !self.kept.is_verified(&candidate.id) && seen.insert(candidate.id));
 
         let snapshots = checked.snapshots.iter().map(|snapshot| (snapshot.work_height, snapshot.snapshot)).collect();
-        let outcome = Draw::new(self.stage.network, snapshots, |height| self.find_at(height))
-            .verify(candidates, self.stage.threads)?;
+        let selector = MemberSelector::new(self.network, snapshots, |height| self.find_at(height));
+        let outcome = signatures::verify(self.network, selector, candidates, threads)?;
         self.quorums = outcome.quorums;
         self.unknown_types = outcome.unknown_types;
-        self.settled = outcome.settled;
+        self.verified = outcome.done;
         self.proven_snapshots = outcome.snapshots;
         Ok(())
     }
@@ -466,7 +299,7 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
         lists.any(|(_, lists)| lists.quorums().get(llmq_type, quorum_hash) == Some(commitment))
     }
 
-    fn tell_unproven(&mut self, checked: &Checked<'_>) {
+    fn add_unproven(&mut self, checked: &Checked<'_>) {
         let snapshots = checked.snapshots.iter();
         let snapshots = snapshots.filter(|snapshot| !self.proven_snapshots.contains(&snapshot.work_height));
         let snapshots: Vec<_> = snapshots.map(|snapshot| snapshot.diff).collect();
@@ -480,7 +313,7 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
         let commitments = checked.commitments.iter().filter(|quorum| {
             let id = Candidate::new(quorum.commitment.clone(), quorum.height()).id;
             !self.proven_commitments.contains(&quorum.place)
-                && !self.stage.settled.contains(&id)
+                && !self.kept.is_verified(&id)
                 && !signed(&quorum.commitment)
         });
         let commitments: Vec<_> = commitments.filter_map(|quorum| quorum.commitment.quorum_index).collect();
@@ -491,14 +324,14 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
             let is_unverified = |quorum: &&VerifiedQuorum| quorum.proof.members_sig == Proof::Unverified(reason);
             self.quorums.iter().filter(is_unverified).count()
         };
-        let (legacy, without_members) = (count(Unverified::Legacy), count(Unverified::NoMembers));
-        let without_members = without_members + self.unknown_types;
+        let (legacy, legacy_members) = (count(Unverified::Legacy), count(Unverified::LegacyMembers));
+        let without_members = count(Unverified::NoMembers) + self.unknown_types;
         let is_qr_info = checked.diffs.iter().all(|proven| proven.name != DiffName::Requested);
         if is_qr_info && !self.newest_is_proven {
             self.unproven.push(Unproven::Newest);
         }
-        if legacy + without_members > 0 {
-            self.unproven.push(Unproven::Signatures { legacy, without_members });
+        if legacy + legacy_members + without_members > 0 {
+            self.unproven.push(Unproven::Signatures { legacy, legacy_members, without_members });
         }
     }
 

@@ -2,7 +2,10 @@ use std::fmt;
 
 use qrinfo_core::{BlockHash, LlmqType, Mismatch, QuorumHash, message::QuorumIndex};
 
-use crate::{ApplyFault, ProofFault, QuorumFault, RootFault};
+use crate::{
+    lists::{ApplyFault, ProofFault, RootFault},
+    quorum::QuorumFault,
+};
 
 /// Why a reply does not count.
 #[derive(Debug, thiserror::Error)]
@@ -133,8 +136,8 @@ pub enum DiffFault {
         /// The height of the work block of the requested cycle.
         work_height: u32,
     },
-    /// It starts from the target of the tip diff, which is not in our headers: a block above its own target.
-    #[error("starts from block {0}, which is not below its target")]
+    /// It starts from the target of another diff, which is not in our headers and whose coinbase names no height.
+    #[error("starts from block {0}, whose height is unknown")]
     UnknownBase(BlockHash),
     /// It starts above its target, or from a block at the same height that was not sent as a base.
     #[error("starts at height {base}, which is not below its target at {target}")]
