@@ -1,5 +1,7 @@
 //! `qrinfo decode`: a recorded reply as the node's own RPC would print it.
 
+mod old;
+
 use std::{
     fs::File,
     io::{self, Read, Write},
@@ -28,15 +30,13 @@ const MAX_INPUT: u64 = 96 << 20;
 /// The message is a payload or a whole frame of any network, as bytes or as hexadecimal with or without white space.
 /// Which of these it is shows by itself.
 ///
-/// Names, order and values are those of Dash Core's `quorum rotationinfo` and `protx diff`, but for these:
+/// Names, order and values are those of Dash Core 23.1's `quorum rotationinfo` and `protx diff`, but for these:
 ///
 /// `votingAddress` needs the network, which a payload does not name; `keyIDVoting` stands in its place, the 20 bytes
 /// that the address encodes.
 ///
 /// BLS keys and signatures are as they came. A node prints those of legacy entries (version 1) and legacy commitments
 /// (versions 1 and 2) in its current encoding.
-///
-/// Entries of version 3 have `addresses` by purpose and no `service` and `platformHTTPPort`.
 ///
 /// Exits with 0 if the message was printed, 1 if it cannot be read or decoded, 2 if the command line is wrong.
 #[derive(Debug, Args)]
@@ -50,28 +50,29 @@ pub(crate) struct Decode {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Kind {
+pub(crate) enum Kind {
     Qrinfo,
     Mnlistdiff,
 }
 
 impl Decode {
     pub(crate) fn run(self) -> Result<()> {
-        let reply = decode(self.read()?, self.kind)?;
+        let reply = decode(read(self.file.as_deref())?, self.kind)?;
         print(&reply, io::BufWriter::new(io::stdout().lock())).context("standard output")
-    }
-
-    fn read(&self) -> Result<Vec<u8>> {
-        match self.file.as_deref().filter(|file| *file != Path::new("-")) {
-            Some(file) => {
-                File::open(file).map_err(Into::into).and_then(read).with_context(|| file.display().to_string())
-            }
-            None => read(io::stdin().lock()).context("standard input"),
-        }
     }
 }
 
-fn read(input: impl Read) -> Result<Vec<u8>> {
+/// Reads a file; standard input if it is "-" or none.
+pub(crate) fn read(file: Option<&Path>) -> Result<Vec<u8>> {
+    match file.filter(|file| *file != Path::new("-")) {
+        Some(file) => {
+            File::open(file).map_err(Into::into).and_then(read_all).with_context(|| file.display().to_string())
+        }
+        None => read_all(io::stdin().lock()).context("standard input"),
+    }
+}
+
+fn read_all(input: impl Read) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     input.take(MAX_INPUT + 1).read_to_end(&mut bytes)?;
     ensure!(bytes.len() as u64 <= MAX_INPUT, "longer than {MAX_INPUT} bytes; no message is");
@@ -89,10 +90,11 @@ fn print(reply: &Reply, mut out: impl Write) -> io::Result<()> {
 }
 
 /// Decodes a payload or frame, in bytes or hexadecimal.
-fn decode(input: Vec<u8>, kind: Option<Kind>) -> Result<Reply> {
-    let bytes = match from_hex(&input)? {
-        Some(bytes) => bytes,
-        None => input,
+pub(crate) fn decode(input: Vec<u8>, kind: Option<Kind>) -> Result<Reply> {
+    let bytes = match std::str::from_utf8(&input) {
+        Ok(text) if text.chars().all(|c| !c.is_control() || c.is_whitespace()) => from_hex(text)?,
+        // A message always has zero bytes, which no text has.
+        _ => input,
     };
     // No payload starts like a frame: a `qrinfo` starts with a number below 4, a `mnlistdiff` with its version, 1.
     match bytes.first_chunk().and_then(|magic| Network::from_magic(*magic)) {
@@ -111,6 +113,13 @@ fn decode(input: Vec<u8>, kind: Option<Kind>) -> Result<Reply> {
 }
 
 fn decode_payload(payload: Bytes, kind: Option<Kind>) -> Result<Reply> {
+    decode_current(payload.clone(), kind).map_err(|error| match old::layout(&payload) {
+        Some(layout) => error.context(format!("{layout}, which is not decoded; 70230 or newer is needed")),
+        None => error,
+    })
+}
+
+fn decode_current(payload: Bytes, kind: Option<Kind>) -> Result<Reply> {
     match kind {
         Some(Kind::Qrinfo) => qr_info(payload).context("not a qrinfo"),
         Some(Kind::Mnlistdiff) => mn_list_diff(payload).context("not a mnlistdiff"),
@@ -150,16 +159,17 @@ fn only_frame(network: Network, bytes: &[u8]) -> Result<Frame> {
     bail!("not a whole {network} frame")
 }
 
-/// The bytes that `text` spells, or `None` if it is no text: a message always has bytes that are no digits.
-fn from_hex(text: &[u8]) -> Result<Option<Vec<u8>>> {
-    if !text.iter().all(|byte| byte.is_ascii_hexdigit() || byte.is_ascii_whitespace()) {
-        return Ok(None);
-    }
+/// The bytes that a text spells.
+fn from_hex(text: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 2);
-    let mut digits = text.iter().filter_map(|&byte| char::from(byte).to_digit(16));
-    while let Some(high) = digits.next() {
-        let low = digits.next().context("an odd number of hexadecimal digits")?;
-        bytes.push((high << 4 | low) as u8);
+    let mut high = None;
+    for (place, c) in text.char_indices().filter(|(_, c)| !c.is_whitespace()) {
+        let digit = c.to_digit(16).with_context(|| format!("text that is not hexadecimal: {c:?} at byte {place}"))?;
+        match high.take() {
+            None => high = Some(digit),
+            Some(high) => bytes.push((high << 4 | digit) as u8),
+        }
     }
-    Ok(Some(bytes))
+    ensure!(high.is_none(), "an odd number of hexadecimal digits");
+    Ok(bytes)
 }

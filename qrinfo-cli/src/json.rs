@@ -3,15 +3,14 @@
 //! Names, order and values are those of `quorum rotationinfo` and `protx diff`; `docs/decode.md` lists the exceptions.
 //! Everything is written as it is walked: a message of millions of bits needs no tree of values.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-};
+mod addresses;
+
+use std::fmt;
 
 use qrinfo_core::{
     message::{
-        Commitment, DeletedQuorum, MnListDiff, NetInfo, NetInfoEntry, NetInfoPurpose, QRInfo, QuorumClSig,
-        QuorumSnapshot, SmlEntry, SmlEntryKind,
+        Commitment, DeletedQuorum, MnListDiff, NetInfoPurpose, QRInfo, QuorumClSig, QuorumSnapshot, SmlEntry,
+        SmlEntryKind,
     },
     wire::{Seq, Wire, put_var_bytes},
 };
@@ -19,6 +18,8 @@ use serde::{
     Serialize, Serializer,
     ser::{SerializeMap, SerializeSeq},
 };
+
+use self::addresses::Addresses;
 
 /// Writes a part of a message in the form of the RPC.
 pub(crate) struct Rpc<'a, T>(pub(crate) &'a T);
@@ -107,18 +108,16 @@ impl Serialize for Rpc<'_, SmlEntry> {
         map.serialize_entry("nType", &u16::from(entry.kind != SmlEntryKind::Regular))?;
         map.serialize_entry("proRegTxHash", &Text(entry.pro_reg_tx_hash))?;
         map.serialize_entry("confirmedHash", &Text(entry.confirmed_hash))?;
-        match &entry.net_info {
-            NetInfo::Service { ip, port } => map.serialize_entry("service", &Text(service(*ip, *port)))?,
-            NetInfo::Extended(purposes) => map.serialize_entry("addresses", &Addresses(purposes))?,
-            NetInfo::Unknown(_) => map.serialize_entry("addresses", &Addresses(&[]))?,
-        }
+        let addresses = Addresses::of(entry);
+        map.serialize_entry("service", &Text(addresses.service()))?;
+        map.serialize_entry("addresses", &addresses)?;
         map.serialize_entry("pubKeyOperator", &Text(Hex(&entry.pub_key_operator)))?;
         map.serialize_entry("keyIDVoting", &Text(Hex(&entry.key_id_voting)))?;
         map.serialize_entry("isValid", &entry.is_valid)?;
         if let SmlEntryKind::Evo { platform_http_port, platform_node_id } = entry.kind {
-            if let Some(port) = platform_http_port {
-                map.serialize_entry("platformHTTPPort", &port)?;
-            }
+            let port = platform_http_port.or(addresses.port_of(NetInfoPurpose::PLATFORM_HTTPS));
+            // The RPC prints -1 where an entry of version 3 has no address.
+            map.serialize_entry("platformHTTPPort", &port.map_or(-1, i32::from))?;
             map.serialize_entry("platformNodeID", &Text(ReversedHex(&platform_node_id)))?;
         }
         map.end()
@@ -173,55 +172,6 @@ where
             list.serialize_element(&Rpc(&item))?;
         }
         list.end()
-    }
-}
-
-// === addresses ===
-
-/// As Dash Core prints an address and port. It stores no address for one that is all zero, and then no port either.
-fn service(ip: [u8; 16], port: u16) -> SocketAddr {
-    let ip = Ipv6Addr::from(ip);
-    let port = if ip.is_unspecified() { 0 } else { port };
-    SocketAddr::new(ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4), port)
-}
-
-/// The addresses of an entry of version 3, by purpose.
-struct Addresses<'a>(&'a [(NetInfoPurpose, Vec<NetInfoEntry>)]);
-
-impl Serialize for Addresses<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (purpose, entries) in self.0 {
-            let entries = Items(|| entries.iter().map(|entry| Text(Address(entry))));
-            match purpose.0 {
-                0 => map.serialize_entry("core_p2p", &entries)?,
-                1 => map.serialize_entry("platform_p2p", &entries)?,
-                2 => map.serialize_entry("platform_https", &entries)?,
-                other => map.serialize_entry(&other, &entries)?,
-            }
-        }
-        map.end()
-    }
-}
-
-struct Address<'a>(&'a NetInfoEntry);
-
-impl fmt::Display for Address<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            NetInfoEntry::Address { network, address, port } => match (network, &address[..]) {
-                // BIP-155: network 1 is IPv4 and network 2 is IPv6.
-                (1, &[a, b, c, d]) => SocketAddr::from((Ipv4Addr::new(a, b, c, d), *port)).fmt(f),
-                (2, bytes) if bytes.len() == 16 => {
-                    let mut ip = [0; 16];
-                    ip.copy_from_slice(bytes);
-                    SocketAddr::from((ip, *port)).fmt(f)
-                }
-                (network, bytes) => write!(f, "network {network} {}:{port}", Hex(bytes)),
-            },
-            NetInfoEntry::Domain { name, port } => write!(f, "{}:{port}", name.escape_ascii()),
-            NetInfoEntry::Invalid => f.write_str("[invalid entry]"),
-        }
     }
 }
 

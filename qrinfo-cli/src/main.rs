@@ -2,11 +2,14 @@
 
 mod decode;
 mod demo;
+mod depth;
+mod headers;
 mod json;
 mod log;
 mod progress;
 mod run;
 mod sync;
+mod verify;
 
 use std::{
     io::{self, Write},
@@ -16,7 +19,7 @@ use std::{
 use anyhow::Result;
 use clap::Parser;
 
-/// Syncs and decodes Dash's rotated quorums (DIP-24).
+/// Syncs, decodes and verifies Dash's rotated quorums (DIP-24).
 #[derive(Debug, Parser)]
 #[command(name = "qrinfo", version, max_term_width = 100)]
 struct Cli {
@@ -31,36 +34,55 @@ enum Command {
     Demo(demo::Options),
     Decode(decode::Decode),
     Sync(sync::Options),
+    Verify(verify::Options),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     cli.log.start();
+    let (failure, cut_short) = cli.command.failures();
     match run(cli.command).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        // Whoever reads our output has seen enough.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => cut_short,
         Err(error) => {
-            // Nobody is left to tell where even this fails.
+            // Without standard error there is no place left for it.
             let _ = writeln!(io::stderr(), "qrinfo: {error:#}");
-            if sync::is_misconfigured(&error) { ExitCode::from(2) } else { ExitCode::FAILURE }
+            if sync::is_misconfigured(&error) { ExitCode::from(2) } else { failure }
         }
     }
 }
 
-/// Runs a command and says whether it did all that it was asked for.
-async fn run(command: Command) -> Result<bool> {
+/// Runs a command.
+async fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Demo(options) => demo::run(&options, &mut io::stdout()).await,
-        Command::Decode(decode) => decode.run().map(|()| true),
-        Command::Sync(options) => sync::run(&options, &mut io::stdout()).await,
+        Command::Demo(options) => demo::run(&options, &mut io::stdout()).await.map(exit_code),
+        Command::Decode(decode) => decode.run().map(|()| ExitCode::SUCCESS),
+        Command::Sync(options) => sync::run(&options, &mut io::stdout()).await.map(exit_code),
+        Command::Verify(options) => verify::run(&options, &mut io::stdout()),
     }
+}
+
+/// The exit code of a command that did all that it was asked for, or not.
+fn exit_code(is_complete: bool) -> ExitCode {
+    if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
+}
+
+// === impl Command ===
+
+impl Command {
+    /// The exit codes if the command cannot do its work, and if its output is closed before the end: the reader has
+    /// seen enough then. For "verify" both 0 and 1 are verdicts, so it ends with neither.
+    fn failures(&self) -> (ExitCode, ExitCode) {
+        match self {
+            Self::Verify(_) => (ExitCode::from(2), ExitCode::from(2)),
+            Self::Demo(_) | Self::Decode(_) | Self::Sync(_) => (ExitCode::FAILURE, ExitCode::SUCCESS),
+        }
+    }
 }

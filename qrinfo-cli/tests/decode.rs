@@ -9,6 +9,11 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use qrinfo_core::{
+    Hash256, ProTxHash,
+    message::{MnListDiff, NetInfo, QRInfo, SmlEntry, SmlEntryKind},
+    wire::{Wire, put_var_bytes},
+};
 use serde_json::Value;
 
 const SKIP_LIST: &str = "tests/data/skip_list.bin";
@@ -90,11 +95,29 @@ fn as_documented(node: Value) -> Value {
     }
 }
 
-/// Compares names, values and order, and the layout with them.
-fn compare(reply: &Path, node: &Path) {
+/// Takes out what a node of Dash Core 23.0 does not print.
+fn as_version_23_0(ours: Value) -> Value {
+    match ours {
+        Value::Object(fields) => {
+            let known = fields.into_iter().filter(|(name, _)| name != "addresses");
+            known.map(|(name, value)| (name, as_version_23_0(value))).collect()
+        }
+        Value::Array(items) => items.into_iter().map(as_version_23_0).collect(),
+        other => other,
+    }
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap() + "\n"
+}
+
+/// Compares names, values and order.
+fn compare(reply: &Path, node: &Path, form: fn(Value) -> Value) {
     let node: Value = serde_json::from_slice(&fs::read(node).unwrap()).unwrap();
-    let expected = serde_json::to_string_pretty(&as_documented(node)).unwrap() + "\n";
-    let printed = printed(&[reply.to_str().unwrap()], b"");
+    let expected = pretty(&as_documented(node));
+    let ours = printed(&[reply.to_str().unwrap()], b"");
+    let ours: Value = serde_json::from_str(&ours).unwrap();
+    let printed = pretty(&form(ours));
     for (number, (printed, expected)) in printed.lines().zip(expected.lines()).enumerate() {
         assert_eq!(printed, expected, "line {} of {}", number + 1, reply.display());
     }
@@ -104,19 +127,21 @@ fn compare(reply: &Path, node: &Path) {
 #[test]
 fn recorded_replies_print_as_the_node_printed_them() {
     for reply in [SKIP_LIST, TRAILING_LIST] {
-        compare(Path::new(reply), &Path::new(reply).with_extension("json"));
+        compare(Path::new(reply), &Path::new(reply).with_extension("json"), as_version_23_0);
     }
 }
 
+/// The chains `regtest` and `regtest-churn` were recorded from Dash Core 23.0, `regtest-v3` from 23.1.2.
 #[test]
 fn every_reply_that_a_node_printed_prints_the_same() {
-    for (directory, count) in [("regtest", 76), ("regtest-churn", 77)] {
+    let all = [("regtest", 76, true), ("regtest-churn", 77, true), ("regtest-v3", 45, false)];
+    for (directory, count, is_23_0) in all {
         let Some(path) = vectors(directory) else { continue };
         let mut compared = 0;
         for node in fs::read_dir(path.join("rotationinfo")).unwrap() {
             let node = node.unwrap().path();
             let reply = path.join("replies").join(node.file_stem().unwrap()).with_extension("bin");
-            compare(&reply, &node);
+            compare(&reply, &node, if is_23_0 { as_version_23_0 } else { |ours| ours });
             compared += 1;
         }
         assert_eq!(compared, count);
@@ -192,7 +217,6 @@ fn frame(network: qrinfo_core::Network, command: &[u8], payload: &[u8]) -> Vec<u
 
 #[test]
 fn a_diff_prints_as_it_does_inside_its_qrinfo() {
-    use qrinfo_core::{message::QRInfo, wire::Wire};
     let qr_info = QRInfo::from_wire(fs::read(TRAILING_LIST).unwrap()).unwrap();
     let whole: Value = serde_json::from_str(&printed(&[TRAILING_LIST], b"")).unwrap();
     for (name, diff) in [("mnListDiffTip", &qr_info.mn_list_diff_tip), ("mnListDiffH", &qr_info.mn_list_diff_h)] {
@@ -204,14 +228,11 @@ fn a_diff_prints_as_it_does_inside_its_qrinfo() {
     }
 }
 
-/// No recorded entry is of version 3: these bytes follow the layout in Dash Core 23.1's source.
+/// What no recorded entry has: an address of a network that is not known, a domain first, a place without an address.
+/// These bytes follow the layout in Dash Core 23.1's source.
 #[test]
 fn a_hand_written_entry_of_version_3_prints_its_addresses() {
     use bytes::{Buf, BufMut};
-    use qrinfo_core::{
-        message::{MnListDiff, QRInfo, SmlEntry},
-        wire::Wire,
-    };
     let mut entry = Vec::new();
     entry.put_u16_le(3);
     entry.put_slice(&[0x11; 64]);
@@ -240,7 +261,8 @@ fn a_hand_written_entry_of_version_3_prints_its_addresses() {
         })
     );
     assert_eq!(entry["platformNodeID"], "131211100f0e0d0c0b0a09080706050403020100");
-    assert_eq!((entry.get("service"), entry.get("platformHTTPPort")), (None, None));
+    assert_eq!(entry["service"], "192.0.2.1:9999");
+    assert_eq!(entry["platformHTTPPort"], 443);
 }
 
 #[test]
@@ -265,6 +287,9 @@ fn what_cannot_be_decoded_is_told_in_one_line() {
     assert_eq!(complaint(&[], b""), "standard input: empty");
     assert!(complaint(&[], b" \n").starts_with("neither a qrinfo (mnSkipListMode at byte 0: 4 bytes are needed"));
     assert_eq!(complaint(&[], b"010"), "an odd number of hexadecimal digits");
+    assert_eq!(complaint(&[], b"01 0x02"), "text that is not hexadecimal: 'x' at byte 4");
+    assert_eq!(complaint(&[], "{\"nVersion\": 1}\n".as_bytes()), "text that is not hexadecimal: '{' at byte 0");
+    assert_eq!(complaint(&["--as", "qrinfo"], "Größe".as_bytes()), "text that is not hexadecimal: 'G' at byte 0");
     assert!(complaint(&["no such file"], b"").starts_with("no such file: "));
 
     let mut frames = frame(regtest, b"qrinfo", &payload);
@@ -280,6 +305,85 @@ fn what_cannot_be_decoded_is_told_in_one_line() {
         complaint(&[], &frame(regtest, b"ping", &[0; 8])),
         "a frame of ping; only qrinfo and mnlistdiff can be printed"
     );
+}
+
+/// A diff as older nodes wrote it: `version` is where the version stands, `entry` writes an entry.
+fn old_diff(diff: &MnListDiff, version: Version, entry: fn(&SmlEntry) -> Vec<u8>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let put_version = |place, out: &mut Vec<u8>| {
+        if version == place {
+            out.extend_from_slice(&[1, 0]);
+        }
+    };
+    put_version(Version::First, &mut out);
+    diff.base_block_hash.encode(&mut out);
+    diff.block_hash.encode(&mut out);
+    out.extend_from_slice(&diff.total_transactions.to_le_bytes());
+    diff.merkle_hashes.encode(&mut out);
+    put_var_bytes(&mut out, &diff.merkle_flags);
+    diff.coinbase.encode(&mut out);
+    put_version(Version::BehindCoinbase, &mut out);
+    diff.deleted_masternodes.encode(&mut out);
+    out.push(u8::try_from(diff.new_masternodes.len()).unwrap());
+    diff.new_masternodes.iter().for_each(|masternode| out.extend_from_slice(&entry(&masternode)));
+    diff.deleted_quorums.encode(&mut out);
+    diff.new_quorums.encode(&mut out);
+    out
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Version {
+    Absent,
+    BehindCoinbase,
+    First,
+}
+
+#[test]
+fn a_layout_of_an_older_protocol_is_named() {
+    let qr_info = QRInfo::from_wire(fs::read(SKIP_LIST).unwrap()).unwrap();
+    let entry = SmlEntry {
+        version: 2,
+        pro_reg_tx_hash: ProTxHash::from_bytes([1; 32]),
+        confirmed_hash: Hash256::from_bytes([2; 32]),
+        net_info: NetInfo::Service { ip: [3; 16], port: 9999 },
+        pub_key_operator: [4; 48],
+        key_id_voting: [5; 20],
+        is_valid: true,
+        kind: SmlEntryKind::Evo { platform_http_port: Some(443), platform_node_id: [6; 20] },
+    };
+    let entries = [SmlEntry { kind: SmlEntryKind::Regular, ..entry.clone() }, entry].into_iter().collect();
+    let diff = MnListDiff { new_masternodes: entries, ..qr_info.mn_list_diff_h.clone() };
+    // Entries of version 2 are typed.
+    let plain = |entry: &SmlEntry| entry.to_wire()[2..153].to_vec();
+    let typed = |entry: &SmlEntry| entry.to_wire()[2..].to_vec();
+    let versioned = |entry: &SmlEntry| entry.to_wire().to_vec();
+    let older = "layout of protocol 70228 or older, which is not decoded; 70230 or newer is needed: ";
+    for (version, entry, expected) in [
+        (Version::Absent, plain as fn(&SmlEntry) -> Vec<u8>, older),
+        (Version::BehindCoinbase, plain, older),
+        (Version::BehindCoinbase, typed, older),
+        (Version::BehindCoinbase, versioned, older),
+        (Version::First, versioned, "layout of protocol 70229, which is not decoded; "),
+    ] {
+        let old = |diff: &MnListDiff| old_diff(diff, version, entry);
+        let complaint_of_diff = complaint(&[], &old(&diff));
+        assert!(complaint_of_diff.starts_with(expected), "{complaint_of_diff}");
+        assert!(complaint(&["--as", "mnlistdiff"], &old(&diff)).starts_with(expected));
+
+        let mut out = Vec::new();
+        qr_info.quorum_snapshot_at_h_minus_c.encode(&mut out);
+        qr_info.quorum_snapshot_at_h_minus_2c.encode(&mut out);
+        qr_info.quorum_snapshot_at_h_minus_3c.encode(&mut out);
+        out.extend([&qr_info.mn_list_diff_tip, &diff, &diff, &diff, &diff].into_iter().flat_map(old));
+        out.push(0);
+        qr_info.last_commitment_per_index.encode(&mut out);
+        out.extend_from_slice(&[0, 1]);
+        out.extend(old(&diff));
+        let complaint_of_qr_info = complaint(&[], &out);
+        assert!(complaint_of_qr_info.starts_with(expected), "{complaint_of_qr_info}");
+        out.pop();
+        assert!(!complaint(&[], &out).contains("layout"), "a part of a message has no layout");
+    }
 }
 
 #[test]

@@ -1,48 +1,18 @@
 //! The command `qrinfo sync` against peers that answer as recorded.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{
-    path::Path,
-    process::{Output, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+mod support;
+
+use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
 
 use qrinfo_core::ProTxHash;
-use serde_json::Value;
 use spv_testkit::{Fault, HeaderFault, PeerProfile, RecordedPeer, Recording};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::Command,
 };
 
-fn recording() -> Arc<Recording> {
-    Arc::new(Recording::bundled().unwrap())
-}
-
-fn command(servers: &[&RecordedPeer], more: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_qrinfo"));
-    command.args(["sync", "--network", "regtest", "--json"]).args(more).kill_on_drop(true).stdin(Stdio::null());
-    for server in servers {
-        command.args(["--peer", &server.address().to_string()]);
-    }
-    command
-}
-
-async fn run(servers: &[&RecordedPeer], more: &[&str]) -> (Output, Value) {
-    let output = command(servers, more).output().await.unwrap();
-    let json = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-    (output, json)
-}
-
-fn assert_complete((output, json): &(Output, Value)) {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!((json["complete"].as_bool(), json["cycles"].as_array().map(Vec::len)), (Some(true), Some(64)), "{json}");
-    let cycles: Vec<_> = json["cycles"].as_array().unwrap().iter().map(|row| row["cycle"].as_u64().unwrap()).collect();
-    assert!(cycles.is_sorted());
-}
-
-const ALL: [&str; 2] = ["--from-cycle", "240"];
+use self::support::{ALL, assert_complete, command, recording, run};
 
 #[tokio::test]
 async fn headers_come_from_the_nodes() {
@@ -207,6 +177,34 @@ async fn a_second_process_on_the_same_store_is_told_so() {
         String::from_utf8_lossy(&output.stderr)
     );
     drop(store);
+}
+
+#[tokio::test]
+async fn peers_that_were_all_given_up_are_told_from_no_peers() {
+    let recording = recording();
+    let liar = || RecordedPeer::builder(recording.clone()).fault(.., Fault::WrongReply).spawn();
+    let servers = [&liar().await.unwrap(), &liar().await.unwrap(), &liar().await.unwrap()];
+    let (output, json) = run(&servers, &ALL).await;
+    assert_eq!(output.status.code(), Some(1));
+    let text = json.to_string();
+    assert!(text.contains("every peer that was connected was given up"), "{text}");
+    assert!(!text.contains("no peer was connected"), "{text}");
+
+    let as_json = command(&servers, &ALL);
+    let arguments = as_json.as_std().get_args().filter(|argument| *argument != "--json");
+    let output = Command::new(env!("CARGO_BIN_EXE_qrinfo")).args(arguments).output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(!text.contains(" 0 asked") && text.contains(" 0 answered"), "{text}");
+}
+
+#[tokio::test]
+async fn a_node_that_hangs_up_may_be_on_another_network() {
+    let server = RecordedPeer::builder(recording()).spawn().await.unwrap();
+    let address = server.address().to_string();
+    let arguments = ["sync", "--network", "testnet", "--peer", &address];
+    let output = Command::new(env!("CARGO_BIN_EXE_qrinfo")).args(arguments).output().await.unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("the node may be on another network"), "{errors}");
 }
 
 #[tokio::test]

@@ -62,6 +62,14 @@ impl Cycles {
         }
     }
 
+    /// Returns `true` for the height of a work block.
+    pub const fn is_work_height(self, height: u32) -> bool {
+        match height.checked_add(WORK_BLOCK_OFFSET) {
+            Some(start) => start == self.start(start),
+            None => false,
+        }
+    }
+
     /// The block whose `qrinfo` brings the quorums of the cycle that `height` lies in: that cycle's last block, or the
     /// tip while the cycle is under way.
     ///
@@ -82,6 +90,7 @@ mod tests {
         let cycles = Network::Regtest.cycles();
         assert_eq!(cycles.work_height(23), None);
         assert_eq!(cycles.work_height(24), Some(16));
+        assert!(cycles.is_work_height(16) && !cycles.is_work_height(24) && !cycles.is_work_height(u32::MAX));
         assert_eq!(cycles.work_height_back(263, 4), Some(136));
         assert_eq!(cycles.work_height_back(100, 4), None);
         assert_eq!(cycles.work_height_back(u32::MAX, u32::MAX), None);

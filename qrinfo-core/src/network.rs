@@ -65,6 +65,26 @@ impl Network {
         })
     }
 
+    /// Returns `true` for the two hashes that stand for this network's genesis block as a base: its own, and all zeros,
+    /// which `getmnlistd` allows and Dash Core before 22.1.2 writes in replies.
+    ///
+    /// ```
+    /// use qrinfo_core::{BlockHash, Network};
+    ///
+    /// assert!(Network::Mainnet.is_genesis(&BlockHash::ZERO));
+    /// assert!(Network::Mainnet.is_genesis(&Network::Mainnet.genesis_hash()));
+    /// assert!(!Network::Mainnet.is_genesis(&Network::Testnet.genesis_hash()));
+    /// ```
+    pub fn is_genesis(self, hash: &BlockHash) -> bool {
+        *hash == BlockHash::ZERO || *hash == self.genesis_hash()
+    }
+
+    /// Returns `true` for a hash that stands for the genesis block of one of the networks. No other block has it, so a
+    /// base without its network can be told by this.
+    pub fn any_has_genesis(hash: &BlockHash) -> bool {
+        Self::ALL.iter().any(|network| network.is_genesis(hash))
+    }
+
     /// The type of the rotated (DIP-24) quorums, which sign InstantSend locks.
     pub const fn rotated_llmq(self) -> LlmqType {
         match self {

@@ -2,7 +2,7 @@
 
 use proptest::{prelude::*, sample::Index};
 use qrinfo_core::{
-    LlmqType,
+    LlmqType, ProTxHash,
     message::{
         Coinbase, CoinbasePayload, Commitment, GetMnListDiff, GetQRInfo, MnListDiff, QRInfo, QuorumSnapshot, SmlEntry,
         VersionMessage,
@@ -196,6 +196,17 @@ fn trailing_lists_have_a_bound() {
     qr_info.quorum_snapshot_list.push(qr_info.quorum_snapshot_at_h_minus_c.clone());
     let refused = decode(qr_info.to_wire()).unwrap_err();
     assert_eq!(refused, error("quorumSnapshotList", STEPS.len() - 2, DecodeErrorKind::BadLength(129)));
+}
+
+#[test]
+fn a_diff_has_no_more_masternodes_than_there_are_collaterals() {
+    let mut diff = decode(STEPS).unwrap().mn_list_diff_h;
+    let masternodes = |count: usize| std::iter::repeat_n(ProTxHash::from_bytes([1; 32]), count).collect();
+    diff.deleted_masternodes = masternodes(20_000);
+    assert_eq!(MnListDiff::from_wire(diff.to_wire()), Ok(diff.clone()));
+    diff.deleted_masternodes = masternodes(20_001);
+    let refused = MnListDiff::from_wire(diff.to_wire()).unwrap_err();
+    assert_eq!((refused.field, refused.kind), ("ProTxHash", DecodeErrorKind::BadLength(20_001)));
 }
 
 proptest! {

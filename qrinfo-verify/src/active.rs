@@ -13,15 +13,19 @@ use qrinfo_core::{
     message::{Commitment, QuorumIndex},
 };
 
-use crate::{KnownBlock, Lists};
+use crate::{
+    KnownBlock, Lists,
+    lane::{Lane, firsts, newest},
+};
 
 /// A commitment and when it was mined, as far as that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MinedQuorum {
     /// The commitment.
     pub commitment: Commitment,
-    /// The height of the block whose hash names the quorum: where its DKG started.
-    pub height: u32,
+    /// The height of the block whose hash names the quorum: where its DKG started. `None` if that block lies below our
+    /// headers, and so below those of all quorums whose height is known.
+    pub height: Option<u32>,
     /// The heights of the blocks of which one has the commitment.
     pub mined: RangeInclusive<u32>,
 }
@@ -47,20 +51,16 @@ pub struct MinedQuorum {
 pub struct Quorums {
     network: Network,
     covered: RangeInclusive<u32>,
-    /// By the height of the quorum's block.
-    lanes: BTreeMap<Lane, BTreeMap<u32, MinedQuorum>>,
-    /// Quorums of lists whose blocks our headers do not reach, and the height of the first list that had them no more.
-    left_out: BTreeMap<(Lane, QuorumHash), Option<u32>>,
+    /// Of a rotated type each index has its own.
+    lanes: BTreeMap<(LlmqType, QuorumIndex), Lane>,
 }
-
-/// What quorums succeed one another in: of a rotated type each index for itself.
-type Lane = (LlmqType, QuorumIndex);
 
 /// The active quorums of a type at a height.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveQuorums<'a> {
     /// The active set, the oldest quorum first, if no more of `unsettled` are mined than the settled ones. Of a rotated
-    /// type the newest quorum of each index, of others as many as the type has active.
+    /// type the newest quorum of each index, of others as many as the type has active. Between two lists of which the
+    /// later one has several quorums no more whose blocks lie below our headers, it is not known which of them is older.
     pub settled: Vec<&'a MinedQuorum>,
     /// Quorums that may have been mined by this height or may not, the oldest first. Each takes the place of the oldest
     /// (of its index) if it was.
@@ -82,7 +82,12 @@ impl MinedQuorum {
             Some(params) => params.mining_window(height),
             None => height.saturating_add(1)..=u32::MAX,
         };
-        Self { commitment, height, mined }
+        Self { commitment, height: Some(height), mined }
+    }
+
+    /// A quorum of a proven list whose block lies below our headers: it may have been mined at any height.
+    pub fn below_headers(commitment: Commitment) -> Self {
+        Self { commitment, height: None, mined: 0..=u32::MAX }
     }
 
     /// The same, seen in a list at this height. Nothing changes if that contradicts what is known.
@@ -102,8 +107,16 @@ impl MinedQuorum {
         }
     }
 
-    fn lane(&self) -> Lane {
-        lane(&self.commitment)
+    /// The same, with what was known of it before. Nothing changes by what was known of another one.
+    pub(crate) fn informed_by(self, known: Option<Self>) -> Self {
+        match known {
+            Some(known) if known.commitment == self.commitment => {
+                let (start, end) = known.mined.into_inner();
+                let quorum = self.until(end);
+                if start == 0 { quorum } else { quorum.after(start - 1) }
+            }
+            _ => self,
+        }
     }
 }
 
@@ -112,7 +125,7 @@ impl MinedQuorum {
 impl Quorums {
     /// No quorums, covering one height. Those that are active there are to be inserted.
     pub fn starting_at(network: Network, height: u32) -> Self {
-        Self { network, covered: height..=height, lanes: BTreeMap::new(), left_out: BTreeMap::new() }
+        Self { network, covered: height..=height, lanes: BTreeMap::new() }
     }
 
     /// The network whose quorums these are.
@@ -126,29 +139,25 @@ impl Quorums {
     }
 
     /// Learns the quorums of proven lists, which follow those learned before by a cycle at most, and covers what lies
-    /// between. The first lists are those at the height where this starts. `headers` answers for our best chain. A quorum
-    /// whose block it does not know is left out: while it is active, a lock that is not signed by the others cannot be
-    /// judged. On mainnet the blocks of active ChainLock quorums lie up to 1,152 blocks back, and more where DKGs failed.
+    /// between. The first lists are those at the height where this starts. `headers` answers for our best chain, from
+    /// the tip down to any height. A quorum whose block it does not know lies below and is active all the same, as the
+    /// root of the quorums proves. Testnet has some whose blocks are thousands of blocks back.
     ///
     /// After a reorganisation, [forget](Self::forget_above) what is above the fork.
     pub fn learn(&mut self, lists: &Lists, headers: impl Fn(&BlockHash) -> Option<KnownBlock>) {
         let before = *self.covered.end();
-        let is_active = |hash: &QuorumHash| lists.quorums().iter().any(|commitment| commitment.quorum_hash == *hash);
-        for ((_, hash), gone) in &mut self.left_out {
-            if gone.is_none() && !is_active(hash) {
-                *gone = Some(lists.height());
-            }
+        for ((llmq_type, _), lane) in &mut self.lanes {
+            lane.seen(lists.height(), |hash| lists.quorums().get(*llmq_type, *hash).is_some());
         }
         for commitment in lists.quorums().iter() {
             let block = BlockHash::from_bytes(*commitment.quorum_hash.as_bytes());
-            let left_out = (lane(commitment), commitment.quorum_hash);
-            let Some(block) = headers(&block) else {
-                self.left_out.insert(left_out, None);
-                continue;
+            let known = self.quorum(commitment.llmq_type, &commitment.quorum_hash);
+            let is_new = known.is_none();
+            let quorum = match headers(&block).map(|block| block.height).or(known.and_then(|known| known.height)) {
+                Some(height) => MinedQuorum::new(commitment.clone(), height),
+                None => MinedQuorum::below_headers(commitment.clone()),
             };
-            self.left_out.remove(&left_out);
-            let quorum = MinedQuorum::new(commitment.clone(), block.height).until(lists.height());
-            let is_new = self.quorum(commitment.llmq_type, &commitment.quorum_hash).is_none();
+            let quorum = quorum.until(lists.height());
             self.insert(if is_new && before < lists.height() { quorum.after(before) } else { quorum });
         }
         self.cover_until(lists.height());
@@ -164,16 +173,8 @@ impl Quorums {
 
     /// Adds a quorum, or learns more about when one was mined.
     pub fn insert(&mut self, quorum: MinedQuorum) {
-        let lane = self.lanes.entry(quorum.lane()).or_default();
-        let known = lane.remove(&quorum.height);
-        let quorum = match known {
-            Some(known) if known.commitment == quorum.commitment => {
-                let (start, end) = quorum.mined.clone().into_inner();
-                known.until(end).after(start.saturating_sub(1))
-            }
-            _ => quorum,
-        };
-        lane.insert(quorum.height, quorum);
+        let index = quorum.commitment.quorum_index.unwrap_or(0);
+        self.lanes.entry((quorum.commitment.llmq_type, index)).or_default().insert(quorum);
     }
 
     /// Forgets the quorums that were replaced before this height, which becomes the first that is covered.
@@ -181,48 +182,32 @@ impl Quorums {
         let end = *self.covered.end();
         self.covered = height.clamp(*self.covered.start(), end)..=end;
         let start = *self.covered.start();
-        self.left_out.retain(|_, gone| gone.is_none_or(|gone| gone > start));
         for (&(llmq_type, _), lane) in &mut self.lanes {
-            let count = places(llmq_type);
-            let oldest = lane.values().rev().filter(|quorum| *quorum.mined.end() <= start).nth(count.saturating_sub(1));
-            if let Some(oldest) = oldest.map(|quorum| quorum.height) {
-                *lane = lane.split_off(&oldest);
-            }
+            lane.forget_below(start, places(llmq_type));
         }
     }
 
     /// Forgets what blocks above this height have taught, which a reorganisation has replaced. Go on with the lists of
     /// the chain that stays; until then no more is covered than is certain without them.
     pub fn forget_above(&mut self, height: u32) {
-        let mut end = height.min(*self.covered.end());
-        for lane in self.lanes.values_mut() {
-            lane.retain(|_, quorum| {
-                let is_certain = *quorum.mined.end() <= height;
-                if !is_certain {
-                    // It may have been mined below all the same.
-                    end = end.min(quorum.mined.start().saturating_sub(1));
-                }
-                is_certain
-            });
-        }
+        let uncertain = self.lanes.values_mut().filter_map(|lane| lane.forget_above(height)).min();
+        let certain = uncertain.map_or(height, |mined| height.min(mined.saturating_sub(1)));
+        let end = certain.min(*self.covered.end());
         self.covered = (*self.covered.start()).min(end)..=end;
-        for gone in self.left_out.values_mut() {
-            *gone = gone.filter(|gone| *gone <= height);
-        }
     }
 
     /// The quorum of this type with this hash.
     pub fn quorum(&self, llmq_type: LlmqType, quorum_hash: &QuorumHash) -> Option<&MinedQuorum> {
-        self.lanes(llmq_type).flat_map(BTreeMap::values).find(|quorum| quorum.commitment.quorum_hash == *quorum_hash)
+        self.lanes(llmq_type).flat_map(Lane::iter).find(|quorum| quorum.commitment.quorum_hash == *quorum_hash)
     }
 
     /// The active quorums of a type at a height (Dash Core's `ScanQuorums`). Only a height that is covered has all.
     pub fn active_at(&self, llmq_type: LlmqType, height: u32) -> ActiveQuorums<'_> {
         let mut active = ActiveQuorums { settled: Vec::new(), unsettled: Vec::new() };
         for lane in self.lanes(llmq_type) {
-            let (settled, unsettled) = split(lane, height);
-            active.settled.extend(newest(settled, places(llmq_type)));
-            active.unsettled.extend(unsettled);
+            let (settled, unsettled) = lane.split(height);
+            active.settled.extend(newest(&settled, places(llmq_type)));
+            active.unsettled.extend(unsettled.iter().map(|placed| placed.quorum));
         }
         active.settled.sort_by_key(|quorum| quorum.height);
         active.unsettled.sort_by_key(|quorum| quorum.height);
@@ -241,48 +226,38 @@ impl Quorums {
         let Some(params) = llmq_type.params() else { return Vec::new() };
         let index = if params.rotated { selected_index(&params, request_id) } else { 0 };
         let Some(lane) = self.lanes.get(&(llmq_type, index)) else { return Vec::new() };
-        let (settled, unsettled) = split(lane, height);
+        let (settled, unsettled) = lane.split(height);
+        let score = |quorum: &MinedQuorum| score(llmq_type, &quorum.commitment.quorum_hash, request_id);
         let mut signers: Vec<&MinedQuorum> = Vec::new();
         for mined in 0..=unsettled.len() {
-            let set = settled.iter().chain(unsettled.iter().take(mined)).copied().collect();
-            let score = |quorum: &&MinedQuorum| score(llmq_type, &quorum.commitment.quorum_hash, request_id);
-            let signer = newest(set, places(llmq_type)).min_by_key(score);
-            signers.extend(signer.filter(|signer| !signers.contains(signer)));
+            let set: Vec<_> = settled.iter().chain(unsettled.iter().take(mined)).copied().collect();
+            for signer in firsts(&set, places(llmq_type), score) {
+                if !signers.contains(&signer) {
+                    signers.push(signer);
+                }
+            }
         }
         signers
     }
 
-    /// Whether a quorum that may be the signer was left out, for its block is not known.
-    pub(crate) fn lacks_a_signer(&self, llmq_type: LlmqType, request_id: &Hash256, height: u32) -> bool {
-        let Some(params) = llmq_type.params() else { return false };
-        let index = if params.rotated { selected_index(&params, request_id) } else { 0 };
-        let mut left_out = self.left_out.iter().filter(|((lane, _), _)| *lane == (llmq_type, index));
-        left_out.any(|(_, gone)| gone.is_none_or(|gone| height < gone))
+    /// The rotated quorum that this request selects among those of the cycle that starts at a height.
+    pub(crate) fn signer_of_cycle(&self, request_id: &Hash256, cycle: u32) -> Option<&MinedQuorum> {
+        let params = self.network.rotated_params();
+        let index = selected_index(&params, request_id);
+        let height = cycle.checked_add(u32::try_from(index).ok()?)?;
+        let mut lane = self.lanes.get(&(params.llmq_type, index))?.iter();
+        lane.find(|quorum| quorum.height == Some(height))
     }
 
-    fn lanes(&self, llmq_type: LlmqType) -> impl Iterator<Item = &BTreeMap<u32, MinedQuorum>> {
+    fn lanes(&self, llmq_type: LlmqType) -> impl Iterator<Item = &Lane> {
         let indexes = (Bound::Included((llmq_type, QuorumIndex::MIN)), Bound::Included((llmq_type, QuorumIndex::MAX)));
         self.lanes.range(indexes).map(|(_, lane)| lane)
     }
 }
 
-fn lane(commitment: &Commitment) -> Lane {
-    (commitment.llmq_type, commitment.quorum_index.unwrap_or(0))
-}
-
 /// How many quorums of a lane are active at a time.
 fn places(llmq_type: LlmqType) -> usize {
     llmq_type.params().map_or(0, |params| if params.rotated { 1 } else { usize::from(params.active) })
-}
-
-/// Of a lane those that were mined by this height, and those that may have been.
-fn split(lane: &BTreeMap<u32, MinedQuorum>, height: u32) -> (Vec<&MinedQuorum>, Vec<&MinedQuorum>) {
-    lane.values().filter(|quorum| *quorum.mined.start() <= height).partition(|quorum| *quorum.mined.end() <= height)
-}
-
-fn newest(quorums: Vec<&MinedQuorum>, count: usize) -> impl Iterator<Item = &MinedQuorum> {
-    let surplus = quorums.len().saturating_sub(count);
-    quorums.into_iter().skip(surplus)
 }
 
 /// The index that the id's highest bits name, but for the very highest: so Dash Core takes them.

@@ -1,6 +1,6 @@
 //! What needs only the headers and the request.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use qrinfo_core::{
     BlockHash, QRInfoRequestSpec, Reply, Request,
@@ -9,16 +9,19 @@ use qrinfo_core::{
 };
 
 use crate::{
-    CommitmentFault, DiffFault, DiffName, Falsehood, KnownBlock, Missing, SnapshotFault, VerifyError,
+    ApplyFault, CommitmentFault, DiffFault, DiffName, Falsehood, KnownBlock, Missing, SnapshotFault, VerifyError,
     headers::is_genesis, merkle,
 };
 
 /// A reply that has passed [`check`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Checked<'r> {
     pub(crate) diffs: Vec<ProvenDiff<'r>>,
     pub(crate) snapshots: Vec<CycleSnapshot<'r>>,
     pub(crate) commitments: Vec<CycleCommitment>,
+    /// Trailing diffs to blocks that our headers do not have. The heights are those that their coinbases name, and
+    /// nothing proves either. Others may start from the lists that they lead to.
+    pub(crate) set_aside: Vec<ProvenDiff<'r>>,
     /// Whether the tip diff was set aside.
     pub(crate) tip_is_unknown: bool,
 }
@@ -52,27 +55,31 @@ pub(crate) struct CycleSnapshot<'r> {
 #[derive(Debug, Clone)]
 pub(crate) struct CycleCommitment {
     pub(crate) place: usize,
-    /// The first block of the cycle.
-    pub(crate) cycle: u32,
+    /// The first block of the cycle, or `None` where our headers do not have the quorum's block.
+    pub(crate) cycle: Option<u32>,
     pub(crate) commitment: Commitment,
 }
 
 /// Checks everything about a reply that needs only the headers and the request.
 ///
-/// `headers` answers for the blocks of our best chain. They must reach from the tip down to the blocks that the last
-/// commitments of a cycle can name: a quorum index whose DKG keeps failing has an old one, so keep at least ten cycles
-/// below the first one that is asked for. The genesis block need not be there.
+/// `headers` answers for the blocks of our best chain, from the tip down to the lowest one that the request names,
+/// without a gap. The genesis block need not be there. Blocks below are not needed either, but what a reply says of them
+/// is then not proven: a quorum index whose DKG keeps failing has a commitment from any number of cycles back.
 ///
 /// * The reply answers the request ([`Request::check_reply`]).
-/// * Every diff leads to the block that its place calls for, from a base at or below it; from its own target it is
-///   empty.
+/// * Every diff leads to the block that its place calls for, from a base that was sent, from genesis, or from the target
+///   of another one at a lower height. From its own target it is empty.
 /// * The header of its target proves its coinbase, and the coinbase names the target's height.
 /// * `quorumsCLSigs` names each new quorum once; before v20 it may be empty.
 /// * The last commitments have the rotated type, ascending indexes, the blocks that their indexes call for, and enough
-///   members, and can have been mined by the requested block; the trailing lists are exactly those that they call for; snapshots skip what their mode says.
+///   members, and can have been mined by the requested block; the trailing lists are exactly those that they call for;
+///   snapshots skip what their mode says.
 ///
-/// The tip diff leads to the tip of the peer, which is not below the work block. Where that block is not on our chain the diff is set aside, and nobody is
-/// to blame.
+/// A block that is not in our headers is missing on our side, and no fault of the peer:
+///
+/// * Where the tip diff leads to one it is set aside. Otherwise the tip is not below the work block.
+/// * Where a last commitment names one, its cycle is not known. It may call for up to three more trailing lists.
+/// * Where a trailing diff leads to one it is set aside.
 ///
 /// # Errors
 /// [`Falsehood`] if the peer sent something false, [`Missing`] if our headers lack a block that the request names.
@@ -86,8 +93,9 @@ pub fn check<'r>(
         (Request::QrInfo(spec), Reply::QrInfo(qr_info)) => check_qr_info(spec, qr_info, &headers),
         (_, Reply::MnListDiff(diff)) => {
             let target = headers(&diff.block_hash).ok_or(Missing::Header(diff.block_hash))?;
-            let diff = prove(DiffName::Requested, diff, target, &headers)?;
-            Ok(Checked { diffs: vec![diff], snapshots: Vec::new(), commitments: Vec::new(), tip_is_unknown: false })
+            // Its base is the one that was sent, by `check_reply`.
+            let bases = Bases { sent: &[diff.base_block_hash], claimed: BTreeMap::new(), headers: &headers };
+            Ok(Checked { diffs: vec![prove(DiffName::Requested, diff, target, &bases)?], ..Checked::default() })
         }
         // The reply answers the request, so it is of its kind.
         (Request::MnListDiff(spec), Reply::QrInfo(_)) => Err(Missing::Header(spec.block_hash).into()),
@@ -105,7 +113,7 @@ pub fn blocks_named(request: &Request, reply: &Reply) -> BTreeSet<BlockHash> {
     };
     match reply {
         Reply::QrInfo(qr_info) => {
-            qr_info.diffs_in_build_order().for_each(add);
+            qr_info.diffs().for_each(add);
             blocks.extend(qr_info.last_commitment_per_index.iter().map(|commitment| quorum_block(&commitment)));
         }
         Reply::MnListDiff(diff) => add(diff),
@@ -125,15 +133,11 @@ fn check_qr_info<'r>(
     // First: whatever else has left our chain with it is nobody's fault.
     let requested = headers(&spec.block_hash).ok_or(Missing::Header(spec.block_hash))?.height;
     let commitments = check_commitments(spec, requested, reply, headers)?;
-    let trailing = trailing_work_heights(spec, &commitments);
-    let counts = [trailing.len(), reply.mn_list_diff_list.len(), reply.quorum_snapshot_list.len()];
-    let [expected, diffs, snapshots] = counts;
-    if diffs != expected || snapshots != expected {
-        return Err(Falsehood::TrailingCount { expected, diffs, snapshots }.into());
-    }
+    let claimed = claimed_heights(reply, headers);
+    let bases = Bases { sent: &spec.base_block_hashes, claimed, headers };
+    let mut checked = Checked { commitments, ..Checked::default() };
+    check_trailing(spec, reply, &bases, &mut checked)?;
 
-    let mut checked =
-        Checked { diffs: Vec::with_capacity(6 + expected), snapshots: Vec::new(), commitments, tip_is_unknown: false };
     let extra = reply.extra_share.as_ref();
     let cycles = [
         extra.map(|e| (4, &e.mn_list_diff_at_h_minus_4c, Some(&e.quorum_snapshot_at_h_minus_4c))),
@@ -142,43 +146,115 @@ fn check_qr_info<'r>(
         Some((1, &reply.mn_list_diff_at_h_minus_c, Some(&reply.quorum_snapshot_at_h_minus_c))),
         Some((0, &reply.mn_list_diff_h, None)),
     ];
-    for (place, ((&work_height, diff), snapshot)) in
-        trailing.iter().zip(&reply.mn_list_diff_list).zip(&reply.quorum_snapshot_list).enumerate()
-    {
-        let name = DiffName::Trailing(place);
-        let unknown = || Falsehood::diff(name, DiffFault::UnknownBlock(diff.block_hash));
-        let target = headers(&diff.block_hash).ok_or_else(unknown)?;
-        if target.height != work_height {
-            let fault = DiffFault::Height { expected: work_height, got: target.height };
-            return Err(Falsehood::diff(name, fault).into());
-        }
-        checked.diffs.push(prove(name, diff, target, headers)?);
-        checked.add_snapshot(name, work_height, snapshot)?;
-    }
     for (back, diff, snapshot) in cycles.into_iter().flatten() {
         let name = DiffName::Cycle { back };
         // The work block that the request names, by `check_reply`.
         let target = headers(&diff.block_hash).ok_or(Missing::Header(diff.block_hash))?;
-        checked.diffs.push(prove(name, diff, target, headers)?);
+        checked.diffs.push(prove(name, diff, target, &bases)?);
         if let Some(snapshot) = snapshot {
             checked.add_snapshot(name, target.height, snapshot)?;
         }
     }
     match headers(&reply.mn_list_diff_tip.block_hash) {
         Some(target) => {
-            // Whoever has the list at the work block has that block.
+            // A peer that has the list at the work block has that block.
             let work_height = spec.network.cycles().work_height(spec.cycle_height).unwrap_or(0);
             if target.height < work_height {
                 let fault = DiffFault::TipBelowWork { tip: target.height, work_height };
                 return Err(Falsehood::diff(DiffName::Tip, fault).into());
             }
-            checked.diffs.push(prove(DiffName::Tip, &reply.mn_list_diff_tip, target, headers)?);
+            checked.diffs.push(prove(DiffName::Tip, &reply.mn_list_diff_tip, target, &bases)?);
         }
         None => checked.tip_is_unknown = true,
     }
-    // Stable: of two diffs to one block, the one that a server builds later may start from the other.
-    checked.diffs.sort_by_key(|diff| diff.height);
+    // Of two diffs to one block, the one that starts from that block comes last.
+    checked.diffs.sort_by_key(|diff| (diff.height, diff.base_height));
     Ok(checked)
+}
+
+/// The trailing lists: exactly those that the commitments of known cycles call for, in ascending order, and among them
+/// up to three more, below the oldest of the cycles, for each commitment of an unknown one.
+fn check_trailing<'r>(
+    spec: &QRInfoRequestSpec,
+    reply: &'r QRInfo,
+    bases: &Bases<'_, impl Fn(&BlockHash) -> Option<KnownBlock>>,
+    checked: &mut Checked<'r>,
+) -> Result<(), VerifyError> {
+    let called_for = trailing_work_heights(spec, &checked.commitments);
+    let unknown = checked.commitments.iter().filter(|quorum| quorum.cycle.is_none()).count();
+    let (diffs, snapshots) = (reply.mn_list_diff_list.len(), reply.quorum_snapshot_list.len());
+    let expected = called_for.len();
+    if diffs != snapshots || !(expected..=expected + 3 * unknown).contains(&diffs) {
+        return Err(Falsehood::TrailingCount { expected, diffs, snapshots }.into());
+    }
+    let oldest = spec.network.cycles().work_height_back(spec.cycle_height, cycles_back(spec)).unwrap_or(0);
+    let mut called_for = called_for.into_iter().peekable();
+    let mut left_for_unknown = diffs - expected;
+    let mut above = None;
+    for (place, (diff, snapshot)) in reply.mn_list_diff_list.iter().zip(&reply.quorum_snapshot_list).enumerate() {
+        let name = DiffName::Trailing(place);
+        let target = (bases.headers)(&diff.block_hash);
+        let height = match target {
+            Some(target) => target.height,
+            None => claimed_height(name, diff)?,
+        };
+        let is_for_unknown = height < oldest && Some(height) > above && spec.network.cycles().is_work_height(height);
+        if called_for.next_if_eq(&height).is_none() {
+            if left_for_unknown == 0 || !is_for_unknown {
+                let expected = called_for.peek().copied().unwrap_or(oldest);
+                return Err(Falsehood::diff(name, DiffFault::Height { expected, got: height }).into());
+            }
+            left_for_unknown -= 1;
+        }
+        above = Some(height);
+        match target {
+            Some(target) => checked.diffs.push(prove(name, diff, target, bases)?),
+            None => checked.set_aside.push(set_aside(name, diff, height, bases)?),
+        }
+        checked.add_snapshot(name, height, snapshot)?;
+    }
+    Ok(())
+}
+
+/// Blocks that diffs may start from.
+struct Bases<'a, H> {
+    sent: &'a [BlockHash],
+    /// Targets of the reply that are not among our headers, and the heights that their coinbases name.
+    claimed: BTreeMap<BlockHash, u32>,
+    headers: &'a H,
+}
+
+impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Bases<'_, H> {
+    /// The height of a diff's base: of genesis, of one that was sent and is not above the target, or of another target
+    /// of the reply that is below. The tip of a node that is behind can be the work block: its diff is then empty.
+    fn height_for(&self, name: DiffName, diff: &MnListDiff, target: u32) -> Result<u32, VerifyError> {
+        let base = &diff.base_block_hash;
+        if is_genesis(base) {
+            return Ok(0);
+        }
+        let is_sent = self.sent.contains(base);
+        let may_be_equal = is_sent || name == DiffName::Tip;
+        let known = (self.headers)(base).map(|block| block.height).or_else(|| self.claimed.get(base).copied());
+        match known {
+            Some(height) if height < target || (may_be_equal && height == target) => Ok(height),
+            Some(base) => Err(Falsehood::diff(name, DiffFault::BaseAboveTarget { base, target }).into()),
+            None if is_sent => Err(Missing::Header(*base).into()),
+            // The target of the tip diff, by `check_reply`: all others are known.
+            None => Err(Falsehood::diff(name, DiffFault::UnknownBase(*base)).into()),
+        }
+    }
+}
+
+/// The trailing targets that are not among our headers, by what their coinbases say.
+fn claimed_heights(reply: &QRInfo, headers: &impl Fn(&BlockHash) -> Option<KnownBlock>) -> BTreeMap<BlockHash, u32> {
+    let diffs = reply.mn_list_diff_list.iter().filter(|diff| headers(&diff.block_hash).is_none());
+    diffs.filter_map(|diff| Some((diff.block_hash, claimed_height(DiffName::Tip, diff).ok()?))).collect()
+}
+
+/// The height that a diff's coinbase names.
+fn claimed_height(name: DiffName, diff: &MnListDiff) -> Result<u32, Falsehood> {
+    let payload = diff.coinbase.payload().ok_or_else(|| Falsehood::diff(name, DiffFault::NoPayload))?;
+    u32::try_from(payload.height).map_err(|_| Falsehood::diff(name, ApplyFault::NegativeHeight(payload.height)))
 }
 
 /// Checks one diff to a block of our chain.
@@ -186,34 +262,39 @@ fn prove<'r>(
     name: DiffName,
     diff: &'r MnListDiff,
     target: KnownBlock,
-    headers: &impl Fn(&BlockHash) -> Option<KnownBlock>,
+    bases: &Bases<'_, impl Fn(&BlockHash) -> Option<KnownBlock>>,
 ) -> Result<ProvenDiff<'r>, VerifyError> {
-    let base = &diff.base_block_hash;
-    let base_height = match is_genesis(base) {
-        true => 0,
-        // One of ours: `check_reply` knows no other.
-        false => headers(base).ok_or(Missing::Header(*base))?.height,
-    };
+    let proven = set_aside(name, diff, target.height, bases)?;
     let faulty = |fault: DiffFault| Falsehood::diff(name, fault);
-    if base_height > target.height {
-        return Err(faulty(DiffFault::BaseAboveTarget { base: base_height, target: target.height }).into());
+    merkle::check_coinbase(diff, target.merkle_root).map_err(|fault| faulty(fault.into()))?;
+    if i64::from(proven.payload.height) != i64::from(target.height) {
+        let fault = DiffFault::CoinbaseHeight { expected: target.height, got: proven.payload.height };
+        return Err(faulty(fault).into());
     }
+    Ok(proven)
+}
+
+/// Checks of one diff what needs no header.
+fn set_aside<'r>(
+    name: DiffName,
+    diff: &'r MnListDiff,
+    height: u32,
+    bases: &Bases<'_, impl Fn(&BlockHash) -> Option<KnownBlock>>,
+) -> Result<ProvenDiff<'r>, VerifyError> {
+    let base_height = bases.height_for(name, diff, height)?;
+    let faulty = |fault: DiffFault| Falsehood::diff(name, fault);
     let is_empty = diff.deleted_masternodes.is_empty()
         && diff.new_masternodes.is_empty()
         && diff.deleted_quorums.is_empty()
         && diff.new_quorums.is_empty();
-    if base_height == target.height && !is_empty {
+    if base_height == height && !is_empty {
         return Err(faulty(DiffFault::NotEmpty).into());
     }
-    merkle::check_coinbase(diff, target.merkle_root).map_err(|fault| faulty(fault.into()))?;
     let payload = diff.coinbase.payload().ok_or_else(|| faulty(DiffFault::NoPayload))?;
-    if i64::from(payload.height) != i64::from(target.height) {
-        return Err(faulty(DiffFault::CoinbaseHeight { expected: target.height, got: payload.height }).into());
-    }
     if !names_each_quorum_once(diff) {
         return Err(faulty(DiffFault::ChainLockIndexes).into());
     }
-    Ok(ProvenDiff { name, diff, payload, height: target.height, base_height })
+    Ok(ProvenDiff { name, diff, payload, height, base_height })
 }
 
 fn names_each_quorum_once(diff: &MnListDiff) -> bool {
@@ -239,7 +320,6 @@ fn check_commitments(
     headers: &impl Fn(&BlockHash) -> Option<KnownBlock>,
 ) -> Result<Vec<CycleCommitment>, Falsehood> {
     let params = spec.network.rotated_params();
-    let cycles = spec.network.cycles();
     let mut checked = Vec::new();
     let mut next_index = 0;
     for (place, commitment) in reply.last_commitment_per_index.iter().enumerate() {
@@ -254,16 +334,10 @@ fn check_commitments(
         };
         next_index = index + 1;
         let block = quorum_block(&commitment);
-        let height = headers(&block).ok_or_else(|| faulty(CommitmentFault::UnknownBlock(block)))?.height;
-        let cycle = height.checked_sub(u32::from(index)).filter(|&cycle| cycles.start(cycle) == cycle);
-        let Some(cycle) = cycle.filter(|&cycle| cycle <= spec.cycle_height) else {
-            let index = commitment.quorum_index.unwrap_or_default();
-            return Err(faulty(CommitmentFault::Height { height, index }));
+        let cycle = match headers(&block) {
+            Some(block) => Some(commitment_cycle(spec, requested, block.height, index).map_err(faulty)?),
+            None => None,
         };
-        let from = *params.mining_window(cycle).start();
-        if from > requested {
-            return Err(faulty(CommitmentFault::NotMinedYet { from, requested }));
-        }
         for bits in [&commitment.signers, &commitment.valid_members] {
             let (expected, least) = (usize::from(params.size), usize::from(params.min_size));
             if bits.len() != expected {
@@ -278,17 +352,37 @@ fn check_commitments(
     Ok(checked)
 }
 
-/// The work blocks of the trailing lists: those of the three cycles before each commitment's, but for those that the
-/// reply has anyway.
+/// The cycle of a last commitment, by its block and index.
+fn commitment_cycle(spec: &QRInfoRequestSpec, requested: u32, height: u32, index: u16) -> Result<u32, CommitmentFault> {
+    let cycles = spec.network.cycles();
+    let cycle = height.checked_sub(u32::from(index)).filter(|&cycle| cycles.start(cycle) == cycle);
+    let Some(cycle) = cycle.filter(|&cycle| cycle <= spec.cycle_height) else {
+        let index = index.try_into().unwrap_or_default();
+        return Err(CommitmentFault::Height { height, index });
+    };
+    let from = *spec.network.rotated_params().mining_window(cycle).start();
+    if from > requested {
+        return Err(CommitmentFault::NotMinedYet { from, requested });
+    }
+    Ok(cycle)
+}
+
+/// How many cycles before its own a reply brings lists of.
+fn cycles_back(spec: &QRInfoRequestSpec) -> u32 {
+    if spec.extra_share { CYCLES_BACK } else { CYCLES_BACK - 1 }
+}
+
+/// The work blocks of the trailing lists: those of the three cycles before each commitment's whose cycle is known, but
+/// for those that the reply has anyway.
 fn trailing_work_heights(spec: &QRInfoRequestSpec, commitments: &[CycleCommitment]) -> BTreeSet<u32> {
     let cycles = spec.network.cycles();
     let back = |cycle, back| cycles.work_height_back(cycle, back);
     let mut needed: BTreeSet<_> = commitments
         .iter()
-        .flat_map(|quorum| (1..=3).filter_map(|cycles_back| back(quorum.cycle, cycles_back)))
+        .filter_map(|quorum| quorum.cycle)
+        .flat_map(|cycle| (1..=3).filter_map(move |cycles_back| back(cycle, cycles_back)))
         .collect();
-    let last = if spec.extra_share { CYCLES_BACK } else { 3 };
-    for known in (1..=last).filter_map(|cycles_back| back(spec.cycle_height, cycles_back)) {
+    for known in (1..=cycles_back(spec)).filter_map(|cycles_back| back(spec.cycle_height, cycles_back)) {
         needed.remove(&known);
     }
     needed
@@ -308,17 +402,17 @@ pub(crate) fn work_height(commitment: &Commitment, height: u32) -> Option<u32> {
 // === impl CycleCommitment ===
 
 impl CycleCommitment {
-    /// The height of the quorum's block.
-    pub(crate) fn height(&self) -> u32 {
-        self.cycle + u32::from(self.commitment.quorum_index.unwrap_or(0).unsigned_abs())
+    /// The height of the quorum's block, where our headers have it.
+    pub(crate) fn height(&self) -> Option<u32> {
+        Some(self.cycle? + u32::from(self.commitment.quorum_index.unwrap_or(0).unsigned_abs()))
     }
 }
 
 // === impl Checked ===
 
 impl<'r> Checked<'r> {
-    /// The diffs, in the order in which they are to be applied: that of their targets' heights. The tip diff is not
-    /// among them if it was set aside.
+    /// The diffs that are proven, in the order in which they are to be applied: that of their targets' heights. The tip
+    /// diff and trailing ones are not among them if they were set aside.
     pub fn diffs(&self) -> &[ProvenDiff<'r>] {
         &self.diffs
     }

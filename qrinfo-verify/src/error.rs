@@ -23,6 +23,9 @@ pub enum Missing {
     /// A block that the request names is not among our headers; a reorganisation may have taken it away.
     #[error("block {0}, which the request names, is not among our headers")]
     Header(BlockHash),
+    /// The block at this height, which the request names, is not among our headers.
+    #[error("the block at height {0}, which the request names, is not among our headers")]
+    HeaderAt(u32),
     /// The request names a base whose lists are not held: replies were not taken in the order of their plan.
     #[error("the lists at {0}, a base of the request, are not held")]
     Lists(BlockHash),
@@ -84,7 +87,8 @@ pub enum Falsehood {
     /// The trailing lists are not those that the last commitments call for (Dash Core's `BuildQuorumRotationInfo`).
     #[error("{snapshots} trailing snapshots and {diffs} trailing diffs, where the commitments call for {expected}")]
     TrailingCount {
-        /// How many cycles the commitments reach back to beyond `H-C` to `H-4C`.
+        /// How many cycles the commitments reach back to beyond `H-C` to `H-4C`. For each commitment whose block is
+        /// not in our headers there may be up to three more.
         expected: usize,
         /// How many diffs came.
         diffs: usize,
@@ -113,9 +117,6 @@ pub enum DiffName {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiffFault {
-    /// It leads to a block that is not on our chain, below one that is.
-    #[error("leads to block {0}, which is not on our chain")]
-    UnknownBlock(BlockHash),
     /// It leads to another block of our chain than its place in the reply calls for.
     #[error("leads to height {got}, where {expected} is called for")]
     Height {
@@ -132,8 +133,11 @@ pub enum DiffFault {
         /// The height of the work block of the requested cycle.
         work_height: u32,
     },
-    /// It starts above its target.
-    #[error("starts at height {base}, above its target at {target}")]
+    /// It starts from the target of the tip diff, which is not in our headers: a block above its own target.
+    #[error("starts from block {0}, which is not below its target")]
+    UnknownBase(BlockHash),
+    /// It starts above its target, or from a block at the same height that was not sent as a base.
+    #[error("starts at height {base}, which is not below its target at {target}")]
     BaseAboveTarget {
         /// The base's height.
         base: u32,
@@ -214,9 +218,6 @@ pub enum CommitmentFault {
     /// Its version is not one of rotated quorums, or its index does not follow the one before or is out of range.
     #[error("has index {0:?} out of place")]
     Index(Option<QuorumIndex>),
-    /// Its quorum's block is not on our chain.
-    #[error("names block {0}, which is not on our chain")]
-    UnknownBlock(BlockHash),
     /// Its quorum's block is not the one that its index calls for, or lies after the requested cycle's start.
     #[error("names the block at height {height} for index {index}")]
     Height {
@@ -313,8 +314,8 @@ fn quorum_label(fault: &QuorumFault) -> &'static str {
 impl DiffFault {
     fn label(&self) -> &'static str {
         match self {
-            Self::UnknownBlock(_) | Self::Height { .. } | Self::TipBelowWork { .. } => "target block",
-            Self::BaseAboveTarget { .. } => "base block",
+            Self::Height { .. } | Self::TipBelowWork { .. } => "target block",
+            Self::UnknownBase(_) | Self::BaseAboveTarget { .. } => "base block",
             Self::NotEmpty => "empty diff",
             Self::Proof(_) => "coinbase proof",
             Self::NoPayload => "coinbase payload",
@@ -347,7 +348,7 @@ impl CommitmentFault {
             Self::Type(_) => "commitment type",
             Self::OldScheme { .. } => "commitment version",
             Self::Index(_) => "commitment index",
-            Self::UnknownBlock(_) | Self::Height { .. } | Self::NotMinedYet { .. } => "commitment block",
+            Self::Height { .. } | Self::NotMinedYet { .. } => "commitment block",
             Self::BitCount { .. } | Self::TooFewMembers { .. } => "commitment members",
             Self::Differs { .. } | Self::Stale { .. } | Self::NeverMined { .. } => "commitment in list",
         }

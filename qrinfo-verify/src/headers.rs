@@ -56,5 +56,5 @@ impl FromIterator<(BlockHash, KnownBlock)> for HeaderMap {
 /// Genesis has no list and no quorums on any network, and a client whose headers start at a checkpoint lacks its header.
 /// All zero stands for it in `getmnlistd`.
 pub(crate) fn is_genesis(hash: &BlockHash) -> bool {
-    *hash == BlockHash::ZERO || Network::ALL.iter().any(|network| network.genesis_hash() == *hash)
+    Network::ALL.iter().any(|network| network.is_genesis(hash))
 }

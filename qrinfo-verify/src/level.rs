@@ -33,6 +33,9 @@ pub enum Unproven {
     /// The tip diff was set aside: it leads to a block that is not on our chain, or starts from one whose lists are not
     /// held (an anchor).
     TipDiff,
+    /// These trailing diffs were set aside: they lead to blocks that our headers do not reach down to. Quorum indexes
+    /// whose DKGs kept failing call for them.
+    TrailingDiffs(Vec<DiffName>),
     /// The snapshots that belong to these diffs. Only the signatures of quorums that are drawn from them can tell; one
     /// that is not named here has led to a good signature, which it may do with a few bits wrong that concern nobody who
     /// signed.
@@ -64,6 +67,7 @@ impl fmt::Display for Unproven {
             Self::Lists => f.write_str("the lists"),
             Self::Quorums { height } => write!(f, "the active quorums at {height}"),
             Self::TipDiff => f.write_str("the diff to the tip"),
+            Self::TrailingDiffs(diffs) => list(f, diffs),
             Self::Snapshots(diffs) => {
                 f.write_str("the snapshots of ")?;
                 list(f, diffs)

@@ -49,6 +49,8 @@ mod commitment;
 mod error;
 mod full;
 mod headers;
+mod inferred;
+mod lane;
 #[cfg(feature = "tower")]
 mod layer;
 #[cfg(feature = "legacy-bls")]
@@ -71,6 +73,7 @@ pub use commitment::{Proof, QuorumCheck, QuorumFault, QuorumProof, Unverified, c
 pub use error::{CommitmentFault, DiffFault, DiffName, Falsehood, Missing, SnapshotFault, VerifyError};
 pub use full::VerifiedQuorum;
 pub use headers::{HeaderMap, KnownBlock};
+pub use inferred::infer_request;
 #[cfg(feature = "tower")]
 pub use layer::{CheckFuture, CheckLayer, CheckReplies};
 pub use level::{Level, Unproven};

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use qrinfo_core::{
     Hash256, LlmqType, QuorumHash,
     hash::sha256d,
-    message::{ChainLock, InstantLock, QuorumIndex},
+    message::{ChainLock, Commitment, InstantLock, QuorumIndex},
 };
 
 use crate::{
@@ -42,8 +42,7 @@ pub enum LockError {
     /// false if the quorums are right.
     #[error("the lock is not signed by the quorum that was selected")]
     NotSigned,
-    /// The active quorums at this height are not known, or not all of them: our headers do not reach down to the blocks
-    /// that name them.
+    /// The active quorums at this height are not known: no lists of it were learned, or it lies above our tip.
     #[error("the active quorums at height {0} are not known")]
     NotCovered(u32),
     /// There is no quorum to sign it: none is active, or none of the index that was selected.
@@ -53,6 +52,15 @@ pub enum LockError {
     /// verified without the feature `legacy-bls`: it may be good.
     #[error("the signature may be of the scheme before v19; build with the feature legacy-bls to verify it")]
     Legacy,
+}
+
+// === impl SignedBy ===
+
+impl From<&MinedQuorum> for SignedBy {
+    fn from(signer: &MinedQuorum) -> Self {
+        let Commitment { llmq_type, quorum_hash, quorum_index, .. } = signer.commitment;
+        Self { llmq_type, quorum_hash, quorum_index }
+    }
 }
 
 // === impl LockError ===
@@ -97,9 +105,12 @@ impl Quorums {
     /// Verifies an InstantSend lock (DIP-10, DIP-24; Dash Core's `ProcessPendingInstantSendLocks`).
     ///
     /// `cycle_height` is the height of the block that the lock names, which is to be on our chain, and `tip` that of our
-    /// newest block. The signer is selected among the quorums that are active at the end of that cycle, or at the tip
-    /// while the cycle is under way. If it did not sign, the one a cycle earlier may have: until the quorums of a cycle
-    /// are mined those of the cycle before are active.
+    /// newest block. Since protocol 70237 that block is the first one of the signing quorum's own cycle, which for a
+    /// straggler lies cycles back: cycle and index name the quorum.
+    ///
+    /// Before, it was the first block of the cycle at the time. So the quorums that are active at the end of that cycle
+    /// may have signed as well, or at the tip while the cycle is under way, and those a cycle earlier: until the quorums
+    /// of a cycle are mined those of the cycle before are active.
     ///
     /// The vectors have no InstantSend lock together with its quorum. Layout, ids and the choice of the index were tested
     /// with locks of mainnet, the signature and the choice of the cycle with locks that the tests sign.
@@ -122,9 +133,26 @@ impl Quorums {
             message: lock.txid,
             signature: &lock.signature,
         };
+        if cycle_height > tip {
+            return Err(LockError::NotCovered(cycle_height));
+        }
+        let named = self.signer_of_cycle(&request.id, cycle_height);
+        if let Some(named) = named.filter(|named| request.is_signed_by(named)) {
+            return Ok(SignedBy::from(named));
+        }
         let is_over = cycle_height.saturating_add(cycles.length()) < tip;
         let signed_at = if is_over { cycles.end(cycle_height) } else { tip };
-        self.verify(&request, &[signed_at, signed_at.saturating_sub(cycles.length())])
+        let error = match self.verify(&request, &[signed_at, signed_at.saturating_sub(cycles.length())]) {
+            Ok(signed) => return Ok(signed),
+            Err(error) => error,
+        };
+        let mined_by = *self.network().rotated_params().mining_window(cycle_height).end();
+        Err(match named {
+            Some(named) if error.is_false() && Scheme::of(&named.commitment).is_none() => LockError::Legacy,
+            // There is no such quorum if it was not mined in a window that is covered.
+            None if error.is_false() && !self.covered().contains(&mined_by) => LockError::NotCovered(mined_by),
+            _ => error,
+        })
     }
 
     /// Verifies what was signed by a quorum selected at one of these heights.
@@ -138,15 +166,9 @@ impl Quorums {
             }
         }
         if let Some(signer) = signers.iter().find(|quorum| request.is_signed_by(quorum)) {
-            let commitment = &signer.commitment;
-            return Ok(SignedBy {
-                llmq_type: commitment.llmq_type,
-                quorum_hash: commitment.quorum_hash,
-                quorum_index: commitment.quorum_index,
-            });
+            return Ok(SignedBy::from(*signer));
         }
-        let left_out = heights.iter().find(|height| self.lacks_a_signer(request.llmq_type, &request.id, **height));
-        Err(match (uncovered.or(left_out.copied()), heights.first()) {
+        Err(match (uncovered, heights.first()) {
             (Some(height), _) => LockError::NotCovered(height),
             (None, Some(&height)) if signers.is_empty() => LockError::NoQuorum(height),
             _ if signers.iter().any(|quorum| Scheme::of(&quorum.commitment).is_none()) => LockError::Legacy,

@@ -204,6 +204,7 @@ impl ListStage {
             Request::MnListDiff(_) => DiffName::Requested,
         });
         let tip = find(DiffName::Tip);
+        fresh.retain(|(name, _)| checked.set_aside.iter().all(|diff| diff.name != *name));
         // Nothing can start from quorums that nobody commits to.
         fresh.retain(|(_, lists)| !unproven.contains(&Unproven::Quorums { height: lists.height() }));
         self.keep(request, fresh, &headers);
@@ -268,7 +269,9 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
     fn apply_all(&mut self, checked: &Checked<'_>) -> Result<(), VerifyError> {
         let mut is_tip_applied = false;
         let mut unknown_signatures = 0;
-        for proven in checked.diffs() {
+        let mut diffs: Vec<_> = checked.set_aside.iter().chain(checked.diffs()).collect();
+        diffs.sort_by_key(|diff| (diff.height, diff.base_height));
+        for proven in diffs {
             let base = &proven.diff.base_block_hash;
             match self.find(base) {
                 Some(lists) => {
@@ -288,6 +291,10 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
         let has_tip = checked.tip_is_unknown || checked.diffs.iter().any(|proven| proven.name == DiffName::Tip);
         if has_tip && !is_tip_applied {
             self.unproven.push(Unproven::TipDiff);
+        }
+        if !checked.set_aside.is_empty() {
+            let names = checked.set_aside.iter().map(|diff| diff.name).collect();
+            self.unproven.push(Unproven::TrailingDiffs(names));
         }
         if unknown_signatures > 0 {
             self.unproven.push(Unproven::ChainLockSignatures(unknown_signatures));
@@ -359,7 +366,12 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
                         if quorum.commitment.quorum_hash == active.quorum_hash {
                             return Err(faulty(CommitmentFault::Differs { height }).into());
                         }
-                        if is_mined && self.quorum_height(active).is_some_and(|at| at > quorum.height()) {
+                        // A block that is not in our headers may be newer, unless these are the lists asked for.
+                        let is_older = match quorum.height() {
+                            Some(at) => self.quorum_height(active) > Some(at),
+                            None => height == requested,
+                        };
+                        if is_mined && is_older {
                             return Err(faulty(CommitmentFault::Stale { height }).into());
                         }
                     }
@@ -385,7 +397,7 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
             let active = lists.quorums().iter().find(same_index);
             let at = active.and_then(|active| self.quorum_height(active));
             let is_unknown = active.is_some() && at.is_none();
-            if !is_unknown && at.is_none_or(|at| at < quorum.height()) {
+            if !is_unknown && (active.is_none() || at < quorum.height()) {
                 let fault = CommitmentFault::NeverMined { height: lists.height() };
                 return Err(Falsehood::Commitment { place: quorum.place, fault });
             }
@@ -411,7 +423,7 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
         }
         let newer = lists.quorums().iter().filter(|quorum| !is_legacy(quorum));
         let Some(since) = newer.filter_map(|quorum| self.quorum_height(quorum)).min() else { return Ok(()) };
-        match old.find(|quorum| quorum.height() >= since) {
+        match old.find(|quorum| quorum.height() >= Some(since)) {
             Some(quorum) => {
                 let fault = CommitmentFault::OldScheme { version: quorum.commitment.version, height: lists.height() };
                 Err(Falsehood::Commitment { place: quorum.place, fault })
@@ -423,9 +435,12 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
     /// Draws the members of the reply's quorums and verifies their signatures.
     fn verify_quorums(&mut self, checked: &Checked<'_>) -> Result<(), Falsehood> {
         let last = checked.commitments.iter();
-        let last = last.map(|quorum| Candidate::new(quorum.commitment.clone(), Some(quorum.height())));
+        let last = last.map(|quorum| Candidate::new(quorum.commitment.clone(), quorum.height()));
         let is_applied = |proven: &&ProvenDiff<'_>| self.fresh.iter().any(|(name, _)| *name == proven.name);
         let new = checked.diffs.iter().filter(is_applied).flat_map(|proven| &proven.diff.new_quorums);
+        // Of diffs that are not proven themselves those that are in lists which are.
+        let set_aside = checked.set_aside.iter().flat_map(|diff| &diff.diff.new_quorums);
+        let new = new.chain(set_aside.filter(|commitment| self.is_in_proven_lists(checked, commitment)));
         let new = new.map(|commitment| {
             let height = self.quorum_height(&commitment);
             Candidate::new(commitment, height)
@@ -444,6 +459,13 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
         Ok(())
     }
 
+    fn is_in_proven_lists(&self, checked: &Checked<'_>, commitment: &Commitment) -> bool {
+        let is_proven = |name: &DiffName| checked.diffs.iter().any(|diff| diff.name == *name);
+        let mut lists = self.fresh.iter().filter(|(name, _)| is_proven(name));
+        let (llmq_type, quorum_hash) = (commitment.llmq_type, commitment.quorum_hash);
+        lists.any(|(_, lists)| lists.quorums().get(llmq_type, quorum_hash) == Some(commitment))
+    }
+
     fn tell_unproven(&mut self, checked: &Checked<'_>) {
         let snapshots = checked.snapshots.iter();
         let snapshots = snapshots.filter(|snapshot| !self.proven_snapshots.contains(&snapshot.work_height));
@@ -456,7 +478,7 @@ impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'_, H> {
             self.quorums.iter().filter(is_signed).any(|quorum| quorum.commitment == *commitment)
         };
         let commitments = checked.commitments.iter().filter(|quorum| {
-            let id = Candidate::new(quorum.commitment.clone(), Some(quorum.height())).id;
+            let id = Candidate::new(quorum.commitment.clone(), quorum.height()).id;
             !self.proven_commitments.contains(&quorum.place)
                 && !self.stage.settled.contains(&id)
                 && !signed(&quorum.commitment)
@@ -496,11 +518,14 @@ fn check_snapshot(snapshot: &CycleSnapshot<'_>, lists: &Lists) -> Result<(), Sna
     if let Some((place, _)) = bits.iter().enumerate().skip(scored).find(|(_, is_used)| *is_used) {
         return Err(SnapshotFault::BitBeyondScores { place, scored });
     }
+    // Before v19 masternodes that had left the list were walked over as well.
+    let is_v19 = lists.quorums().iter().any(|quorum| !is_legacy(&quorum));
+    let end = if is_v19 { scored } else { usize::MAX };
     // The first position counts from the start, the others from the first.
     let mut first = 0;
     for &position in &snapshot.snapshot.skip_list {
         let position = i64::from(position) + first;
-        if usize::try_from(position).ok().is_none_or(|position| position >= scored) {
+        if usize::try_from(position).ok().is_none_or(|position| position >= end) {
             return Err(SnapshotFault::SkipPosition(position));
         }
         if first == 0 {

@@ -181,7 +181,7 @@ mod real {
             add("testnet", &diff(&directory, "mnlistdiff/mnlistdiff_0_530000.bin"));
             add("testnet", &diff(&directory, "mnlistdiff/mnlistdiff_530000_900096.bin"));
             let reply = QRInfo::from_wire(fs::read(directory.join("qrinfo_905770.bin")).unwrap()).unwrap();
-            reply.diffs_in_build_order().for_each(|diff| add("testnet", diff));
+            reply.diffs().for_each(|diff| add("testnet", diff));
         }
         if let Some(directory) = directory("mainnet") {
             add("mainnet", &diff(&directory, "mainnet_mnlistdiff_0_2227096.bin"));

@@ -20,9 +20,11 @@ pub enum ProbeError {
     Peer(#[from] AttemptError),
 }
 
-/// The first cycle that a peer can answer: the first whose four cycles before have stored snapshots.
+/// The first cycle that a peer can answer: the first whose four cycles before have stored snapshots. Without the extra
+/// share Dash Core asks for three from 23.1 on.
 ///
-/// On mainnet and testnet it follows from the height at which rotation began. Other chains set their own, so the peer
+/// On mainnet and testnet it follows from the height at which rotation began, and is the first that all versions
+/// answer. Other chains set their own, so the peer
 /// is asked, halving the range each time: each refusal on the way costs one point of the hundred at which a node bans
 /// us, and a chain of a million blocks takes at most sixteen.
 ///
@@ -39,7 +41,7 @@ pub async fn first_answerable_cycle<S: AttemptService>(
         return Ok(cycles.end(height) + 1 + CYCLES_BACK * length);
     }
     // In cycles: everything below `refused` is refused, `answered` is answered.
-    let mut refused = CYCLES_BACK;
+    let mut refused = planner.lists_back();
     let mut answered = planner.tip / length;
     if !answers(peer, planner, answered * length, &hash_at).await? {
         return Err(ProbeError::NothingAnswerable(answered * length));

@@ -22,7 +22,7 @@ use qrinfo_core::{
     stack::{PeerEvent, RecoveryEvent, retry::RecoveryStrategy},
     wire::frame::Frame,
 };
-use spv_testkit::{Answers, Chain, Fault, NodeFacts, Response, SimulatedPeer, SimulatedPeerBuilder};
+use spv_testkit::{Answers, Chain, Fault, NodeFacts, Response, ServerSession, SimulatedPeer, SimulatedPeerBuilder};
 use support::{assert_true, chain, connect, plan, profile};
 use tokio::{
     sync::{broadcast::error::TryRecvError, mpsc},
@@ -97,10 +97,10 @@ impl Answers for Lacks {
         self.0.node()
     }
 
-    fn answer(&self, request: &Frame, protocol: i32) -> Response {
+    fn answer(&self, request: &Frame, session: ServerSession) -> Response {
         match NetworkMessage::from_frame(request.clone()) {
             Ok(NetworkMessage::GetQRInfo(asked)) if asked.block_hash == self.1 => Response::Refuse,
-            _ => self.0.answer(request, protocol),
+            _ => self.0.answer(request, session),
         }
     }
 }

@@ -18,7 +18,8 @@ use qrinfo_core::{
 };
 use spv_config::ClientConfig;
 use spv_testkit::{
-    Answers, Chain, Fault, MockNetworkManager, NodeFacts, Response, SimulatedPeer, SimulatedPeerBuilder,
+    Answers, Chain, Fault, MockNetworkManager, NodeFacts, Response, ServerSession, ServerVersion, SimulatedPeer,
+    SimulatedPeerBuilder,
 };
 use support::{chain, network, plan, profile};
 use tokio::{sync::mpsc, time::Instant};
@@ -89,7 +90,7 @@ const SCENARIOS: [Scenario; 9] = [
     Scenario {
         name: "a block that nobody has",
         marked: Marked::Both,
-        nodes: |c| (0..3).map(|_| SimulatedPeer::builder(Lacks(c.clone(), 9)).profile(profile(100, 50))).collect(),
+        nodes: |c| (0..3).map(|_| lacks(c)).collect(),
         missing: &[9],
     },
     Scenario {
@@ -100,8 +101,13 @@ const SCENARIOS: [Scenario; 9] = [
     },
 ];
 
+/// All nodes run one version, so that the replies of both modes are the same to the byte.
 fn node(chain: &Chain) -> SimulatedPeerBuilder {
-    SimulatedPeer::builder(chain.clone()).profile(profile(100, 50))
+    SimulatedPeer::builder(chain.clone()).server(ServerVersion::NEWEST).profile(profile(100, 50))
+}
+
+fn lacks(chain: &Chain) -> SimulatedPeerBuilder {
+    SimulatedPeer::builder(Lacks(chain.clone(), 9)).server(ServerVersion::NEWEST).profile(profile(100, 50))
 }
 
 /// A node without the block of one request.
@@ -113,11 +119,11 @@ impl Answers for Lacks {
         self.0.node()
     }
 
-    fn answer(&self, request: &Frame, protocol: i32) -> Response {
+    fn answer(&self, request: &Frame, session: ServerSession) -> Response {
         let lacked = requests(&self.0)[self.1].block_hash;
         match NetworkMessage::from_frame(request.clone()) {
             Ok(NetworkMessage::GetQRInfo(asked)) if asked.block_hash == lacked => Response::Refuse,
-            _ => self.0.answer(request, protocol),
+            _ => self.0.answer(request, session),
         }
     }
 }

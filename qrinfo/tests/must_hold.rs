@@ -25,7 +25,9 @@ use qrinfo_core::{
 };
 use qrinfo_correlate::PeerService;
 use spv_config::ClientConfig;
-use spv_testkit::{Answers, Chain, Fault, NodeFacts, Response, SimulatedPeer, SimulatedPeerBuilder, builder};
+use spv_testkit::{
+    Answers, Chain, Fault, NodeFacts, Response, ServerSession, SimulatedPeer, SimulatedPeerBuilder, builder,
+};
 use support::{chain, connect, network, plan, profile};
 use tokio::{
     sync::mpsc,
@@ -282,8 +284,8 @@ impl Answers for Announces {
         self.0.node()
     }
 
-    fn answer(&self, request: &Frame, protocol: i32) -> Response {
-        match self.0.answer(request, protocol) {
+    fn answer(&self, request: &Frame, session: ServerSession) -> Response {
+        match self.0.answer(request, session) {
             Response::Reply(_) => {
                 let payload = Bytes::from(vec![0; max_payload(Command::QR_INFO)]);
                 Response::Reply(Frame { command: Command::QR_INFO, payload })
@@ -350,10 +352,10 @@ impl Answers for Refuses {
         self.0.node()
     }
 
-    fn answer(&self, request: &Frame, protocol: i32) -> Response {
+    fn answer(&self, request: &Frame, session: ServerSession) -> Response {
         match NetworkMessage::from_frame(request.clone()) {
             Ok(NetworkMessage::GetQRInfo(asked)) if self.1.contains(&asked.block_hash) => Response::Refuse,
-            _ => self.0.answer(request, protocol),
+            _ => self.0.answer(request, session),
         }
     }
 }

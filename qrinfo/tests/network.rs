@@ -12,7 +12,7 @@ use qrinfo_core::{
     message::NetworkMessage,
 };
 use qrinfo_correlate::{Closed, CorrelatorConfig, PeerService};
-use spv_testkit::{Chain, Fault, MockNetworkManager, SimulatedPeer, SimulatedPeerBuilder};
+use spv_testkit::{Chain, Fault, MockNetworkManager, ServerVersion, SimulatedPeer, SimulatedPeerBuilder};
 use support::{assert_true, chain, profile, sequential};
 use tokio::time::Instant;
 use tower::ServiceExt;
@@ -28,8 +28,8 @@ fn id(host: usize) -> PeerId {
 /// A connected network of these nodes, the first one being `id(0)`.
 async fn manager(nodes: impl IntoIterator<Item = SimulatedPeerBuilder>) -> MockNetworkManager {
     let mut manager = MockNetworkManager::new();
-    for (host, node) in nodes.into_iter().enumerate() {
-        manager.add_peer(id(host), node.build());
+    for (host, node) in SimulatedPeer::network(nodes).into_iter().enumerate() {
+        manager.add_peer(id(host), node);
     }
     manager.connect().await.unwrap();
     manager
@@ -94,7 +94,8 @@ async fn one_honest_node_among_unnamed_ones_is_enough() {
         node(&chain).fault(.., Fault::Refuse),
         node(&chain).fault(.., Fault::Late { by: Duration::from_secs(1) }),
         node(&chain).fault(.., Fault::Duplicate),
-        node(&chain).fault(.., Fault::WrongReply),
+        // The reply of an old version is longer: it would come when the next request, which it answers, is in flight.
+        node(&chain).server(ServerVersion::V23_0).fault(.., Fault::WrongReply),
         node(&chain).fault(2.., Fault::Garbage { seed: 7 }),
     ];
     let mut manager = manager(nodes).await;

@@ -18,7 +18,7 @@ const PROTOCOLS: [i32; 2] = [70_230, 70_237];
 const FIRST_CYCLE: u32 = 240;
 
 fn chains() -> Vec<Chain> {
-    let shared = ["regtest", "regtest-churn"].map(|name| Recording::shared(name).unwrap());
+    let shared = ["regtest", "regtest-churn", "regtest-v3"].map(|name| Recording::shared(name).unwrap());
     let recordings = [Some(Recording::bundled().unwrap())].into_iter().chain(shared).flatten();
     recordings.map(|recording| Chain::from_recording(&recording, |_| true).unwrap()).collect()
 }
@@ -104,8 +104,7 @@ fn the_step_to_the_newest_lists_is_the_last_that_is_made() {
             let brought = &plan[0].0.work_block_hashes[..brought];
             for protocol in PROTOCOLS {
                 let replies = plan[1..].iter().map(|(spec, _)| answer(&chain, spec, protocol));
-                let diffs: Vec<_> =
-                    replies.flat_map(|reply| reply.diffs_in_build_order().cloned().collect::<Vec<_>>()).collect();
+                let diffs: Vec<_> = replies.flat_map(|reply| reply.diffs().cloned().collect::<Vec<_>>()).collect();
                 let again: Vec<_> = diffs.iter().filter(|diff| brought.contains(&diff.block_hash)).collect();
                 assert!(again.len() >= 6, "{}", again.len());
                 assert!(again.iter().all(|diff| diff.base_block_hash == diff.block_hash));
@@ -186,7 +185,7 @@ fn a_client_that_was_here_a_few_blocks_ago_asks_for_little() {
     for protocol in PROTOCOLS {
         let reply = answer(chain, spec, protocol);
         assert_eq!(reply.mn_list_diff_tip.base_block_hash, hash(1764).unwrap());
-        for diff in reply.diffs_in_build_order().take(5) {
+        for diff in reply.diffs().take(5) {
             assert_eq!(diff.base_block_hash, diff.block_hash);
             assert!(diff.new_masternodes.is_empty() && diff.new_quorums.is_empty());
         }

@@ -2,10 +2,12 @@
 #![cfg(feature = "verify")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod honest;
 mod support;
 
 use std::{sync::Arc, time::Duration};
 
+use honest::{Client, World};
 use qrinfo::{
     Delivered, LostPeer, MasternodeSyncManager, OrderedSync, Peer, SequentialOptions, SequentialSync, SyncOutcome,
     SyncProgress, SyncReport, SyncStats, verify::Verifier,
@@ -151,6 +153,55 @@ async fn an_honest_sync_is_verified_to_its_end() {
         ended.assert_complete(&chain, &plan);
         assert!(ended.rejected.is_empty() && ended.report.lost.is_empty(), "{mode:?}");
     }
+}
+
+/// Nodes of all versions, on both branches of the chain, behind and ahead: whatever becomes of the sync, none is lost
+/// for a false reply.
+#[tokio::test(start_paused = true)]
+async fn no_honest_node_of_a_mixed_network_is_blamed() {
+    let mut delivered = 0;
+    for number in 0..12 {
+        let world = World::generate(number);
+        let mut rng = fastrand::Rng::with_seed(number);
+        let client = Client::random(&world, &mut rng);
+        let headers = Arc::new(client.headers());
+        let nodes: Vec<_> = (0..5).map(|_| honest::Peer::random(&world, &mut rng)).collect();
+        let plan = client.plan(&nodes, Vec::new(), &mut rng);
+        for mode in MODES {
+            let nodes = nodes.iter().map(|node| node.simulated().profile(profile(100, 50))).collect();
+            let (_nodes, peers) = peers(nodes, Some(headers.clone())).await;
+            let (replies, report) = match mode {
+                Mode::Sequential => honest_sync(sequential(&plan, peers), &plan, &headers).await,
+                #[cfg(feature = "parallel-qrinfo")]
+                Mode::Parallel => honest_sync(parallel(&plan, peers), &plan, &headers).await,
+            };
+            let is_blamed =
+                |lost: &&LostPeer| matches!(lost.why, AttemptErrorKind::False | AttemptErrorKind::Malformed);
+            let blamed: Vec<_> = report.lost.iter().filter(is_blamed).collect();
+            assert!(blamed.is_empty(), "world {number}, {mode:?}: {blamed:?}");
+            delivered += replies;
+        }
+    }
+    assert!(delivered > 50, "{delivered}");
+}
+
+/// Counts the replies that were found true.
+async fn honest_sync(
+    mut sync: impl OrderedSync,
+    plan: &[QRInfoRequestSpec],
+    headers: &Arc<HeaderMap>,
+) -> (usize, SyncReport) {
+    let (stage, headers) = (ListStage::new(plan[0].network, Level::Roots), headers.clone());
+    let mut verifier = Verifier::new(stage, move |hash| headers.find(hash));
+    let mut truths = 0;
+    while let Some(next) = sync.next().await {
+        match verifier.take(plan[next.index].clone(), &next.reply).await {
+            Ok(_) => truths += 1,
+            Err(VerifyError::Missing(_)) => {}
+            Err(error) => panic!("request {}: {error}", next.index),
+        }
+    }
+    (truths, sync.into_report())
 }
 
 #[tokio::test(start_paused = true)]

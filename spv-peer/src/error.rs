@@ -55,7 +55,7 @@ pub enum PeerError {
     },
     /// The connection ended during the handshake. A node that does not want us, or that is on another network, may
     /// do this without a word.
-    #[error("connection ended before {awaited}")]
+    #[error("connection ended before {awaited}{}", hint(*.awaited))]
     HandshakeClosed {
         /// The message that was missing.
         awaited: Command,
@@ -109,6 +109,11 @@ impl PeerError {
             Self::Io(_) => "io",
         }
     }
+}
+
+/// A node says nothing to a peer of another network: it closes the connection at the first bytes.
+fn hint(awaited: Command) -> &'static str {
+    if awaited == Command::VERSION { "; the node may be on another network, or accept no more connections" } else { "" }
 }
 
 fn speaks(magic: [u8; 4]) -> String {

@@ -113,7 +113,8 @@ async fn a_round_trip_is_measured() {
 #[test]
 fn all_recorded_hashes_are_right() {
     let mut recordings = vec![Recording::bundled().unwrap()];
-    recordings.extend(["regtest", "regtest-churn"].iter().filter_map(|name| Recording::shared(name).unwrap()));
+    recordings
+        .extend(["regtest", "regtest-churn", "regtest-v3"].iter().filter_map(|name| Recording::shared(name).unwrap()));
     for recording in recordings {
         let headers: Vec<_> = recording.headers().iter().map(|header| BlockHeader::from_bytes(*header)).collect();
         let checked = check(Network::Regtest, &headers).unwrap();

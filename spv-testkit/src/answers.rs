@@ -2,6 +2,8 @@ use std::{fmt, time::Duration};
 
 use qrinfo_core::{BlockHash, Network, message::Headers, wire::frame::Frame};
 
+use crate::ServerSession;
+
 /// Where a [`SimulatedPeer`](crate::SimulatedPeer)'s answers come from: a recording, a chain, the numbers of a
 /// scenario.
 ///
@@ -10,7 +12,7 @@ use qrinfo_core::{BlockHash, Network, message::Headers, wire::frame::Frame};
 ///
 /// ```
 /// use qrinfo_core::{Network, wire::frame::{Command, Frame}};
-/// use spv_testkit::{Answers, NodeFacts, Response, SimulatedPeer};
+/// use spv_testkit::{Answers, NodeFacts, Response, ServerSession, SimulatedPeer};
 ///
 /// /// A node without any blocks.
 /// #[derive(Debug)]
@@ -21,7 +23,7 @@ use qrinfo_core::{BlockHash, Network, message::Headers, wire::frame::Frame};
 ///         NodeFacts { network: Network::Regtest, user_agent: "/empty/".into(), start_height: 0, time: 0 }
 ///     }
 ///
-///     fn answer(&self, request: &Frame, _protocol: i32) -> Response {
+///     fn answer(&self, request: &Frame, _session: ServerSession) -> Response {
 ///         if request.command == Command::GET_QR_INFO { Response::Refuse } else { Response::Ignore }
 ///     }
 /// }
@@ -33,9 +35,9 @@ pub trait Answers: fmt::Debug + Send + Sync + 'static {
     /// What the node says of itself. Asked once a connection.
     fn node(&self) -> NodeFacts;
 
-    /// What the node does with a message, in a session of this protocol version: the lower of both sides'. The peer
-    /// asks this for every message after the handshake but `ping` and `getheaders`.
-    fn answer(&self, request: &Frame, protocol: i32) -> Response;
+    /// What a node of this version does with a message, in a session of this protocol version. The peer asks this for
+    /// every message after the handshake but `ping` and `getheaders`.
+    fn answer(&self, request: &Frame, session: ServerSession) -> Response;
 
     /// How long the answer to this message takes, a refusal included; `None`, the default, leaves it to the peer's
     /// [`PeerProfile`](crate::PeerProfile).
@@ -51,7 +53,7 @@ pub trait Answers: fmt::Debug + Send + Sync + 'static {
 
     /// A true reply to a request for another cycle, for [`Fault::WrongReply`](crate::Fault::WrongReply), which does
     /// nothing where there is none. None by default.
-    fn other(&self, _request: &Frame, _protocol: i32) -> Option<Frame> {
+    fn other(&self, _request: &Frame, _session: ServerSession) -> Option<Frame> {
         None
     }
 }

@@ -1,6 +1,6 @@
 //! What a Dash node answers: `qrinfo` and `mnlistdiff` built from a [`Chain`] by Dash Core's rules.
 //!
-//! The functions are pure: the same chain and request give the same bytes, which are those of Dash Core 23
+//! The functions are pure: the same chain, request and session give the same bytes, which are those of Dash Core
 //! (`llmq/snapshot.cpp`, `evo/smldiff.cpp`).
 
 mod diff;
@@ -13,10 +13,10 @@ pub use diff::mn_list_diff;
 pub use qr_info::qr_info;
 pub use refusal::Refusal;
 
-use crate::Chain;
+use crate::{Chain, ServerSession};
 
-/// Answers a request in a session of this protocol version, which decides how the diffs of a `qrinfo` are built
-/// ([`Construction`](crate::Construction)). `None` if the message is no request that this answers.
+/// Answers a request as this version of Dash Core does in a session of this protocol version; a number stands for a
+/// session of the newest version. `None` if the message is no request that this answers.
 ///
 /// ```
 /// use qrinfo_core::{BlockHash, message::{GetQRInfo, NetworkMessage}};
@@ -36,10 +36,14 @@ use crate::Chain;
 /// assert_eq!(answer, Some(Err(Refusal::UnknownBase(BlockHash::ZERO))));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn answer(chain: &Chain, request: &NetworkMessage, protocol: i32) -> Option<Result<Reply, Refusal>> {
+pub fn answer(
+    chain: &Chain,
+    request: &NetworkMessage,
+    session: impl Into<ServerSession>,
+) -> Option<Result<Reply, Refusal>> {
     match request {
         NetworkMessage::GetQRInfo(request) => {
-            Some(qr_info(chain, request, protocol).map(|reply| Reply::QrInfo(Box::new(reply))))
+            Some(qr_info(chain, request, session).map(|reply| Reply::QrInfo(Box::new(reply))))
         }
         NetworkMessage::GetMnListD(request) => {
             Some(mn_list_diff(chain, request).map(|reply| Reply::MnListDiff(Box::new(reply))))

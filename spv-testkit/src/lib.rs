@@ -7,7 +7,7 @@
 //! * [`RecordedPeer`]: one that answers over TCP as that recorded node did.
 //! * [`Scenario`]: peers, replies and their times as explicit numbers, for benchmarks that give the same result each time.
 //! * [`Chain`]: what a node stores, learnt from a recording, or made up from a seed ([`SyntheticChain`]).
-//! * [`builder`]: what Dash Core answers from a chain, to the byte.
+//! * [`builder`]: what a version of Dash Core ([`ServerVersion`]) answers from a chain, to the byte.
 //! * [`MockNetworkManager`]: a client's network whose peers are simulated; [`MemoryStorageManager`]: its storage.
 //! * [`LinkModel`]: the timing of a peer as plain arithmetic.
 //!
@@ -39,6 +39,7 @@ mod pace;
 mod recorded_peer;
 pub mod recording;
 pub mod scenario;
+mod server;
 mod simulated_peer;
 pub mod storage;
 mod synthetic;
@@ -48,8 +49,9 @@ pub use chain::Chain;
 pub use link_model::{LinkModel, SEND_BUFFER, Transit};
 pub use network::{MockNetworkManager, Sent};
 pub use recorded_peer::{RecordedAnswers, RecordedPeer, RecordedPeerBuilder};
-pub use recording::{Answer, CompleteSync, Construction, Exchange, Plan, Recording, RecordingError};
+pub use recording::{Answer, CompleteSync, Exchange, Plan, Recording, RecordingError};
 pub use scenario::{Scenario, ScenarioError, Timeline};
+pub use server::{ServerSession, ServerVersion};
 pub use simulated_peer::{Fault, HeaderFault, PeerProfile, PeerStats, SimulatedPeer, SimulatedPeerBuilder};
 pub use storage::MemoryStorageManager;
 pub use synthetic::{Fork, Keys, SyntheticChain, SyntheticParams};

@@ -14,10 +14,6 @@ use serde::Deserialize;
 /// The part of a recording that is compiled in; its README says what it holds.
 static BUNDLED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/data/regtest");
 
-/// The protocol version from which on a server builds `qrinfo` the efficient way (Dash Core's
-/// `EFFICIENT_QRINFO_VERSION`).
-const EFFICIENT_PROTOCOL_VERSION: i32 = 70236;
-
 /// The length of a block header in bytes.
 const HEADER_LEN: usize = 80;
 
@@ -26,7 +22,7 @@ const HEADER_LEN: usize = 80;
 /// Everything is read when it is loaded; [`bundled`](Self::bundled) needs no file at all.
 ///
 /// ```
-/// use spv_testkit::{Answer, Construction, Recording};
+/// use spv_testkit::{Answer, Recording};
 ///
 /// let recording = Recording::bundled()?;
 /// assert_eq!(recording.tip(), 1772);
@@ -35,7 +31,7 @@ const HEADER_LEN: usize = 80;
 /// let sync = recording.complete_syncs().first().ok_or("no complete sync")?;
 /// let exchange = recording.exchanges_of(sync).next().ok_or("an empty sync")?;
 /// assert!(matches!(&exchange.answer, Answer::Reply(reply) if reply.len() > 1000));
-/// assert_eq!(recording.find(Construction::of(exchange.protocol), &exchange.request), Some(exchange));
+/// assert_eq!(recording.find(exchange.protocol, &exchange.request), Some(exchange));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -48,8 +44,8 @@ pub struct Recording {
     hashes: Vec<BlockHash>,
     heights: HashMap<BlockHash, u32>,
     exchanges: Vec<Exchange>,
-    /// Positions in `exchanges`.
-    by_request: HashMap<Construction, HashMap<Bytes, usize>>,
+    /// Positions in `exchanges`, by the protocol version of the session.
+    by_request: BTreeMap<i32, HashMap<Bytes, usize>>,
     complete_syncs: Vec<CompleteSync>,
 }
 
@@ -83,15 +79,6 @@ pub enum Answer {
     Reply(Bytes),
     /// Nothing.
     Refused,
-}
-
-/// How a server chooses the bases of the diffs in a `qrinfo`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Construction {
-    /// Only the client's bases.
-    Legacy,
-    /// The client's bases and the targets of diffs built before, from protocol 70236 on.
-    Efficient,
 }
 
 /// Requests that together bring every cycle from `first_cycle` to the tip, in order.
@@ -227,9 +214,9 @@ impl Recording {
 
         let exchanges =
             index.exchanges.into_iter().map(|entry| entry.load(&read)).collect::<Result<Vec<_>, RecordingError>>()?;
-        let mut by_request: HashMap<_, HashMap<_, _>> = HashMap::new();
+        let mut by_request: BTreeMap<_, HashMap<_, _>> = BTreeMap::new();
         for (position, exchange) in exchanges.iter().enumerate() {
-            let requests = by_request.entry(Construction::of(exchange.protocol)).or_default();
+            let requests = by_request.entry(exchange.protocol).or_default();
             if requests.insert(exchange.request.clone(), position).is_some() {
                 return Err(RecordingError::Duplicate(exchange.id));
             }
@@ -317,19 +304,12 @@ impl Recording {
         sync.ids.iter().filter_map(|id| self.exchange(*id))
     }
 
-    /// The exchange in which the node was asked with this `getqrinfo` payload, or `None` if it never was.
-    pub fn find(&self, construction: Construction, request: &[u8]) -> Option<&Exchange> {
-        let position = *self.by_request.get(&construction)?.get(request)?;
+    /// The exchange in which the node was asked with this `getqrinfo` payload in a session of this protocol version, or
+    /// of the highest recorded one below it. `None` if it never was.
+    pub fn find(&self, protocol: i32, request: &[u8]) -> Option<&Exchange> {
+        let (_, requests) = self.by_request.range(..=protocol).next_back()?;
+        let position = *requests.get(request)?;
         self.exchanges.get(position)
-    }
-}
-
-// === impl Construction ===
-
-impl Construction {
-    /// What a session of this protocol version gets.
-    pub const fn of(protocol: i32) -> Self {
-        if protocol >= EFFICIENT_PROTOCOL_VERSION { Self::Efficient } else { Self::Legacy }
     }
 }
 

@@ -15,10 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qrinfo_core::{
-    Network,
-    message::{PROTOCOL_VERSION, QRInfo},
-};
+use qrinfo_core::{Network, message::QRInfo};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, duplex},
     net::TcpListener,
@@ -40,6 +37,7 @@ use crate::{
     answers::Answers,
     link_model::{LinkModel, SEND_BUFFER},
     pace::Pace,
+    server::ServerVersion,
 };
 
 /// The rest after a connection could not be accepted, usually for want of file descriptors.
@@ -102,7 +100,10 @@ pub struct SimulatedPeerBuilder {
 #[derive(Debug, Clone)]
 struct Settings {
     answers: Arc<dyn Answers>,
-    protocol: i32,
+    /// The newest, unless set.
+    server: Option<ServerVersion>,
+    /// Instead of the server version's.
+    protocol: Option<i32>,
     /// Instead of that of the answers.
     start_height: Option<u32>,
     profile: PeerProfile,
@@ -121,7 +122,8 @@ impl SimulatedPeer {
         SimulatedPeerBuilder {
             settings: Settings {
                 answers: Arc::new(answers),
-                protocol: PROTOCOL_VERSION,
+                server: None,
+                protocol: None,
                 start_height: None,
                 profile: PeerProfile::default(),
                 send_buffer: SEND_BUFFER,
@@ -131,6 +133,32 @@ impl SimulatedPeer {
                 header_fault: None,
             },
         }
+    }
+
+    /// Builds the peers of one network. Those whose version is not set run the versions of Dash Core in turn, the newest
+    /// first.
+    ///
+    /// ```
+    /// use spv_testkit::{Chain, Recording, ServerVersion, SimulatedPeer};
+    ///
+    /// let chain = Chain::from_recording(&Recording::bundled()?, |_| true)?;
+    /// let node = || SimulatedPeer::builder(chain.clone());
+    /// let peers = SimulatedPeer::network([node(), node().server(ServerVersion::V22_1), node()]);
+    /// let versions: Vec<_> = peers.iter().map(|peer| peer.server()).collect();
+    /// assert_eq!(versions, [ServerVersion::V23_1, ServerVersion::V22_1, ServerVersion::V22_1]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn network(nodes: impl IntoIterator<Item = SimulatedPeerBuilder>) -> Vec<Self> {
+        let mixed = |(node, turn): (SimulatedPeerBuilder, ServerVersion)| match node.settings.server {
+            Some(_) => node.build(),
+            None => node.server(turn).build(),
+        };
+        nodes.into_iter().zip(ServerVersion::ALL.into_iter().cycle()).map(mixed).collect()
+    }
+
+    /// The version of Dash Core that it runs.
+    pub fn server(&self) -> ServerVersion {
+        self.settings.software().0
     }
 
     /// Connects to it in memory, and gives the client's end. It holds up to 4 MiB each way that are not read.
@@ -159,7 +187,7 @@ impl SimulatedPeer {
         self.counters.stats()
     }
 
-    pub(crate) fn network(&self) -> Network {
+    pub(crate) fn chain_network(&self) -> Network {
         self.settings.answers.node().network
     }
 
@@ -206,9 +234,16 @@ async fn serve(
 // === impl SimulatedPeerBuilder ===
 
 impl SimulatedPeerBuilder {
-    /// The protocol version that the peer announces, 70237 unless set. A session uses the lower of both sides'.
+    /// The version of Dash Core that the peer runs, the newest unless set.
+    pub fn server(mut self, server: ServerVersion) -> Self {
+        self.settings.server = Some(server);
+        self
+    }
+
+    /// The protocol version that the peer announces, that of its server version unless set. A session uses the lower of
+    /// both sides'.
     pub fn protocol(mut self, protocol: i32) -> Self {
-        self.settings.protocol = protocol;
+        self.settings.protocol = Some(protocol);
         self
     }
 
@@ -305,6 +340,12 @@ impl SimulatedPeerBuilder {
 // === impl Settings ===
 
 impl Settings {
+    /// The server version, and the protocol version that is announced.
+    fn software(&self) -> (ServerVersion, i32) {
+        let server = self.server.unwrap_or(ServerVersion::NEWEST);
+        (server, self.protocol.unwrap_or(server.protocol()))
+    }
+
     /// The timing of a fresh connection.
     fn link_model(&self) -> LinkModel {
         LinkModel::new(self.profile.round_trip).send_buffer(self.send_buffer).pace(self.pace.clone())

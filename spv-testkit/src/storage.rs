@@ -59,6 +59,11 @@ impl StorageManager for MemoryStorageManager {
         Ok(self.replies.get(&cycle_height).cloned())
     }
 
+    async fn delete_reply(&mut self, cycle_height: u32) -> Result<(), ClientError> {
+        self.replies.remove(&cycle_height);
+        Ok(())
+    }
+
     async fn store_masternode_state(&mut self, state: &[u8]) -> Result<(), ClientError> {
         self.state = Some(state.to_vec());
         Ok(())
@@ -127,6 +132,9 @@ async fn check_all(storage: &mut impl StorageManager) -> Result<(), ClientError>
     }
     assert_eq!(storage.load_reply(96).await?, Some(stays));
     assert_eq!(storage.load_reply(144).await?, None);
+    storage.delete_reply(96).await?;
+    storage.delete_reply(96).await?;
+    assert_eq!(storage.load_reply(96).await?, None);
 
     assert_eq!(storage.load_masternode_state().await?, None);
     storage.store_masternode_state(b"old").await?;

@@ -3,14 +3,19 @@
 
 use qrinfo_core::{
     BlockHash,
-    message::{GetMnListDiff, GetQRInfo, NetworkMessage},
+    message::{GetMnListDiff, GetQRInfo, NetworkMessage, QRInfo},
 };
 use spv_testkit::{
-    Chain, Fork, SyntheticChain, SyntheticParams,
+    Chain, Fork, ServerSession, ServerVersion, SyntheticChain, SyntheticParams,
     builder::{self, Refusal},
 };
 
 const PROTOCOLS: [i32; 2] = [70230, 70237];
+
+/// The session of a server with a client of its own protocol version.
+fn session(server: ServerVersion) -> ServerSession {
+    ServerSession::new(server, i32::MAX)
+}
 
 /// A chain, and another that leaves it in the cycle that starts at 720.
 fn branches() -> (Chain, Chain) {
@@ -96,6 +101,49 @@ fn bases_may_come_in_any_order_and_more_than_once() {
         assert_eq!(reply(&[640, 0, 712, 640]), reply(&[0, 640, 712]));
         assert_ne!(reply(&[640, 0, 712, 640]), reply(&[0, 640]));
     }
+}
+
+#[test]
+fn version_22_1_counts_no_base_at_a_targets_own_height_and_leaves_genesis_zero() {
+    let (chain, _) = branches();
+    let reply = |server, heights: &[u32]| {
+        let base_block_hashes = heights.iter().map(|height| hash(&chain, *height)).collect();
+        let request = GetQRInfo { base_block_hashes, block_hash: hash(&chain, 743), extra_share: true };
+        builder::qr_info(&chain, &request, session(server)).unwrap()
+    };
+    // The work blocks are 712, 688, 664, 640 and 616.
+    let old = reply(ServerVersion::V22_1, &[640]);
+    let extra = old.extra_share.as_ref().unwrap();
+    assert_eq!(extra.mn_list_diff_at_h_minus_4c.base_block_hash, BlockHash::ZERO, "no base lies below");
+    assert_eq!(old.mn_list_diff_at_h_minus_3c.base_block_hash, BlockHash::ZERO, "640 itself does not count");
+    assert_eq!(old.mn_list_diff_at_h_minus_2c.base_block_hash, hash(&chain, 640));
+    assert_eq!(old.mn_list_diff_h.base_block_hash, hash(&chain, 640), "no target becomes a base");
+    assert_eq!(old.mn_list_diff_tip.base_block_hash, hash(&chain, 640));
+    let genesis = reply(ServerVersion::V22_1, &[]);
+    assert_eq!(genesis.mn_list_diff_at_h_minus_3c.base_block_hash, hash(&chain, 0), "no base at all means genesis");
+    // The lists are the same from either form of genesis.
+    assert_eq!(old.mn_list_diff_at_h_minus_3c.new_masternodes, genesis.mn_list_diff_at_h_minus_3c.new_masternodes);
+
+    let newer = reply(ServerVersion::V23_0, &[640]);
+    assert_eq!(newer.mn_list_diff_at_h_minus_3c.base_block_hash, hash(&chain, 640), "an empty diff");
+    assert_eq!(newer.mn_list_diff_h.base_block_hash, hash(&chain, 688));
+}
+
+#[test]
+fn version_23_1_builds_trailing_lists_before_the_oldest_cycle() {
+    let failing_index = Some((1, 20 * 24..=40 * 24));
+    let params = SyntheticParams { failing_index, failed_dkgs: 0.0, ..SyntheticParams::regtest() };
+    let chain = SyntheticChain::generate(1, &params).chain;
+    let request = ask(hash(&chain, 0), hash(&chain, 37 * 24 - 1));
+    let [newest, newer, old] = ServerVersion::ALL.map(|s| builder::qr_info(&chain, &request, session(s)).unwrap());
+    // The index has its commitment of cycle 19, whose lists are those of the cycles 16 to 18.
+    let targets: Vec<_> = newest.mn_list_diff_list.iter().map(|diff| diff.block_hash).collect();
+    assert_eq!(targets, [16, 17, 18].map(|cycle| hash(&chain, cycle * 24 - 8)));
+    let oldest = |reply: &QRInfo| reply.extra_share.as_ref().unwrap().mn_list_diff_at_h_minus_4c.base_block_hash;
+    assert_eq!(oldest(&newest), targets[2]);
+    assert_eq!(oldest(&newer), hash(&chain, 0));
+    assert_eq!(oldest(&old), hash(&chain, 0));
+    assert_eq!(newest.last_commitment_per_index, old.last_commitment_per_index);
 }
 
 #[test]

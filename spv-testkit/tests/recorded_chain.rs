@@ -10,7 +10,7 @@ use qrinfo_core::{
 };
 use serde_json::Value;
 use spv_testkit::{
-    Answer, Chain, Exchange, Recording,
+    Answer, Chain, Exchange, Recording, ServerSession, ServerVersion,
     builder::{self, Refusal},
     chain::LoadError,
 };
@@ -20,11 +20,14 @@ fn is_genesis_based(exchange: &Exchange) -> bool {
 }
 
 /// Answers every recorded request and counts replies and refusals.
-fn replay(name: &str, recording: &Recording, chain: &Chain) -> (usize, usize) {
+fn replay(name: &str, server: ServerVersion, recording: &Recording, chain: &Chain) -> (usize, usize) {
     let (mut replies, mut refusals) = (0, 0);
+    // The lowest cycle that the node answers for is the fourth after the first snapshot.
+    let lowest = recording.complete_syncs().iter().map(|sync| sync.first_cycle).min().unwrap();
+    let first_snapshot = lowest - 4 * 24;
     for exchange in recording.exchanges() {
         let request = GetQRInfo::from_wire(exchange.request.clone()).unwrap();
-        let built = builder::qr_info(chain, &request, exchange.protocol);
+        let built = builder::qr_info(chain, &request, ServerSession::new(server, exchange.protocol));
         let place = format!("{name}, exchange {} ({}, {})", exchange.id, exchange.protocol, exchange.note);
         match (&exchange.answer, built) {
             (Answer::Reply(recorded), Ok(built)) => {
@@ -32,7 +35,7 @@ fn replay(name: &str, recording: &Recording, chain: &Chain) -> (usize, usize) {
                 replies += 1;
             }
             (Answer::Refused, Err(refusal)) => {
-                check_reason(exchange, &request, refusal);
+                check_reason(exchange, &request, refusal, first_snapshot);
                 refusals += 1;
             }
             (_, built) => panic!("{place}: {built:?}"),
@@ -41,27 +44,31 @@ fn replay(name: &str, recording: &Recording, chain: &Chain) -> (usize, usize) {
     (replies, refusals)
 }
 
-fn check_reason(exchange: &Exchange, request: &GetQRInfo, refusal: Refusal) {
+fn check_reason(exchange: &Exchange, request: &GetQRInfo, refusal: Refusal, first_snapshot: u32) {
     let expected = match exchange.note.as_str() {
         "refused: unknown base" | "refused: all-zero base" => Refusal::UnknownBase(request.base_block_hashes[0]),
         "refused: unknown requested block" => Refusal::UnknownBlock(request.block_hash),
-        // The fourth cycle before the requested one is wanted; snapshots are stored from 144 on.
+        // The fourth cycle before the requested one is needed.
         "genesis" if exchange.height < 4 * 24 => Refusal::BeforeGenesis,
         "genesis" => Refusal::NoSnapshot(0),
         note => panic!("a refusal that was not expected: {note}"),
     };
     match (expected, refusal) {
-        (Refusal::NoSnapshot(_), Refusal::NoSnapshot(cycle)) => assert!(cycle < 144, "{cycle}"),
+        (Refusal::NoSnapshot(_), Refusal::NoSnapshot(cycle)) => assert!(cycle < first_snapshot, "{cycle}"),
         (expected, refusal) => assert_eq!(refusal, expected, "{}", exchange.id),
     }
 }
 
 #[test]
 fn genesis_based_replies_lead_to_all_others() {
-    for (name, counts) in [("regtest", (588, 24)), ("regtest-churn", (604, 24))] {
+    for (name, server, counts) in [
+        ("regtest", ServerVersion::V23_0, (588, 24)),
+        ("regtest-churn", ServerVersion::V23_0, (604, 24)),
+        ("regtest-v3", ServerVersion::V23_1, (135, 39)),
+    ] {
         let Some(recording) = Recording::shared(name).unwrap() else { continue };
         let chain = Chain::from_recording(&recording, is_genesis_based).unwrap();
-        assert_eq!(replay(name, &recording, &chain), counts);
+        assert_eq!(replay(name, server, &recording, &chain), counts);
     }
 }
 
@@ -70,7 +77,7 @@ fn one_bundled_sync_leads_to_the_whole_bundle() {
     let recording = Recording::bundled().unwrap();
     for sync in recording.complete_syncs() {
         let chain = Chain::from_recording(&recording, |exchange| sync.ids.contains(&exchange.id)).unwrap();
-        assert_eq!(replay(&sync.name, &recording, &chain), (192 - 1, 24));
+        assert_eq!(replay(&sync.name, ServerVersion::V23_0, &recording, &chain), (192 - 1, 24));
     }
 }
 
@@ -114,7 +121,7 @@ fn strings<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<String> {
 #[test]
 fn members_are_drawn_as_the_node_draws_them() {
     let mut cases = vec![("bundled", Recording::bundled().unwrap(), bundled_members(), 52)];
-    for (name, count) in [("regtest", 52), ("regtest-churn", 45)] {
+    for (name, count) in [("regtest", 52), ("regtest-churn", 45), ("regtest-v3", 12)] {
         if let Some(recording) = Recording::shared(name).unwrap() {
             cases.push((name, recording, shared_members(name), count));
         }
@@ -141,7 +148,7 @@ fn a_diff_from_the_list_before_to_the_one_after_is_answered_as_well() {
     let mut compared = 0;
     for exchange in recording.exchanges() {
         let Answer::Reply(reply) = &exchange.answer else { continue };
-        for diff in QRInfo::from_wire(reply.clone()).unwrap().diffs_in_build_order() {
+        for diff in QRInfo::from_wire(reply.clone()).unwrap().diffs() {
             assert_eq!(&ask(diff.base_block_hash, diff.block_hash).unwrap(), diff);
             compared += 1;
         }

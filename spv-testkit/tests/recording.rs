@@ -13,7 +13,7 @@ use qrinfo_core::{
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use spv_testkit::{Answer, Construction, Exchange, Plan, Recording, RecordingError};
+use spv_testkit::{Answer, Exchange, Plan, Recording, RecordingError};
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data/regtest")
@@ -24,8 +24,8 @@ fn bundled() -> Recording {
 }
 
 fn all() -> Vec<(&'static str, Recording)> {
-    let shared =
-        ["regtest", "regtest-churn"].map(|name| Some((name, Recording::shared(name).expect("a whole recording")?)));
+    let shared = ["regtest", "regtest-churn", "regtest-v3"]
+        .map(|name| Some((name, Recording::shared(name).expect("a whole recording")?)));
     [Some(("bundled", bundled()))].into_iter().chain(shared).flatten().collect()
 }
 
@@ -61,7 +61,7 @@ fn the_bundled_part_is_a_part_of_the_whole() {
     let Some(whole) = Recording::shared("regtest").unwrap() else { return };
     assert_eq!(bundled().headers(), whole.headers());
     for exchange in bundled().exchanges() {
-        let found = whole.find(Construction::of(exchange.protocol), &exchange.request).unwrap();
+        let found = whole.find(exchange.protocol, &exchange.request).unwrap();
         let rotation_info = exchange.rotation_info.clone();
         assert_eq!(&Exchange { rotation_info, ..found.clone() }, exchange);
         assert!(exchange.rotation_info.is_none() || exchange.rotation_info == found.rotation_info);
@@ -149,13 +149,17 @@ fn hashes_and_heights_lead_to_each_other() {
 }
 
 #[test]
-fn nobody_was_asked_for_a_reply_of_the_other_construction() {
+fn a_session_finds_the_highest_recorded_protocol_below_its_own() {
     let recording = bundled();
     let five_step = &recording.complete_syncs()[2];
     let exchange = recording.exchange(five_step.ids[30]).unwrap();
-    assert_eq!(recording.find(Construction::Efficient, &exchange.request), Some(exchange));
-    assert_eq!(recording.find(Construction::Legacy, &exchange.request), None);
-    assert_eq!(recording.find(Construction::Efficient, b""), None);
+    for protocol in [70237, 70240] {
+        assert_eq!(recording.find(protocol, &exchange.request), Some(exchange));
+    }
+    for protocol in [70230, 70235, 70229] {
+        assert_eq!(recording.find(protocol, &exchange.request), None);
+    }
+    assert_eq!(recording.find(70237, b""), None);
 }
 
 #[test]

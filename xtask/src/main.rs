@@ -1,7 +1,8 @@
-//! Tasks of this workspace: `cargo xtask ci`, `cargo xtask bench`.
+//! Tasks of this workspace: `cargo xtask ci`, `cargo xtask bench`, `cargo xtask live`.
 
 mod bench;
 mod ci;
+mod live;
 
 use std::process::ExitCode;
 
@@ -21,12 +22,15 @@ enum Task {
     /// Measures; see docs/benchmarks.md.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Checks the command qrinfo against a Dash Core binary of yours; see docs/live.md. Skipped without one.
+    Live(live::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Ci => ci::run(),
         Task::Bench(bench) => bench::run(bench),
+        Task::Live(options) => live::run(options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

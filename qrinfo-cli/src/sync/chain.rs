@@ -1,23 +1,18 @@
 //! Where block hashes come from: a file, the store, and the nodes.
 
-use std::{fs::File, io::Read, path::Path};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use qrinfo::storage::Store;
-use qrinfo_core::{
-    BlockHash, Network,
-    header::{BlockHeader, HEADER_LEN},
-};
-use qrinfo_verify::{HeaderMap, KnownBlock};
+use qrinfo_core::{BlockHash, Network};
+use qrinfo_verify::HeaderMap;
 use spv_peer::{
     Connection,
-    headers::{CheckedHeader, Extension, HeaderChain, HeaderError, HeaderSyncError, check, sync_headers},
+    headers::{CheckedHeader, Extension, HeaderChain, HeaderError, HeaderSyncError, sync_headers},
 };
 
 use super::peers;
-
-/// The most headers that are read from a file: a hundred years of blocks.
-const MAX_HEADERS: u64 = 20_000_000;
+use crate::headers;
 
 /// How many cycles old the newest quorum of an index may be, and three more, as verification asks for: the DKG of an
 /// index may fail several times in a row.
@@ -45,7 +40,7 @@ impl Source {
         store: Option<&Store>,
     ) -> Result<Self> {
         if let Some(path) = file {
-            let chain = read(path, network).with_context(|| format!("headers of {}", path.display()))?;
+            let chain = headers::read(path, network, 0)?;
             return Ok(Self { network, chain, ask: false, agreed_tip: 0 });
         }
         let (start, hash) = network.checkpoint_below(first_needed(network, from_cycle));
@@ -115,8 +110,7 @@ impl Source {
 
     /// Every block that there is a header of.
     pub(super) fn known_blocks(&self) -> HeaderMap {
-        let known = |(height, hash, merkle_root)| (hash, KnownBlock { height, merkle_root });
-        self.chain.blocks().map(known).collect()
+        headers::known_blocks(&self.chain)
     }
 
     pub(super) fn hash_at(&self, height: u32) -> Option<BlockHash> {
@@ -147,18 +141,4 @@ fn restore(chain: &mut HeaderChain, store: &Store, network: Network) -> Result<(
         result.is_ok()
     })?;
     result.context("stored headers do not fit together; move the data directory away")
-}
-
-fn read(path: &Path, network: Network) -> Result<HeaderChain> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_HEADERS * HEADER_LEN as u64).read_to_end(&mut bytes).context("cannot read")?;
-    let (headers, rest) = bytes.as_chunks::<HEADER_LEN>();
-    ensure!(rest.is_empty() && !headers.is_empty(), "the file is not a row of {HEADER_LEN}-byte headers");
-    let headers: Vec<_> = headers.iter().map(|header| BlockHeader::from_bytes(*header)).collect();
-    let checked = check(network, &headers)?;
-    let (genesis, others) = checked.split_first().context("the file is empty")?;
-    ensure!(genesis.hash == network.genesis_hash(), "the first header is not {network}'s block 0");
-    let mut chain = HeaderChain::new(0, genesis.hash);
-    chain.restore(others.iter().copied())?;
-    Ok(chain)
 }

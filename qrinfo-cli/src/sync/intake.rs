@@ -1,12 +1,12 @@
 //! Replies in the order of the plan, stored and fresh ones: verified, kept, and counted.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
 use qrinfo::{Delivered, storage::Store, verify::Verifier};
-use qrinfo_core::{Network, QRInfoRequestSpec, Reply, Request, client::StoredReply, message::QRInfo, wire::Wire};
-use qrinfo_verify::{Falsehood, HeaderMap, Level, ListStage, VerifyError};
+use qrinfo_core::{Network, QRInfoRequestSpec, Reply, client::StoredReply, message::QRInfo, wire::Wire};
+use qrinfo_verify::{Falsehood, HeaderMap, Level, ListStage, Verified, VerifyError};
+use tokio::task::block_in_place;
 
 use super::output::{Row, Unverified};
 
@@ -15,8 +15,12 @@ pub(super) struct Intake<'a> {
     plan: &'a [QRInfoRequestSpec],
     store: Option<&'a Store>,
     verifier: Verifier,
-    /// Positions of requests whose replies are stored.
+    /// Positions of requests whose replies are stored and not judged yet.
     stored: BTreeSet<usize>,
+    /// The position that is judged next.
+    next: usize,
+    /// How many of the stored requests were asked again for the last one that failed.
+    asked_again: usize,
     pub(super) rows: Vec<Row>,
     pub(super) unverified: Vec<Unverified>,
 }
@@ -31,28 +35,46 @@ impl<'a> Intake<'a> {
     ) -> Result<Self> {
         let mut stored = BTreeSet::new();
         for (place, spec) in plan.iter().enumerate() {
-            if load(store, spec)?.is_some() {
+            if let Some(store) = store
+                && block_in_place(|| store.reply_block(spec.cycle_height))? == Some(spec.block_hash)
+            {
                 stored.insert(place);
             }
         }
         let verifier = Verifier::new(ListStage::new(network, level), move |hash| headers.find(hash));
-        Ok(Self { plan, store, verifier, stored, rows: Vec::new(), unverified: Vec::new() })
+        let (rows, unverified) = (Vec::new(), Vec::new());
+        Ok(Self { plan, store, verifier, stored, next: 0, asked_again: 0, rows, unverified })
     }
 
-    /// Positions of the requests that have to be asked for.
-    pub(super) fn to_ask(&self) -> Vec<usize> {
-        (0..self.plan.len()).filter(|place| !self.stored.contains(place)).collect()
+    /// Takes the stored replies that come next. Gives the requests that have to be asked before the next one of them
+    /// can be judged; none at the end of the plan.
+    pub(super) async fn next_to_ask(&mut self) -> Result<Range<usize>> {
+        while self.stored.remove(&self.next) {
+            let Some(spec) = self.plan.get(self.next) else { break };
+            if !self.take_stored(spec).await? {
+                self.pass_over_more();
+                break;
+            }
+            self.next += 1;
+        }
+        let end = self.stored.first().copied().unwrap_or(self.plan.len());
+        let gap = self.next..end;
+        self.next = end;
+        Ok(gap)
     }
 
-    /// Takes a fresh reply, after those stored that come before it. An inner error says that it is false, and is to be
-    /// asked for again.
+    /// Whether stored replies come after those that are to be asked now.
+    pub(super) fn has_stored(&self) -> bool {
+        !self.stored.is_empty()
+    }
+
+    /// Takes a fresh reply. An inner error says that it is false, and is to be asked for again.
     pub(super) async fn take(&mut self, place: usize, delivered: &Delivered) -> Result<Result<(), Falsehood>> {
-        self.take_stored(place).await?;
         let spec = self.plan.get(place).context("a reply to nothing")?;
         match self.verifier.take(spec.clone(), &delivered.reply).await {
             Ok(verified) => {
                 if let (Some(store), Reply::QrInfo(reply)) = (self.store, &delivered.reply) {
-                    keep(store, spec, reply.to_wire())?;
+                    keep(store, spec, QRInfo::clone(reply), &verified)?;
                 }
                 self.rows.push(Row::fresh(spec.cycle_height, delivered, &verified));
             }
@@ -62,36 +84,49 @@ impl<'a> Intake<'a> {
         Ok(Ok(()))
     }
 
-    /// Takes the stored replies that come before a position.
-    pub(super) async fn take_stored(&mut self, before: usize) -> Result<()> {
-        while let Some(place) = self.stored.first().copied().filter(|place| *place < before) {
-            self.stored.remove(&place);
-            let spec = self.plan.get(place).context("a stored reply to nothing")?;
-            let (spec, reply, length) = load(self.store, spec)?.context("a stored reply is gone")?;
-            match self.verifier.take(spec.clone(), &reply).await {
-                Ok(verified) => self.rows.push(Row::stored(&spec, &reply, length, &verified)),
-                Err(error) => self.unverified.push(Unverified::new(spec.cycle_height, &error)),
+    /// Judges a stored reply as if a peer had sent it in this run. One that fails is deleted, and has to be asked for
+    /// again: it was verified at a lower level, or the file was changed.
+    async fn take_stored(&mut self, spec: &QRInfoRequestSpec) -> Result<bool> {
+        let Some(store) = self.store else { return Ok(false) };
+        let Some(stored) = block_in_place(|| store.reply(spec.cycle_height))? else { return Ok(false) };
+        let length = stored.payload.len();
+        let why = match QRInfo::from_wire(stored.payload) {
+            Err(error) => error.to_string(),
+            Ok(reply) => {
+                let reply = Reply::QrInfo(Box::new(reply));
+                match self.verifier.take(spec.clone(), &reply).await {
+                    Ok(verified) => {
+                        self.rows.push(Row::stored(spec, &reply, length, &verified));
+                        return Ok(true);
+                    }
+                    Err(VerifyError::False(falsehood)) => format!("{:#}", anyhow::Error::new(falsehood)),
+                    Err(missing) => {
+                        self.unverified.push(Unverified::new(spec.cycle_height, &missing));
+                        return Ok(true);
+                    }
+                }
             }
-        }
-        Ok(())
+        };
+        eprintln!("qrinfo: the stored reply of cycle {} is asked for again: {why}", spec.cycle_height);
+        block_in_place(|| store.delete_reply(spec.cycle_height)).context("cannot delete a stored reply")?;
+        Ok(false)
+    }
+
+    /// Where one stored reply fails, others often do, and a round of asking for each would take long. So each failure
+    /// has twice as many asked with it as the one before: few rounds for a store that is false from end to end, and
+    /// one request for a single damaged reply.
+    fn pass_over_more(&mut self) {
+        self.asked_again = (2 * self.asked_again).max(1);
+        let end = self.next.saturating_add(self.asked_again);
+        self.stored = self.stored.split_off(&end);
     }
 }
 
-/// The stored reply to a request, its length, and the request that it answers.
-fn load(store: Option<&Store>, spec: &QRInfoRequestSpec) -> Result<Option<(QRInfoRequestSpec, Reply, usize)>> {
-    let Some(store) = store else { return Ok(None) };
-    let stored = tokio::task::block_in_place(|| store.reply(spec.cycle_height))?;
-    let Some(stored) = stored.filter(|stored| stored.block_hash == spec.block_hash) else { return Ok(None) };
-    let length = stored.payload.len();
-    let Ok(reply) = QRInfo::from_wire(stored.payload) else { return Ok(None) };
-    // The anchor moves with the tip. The tip diff that starts from it is never applied, so an older one will do.
-    let mut spec = spec.clone();
-    spec.base_block_hashes.push(reply.mn_list_diff_tip.base_block_hash);
-    let reply = Reply::QrInfo(Box::new(reply));
-    Ok(Request::from(spec.clone()).check_reply(&reply).is_ok().then_some((spec, reply, length)))
-}
-
-fn keep(store: &Store, spec: &QRInfoRequestSpec, payload: Bytes) -> Result<()> {
-    let stored = StoredReply { cycle_height: spec.cycle_height, block_hash: spec.block_hash, payload };
-    tokio::task::block_in_place(|| store.store_reply(&stored)).context("cannot keep a reply")
+/// Keeps a reply, without a tip diff that is not proven: a peer can fill it with anything.
+fn keep(store: &Store, spec: &QRInfoRequestSpec, mut reply: QRInfo, verified: &Verified) -> Result<()> {
+    if verified.tip.is_none() {
+        reply.drop_tip_diff();
+    }
+    let stored = StoredReply { cycle_height: spec.cycle_height, block_hash: spec.block_hash, payload: reply.to_wire() };
+    block_in_place(|| store.store_reply(&stored)).context("cannot keep a reply")
 }

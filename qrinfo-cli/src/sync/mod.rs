@@ -16,19 +16,23 @@ use qrinfo::{
     storage::Store,
 };
 use qrinfo_core::{AttemptErrorKind, Network, QRInfoRequestSpec};
-use qrinfo_verify::{CheckLayer, Level};
+use qrinfo_verify::CheckLayer;
 use spv_config::ClientConfig;
 use tokio::time::Instant;
 use tower::Layer;
 
 pub(crate) use self::settings::is_misconfigured;
 use self::{intake::Intake, output::Row};
-use crate::progress::{Progress, Stderr};
+use crate::{
+    depth::Depth,
+    progress::{Progress, Stderr},
+};
 
 /// Syncs rotated quorums from nodes.
 ///
 /// Headers come from the nodes as well, unless a file brings them. With --data-dir, headers and replies are kept: a
-/// sync that was stopped goes on where it was, without asking again.
+/// sync that was stopped goes on where it was, without asking again. Kept replies are verified again in each sync; one
+/// that fails is deleted and asked for again.
 ///
 /// Every reply is verified against the headers. One that is false is asked of another node, and who sent it is not
 /// asked again.
@@ -70,36 +74,11 @@ pub(crate) struct Options {
     parallel: Option<NonZeroUsize>,
     /// How far replies are verified: what headers alone can tell, also the lists by their merkle roots, or also members
     /// and signatures
-    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Verify::Roots)]
-    verify: Verify,
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Depth::Roots)]
+    verify: Depth,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Verify {
-    Structure,
-    Roots,
-    Full,
-}
-
-impl Verify {
-    fn level(self) -> Level {
-        match self {
-            Self::Structure => Level::Structure,
-            Self::Roots => Level::Roots,
-            Self::Full => Level::Full,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Structure => "structure",
-            Self::Roots => "roots",
-            Self::Full => "full",
-        }
-    }
 }
 
 /// Runs the sync and says whether it is complete.
@@ -150,28 +129,26 @@ async fn fetch<S>(
     options: &Options,
     config: &ClientConfig,
     plan: &[QRInfoRequestSpec],
-    peers: Vec<Peer<S>>,
+    mut peers: Vec<Peer<S>>,
     store: Option<&Store>,
     intake: &mut Intake<'_>,
 ) -> Result<SyncReport>
 where
     S: AttemptService<Future: Send + 'static> + Clone + Send + 'static,
 {
-    let label = match options.sequential {
-        true => "one at a time".to_owned(),
-        false => format!("{} peers in parallel", peers.len()),
-    };
-    let places = intake.to_ask();
-    let todo: Vec<_> = places.iter().map(|place| plan[*place].clone()).collect();
-    let progress = Progress::new(label, todo.len());
-    let report = if options.sequential {
-        let sync = SequentialSync::new(todo, peers, SequentialOptions::default());
-        take_in(sync, &places, intake, progress).await?
-    } else {
-        let parallel = settings::parallel(config, peers.len());
-        take_in(ParallelSync::new(todo, peers, parallel), &places, intake, progress).await?
-    };
-    intake.take_stored(plan.len()).await?;
+    let mut report = SyncReport::default();
+    loop {
+        let gap = intake.next_to_ask().await?;
+        if gap.is_empty() {
+            break;
+        }
+        // Only where stored replies follow is there another round, and only for that are connections kept.
+        let kept = if intake.has_stored() { peers.iter().map(copy).collect() } else { Vec::new() };
+        let round = ask(options, config, (&plan[gap.clone()], gap.start), peers, intake).await?;
+        report = report.and_later(round, gap.start);
+        peers = kept;
+        peers.retain(|peer| report.lost.iter().all(|lost| lost.peer != peer.id));
+    }
     for lost in &report.lost {
         eprintln!("qrinfo: {} was given up: {}", lost.peer, lost.why);
         if let (Some(store), AttemptErrorKind::Malformed | AttemptErrorKind::False) = (store, lost.why) {
@@ -181,14 +158,44 @@ where
     Ok(report)
 }
 
+/// The same peer for a later round. Progress is reported to the first alone.
+fn copy<S: Clone>(peer: &Peer<S>) -> Peer<S> {
+    Peer::new(peer.id, peer.service.clone(), peer.start_height).with_round_trip(peer.round_trip)
+}
+
+/// Asks for a part of the plan, which begins at position `first`.
+async fn ask<S>(
+    options: &Options,
+    config: &ClientConfig,
+    (todo, first): (&[QRInfoRequestSpec], usize),
+    peers: Vec<Peer<S>>,
+    intake: &mut Intake<'_>,
+) -> Result<SyncReport>
+where
+    S: AttemptService<Future: Send + 'static> + Clone + Send + 'static,
+{
+    let label = match options.sequential {
+        true => "one at a time".to_owned(),
+        false => format!("{} peers in parallel", peers.len()),
+    };
+    let progress = Progress::new(label, todo.len());
+    let todo = todo.to_vec();
+    if options.sequential {
+        take_in(SequentialSync::new(todo, peers, SequentialOptions::default()), first, intake, progress).await
+    } else {
+        let parallel = settings::parallel(config, peers.len());
+        take_in(ParallelSync::new(todo, peers, parallel), first, intake, progress).await
+    }
+}
+
 async fn take_in(
     mut run: impl OrderedSync,
-    places: &[usize],
+    first: usize,
     intake: &mut Intake<'_>,
     mut progress: Progress,
 ) -> Result<SyncReport> {
     while let Some(delivered) = run.next().await {
-        match intake.take(places[delivered.index], &delivered).await? {
+        match intake.take(first + delivered.index, &delivered).await? {
             Ok(()) => progress.update(&run.stats()),
             Err(falsehood) => {
                 let error = anyhow::Error::new(falsehood.clone());

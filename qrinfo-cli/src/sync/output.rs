@@ -105,12 +105,13 @@ impl Outcome {
         let stats = &self.report.stats;
         writeln!(
             out,
-            "{}: {}; {} verified ({}), {} stored, {} asked, {} bytes, {:.2} s, {} retries, {} refusals, {} timeouts, {} peers lost",
+            "{}: {}; {} verified ({}), {} stored, {} asked, {} answered, {} bytes, {:.2} s, {} retries, {} refusals, {} timeouts, {} peers lost",
             self.network,
             self.report.outcome,
             self.rows.len(),
             self.level,
             self.rows.iter().filter(|row| row.source.is_none()).count(),
+            stats.attempts,
             stats.delivered,
             stats.bytes,
             self.wall_time.as_secs_f64(),

@@ -33,6 +33,9 @@ pub trait StorageManager: Send + Sync {
     /// The reply stored for the cycle that starts at `cycle_height`.
     async fn load_reply(&self, cycle_height: u32) -> Result<Option<StoredReply>, ClientError>;
 
+    /// Deletes the reply stored for the cycle that starts at `cycle_height`, if there is one.
+    async fn delete_reply(&mut self, cycle_height: u32) -> Result<(), ClientError>;
+
     /// Keeps the masternode state, replacing what was kept before.
     async fn store_masternode_state(&mut self, state: &[u8]) -> Result<(), ClientError>;
 
@@ -53,7 +56,7 @@ pub struct StoredReply {
     pub cycle_height: u32,
     /// The block that was asked for.
     pub block_hash: BlockHash,
-    /// The `qrinfo` payload as the peer sent it.
+    /// The `qrinfo` payload.
     pub payload: Bytes,
 }
 

@@ -1,10 +1,18 @@
 use bytes::{BufMut, Bytes};
 
-use super::{Coinbase, Commitment, SmlEntry};
+use super::{Coinbase, CoinbasePayload, Commitment, SmlEntry};
 use crate::{
     BlockHash, Hash256, LlmqType, ProTxHash, QuorumHash,
     wire::{DecodeError, DecodeErrorKind, Reader, Seq, Wire, put_len, put_var_bytes},
 };
+
+/// The most masternodes that a diff may name as new or as deleted. Each locks at least 1,000 DASH, and there will never be
+/// more than 18.92 million of them, so that no list can have more than 18,920. The figure is the next round one.
+const MAX_MASTERNODES: usize = 20_000;
+
+/// The most quorums that a diff may name as new or as deleted, and the most groups of their ChainLock signatures. At
+/// most 132 are active at a time, those of all 14 types together; the rest is room for newer types.
+const MAX_QUORUMS: usize = 1_024;
 
 /// `mnlistdiff`: how the masternode list and the active quorums changed from one block to another (DIP-4), with the
 /// later block's coinbase and the proof that it is in that block.
@@ -38,6 +46,33 @@ pub struct MnListDiff {
     pub quorums_cl_sigs: Seq<QuorumClSig>,
 }
 
+impl MnListDiff {
+    /// A diff from no block to no block, in which nothing changes.
+    pub(super) fn to_no_block() -> Self {
+        let payload = CoinbasePayload {
+            version: 1,
+            height: 0,
+            merkle_root_mn_list: Hash256::ZERO,
+            merkle_root_quorums: None,
+            credit_pool: None,
+        };
+        Self {
+            version: 1,
+            base_block_hash: BlockHash::ZERO,
+            block_hash: BlockHash::ZERO,
+            total_transactions: 0,
+            merkle_hashes: Seq::default(),
+            merkle_flags: Bytes::new(),
+            coinbase: Coinbase::new(payload),
+            deleted_masternodes: Seq::default(),
+            new_masternodes: Seq::default(),
+            deleted_quorums: Seq::default(),
+            new_quorums: Seq::default(),
+            quorums_cl_sigs: Seq::default(),
+        }
+    }
+}
+
 impl Wire for MnListDiff {
     const MIN_SIZE: usize = 2 + 32 + 32 + 4 + 1 + 1 + Coinbase::MIN_SIZE + 5;
 
@@ -56,11 +91,11 @@ impl Wire for MnListDiff {
             merkle_hashes: Seq::decode(reader)?,
             merkle_flags: reader.var_bytes("merkleFlags")?,
             coinbase: Coinbase::decode(reader)?,
-            deleted_masternodes: Seq::decode(reader)?,
-            new_masternodes: Seq::decode(reader)?,
-            deleted_quorums: Seq::decode(reader)?,
-            new_quorums: Seq::decode(reader)?,
-            quorums_cl_sigs: Seq::decode(reader)?,
+            deleted_masternodes: Seq::decode_at_most(MAX_MASTERNODES, reader)?,
+            new_masternodes: Seq::decode_at_most(MAX_MASTERNODES, reader)?,
+            deleted_quorums: Seq::decode_at_most(MAX_QUORUMS, reader)?,
+            new_quorums: Seq::decode_at_most(MAX_QUORUMS, reader)?,
+            quorums_cl_sigs: Seq::decode_at_most(MAX_QUORUMS, reader)?,
         })
     }
 

@@ -57,6 +57,17 @@ pub enum NetInfoEntry {
     Invalid,
 }
 
+// === impl NetInfoPurpose ===
+
+impl NetInfoPurpose {
+    /// The protocol of Dash Core.
+    pub const CORE_P2P: Self = Self(0);
+    /// Platform's own network.
+    pub const PLATFORM_P2P: Self = Self(1);
+    /// Platform's HTTPS interface.
+    pub const PLATFORM_HTTPS: Self = Self(2);
+}
+
 // === impl NetInfo ===
 
 impl NetInfo {

@@ -60,17 +60,40 @@ impl QRInfo {
         self.mn_list_diff_h.block_hash
     }
 
-    /// Every diff in the order in which a server of protocol 70236 or newer builds them: a diff may use the target of
-    /// any before it as its base.
-    pub fn diffs_in_build_order(&self) -> impl Iterator<Item = &MnListDiff> {
+    /// Every diff: the trailing ones, `H-4C` if it is there, and so on to the tip diff, which is the last.
+    ///
+    /// This is not the order in which a server builds them, which differs from one version to another. Applied in the
+    /// order of their targets' heights, each diff finds its base among the lists before it.
+    pub fn diffs(&self) -> impl Iterator<Item = &MnListDiff> {
         let extra = self.extra_share.as_ref().map(|extra| &extra.mn_list_diff_at_h_minus_4c);
-        extra.into_iter().chain(&self.mn_list_diff_list).chain([
+        self.mn_list_diff_list.iter().chain(extra).chain([
             &self.mn_list_diff_at_h_minus_3c,
             &self.mn_list_diff_at_h_minus_2c,
             &self.mn_list_diff_at_h_minus_c,
             &self.mn_list_diff_h,
             &self.mn_list_diff_tip,
         ])
+    }
+
+    /// Replaces the tip diff by an empty one to no block: base and target are all zero, and its coinbase commits to
+    /// empty lists.
+    ///
+    /// Nothing proves a tip diff whose target is not in the client's headers, or whose base is a block without a known
+    /// list, and a peer can fill it with any number of entries. A client that stores replies drops it first. The reply
+    /// still encodes and decodes, and verification sets the tip diff aside as one to an unknown block.
+    ///
+    /// ```
+    /// use qrinfo_core::{BlockHash, message::QRInfo, wire::{DecodeError, Wire}};
+    ///
+    /// fn to_store(payload: Vec<u8>) -> Result<Vec<u8>, DecodeError> {
+    ///     let mut reply = QRInfo::from_wire(payload)?;
+    ///     reply.drop_tip_diff();
+    ///     assert_eq!(reply.mn_list_diff_tip.block_hash, BlockHash::ZERO);
+    ///     Ok(reply.to_wire().to_vec())
+    /// }
+    /// ```
+    pub fn drop_tip_diff(&mut self) {
+        self.mn_list_diff_tip = MnListDiff::to_no_block();
     }
 }
 

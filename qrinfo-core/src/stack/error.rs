@@ -188,8 +188,11 @@ pub enum Mismatch {
         /// The target of the diff that came.
         got: BlockHash,
     },
-    /// A diff starts from a block that is not ours, not genesis, and not built before it.
-    #[error("the diff to {target} starts from {got}, which was not among the bases sent")]
+    /// A diff starts from a block that was not sent as a base, is not genesis, and is the target of no other diff of the
+    /// reply.
+    #[error(
+        "the diff to {target} starts from {got}, which is neither a base that was sent nor the target of another diff"
+    )]
     Base {
         /// The diff's target.
         target: BlockHash,

@@ -2,7 +2,7 @@ use std::{fmt, marker::PhantomData};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{DecodeError, Reader, Wire, put_len};
+use super::{DecodeError, DecodeErrorKind, Reader, Wire, put_len};
 
 /// A counted list of `T` that stays in its wire bytes.
 ///
@@ -45,6 +45,26 @@ impl<T: Wire> Seq<T> {
         SeqIter { left: self.len, reader: Reader::new(self.bytes.clone()), item: PhantomData }
     }
 
+    /// Decodes a list of no more than `most` items.
+    ///
+    /// # Errors
+    /// [`DecodeErrorKind::BadLength`] for a greater count, before any item is read; else as `T`.
+    pub fn decode_at_most(most: usize, reader: &mut Reader) -> Result<Self, DecodeError> {
+        let name = std::any::type_name::<T>();
+        let field = name.rsplit("::").next().unwrap_or(name);
+        let offset = reader.offset();
+        let len = reader.count(field, T::MIN_SIZE)?;
+        if len > most {
+            return Err(DecodeError { field, offset, kind: DecodeErrorKind::BadLength(len) });
+        }
+        let rest = reader.rest();
+        let start = reader.offset();
+        for _ in 0..len {
+            T::decode(reader)?;
+        }
+        Ok(Self { len, bytes: rest.slice(..reader.offset() - start), item: PhantomData })
+    }
+
     /// The items, decoded.
     pub fn to_vec(&self) -> Vec<T> {
         self.iter().collect()
@@ -57,14 +77,7 @@ impl<T: Wire> Wire for Seq<T> {
     const MIN_SIZE: usize = 1;
 
     fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let name = std::any::type_name::<T>();
-        let len = reader.count(name.rsplit("::").next().unwrap_or(name), T::MIN_SIZE)?;
-        let rest = reader.rest();
-        let start = reader.offset();
-        for _ in 0..len {
-            T::decode(reader)?;
-        }
-        Ok(Self { len, bytes: rest.slice(..reader.offset() - start), item: PhantomData })
+        Self::decode_at_most(usize::MAX, reader)
     }
 
     fn encode(&self, out: &mut impl BufMut) {

@@ -1,6 +1,10 @@
 //! Recorded exchanges with a live node: those beside this file, and the full set where it is at hand.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use qrinfo_core::BlockHash;
 use serde_json::Value;
@@ -32,7 +36,17 @@ impl Recording {
 
     /// All exchanges of each chain; none where they are not at hand.
     pub(crate) fn full() -> Vec<Self> {
-        ["regtest", "regtest-churn"].into_iter().filter_map(vectors).map(Self::load).collect()
+        ["regtest", "regtest-churn", "regtest-v3"].into_iter().filter_map(vectors).map(Self::load).collect()
+    }
+
+    /// How many replies are recorded, by what is said of the vectors.
+    pub(crate) fn replies(&self) -> usize {
+        let counts = [("regtest", 588), ("regtest-churn", 604), ("regtest-v3", 135)];
+        counts.into_iter().find(|(name, _)| self.is(name)).unwrap().1
+    }
+
+    pub(crate) fn is(&self, name: &str) -> bool {
+        Path::new(&self.name).ends_with(name)
     }
 
     pub(crate) fn hash(&self, height: u32) -> BlockHash {

@@ -59,7 +59,7 @@ pub(crate) fn spec(cycle: u64, tag: u64) -> QRInfoRequestSpec {
     work_block_hashes[0] = reply.work_block_hash();
     QRInfoRequestSpec {
         block_hash: hash(tag),
-        base_block_hashes: reply.diffs_in_build_order().map(|diff| diff.base_block_hash).collect(),
+        base_block_hashes: reply.diffs().map(|diff| diff.base_block_hash).collect(),
         work_block_hashes,
         ..recorded_spec()
     }

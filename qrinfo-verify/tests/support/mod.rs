@@ -88,7 +88,7 @@ impl Facts {
     }
 
     pub(crate) fn take(&mut self, reply: &QRInfo) {
-        let mut diffs: Vec<_> = reply.diffs_in_build_order().collect();
+        let mut diffs: Vec<_> = reply.diffs().collect();
         diffs.sort_by_key(|diff| self.heights[&diff.block_hash]);
         diffs.into_iter().for_each(|diff| self.apply(diff));
         let extra = reply.extra_share.as_ref().unwrap();

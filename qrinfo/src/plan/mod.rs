@@ -18,7 +18,7 @@ mod mn_list_diffs;
 mod newest_first;
 mod planner;
 
-use qrinfo_core::{LlmqType, QuorumHash, dip24::CYCLES_BACK};
+use qrinfo_core::{LlmqType, QuorumHash};
 
 pub use mn_list_diffs::{MnListDiffPlanner, member_list_height};
 pub use planner::{PlanKind, Planner, anchor};
@@ -27,9 +27,9 @@ pub use planner::{PlanKind, Planner, anchor};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// The cycle has no work block four cycles back.
+    /// The cycle has no work block four cycles back, without the extra share three cycles back.
     #[error(
-        "cycle {cycle} is too early: quorums need a masternode list {CYCLES_BACK} cycles before; start at {first} or later"
+        "cycle {cycle} is too early: its reply would bring a list from before the first block; start at {first} or later"
     )]
     TooEarly {
         /// The first block of the cycle.

@@ -64,7 +64,7 @@ pub struct Planner {
     /// diff of a historical request, which nobody applies. Without one, every reply carries that dead weight.
     pub anchor: Option<u32>,
     /// Whether replies bring `H-4C` as well. The first cycle of a sync from nothing needs it for the quorums of the
-    /// cycle before.
+    /// cycle before. Dash Core up to 23.0 refuses a cycle without `H-4C` even if this is `false`; from 23.1 on it answers.
     pub extra_share: bool,
 }
 
@@ -105,7 +105,7 @@ impl Planner {
         if last > self.tip {
             return Err(PlanError::BeyondTip { cycle: last, tip: self.tip });
         }
-        let too_early = |cycle| PlanError::TooEarly { cycle, first: (CYCLES_BACK + 1) * cycles.length() };
+        let too_early = |cycle| PlanError::TooEarly { cycle, first: (self.lists_back() + 1) * cycles.length() };
         let oldest_list = cycles.work_height_back(first, self.lists_back()).ok_or(too_early(first))?;
         let hash = |height| match height {
             // A client whose headers start at a checkpoint has no block 0.
@@ -118,8 +118,12 @@ impl Planner {
                 let bases = self.bases(cycle, first, oldest_list);
                 let mut work_block_hashes = [BlockHash::ZERO; 5];
                 for (back, work_block) in (0..).zip(&mut work_block_hashes) {
-                    let height = cycles.work_height_back(cycle, back);
-                    *work_block = hash(height.ok_or(too_early(cycle))?)?;
+                    match cycles.work_height_back(cycle, back) {
+                        Some(height) => *work_block = hash(height)?,
+                        // The reply does not bring it.
+                        None if back > self.lists_back() => {}
+                        None => return Err(too_early(cycle)),
+                    }
                 }
                 Ok(QRInfoRequestSpec {
                     network: self.network,
@@ -134,7 +138,7 @@ impl Planner {
     }
 
     /// How many cycles before its own a reply brings lists of.
-    const fn lists_back(&self) -> u32 {
+    pub(crate) const fn lists_back(&self) -> u32 {
         if self.extra_share { CYCLES_BACK } else { CYCLES_BACK - 1 }
     }
 
@@ -232,6 +236,13 @@ mod tests {
         let planner = Planner::new(Network::Regtest, 1772);
         let plan = |first, last| planner.plan(first, last, |height| Some(hash(height)).filter(|_| height != 1500));
         assert_eq!(plan(96, 1772), Err(PlanError::TooEarly { cycle: 96, first: 120 }));
+        let without_extra = Planner { extra_share: false, ..planner.clone() };
+        let plan_without = |first| without_extra.plan(first, first, |height| Some(hash(height)));
+        assert_eq!(plan_without(72), Err(PlanError::TooEarly { cycle: 72, first: 96 }));
+        assert_eq!(
+            plan_without(96).unwrap()[0].work_block_hashes,
+            [hash(88), hash(64), hash(40), hash(16), BlockHash::ZERO]
+        );
         assert_eq!(plan(264, 240), Err(PlanError::EmptyRange { first: 264, last: 240 }));
         assert_eq!(plan(264, 1776), Err(PlanError::BeyondTip { cycle: 1776, tip: 1772 }));
         assert!(plan(1488, 1488).is_ok());

@@ -16,7 +16,9 @@ pub struct Delivered {
 }
 
 /// How a sync ended, and what it took.
-#[derive(Debug)]
+///
+/// By default that of a sync with nothing to ask.
+#[derive(Debug, Default)]
 pub struct SyncReport {
     /// How it ended.
     pub outcome: SyncOutcome,
@@ -36,10 +38,25 @@ pub struct LostPeer {
     pub why: AttemptErrorKind,
 }
 
+impl SyncReport {
+    /// Adds the report of a later sync, of those requests of one plan that begin at position `first`.
+    #[must_use]
+    pub fn and_later(self, later: Self, first: usize) -> Self {
+        let Self { outcome, mut stats, mut lost } = self;
+        let mut missing = outcome.into_missing();
+        let more = later.outcome.into_missing().into_iter();
+        missing.extend(more.map(|missing| Missing { index: first + missing.index, ..missing }));
+        stats.add(&later.stats);
+        lost.extend(later.lost);
+        Self { outcome: SyncOutcome::of(missing), stats, lost }
+    }
+}
+
 /// How a sync ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum SyncOutcome {
     /// Every request of the plan was answered and delivered.
+    #[default]
     Complete,
     /// Some requests were given up; all others were delivered, in order.
     Degraded {
@@ -64,6 +81,13 @@ impl SyncOutcome {
             (Some(why), _) => Self::Failed { missing, why },
             (None, Some(why)) => Self::Degraded { missing, why },
             (None, None) => Self::Complete,
+        }
+    }
+
+    fn into_missing(self) -> Vec<Missing> {
+        match self {
+            Self::Complete => Vec::new(),
+            Self::Degraded { missing, .. } | Self::Failed { missing, .. } => missing,
         }
     }
 
@@ -133,6 +157,15 @@ pub struct SyncStats {
 }
 
 impl SyncStats {
+    fn add(&mut self, later: &Self) {
+        self.attempts += later.attempts;
+        self.delivered += later.delivered;
+        self.bytes += later.bytes;
+        self.retries += later.retries;
+        self.refusals += later.refusals;
+        self.timeouts += later.timeouts;
+    }
+
     pub(crate) fn count_failure(&mut self, error: &AttemptError) {
         #[cfg(feature = "metrics")]
         crate::metrics::failed(error.kind());

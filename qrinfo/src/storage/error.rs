@@ -35,8 +35,10 @@ pub enum StoreError {
         /// The network asked for.
         expected: Network,
     },
-    /// The file is not a store, or is damaged.
-    #[error("{path} is damaged or no store; move it away to start anew")]
+    /// The file is not a store, or is damaged. It was left unchanged.
+    #[error(
+        "{path} is damaged or no store, and was left unchanged; remove it to start anew, or restore it from a copy"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -1,11 +1,12 @@
 use std::{
-    fmt, fs,
+    fmt,
+    fs::{self, OpenOptions},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use qrinfo_core::{
     BlockHash, Network, PeerId,
     client::{Ban, ClientError, StorageManager, StoredReply},
@@ -13,7 +14,7 @@ use qrinfo_core::{
 };
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::StoreError;
+use super::{StoreError, held_file::HeldFile, replies::Replies};
 
 /// The format written here. A file of a newer one is refused, never changed.
 const FORMAT: u64 = 1;
@@ -24,40 +25,51 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const HEADERS: TableDefinition<'_, u32, (&[u8; 80], &[u8; 32])> = TableDefinition::new("headers");
 /// Hash to height.
 const HEIGHTS: TableDefinition<'_, &[u8; 32], u32> = TableDefinition::new("heights");
-/// Cycle to requested block and reply.
-const REPLIES: TableDefinition<'_, u32, (&[u8; 32], &[u8])> = TableDefinition::new("replies");
+/// Cycle to requested block. The reply itself is a file.
+const REPLIES: TableDefinition<'_, u32, &[u8; 32]> = TableDefinition::new("reply_blocks");
 /// Peer to the time its ban ends and the reason.
 const BANS: TableDefinition<'_, &str, (u64, &str)> = TableDefinition::new("bans");
 /// The client's own state.
 const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 
-/// Headers, replies, bans and masternode state in one file.
+/// Headers, replies, bans and masternode state of one network in a directory.
 ///
-/// Clones share the file. Methods block for as long as the disk takes; call them from `spawn_blocking` where that
+/// Clones share the files. Methods block for as long as the disk takes; call them from `spawn_blocking` where that
 /// matters.
 #[derive(Clone)]
 pub struct Store {
     database: Arc<Database>,
+    replies: Arc<Replies>,
     path: PathBuf,
 }
 
 type Outcome<T> = std::result::Result<T, StoreError>;
 
 impl Store {
-    /// Opens the store of `network` in `directory`; makes both if they are not there.
+    /// Opens the store of `network` in `directory`; makes both if they are not there. Reads all of the database, to
+    /// find damage before anything is used or changed: about a second for all headers of mainnet.
     ///
     /// # Errors
-    /// [`StoreError`], one variant for each thing that can be wrong with the directory or the file.
+    /// [`StoreError`], one variant for each thing that can be wrong with the directory or the file. After any of them
+    /// the file is as it was.
     pub fn open(directory: &Path, network: Network) -> Outcome<Self> {
         let path = directory.join(format!("{network}.redb"));
-        fs::create_dir_all(directory).map_err(|source| StoreError::Open { path: path.clone(), source })?;
-        let database = Database::create(&path).map_err(|error| open_error(&path, error))?;
-        let store = Self { database: Arc::new(database), path };
+        let cannot_open = |source| StoreError::Open { path: path.clone(), source };
+        fs::create_dir_all(directory).map_err(cannot_open)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let held = HeldFile::new(file.map_err(cannot_open)?).map_err(|error| open_error(&path, error))?;
+        let database = redb::Builder::new()
+            .set_check_integrity_on_open(true)
+            .create_with_backend(held.clone())
+            .map_err(|error| open_error(&path, error))?;
+        let replies = Arc::new(Replies::new(directory.join(format!("{network}-replies"))));
+        let store = Self { database: Arc::new(database), replies, path: path.clone() };
         store.check_format(network)?;
+        held.release().map_err(cannot_open)?;
         Ok(store)
     }
 
-    /// The file.
+    /// The file of the database.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -67,8 +79,9 @@ impl Store {
         let stored = self.read_if_there(META, |meta| {
             let number = |key| Ok::<_, redb::StorageError>(meta.get(key)?.map(|value| value.value()));
             Ok((number("format")?, number("network")?))
-        })?;
-        match stored {
+        });
+        let damaged = |error| StoreError::Damaged { path: self.path.clone(), source: Box::new(error) };
+        match stored.map_err(damaged)? {
             Some((Some(found), _)) if found > FORMAT => {
                 Err(StoreError::NewerFormat { path: self.path.clone(), found, supported: FORMAT })
             }
@@ -179,11 +192,16 @@ impl Store {
                 by_height.insert(height, (header.as_bytes(), hash.as_bytes()))?;
                 heights.insert(hash.as_bytes(), height)?;
             }
+            let mut lost = Vec::new();
             if !gone.is_empty() {
                 let mut replies = transaction.open_table(REPLIES)?;
                 let mut failed = None;
-                replies.retain(|_, (block_hash, _)| match heights.get(block_hash) {
-                    Ok(height) => height.is_some(),
+                replies.retain(|cycle_height, block_hash| match heights.get(block_hash) {
+                    Ok(Some(_)) => true,
+                    Ok(None) => {
+                        lost.push(cycle_height);
+                        false
+                    }
                     Err(error) => {
                         failed = Some(error);
                         true
@@ -193,8 +211,9 @@ impl Store {
                     return Err(error.into());
                 }
             }
-            Ok(())
+            Ok(lost)
         })
+        .map(|lost| lost.into_iter().for_each(|cycle_height| self.replies.remove(cycle_height)))
     }
 
     /// Stores a cycle's reply, replacing an older one.
@@ -202,29 +221,48 @@ impl Store {
     /// # Errors
     /// [`StoreError::Write`].
     pub fn store_reply(&self, reply: &StoredReply) -> Outcome<()> {
+        let put = self.replies.put(reply.cycle_height, &reply.payload);
+        put.map_err(|error| StoreError::Write(Box::new(error)))?;
         self.write(|transaction| {
-            let mut replies = transaction.open_table(REPLIES)?;
-            replies.insert(reply.cycle_height, (reply.block_hash.as_bytes(), &reply.payload[..]))?;
+            transaction.open_table(REPLIES)?.insert(reply.cycle_height, reply.block_hash.as_bytes())?;
             Ok(())
         })
     }
 
-    /// A cycle's reply.
+    /// The block that a cycle's reply was asked for by, if there is a reply.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn reply_block(&self, cycle_height: u32) -> Outcome<Option<BlockHash>> {
+        let block_hash = self.read_if_there(REPLIES, |replies| {
+            Ok(replies.get(cycle_height)?.map(|block_hash| BlockHash::from_bytes(*block_hash.value())))
+        })?;
+        Ok(block_hash.flatten())
+    }
+
+    /// A cycle's reply, as it is stored. It is to be verified as one that comes from a peer, and
+    /// [deleted](Self::delete_reply) if it fails: the file may have been changed since, or the reply was only verified
+    /// at a lower level.
     ///
     /// # Errors
     /// [`StoreError::Read`].
     pub fn reply(&self, cycle_height: u32) -> Outcome<Option<StoredReply>> {
-        let reply = self.read_if_there(REPLIES, |replies| {
-            Ok(replies.get(cycle_height)?.map(|entry| {
-                let (block_hash, payload) = entry.value();
-                StoredReply {
-                    cycle_height,
-                    block_hash: BlockHash::from_bytes(*block_hash),
-                    payload: Bytes::copy_from_slice(payload),
-                }
-            }))
+        let Some(block_hash) = self.reply_block(cycle_height)? else { return Ok(None) };
+        let payload = self.replies.get(cycle_height).map_err(|error| StoreError::Read(Box::new(error)))?;
+        Ok(payload.map(|payload| StoredReply { cycle_height, block_hash, payload }))
+    }
+
+    /// Deletes a cycle's reply, if there is one: it turned out to be false, and is to be asked for again.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn delete_reply(&self, cycle_height: u32) -> Outcome<()> {
+        self.write(|transaction| {
+            transaction.open_table(REPLIES)?.remove(cycle_height)?;
+            Ok(())
         })?;
-        Ok(reply.flatten())
+        self.replies.remove(cycle_height);
+        Ok(())
     }
 
     /// Bans a peer, replacing an older ban.
@@ -349,6 +387,10 @@ impl StorageManager for Store {
         self.blocking(move |store| store.reply(cycle_height)).await
     }
 
+    async fn delete_reply(&mut self, cycle_height: u32) -> Result<(), ClientError> {
+        self.blocking(move |store| store.delete_reply(cycle_height)).await
+    }
+
     async fn store_masternode_state(&mut self, state: &[u8]) -> Result<(), ClientError> {
         let state = state.to_vec();
         self.blocking(move |store| store.store_masternode_state(&state)).await
@@ -378,9 +420,16 @@ fn open_error(path: &Path, error: DatabaseError) -> StoreError {
     let path = path.to_owned();
     match error {
         DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path),
-        DatabaseError::Storage(redb::StorageError::Io(source)) => StoreError::Open { path, source },
+        DatabaseError::Storage(redb::StorageError::Io(source)) if !is_of_the_content(&source) => {
+            StoreError::Open { path, source }
+        }
         other => StoreError::Damaged { path, source: Box::new(other) },
     }
+}
+
+/// Whether an error of reading says that the bytes are wrong, and not that the disk failed.
+fn is_of_the_content(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 #[cfg(test)]
@@ -434,7 +483,8 @@ mod tests {
 
     fn open(disk: &Disk) -> Store {
         let database = redb::Builder::new().create_with_backend(disk.clone()).unwrap();
-        let store = Store { database: Arc::new(database), path: "disk".into() };
+        let replies = Arc::new(Replies::new("disk-replies".into()));
+        let store = Store { database: Arc::new(database), replies, path: "disk".into() };
         store.check_format(Network::Regtest).unwrap();
         store
     }
@@ -443,24 +493,20 @@ mod tests {
     fn a_full_disk_is_one_clear_error_and_loses_nothing() {
         let disk = Disk::default();
         disk.limit.store(4 << 20, Ordering::Relaxed);
-        let reply = |cycle_height| StoredReply {
-            cycle_height,
-            block_hash: BlockHash::ZERO,
-            payload: Bytes::from(vec![cycle_height as u8; 200_000]),
-        };
+        let state = |size: usize| vec![size as u8; size << 10];
         let store = open(&disk);
-        let full = (0..1000).find_map(|cycle| store.store_reply(&reply(cycle)).err().map(|error| (cycle, error)));
-        let (stored, error) = full.unwrap();
+        store.store_masternode_state(&state(1)).unwrap();
+        let full = (1..20).map(|size| size * 100);
+        let full = full.map(|size| (size, store.store_masternode_state(&state(size))));
+        let (refused, error) =
+            full.into_iter().find_map(|(size, result)| result.err().map(|error| (size, error))).unwrap();
         assert!(matches!(error, StoreError::Write(_)), "{error}");
-        assert!(stored > 3, "{stored}");
+        assert!(refused > 300, "{refused}");
         drop(store);
 
         let store = open(&disk);
-        for cycle in 0..stored {
-            assert_eq!(store.reply(cycle).unwrap(), Some(reply(cycle)));
-        }
-        assert_eq!(store.reply(stored).unwrap(), None);
+        assert_eq!(store.masternode_state().unwrap(), Some(state(refused - 100)));
         disk.limit.store(64 << 20, Ordering::Relaxed);
-        store.store_reply(&reply(stored)).unwrap();
+        store.store_masternode_state(&state(refused)).unwrap();
     }
 }

@@ -67,7 +67,7 @@ impl<'a> Lists<'a> {
     /// Applies what a reply brings, in the order of height. Of a tip diff, what starts from a list that is there.
     pub fn take(&mut self, reply: &QRInfo) {
         let tip = &reply.mn_list_diff_tip;
-        let mut diffs: Vec<_> = reply.diffs_in_build_order().filter(|diff| !std::ptr::eq(*diff, tip)).collect();
+        let mut diffs: Vec<_> = reply.diffs().filter(|diff| !std::ptr::eq(*diff, tip)).collect();
         diffs.sort_by_key(|diff| self.heights[&diff.block_hash]);
         diffs.into_iter().for_each(|diff| self.apply(diff));
         if self.lists.contains_key(&self.heights[&tip.base_block_hash]) {

@@ -11,17 +11,18 @@ use super::{
     diff::{base_height, between},
 };
 use crate::{
-    Construction,
+    ServerSession, ServerVersion,
     chain::{Chain, Place},
 };
 
-/// Builds the answer to a `getqrinfo` in a session of this protocol version.
+/// Builds the answer to a `getqrinfo` as this version of Dash Core does in a session of this protocol version; a number
+/// stands for a session of the newest version.
 ///
 /// # Errors
 /// [`Refusal`]: the node would answer nothing.
-pub fn qr_info(chain: &Chain, request: &GetQRInfo, protocol: i32) -> Result<QRInfo, Refusal> {
-    let bases: Result<Vec<_>, _> = request.base_block_hashes.iter().map(|hash| base_height(chain, *hash)).collect();
-    let mut bases = Bases { heights: bases?.into_iter().collect(), construction: Construction::of(protocol) };
+pub fn qr_info(chain: &Chain, request: &GetQRInfo, session: impl Into<ServerSession>) -> Result<QRInfo, Refusal> {
+    let session = session.into();
+    let mut bases = Bases::find(chain, request, session)?;
     let requested = Requested::find(chain, request)?;
     let cycles = chain.network().cycles();
     let cycle = cycles.start(requested.height);
@@ -30,13 +31,16 @@ pub fn qr_info(chain: &Chain, request: &GetQRInfo, protocol: i32) -> Result<QRIn
         return Err(Refusal::StaleBlock(request.block_hash));
     }
 
-    // Core looks for H-4C even where it is not asked for, but then not for its work block and snapshot.
     let cycle_before = |cycle: u32, back: u32| cycle.checked_sub(back * cycles.length()).ok_or(Refusal::BeforeGenesis);
-    let oldest = cycle_before(cycle, CYCLES_BACK)?;
+    // Older versions look for H-4C even where it is not asked for, but then not for its work block and snapshot.
+    let oldest = cycle_before(cycle, CYCLES_BACK);
+    if request.extra_share || session.server() != ServerVersion::V23_1 {
+        oldest?;
+    }
     let one = PastCycle::find(chain, cycle_before(cycle, 1)?)?;
     let two = PastCycle::find(chain, cycle_before(cycle, 2)?)?;
     let three = PastCycle::find(chain, cycle_before(cycle, 3)?)?;
-    let four = if request.extra_share { Some(PastCycle::find(chain, oldest)?) } else { None };
+    let four = if request.extra_share { Some(PastCycle::find(chain, oldest?)?) } else { None };
 
     let last_commitments = requested.last_commitments(chain)?;
     let mut needed = BTreeSet::new();
@@ -51,20 +55,20 @@ pub fn qr_info(chain: &Chain, request: &GetQRInfo, protocol: i32) -> Result<QRIn
     let trailing = needed.into_iter().map(|start| PastCycle::find(chain, start)).collect::<Result<Vec<_>, _>>()?;
 
     // The order in which the diffs are built is the order in which they can become each other's bases.
-    let extra_share = match four {
-        Some(four) => {
-            let diff = bases.build(chain, four.work)?;
-            Some(ExtraShare { quorum_snapshot_at_h_minus_4c: four.snapshot, mn_list_diff_at_h_minus_4c: diff })
-        }
-        None => None,
-    };
+    let mut extra_share = None;
+    if session.server() != ServerVersion::V23_1 {
+        extra_share = bases.build_extra_share(chain, four.as_ref())?;
+    }
     let mn_list_diff_list =
         trailing.iter().map(|cycle| bases.build(chain, cycle.work)).collect::<Result<Vec<_>, _>>()?;
+    if session.server() == ServerVersion::V23_1 {
+        extra_share = bases.build_extra_share(chain, four.as_ref())?;
+    }
     let mn_list_diff_at_h_minus_3c = bases.build(chain, three.work)?;
     let mn_list_diff_at_h_minus_2c = bases.build(chain, two.work)?;
     let mn_list_diff_at_h_minus_c = bases.build(chain, one.work)?;
     let mn_list_diff_h = bases.build(chain, work)?;
-    let mn_list_diff_tip = bases.build(chain, chain.tip())?;
+    let mn_list_diff_tip = bases.build_tip(chain)?;
 
     Ok(QRInfo {
         quorum_snapshot_at_h_minus_c: one.snapshot,
@@ -86,7 +90,7 @@ pub fn qr_info(chain: &Chain, request: &GetQRInfo, protocol: i32) -> Result<QRIn
 #[derive(Debug)]
 struct Bases {
     heights: BTreeSet<u32>,
-    construction: Construction,
+    session: ServerSession,
 }
 
 /// A cycle before the requested one.
@@ -107,13 +111,47 @@ struct Requested {
 // === impl Bases ===
 
 impl Bases {
-    /// Builds the diff to `target` from the highest base at or below it, or from genesis.
+    /// The bases that the request names; none at all means genesis.
+    fn find(chain: &Chain, request: &GetQRInfo, session: ServerSession) -> Result<Self, Refusal> {
+        let heights = request.base_block_hashes.iter().map(|hash| base_height(chain, *hash));
+        let mut heights = heights.collect::<Result<BTreeSet<_>, _>>()?;
+        if heights.is_empty() {
+            heights.insert(0);
+        }
+        Ok(Self { heights, session })
+    }
+
+    /// Builds the diff to `target` from the highest base that counts for it, or from genesis.
     fn build(&mut self, chain: &Chain, target: u32) -> Result<MnListDiff, Refusal> {
+        if self.session.server() == ServerVersion::V22_1 {
+            return self.build_as_v22_1(chain, target);
+        }
         let base = self.heights.range(..=target).next_back().copied().unwrap_or(0);
-        if self.construction == Construction::Efficient {
+        if self.session.is_efficient() {
             self.heights.insert(target);
         }
         between(chain, base, target)
+    }
+
+    /// A base at the target's own height does not count, and genesis that was not sent is all zero.
+    fn build_as_v22_1(&self, chain: &Chain, target: u32) -> Result<MnListDiff, Refusal> {
+        match self.heights.range(..target).next_back() {
+            Some(&base) => between(chain, base, target),
+            None => Ok(MnListDiff { base_block_hash: BlockHash::ZERO, ..between(chain, 0, target)? }),
+        }
+    }
+
+    fn build_extra_share(&mut self, chain: &Chain, four: Option<&PastCycle>) -> Result<Option<ExtraShare>, Refusal> {
+        let Some(four) = four else { return Ok(None) };
+        Ok(Some(ExtraShare {
+            quorum_snapshot_at_h_minus_4c: four.snapshot.clone(),
+            mn_list_diff_at_h_minus_4c: self.build(chain, four.work)?,
+        }))
+    }
+
+    /// The diff to the tip starts from the highest base of all, in every version.
+    fn build_tip(&self, chain: &Chain) -> Result<MnListDiff, Refusal> {
+        between(chain, self.heights.last().copied().unwrap_or(0), chain.tip())
     }
 }
 

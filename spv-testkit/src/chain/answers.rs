@@ -8,7 +8,7 @@ use qrinfo_core::{
 };
 
 use super::{Chain, Place};
-use crate::{Answers, NodeFacts, Response, builder};
+use crate::{Answers, NodeFacts, Response, ServerSession, builder};
 
 /// A node that has this chain and follows Dash Core's rules.
 ///
@@ -31,8 +31,8 @@ impl Answers for Chain {
         }
     }
 
-    fn answer(&self, request: &Frame, protocol: i32) -> Response {
-        match NetworkMessage::from_frame(request.clone()).map(|message| builder::answer(self, &message, protocol)) {
+    fn answer(&self, request: &Frame, session: ServerSession) -> Response {
+        match NetworkMessage::from_frame(request.clone()).map(|message| builder::answer(self, &message, session)) {
             Ok(Some(Ok(reply))) => Response::Reply(frame(reply)),
             Ok(Some(Err(_))) => Response::Refuse,
             Ok(None) | Err(_) => Response::Ignore,
@@ -46,14 +46,14 @@ impl Answers for Chain {
     }
 
     /// The reply for the cycle before, or after where there is none.
-    fn other(&self, request: &Frame, protocol: i32) -> Option<Frame> {
+    fn other(&self, request: &Frame, session: ServerSession) -> Option<Frame> {
         let NetworkMessage::GetQRInfo(request) = NetworkMessage::from_frame(request.clone()).ok()? else { return None };
         let length = self.network().cycles().length();
         let height = self.active_height(&request.block_hash)?;
         let others = [height.checked_sub(length), height.checked_add(length)];
         others.into_iter().flatten().find_map(|height| {
             let block_hash = self.block(height)?.hash;
-            let reply = builder::qr_info(self, &GetQRInfo { block_hash, ..request.clone() }, protocol).ok()?;
+            let reply = builder::qr_info(self, &GetQRInfo { block_hash, ..request.clone() }, session).ok()?;
             Some(frame(Reply::QrInfo(Box::new(reply))))
         })
     }

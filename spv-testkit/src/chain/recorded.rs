@@ -88,7 +88,7 @@ impl Chain {
         let height_of = |hash: &BlockHash| recording.height(hash).ok_or(LoadError::UnknownBlock(*hash));
 
         let mut steps = Vec::new();
-        for diff in replies.iter().flat_map(|(_, reply)| reply.diffs_in_build_order()) {
+        for diff in replies.iter().flat_map(|(_, reply)| reply.diffs()) {
             let (base, target) = (height_of(&diff.base_block_hash)?, height_of(&diff.block_hash)?);
             steps.push(Step { base, target, diff: diff.clone() });
         }

@@ -48,7 +48,7 @@ pub(super) async fn connect(
     node: &SimulatedPeer,
     arrivals: mpsc::UnboundedSender<Arrival>,
 ) -> Result<Link, ClientError> {
-    let network = node.network();
+    let network = node.chain_network();
     let (input, mut output) = split(node.connect());
     let mut input = Frames { input, decoder: FrameDecoder::new(network), buffer: BytesMut::new() };
     let version = VersionMessage::for_client(id.0, 0, VERSION_NONCE, "/mock/").to_wire();

@@ -10,7 +10,8 @@ use qrinfo_core::{
 
 use crate::{
     answers::{Answers, NodeFacts, Response},
-    recording::{Answer, Construction, Exchange, Recording},
+    recording::{Answer, Exchange, Recording},
+    server::ServerSession,
 };
 
 /// Answers as a node was recorded to give them. What was refused, or never asked, is refused; any message but
@@ -40,8 +41,8 @@ impl RecordedAnswers {
         self
     }
 
-    fn find(&self, request: &Frame, protocol: i32) -> Option<(&Exchange, &Bytes)> {
-        let exchange = self.recording.find(Construction::of(protocol), &request.payload)?;
+    fn find(&self, request: &Frame, session: ServerSession) -> Option<(&Exchange, &Bytes)> {
+        let exchange = self.recording.find(session.protocol(), &request.payload)?;
         let known = exchange.base_heights.iter().chain([&exchange.height]).all(|height| *height <= self.tip);
         match &exchange.answer {
             Answer::Reply(reply) if known => Some((exchange, reply)),
@@ -62,9 +63,9 @@ impl Answers for RecordedAnswers {
         }
     }
 
-    fn answer(&self, request: &Frame, protocol: i32) -> Response {
+    fn answer(&self, request: &Frame, session: ServerSession) -> Response {
         match request.command {
-            Command::GET_QR_INFO => self.find(request, protocol).map_or(Response::Refuse, |(_, reply)| {
+            Command::GET_QR_INFO => self.find(request, session).map_or(Response::Refuse, |(_, reply)| {
                 Response::Reply(Frame { command: Command::QR_INFO, payload: reply.clone() })
             }),
             _ => Response::Ignore,
@@ -79,16 +80,16 @@ impl Answers for RecordedAnswers {
         Headers(behind.map(|header| BlockHeader::from_bytes(*header)).collect())
     }
 
-    /// The next reply of the same construction, counted around the end, that brings another cycle.
-    fn other(&self, request: &Frame, protocol: i32) -> Option<Frame> {
-        let (exchange, _) = self.find(request, protocol)?;
+    /// The next reply in a session of the same protocol version, counted around the end, that brings another cycle.
+    fn other(&self, request: &Frame, session: ServerSession) -> Option<Frame> {
+        let (exchange, _) = self.find(request, session)?;
         let cycles = self.recording.network().cycles();
         let exchanges = self.recording.exchanges();
         let place = exchanges.iter().position(|other| other.id == exchange.id)?;
         let (before, behind) = exchanges.split_at_checked(place)?;
         behind.iter().chain(before).find_map(|other| match &other.answer {
             Answer::Reply(reply)
-                if Construction::of(other.protocol) == Construction::of(exchange.protocol)
+                if other.protocol == exchange.protocol
                     && cycles.start(other.height) != cycles.start(exchange.height) =>
             {
                 Some(Frame { command: Command::QR_INFO, payload: reply.clone() })

@@ -7,7 +7,10 @@ use qrinfo_core::{
 };
 
 use super::{NETWORK, PeerNumbers, Run, Timeline, job};
-use crate::answers::{Answers, Cost, NodeFacts, Response};
+use crate::{
+    ServerSession,
+    answers::{Answers, Cost, NodeFacts, Response},
+};
 
 /// One peer of a run.
 #[derive(Debug)]
@@ -54,7 +57,7 @@ impl Answers for JobAnswers {
         }
     }
 
-    fn answer(&self, request: &Frame, _protocol: i32) -> Response {
+    fn answer(&self, request: &Frame, _session: ServerSession) -> Response {
         match self.asked(request) {
             _ if request.command != Command::GET_QR_INFO => Response::Ignore,
             Some((number, job)) if !job.refused => Response::Reply(reply(number, job)),
@@ -66,7 +69,7 @@ impl Answers for JobAnswers {
         self.asked(request).map(|(_, job)| job.cost)
     }
 
-    fn other(&self, request: &Frame, _protocol: i32) -> Option<Frame> {
+    fn other(&self, request: &Frame, _session: ServerSession) -> Option<Frame> {
         let (number, _) = self.asked(request)?;
         let other = if number == 0 { 1 } else { 0 };
         self.jobs.get(other).map(|job| reply(other, job))

@@ -58,7 +58,7 @@ pub(super) async fn serve(
     let mut node = settings.answers.node();
     node.start_height = settings.start_height.unwrap_or(node.start_height);
     let network = node.network;
-    let session = Session::new(&*settings.answers, node, settings.protocol, client, settings.header_fault);
+    let session = Session::new(&*settings.answers, node, settings.software(), client, settings.header_fault);
     tokio::select! {
         end = read(input, session, network, settings, counters, queue) => end,
         end = write(output, network, settings, counters, deliveries) => end,
@@ -117,13 +117,13 @@ fn prepare(step: Step, network: Network, settings: &Settings, counters: &Counter
             let compute = cost.map_or(settings.profile.compute, |cost| cost.compute);
             (Outgoing::nothing(Then::GoOn), Cost { compute, transfer: Duration::ZERO }, 0)
         }
-        Step::Reply { request, reply, protocol } => {
+        Step::Reply { request, reply, session } => {
             Counters::add(&counters.requests, 1);
             let number = Counters::add(&counters.begun, 1);
             let mut outgoing = Outgoing::frame(&reply, network);
             let mishaps = settings.mishaps.iter().filter(|mishap| mishap.replies.contains(number));
             for mishap in mishaps {
-                mishap.befall(&mut outgoing, network, settings.answers.other(&request, protocol).as_ref());
+                mishap.befall(&mut outgoing, network, settings.answers.other(&request, session).as_ref());
             }
             if outgoing.bytes.is_empty() {
                 Counters::add(&counters.refusals, 1);

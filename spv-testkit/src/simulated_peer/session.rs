@@ -10,7 +10,10 @@ use qrinfo_core::{
 };
 
 use super::fault::HeaderFault;
-use crate::answers::{Answers, NodeFacts, Response};
+use crate::{
+    answers::{Answers, NodeFacts, Response},
+    server::{ServerSession, ServerVersion},
+};
 
 /// The misbehaviour points at which a node closes a connection (Dash Core's `DISCOURAGEMENT_THRESHOLD`).
 const MISBEHAVIOUR_LIMIT: u32 = 100;
@@ -29,6 +32,8 @@ const PING_NONCE: u64 = 0x0070_696e_6721_0001;
 pub(super) struct Session<'a> {
     answers: &'a dyn Answers,
     node: NodeFacts,
+    server: ServerVersion,
+    /// What the node announces.
     protocol: i32,
     client: SocketAddr,
     header_fault: Option<HeaderFault>,
@@ -39,9 +44,8 @@ pub(super) struct Session<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     AwaitsVersion,
-    /// With the protocol of the session.
-    AwaitsVerack(i32),
-    Open(i32),
+    AwaitsVerack(ServerSession),
+    Open(ServerSession),
 }
 
 /// What a message makes the node do.
@@ -49,8 +53,8 @@ enum Stage {
 pub(super) enum Step {
     /// It sends a message, at once.
     Send(Frame),
-    /// It makes the reply to a request, in a session of this protocol.
-    Reply { request: Frame, reply: Frame, protocol: i32 },
+    /// It makes the reply to a request.
+    Reply { request: Frame, reply: Frame, session: ServerSession },
     /// It finds that it cannot answer a request.
     Refuse(Frame),
     /// It closes the connection.
@@ -63,24 +67,24 @@ impl<'a> Session<'a> {
     pub(super) fn new(
         answers: &'a dyn Answers,
         node: NodeFacts,
-        protocol: i32,
+        (server, protocol): (ServerVersion, i32),
         client: SocketAddr,
         header_fault: Option<HeaderFault>,
     ) -> Self {
-        Self { answers, node, protocol, client, header_fault, stage: Stage::AwaitsVersion, misbehaviour: 0 }
+        Self { answers, node, server, protocol, client, header_fault, stage: Stage::AwaitsVersion, misbehaviour: 0 }
     }
 
     /// What follows from this message. Messages out of turn are ignored, as a node does.
     pub(super) fn receive(&mut self, frame: Frame) -> Vec<Step> {
         match (self.stage, frame.command) {
             (Stage::AwaitsVersion, Command::VERSION) => self.greet(frame.payload),
-            (Stage::AwaitsVerack(protocol), Command::VERACK) => {
-                self.stage = Stage::Open(protocol);
+            (Stage::AwaitsVerack(session), Command::VERACK) => {
+                self.stage = Stage::Open(session);
                 unasked()
             }
             (Stage::Open(_), Command::PING) => vec![send(Command::PONG, frame.payload)],
             (Stage::Open(_), Command::GET_HEADERS) => self.headers(frame.payload),
-            (Stage::Open(protocol), _) => self.answer(frame, protocol),
+            (Stage::Open(session), _) => self.answer(frame, session),
             _ => Vec::new(),
         }
     }
@@ -91,7 +95,7 @@ impl<'a> Session<'a> {
         if protocol < MIN_PROTOCOL_VERSION {
             return vec![Step::Close];
         }
-        self.stage = Stage::AwaitsVerack(protocol);
+        self.stage = Stage::AwaitsVerack(ServerSession::new(self.server, protocol));
         vec![
             send(Command::VERSION, self.version().to_wire()),
             send(Command::new(b"sendaddrv2"), Bytes::new()),
@@ -124,9 +128,9 @@ impl<'a> Session<'a> {
         vec![send(Command::HEADERS, payload)]
     }
 
-    fn answer(&mut self, request: Frame, protocol: i32) -> Vec<Step> {
-        match self.answers.answer(&request, protocol) {
-            Response::Reply(reply) => vec![Step::Reply { request, reply, protocol }],
+    fn answer(&mut self, request: Frame, session: ServerSession) -> Vec<Step> {
+        match self.answers.answer(&request, session) {
+            Response::Reply(reply) => vec![Step::Reply { request, reply, session }],
             Response::Ignore => Vec::new(),
             Response::Refuse => {
                 self.misbehaviour += 1;

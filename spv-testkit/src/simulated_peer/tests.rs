@@ -21,8 +21,8 @@ use tokio::{
 
 use super::{Fault, PeerProfile, SimulatedPeer, SimulatedPeerBuilder};
 use crate::{
-    Answer, Answers, Construction, Cost, Exchange, LinkModel, NodeFacts, Plan, RecordedAnswers, RecordedPeer,
-    Recording, Response,
+    Answer, Answers, Cost, Exchange, LinkModel, NodeFacts, Plan, RecordedAnswers, RecordedPeer, Recording, Response,
+    ServerSession,
 };
 
 /// The whole of a client.

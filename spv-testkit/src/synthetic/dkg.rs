@@ -39,7 +39,7 @@ impl DkgSchedule {
                 // A miner takes up a commitment as soon as it may; some come a little later.
                 let window = llmq.mining_window(height);
                 let late = if rng.u32(0..4) == 0 { rng.u32(0..=window.end() - window.start()) } else { 0 };
-                if rng.f64() >= params.failed_dkgs {
+                if rng.f64() >= params.failed_dkgs && !params.fails(height, index) {
                     let dkg = Dkg { params: llmq, start: height, index };
                     self.by_mined_height.entry(window.start() + late).or_default().push(dkg);
                 }

@@ -26,6 +26,9 @@ pub struct SyntheticParams {
     pub confirmations: u32,
     /// The share of DKGs that fail, 0 to 1.
     pub failed_dkgs: f64,
+    /// An index of rotated quorums whose DKGs all fail in the cycles that start at these heights: it keeps an ever
+    /// older commitment.
+    pub failing_index: Option<(u16, RangeInclusive<u32>)>,
     /// The height from which basic BLS is used: commitments of version 3 and 4 instead of 1 and 2.
     pub v19_height: u32,
     /// The height from which coinbases carry ChainLock signatures and quorums are drawn with them.
@@ -66,6 +69,7 @@ impl SyntheticParams {
             changes_per_cycle: 2.0,
             confirmations: 1,
             failed_dkgs: 0.1,
+            failing_index: None,
             v19_height: 100,
             v20_height: 200,
             late_chain_locks: 0.1,
@@ -88,12 +92,19 @@ impl SyntheticParams {
             changes_per_cycle: 4.2,
             confirmations: 15,
             failed_dkgs: 0.03,
+            failing_index: None,
             v19_height: 3 * 288,
             v20_height: 4 * 288 + 7,
             late_chain_locks: 0.03,
             transactions: 2..=40,
             keys: Keys::Random,
         }
+    }
+
+    /// Whether the DKG that starts at `start` is bound to fail.
+    pub(super) fn fails(&self, start: u32, index: Option<u16>) -> bool {
+        let mut failing = self.failing_index.iter();
+        failing.any(|(failing, starts)| Some(*failing) == index && starts.contains(&start))
     }
 
     /// The types of quorums that form at `height`.

@@ -10,8 +10,10 @@ use qrinfo_core::{
 use super::{KeyRing, SyntheticParams, random_bytes};
 use crate::chain::{MasternodeLog, merkle_root};
 
-/// BIP-155's number for IPv4.
+/// BIP-155's numbers of networks.
 const IPV4: u8 = 1;
+const TOR_V3: u8 = 4;
+const I2P: u8 = 5;
 
 /// The masternodes as blocks change them.
 #[derive(Debug, Default)]
@@ -230,7 +232,14 @@ fn net_info(version: u16, is_evo: bool, network: Network, rng: &mut fastrand::Rn
         return NetInfo::Service { ip: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d], port };
     }
     let at = |port| NetInfoEntry::Address { network: IPV4, address: Bytes::copy_from_slice(&ipv4), port };
-    let mut purposes = vec![(NetInfoPurpose(0), vec![at(port)])];
+    let mut core = vec![at(port)];
+    // Some serve under a hidden address as well, which takes 32 bytes.
+    let [.., choice] = ipv4;
+    if let Some(network) = [TOR_V3, I2P].get(usize::from(choice % 8)) {
+        let address = Bytes::copy_from_slice(&sha256d(&ipv4));
+        core.push(NetInfoEntry::Address { network: *network, address, port: if *network == I2P { 0 } else { port } });
+    }
+    let mut purposes = vec![(NetInfoPurpose(0), core)];
     if is_evo {
         let name = Bytes::from(format!("node-{:08x}.example", rng.u32(..)));
         purposes.push((NetInfoPurpose(1), vec![at(26656)]));

@@ -51,7 +51,7 @@ impl<'a> Light<'a> {
         let bytes = reply.to_wire();
         let reply = &QRInfo::from_wire(bytes.clone()).unwrap();
         assert_eq!(reply.to_wire(), bytes);
-        let mut diffs: Vec<_> = reply.diffs_in_build_order().collect();
+        let mut diffs: Vec<_> = reply.diffs().collect();
         diffs.sort_by_key(|diff| self.height(diff.block_hash));
         for diff in diffs {
             self.apply(diff);

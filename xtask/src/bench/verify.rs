@@ -141,7 +141,7 @@ impl Mainnet {
         let diffs = [&mainnet.list, &mainnet.step_base, &mainnet.step];
         let diffs = diffs.into_iter().map(|payload| MnListDiff::from_wire(payload.clone()));
         let diffs = diffs.collect::<Result<Vec<_>, _>>()?;
-        diffs.iter().chain(qr_info.diffs_in_build_order()).for_each(|diff| mainnet.add_header(diff));
+        diffs.iter().chain(qr_info.diffs()).for_each(|diff| mainnet.add_header(diff));
         Ok(mainnet)
     }
 

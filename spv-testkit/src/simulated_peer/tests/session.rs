@@ -58,17 +58,12 @@ async fn a_session_uses_the_lower_protocol_of_both_sides() {
     let recording = bundled();
     let peer = RecordedPeer::builder(Arc::clone(&recording)).spawn().await.unwrap();
     let request = &chained(&recording)[0].request;
-    let recorded = |construction| reply_of(recording.find(construction, request).unwrap());
-    assert_ne!(recorded(Construction::Legacy), recorded(Construction::Efficient));
-    for (ours, construction) in [
-        (70230, Construction::Legacy),
-        (70235, Construction::Legacy),
-        (70236, Construction::Efficient),
-        (70300, Construction::Efficient),
-    ] {
+    let recorded = |protocol| reply_of(recording.find(protocol, request).unwrap());
+    assert_ne!(recorded(70230), recorded(70237));
+    for (ours, session) in [(70230, 70230), (70235, 70230), (70237, 70237), (70300, 70237)] {
         let (mut client, _) = connect(&peer).await.greet(ours).await;
         client.ask(request, 1).await;
-        assert_eq!(&client.next_frame().await.payload, recorded(construction), "{ours}");
+        assert_eq!(&client.next_frame().await.payload, recorded(session), "{ours}");
     }
     let mut client = connect(&peer).await;
     client.send_version(70229).await;
@@ -221,10 +216,10 @@ impl Answers for Echo {
         NodeFacts { network: Network::Regtest, user_agent: "/echo/".into(), start_height: 7, time: 0 }
     }
 
-    fn answer(&self, request: &Frame, protocol: i32) -> Response {
+    fn answer(&self, request: &Frame, session: ServerSession) -> Response {
         match request.command {
             Command::GET_MN_LIST_DIFF => {
-                let payload = protocol.to_le_bytes().to_vec().into();
+                let payload = session.protocol().to_le_bytes().to_vec().into();
                 Response::Reply(Frame { command: Command::MN_LIST_DIFF, payload })
             }
             Command::GET_QR_INFO => Response::Refuse,
