@@ -172,7 +172,7 @@ impl Tally {
         self.truths += 1;
         let Reply::QrInfo(reply) = reply else { return };
         let height = |diff: &MnListDiff| diff.coinbase.payload().unwrap().height;
-        if let Some(oldest) = reply.mn_list_diff_list.iter().next() {
+        if let Some(oldest) = reply.mn_list_diff_list.first() {
             self.trailing += 1;
             self.oldest_trailing =
                 self.oldest_trailing.max((height(&reply.mn_list_diff_h) - height(oldest)) / CYCLE as i32);

@@ -193,7 +193,7 @@ async fn silence_of_a_clients_network_takes_the_time_of_one_request() {
             };
             assert!(took <= timeout * 5 + BACKOFF, "{mode:?}, names: {by_name}: {took:?}");
             let failures = told.iter().filter(|event| matches!(event, SyncProgress::AttemptFailed { .. })).count();
-            assert!(failures >= 3, "{mode:?}, names: {by_name}: {told:?}");
+            assert!(failures >= 4, "{mode:?}, names: {by_name}: {told:?}");
             times.push(took);
         }
         assert!(times[1] <= times[0], "{times:?}");

@@ -35,6 +35,14 @@ pub enum PeerEvent {
         /// The time of the arrival.
         at: Instant,
     },
+    /// The caller waits no longer for a sending, while the peer still holds it. [`Ended`](Self::Ended) follows when the
+    /// peer has dealt with it.
+    TimedOut {
+        /// The sending.
+        send: SendId,
+        /// The time of the timeout.
+        at: Instant,
+    },
     /// The peer has dealt with a sending, whether or not a caller still waited. Its slot is free.
     Ended {
         /// The sending.

@@ -384,6 +384,7 @@ impl Scheduler {
         let Some(peer) = self.peers.get_mut(&send.peer) else { return };
         let was_trusted = peer.is_trusted();
         if let Some(id) = peer.timed_out(send, now) {
+            self.events.push_back(Event::Peer(PeerEvent::TimedOut { send, at: now }));
             self.count_end(send, Err(AttemptErrorKind::Timeout), now);
             self.copy_failed(id, send, AttemptErrorKind::Timeout);
         }

@@ -352,7 +352,7 @@ fn check_snapshot(snapshot: &CycleSnapshot<'_>, lists: &Lists) -> Result<(), Sna
         return Err(SnapshotFault::BitBeyondScores { place, scored });
     }
     // Before v19 masternodes that had left the list were walked over as well.
-    let is_v19 = lists.quorums().iter().any(|quorum| !is_legacy(&quorum));
+    let is_v19 = lists.quorums().iter().any(|quorum| !is_legacy(quorum));
     let end = if is_v19 { scored } else { usize::MAX };
     // The first position counts from the start, the others from the first.
     let mut first = 0;

@@ -103,6 +103,9 @@ impl SyncProgress {
             SyncEvent::Peer(PeerEvent::Ended { send, outcome: Err(error), .. }) => {
                 Self::AttemptFailed { peer: send.peer, error: *error }
             }
+            SyncEvent::Peer(PeerEvent::TimedOut { send, .. }) => {
+                Self::AttemptFailed { peer: send.peer, error: AttemptErrorKind::Timeout }
+            }
             SyncEvent::Peer(PeerEvent::Left { peer, .. }) => Self::PeerLost { peer: *peer, banned: None },
             SyncEvent::Peer(PeerEvent::Banned { peer, why }) => Self::PeerLost { peer: *peer, banned: Some(*why) },
             _ => return None,

@@ -39,14 +39,6 @@ pub struct LostPeer {
 }
 
 impl SyncReport {
-    pub(crate) fn new(mut missing: Vec<Missing>, stats: SyncStats, lost: Vec<LostPeer>) -> Self {
-        if !lost.is_empty() {
-            let left_alone = missing.iter_mut().filter(|missing| missing.why == WhyGivenUp::NoPeers);
-            left_alone.for_each(|missing| missing.why = WhyGivenUp::AllPeersGone);
-        }
-        Self { outcome: SyncOutcome::of(missing), stats, lost }
-    }
-
     /// Adds the report of a later sync, of those requests of one plan that begin at position `first`.
     #[must_use]
     pub fn and_later(self, later: Self, first: usize) -> Self {
@@ -56,7 +48,7 @@ impl SyncReport {
         missing.extend(more.map(|missing| Missing { index: first + missing.index, ..missing }));
         stats.add(&later.stats);
         lost.extend(later.lost);
-        Self::new(missing, stats, lost)
+        Self { outcome: SyncOutcome::of(missing), stats, lost }
     }
 }
 

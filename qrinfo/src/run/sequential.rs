@@ -19,7 +19,9 @@ use tokio::{
 };
 use tracing::{Instrument, Span};
 
-use super::{Delivered, LostPeer, Missing, PlannedRequest, SyncEvent, SyncReport, SyncStats, event::Events};
+use super::{
+    Delivered, LostPeer, Missing, PlannedRequest, SyncEvent, SyncOutcome, SyncReport, SyncStats, event::Events,
+};
 use crate::peer::{self, Peer};
 
 /// Settings of a [`SequentialSync`].
@@ -200,7 +202,7 @@ where
             let attempts = mem::take(&mut failures);
             Missing { index, request: request.clone(), why, attempts }
         }));
-        SyncReport::new(self.missing, self.stats, self.lost)
+        SyncReport { outcome: SyncOutcome::of(self.missing), stats: self.stats, lost: self.lost }
     }
 
     fn go_back(&mut self, index: usize, state: RetryState) {

@@ -31,7 +31,9 @@ use tower::{Layer, ServiceExt, discover::Change};
 use tracing::{Instrument, Span};
 
 use self::{answering::Answering, reorder::Reorder, silence::Silence};
-use super::{Delivered, LostPeer, Missing, PlannedRequest, SyncEvent, SyncReport, SyncStats, event::Events};
+use super::{
+    Delivered, LostPeer, Missing, PlannedRequest, SyncEvent, SyncOutcome, SyncReport, SyncStats, event::Events,
+};
 use crate::peer::Peer;
 
 /// Settings of a [`ParallelSync`].
@@ -337,7 +339,7 @@ impl ParallelSync {
         });
         let missing = missing.collect();
         let lost = lost.into_iter().map(|(peer, why)| LostPeer { peer, why }).collect();
-        SyncReport::new(missing, stats, lost)
+        SyncReport { outcome: SyncOutcome::of(missing), stats, lost }
     }
 
     /// The window begins at the first request that is not delivered. Requests beyond it are not begun.

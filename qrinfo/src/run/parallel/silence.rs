@@ -31,7 +31,7 @@ impl Silence {
 
     pub(super) fn on_event(&mut self, event: &PeerEvent) {
         match event {
-            PeerEvent::Ended { outcome: Err(AttemptErrorKind::Timeout), at, .. } => {
+            PeerEvent::TimedOut { at, .. } | PeerEvent::Ended { outcome: Err(AttemptErrorKind::Timeout), at, .. } => {
                 self.first_timeout.get_or_insert(at.saturating_duration_since(self.since).max(LEAST));
             }
             PeerEvent::Ended { outcome: Ok(_) | Err(AttemptErrorKind::Refused), at, .. }
