@@ -207,8 +207,9 @@ fn before_v19_a_masternode_that_is_gone_still_counts_as_used() {
     };
     assert!(draws_it(Deregistered::Used));
     assert!(!draws_it(Deregistered::Forgotten));
-    let forgets = |network, start| Deregistered::at(network, start) == Deregistered::Forgotten;
-    assert!(!forgets(Network::Mainnet, 1_899_070) && forgets(Network::Mainnet, 1_899_071));
+    let at = |network: Network, height| Deregistered::at(network, network.cycles().start_of(height));
+    let forgets = |network, height| at(network, height) == Deregistered::Forgotten;
+    assert!(!forgets(Network::Mainnet, 1_899_071) && forgets(Network::Mainnet, 1_899_072));
     assert!(forgets(Network::Testnet, 0) && forgets(Network::Regtest, 0));
 }
 

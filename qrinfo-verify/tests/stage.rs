@@ -354,7 +354,7 @@ fn the_newest_commitments_cannot_be_hidden() {
         assert_eq!(sync.label(&spec, &hidden), "commitment in list");
         assert_eq!(sync.label(&spec, &none), "commitment in list");
         // The last of them may have been mined at the tip: of the block before nobody can tell, and it is said.
-        assert_eq!(*spec.network.rotated_params().mining_window(spec.cycle_height).end(), tip);
+        assert_eq!(*spec.network.rotated_params().mining_window(spec.cycle.height()).end(), tip);
         spec.block_hash = sync.recording.block_hash(tip - 1).unwrap();
         for reply in [&reply, &hidden] {
             assert!(sync.ask(&spec, reply).unwrap().unproven.contains(&Unproven::Newest));
@@ -374,10 +374,10 @@ fn that_commitments_are_the_newest_is_unproven_without_a_later_list() {
 #[test]
 fn a_commitment_is_not_mined_before_its_window() {
     let (sync, mut spec, mut reply) = Sync::at_the_end(Level::Roots);
-    spec.block_hash = sync.recording.block_hash(spec.cycle_height + 3).unwrap();
+    spec.block_hash = sync.recording.block_hash(spec.cycle.height() + 3).unwrap();
     assert_eq!(sync.label(&spec, &reply), "commitment block");
     // One that exists nowhere, within its window and behind a tip that nobody knows, is at least not called proven.
-    spec.block_hash = sync.recording.block_hash(spec.cycle_height + 15).unwrap();
+    spec.block_hash = sync.recording.block_hash(spec.cycle.height() + 15).unwrap();
     reply.mn_list_diff_tip.block_hash = BlockHash::from_bytes([9; 32]);
     let unproven = sync.ask(&spec, &reply).unwrap().unproven;
     assert!(unproven.contains(&Unproven::Newest), "{unproven:?}");
@@ -388,10 +388,10 @@ fn a_commitment_is_not_mined_before_its_window() {
 fn a_commitment_that_a_later_list_lacks_was_never_mined() {
     let (sync, mut spec, mut reply) = Sync::at_the_end(Level::Roots);
     // The list at the tip is that of a block before the quorums of the cycle were mined.
-    let from = *spec.network.rotated_params().mining_window(spec.cycle_height).start();
+    let from = *spec.network.rotated_params().mining_window(spec.cycle.height()).start();
     spec.block_hash = sync.recording.block_hash(from).unwrap();
     let mut forged = reply.last_commitment_per_index.to_vec();
-    forged[0].quorum_hash = QuorumHash::from_bytes(*sync.recording.block_hash(spec.cycle_height).unwrap().as_bytes());
+    forged[0].quorum_hash = QuorumHash::from_bytes(*sync.recording.block_hash(spec.cycle.height()).unwrap().as_bytes());
     forged[0].quorum_public_key = [7; 48];
     reply.last_commitment_per_index = forged.into_iter().collect();
     assert_eq!(sync.label(&spec, &reply), "commitment in list");

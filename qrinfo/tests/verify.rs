@@ -402,7 +402,7 @@ async fn the_manager_delivers_what_is_true() {
         let is_rejection =
             |event: &&SyncProgress| matches!(event, SyncProgress::Rejected { peer, .. } if *peer == liar);
         assert_eq!(told.iter().filter(is_rejection).count(), 1, "{mode:?}");
-        let work_height = chain.network().cycles().work_height_back(plan.last().unwrap().cycle_height, 0).unwrap();
+        let work_height = chain.network().cycles().work_height_back(plan.last().unwrap().cycle, 0).unwrap();
         assert!(manager.verifier().unwrap().stage().lists(work_height).is_some());
     }
 }

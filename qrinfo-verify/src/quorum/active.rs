@@ -6,7 +6,7 @@ use std::{
 };
 
 use qrinfo_core::{
-    BlockHash, Cycles, Hash256, LlmqParams, LlmqType, Network, QuorumHash,
+    BlockHash, CycleStart, Cycles, Hash256, LlmqParams, LlmqType, Network, QuorumHash,
     message::{Commitment, QuorumIndex},
     sha256d,
 };
@@ -74,7 +74,7 @@ impl MinedQuorum {
     /// type without parameters, at some height above.
     pub fn new(commitment: Commitment, height: u32) -> Self {
         let mined = match commitment.llmq_type.params() {
-            Some(params) if params.rotated => params.mining_window(Cycles::of(params).start(height)),
+            Some(params) if params.rotated => params.mining_window(Cycles::of(params).start_of(height).height()),
             Some(params) => params.mining_window(height),
             None => height.saturating_add(1)..=u32::MAX,
         };
@@ -239,10 +239,10 @@ impl Quorums {
     }
 
     /// The rotated quorum that this request selects among those of the cycle that starts at a height.
-    pub(crate) fn signer_of_cycle(&self, request_id: &Hash256, cycle: u32) -> Option<&MinedQuorum> {
+    pub(crate) fn signer_of_cycle(&self, request_id: &Hash256, cycle: CycleStart) -> Option<&MinedQuorum> {
         let params = self.network.rotated_params();
         let index = selected_index(&params, request_id);
-        let height = cycle.checked_add(u32::try_from(index).ok()?)?;
+        let height = cycle.height().checked_add(u32::try_from(index).ok()?)?;
         let mut succession = self.successions.get(&(params.llmq_type, index))?.iter();
         succession.find(|quorum| quorum.height == Some(height))
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use qrinfo_core::{
-    Hash256, LlmqType, QuorumHash,
+    CycleStart, Hash256, LlmqType, QuorumHash,
     message::{ChainLock, Commitment, InstantLock, QuorumIndex},
     sha256d,
 };
@@ -119,11 +119,11 @@ impl Quorums {
     /// [`LockError`]; [`is_false`](LockError::is_false) tells whether the lock is to blame.
     pub fn verify_islock(&self, lock: &InstantLock, cycle_height: u32, tip: u32) -> Result<SignedBy, LockError> {
         let cycles = self.network().cycles();
+        let cycle = CycleStart::new(cycle_height, cycles.length()).ok_or(LockError::Malformed)?;
         let mut inputs = HashSet::new();
         let is_malformed = lock.inputs.is_empty()
             || lock.txid == Hash256::ZERO
-            || !lock.inputs.iter().all(|input| inputs.insert(input))
-            || cycles.start(cycle_height) != cycle_height;
+            || !lock.inputs.iter().all(|input| inputs.insert(input));
         if is_malformed {
             return Err(LockError::Malformed);
         }
@@ -136,12 +136,12 @@ impl Quorums {
         if cycle_height > tip {
             return Err(LockError::NotCovered(cycle_height));
         }
-        let named = self.signer_of_cycle(&request.id, cycle_height);
+        let named = self.signer_of_cycle(&request.id, cycle);
         if let Some(named) = named.filter(|named| request.is_signed_by(named)) {
             return Ok(SignedBy::from(named));
         }
         let is_over = cycle_height.saturating_add(cycles.length()) < tip;
-        let signed_at = if is_over { cycles.end(cycle_height) } else { tip };
+        let signed_at = if is_over { cycles.end(cycle) } else { tip };
         let error = match self.verify(&request, &[signed_at, signed_at.saturating_sub(cycles.length())]) {
             Ok(signed) => return Ok(signed),
             Err(error) => error,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use qrinfo_core::{
-    LlmqParams, Network, ProTxHash,
+    CycleStart, LlmqParams, Network, ProTxHash,
     message::{QuorumSnapshot, SkipListMode, SmlEntry, SmlEntryKind},
 };
 
@@ -129,9 +129,9 @@ impl<'a> Quarters<'a> {
 impl Deregistered {
     /// The rule for the cycle that starts at this height. Devnets and regtest chains are taken to have v19 from the
     /// start of rotation on.
-    pub const fn at(network: Network, cycle_start: u32) -> Self {
+    pub const fn at(network: Network, cycle: CycleStart) -> Self {
         match network {
-            Network::Mainnet if cycle_start < MAINNET_V19 - 1 => Self::Used,
+            Network::Mainnet if cycle.height() < MAINNET_V19 - 1 => Self::Used,
             _ => Self::Forgotten,
         }
     }

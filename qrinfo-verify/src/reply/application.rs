@@ -242,8 +242,8 @@ impl<'a, H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'a, H> {
     /// block only what had its window before is.
     fn is_mined(&self, spec: &QRInfoRequestSpec, commitment: &Commitment, height: u32, requested: u32) -> bool {
         let window_end = || {
-            let start = spec.network.cycles().start(self.quorum_height(commitment)?);
-            Some(*spec.network.rotated_params().mining_window(start).end())
+            let start = spec.network.cycles().start_of(self.quorum_height(commitment)?);
+            Some(*spec.network.rotated_params().mining_window(start.height()).end())
         };
         height <= requested || window_end().is_some_and(|end| end < requested)
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use qrinfo_core::{
-    BlockHash, CYCLES_BACK, QRInfoRequestSpec, Reply, Request,
+    BlockHash, CYCLES_BACK, CycleStart, QRInfoRequestSpec, Reply, Request,
     message::{CoinbasePayload, Commitment, MnListDiff, QRInfo, QuorumSnapshot, SkipListMode},
 };
 
@@ -57,7 +57,7 @@ pub(crate) struct CycleSnapshot<'r> {
 pub(crate) struct CycleCommitment {
     pub(crate) place: usize,
     /// The first block of the cycle, or `None` where our headers do not have the quorum's block.
-    pub(crate) cycle: Option<u32>,
+    pub(crate) cycle: Option<CycleStart>,
     pub(crate) commitment: Commitment,
 }
 
@@ -159,7 +159,7 @@ fn check_qr_info<'r>(
     match headers(&reply.mn_list_diff_tip.block_hash) {
         Some(target) => {
             // A peer that has the list at the work block has that block.
-            let work_height = spec.network.cycles().work_height(spec.cycle_height).unwrap_or(0);
+            let work_height = spec.network.cycles().work_height(spec.cycle).unwrap_or(0);
             if target.height < work_height {
                 let fault = DiffFault::TipBelowWork { tip: target.height, work_height };
                 return Err(Falsehood::diff(DiffName::Tip, fault).into());
@@ -188,7 +188,7 @@ fn check_trailing<'r>(
     if diffs != snapshots || !(expected..=expected + 3 * unknown).contains(&diffs) {
         return Err(Falsehood::TrailingCount { expected, diffs, snapshots }.into());
     }
-    let oldest = spec.network.cycles().work_height_back(spec.cycle_height, cycles_back(spec)).unwrap_or(0);
+    let oldest = spec.network.cycles().work_height_back(spec.cycle, cycles_back(spec)).unwrap_or(0);
     let mut called_for = called_for.into_iter().peekable();
     let mut left_for_unknown = diffs - expected;
     let mut above = None;
@@ -354,14 +354,19 @@ fn check_commitments(
 }
 
 /// The cycle of a last commitment, by its block and index.
-fn commitment_cycle(spec: &QRInfoRequestSpec, requested: u32, height: u32, index: u16) -> Result<u32, CommitmentFault> {
+fn commitment_cycle(
+    spec: &QRInfoRequestSpec,
+    requested: u32,
+    height: u32,
+    index: u16,
+) -> Result<CycleStart, CommitmentFault> {
     let cycles = spec.network.cycles();
-    let cycle = height.checked_sub(u32::from(index)).filter(|&cycle| cycles.start(cycle) == cycle);
-    let Some(cycle) = cycle.filter(|&cycle| cycle <= spec.cycle_height) else {
+    let cycle = height.checked_sub(u32::from(index)).and_then(|start| CycleStart::new(start, cycles.length()));
+    let Some(cycle) = cycle.filter(|&cycle| cycle <= spec.cycle) else {
         let index = index.try_into().unwrap_or_default();
         return Err(CommitmentFault::Height { height, index });
     };
-    let from = *spec.network.rotated_params().mining_window(cycle).start();
+    let from = *spec.network.rotated_params().mining_window(cycle.height()).start();
     if from > requested {
         return Err(CommitmentFault::NotMinedYet { from, requested });
     }
@@ -383,7 +388,7 @@ fn trailing_work_heights(spec: &QRInfoRequestSpec, commitments: &[CycleCommitmen
         .filter_map(|quorum| quorum.cycle)
         .flat_map(|cycle| (1..=3).filter_map(move |cycles_back| back(cycle, cycles_back)))
         .collect();
-    for known in (1..=cycles_back(spec)).filter_map(|cycles_back| back(spec.cycle_height, cycles_back)) {
+    for known in (1..=cycles_back(spec)).filter_map(|cycles_back| back(spec.cycle, cycles_back)) {
         needed.remove(&known);
     }
     needed
@@ -394,7 +399,7 @@ fn trailing_work_heights(spec: &QRInfoRequestSpec, commitments: &[CycleCommitmen
 impl CycleCommitment {
     /// The height of the quorum's block, where our headers have it.
     pub(crate) fn height(&self) -> Option<u32> {
-        Some(self.cycle? + u32::from(self.commitment.quorum_index.unwrap_or(0).unsigned_abs()))
+        Some(self.cycle?.height() + u32::from(self.commitment.quorum_index.unwrap_or(0).unsigned_abs()))
     }
 }
 

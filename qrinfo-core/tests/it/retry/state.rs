@@ -67,7 +67,7 @@ fn a_peer_that_refused_or_lied_gets_no_other_turn() {
 fn what_every_peer_with_the_blocks_refuses_is_unanswerable() {
     let spec = QRInfoRequestSpec {
         network: Network::Regtest,
-        cycle_height: 900,
+        cycle: Network::Mainnet.cycles().start_of(900),
         base_block_hashes: Vec::new(),
         block_hash: BlockHash::ZERO,
         extra_share: false,
