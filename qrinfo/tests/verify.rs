@@ -418,7 +418,7 @@ async fn the_manager_stops_where_it_cannot_tell() {
         let mut manager = MasternodeSyncManager::new(&ClientConfig::regtest()).with_verifier(verifier);
         let mut network = network(vec![node(&chain), node(&chain)]).await;
         let (delivered, told, report) = managed(*mode, &mut manager, &mut network, &plan).await;
-        let why = format!("block {unknown}, which the request names, is not among our headers");
+        let why = format!("block {unknown} of the request is not in our headers");
         assert!(told.contains(&SyncProgress::Unverifiable { index: 5, why }), "{mode:?}: {told:?}");
         let SyncOutcome::Failed { missing, why: WhyGivenUp::Stopped } = &report.outcome else {
             panic!("{mode:?}: {}", report.outcome);

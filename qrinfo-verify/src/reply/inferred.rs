@@ -1,4 +1,4 @@
-//! The request behind a reply whose request is not known.
+//! Reconstruction of the request of a captured reply.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::{
     quorum::quorum_block,
 };
 
-/// Returns a request that a true reply answers, for a reply whose own request is not known: a captured one.
+/// Returns a request that a true reply answers, for a captured reply without its request.
 ///
 /// `headers` and `hash_at` answer for the blocks of the best chain, by hash and by height.
 ///
@@ -87,7 +87,7 @@ fn infer_qr_info(
     Ok(QRInfoRequestSpec { network, cycle, base_block_hashes, block_hash, extra_share, work_block_hashes })
 }
 
-/// The lowest height at which all last commitments can have been mined.
+/// Returns the lowest height at which all last commitments can have been mined.
 fn lowest_requested(
     network: Network,
     cycle: CycleStart,
