@@ -11,6 +11,8 @@
 //! * [`retry`]: the decisions about failed attempts;
 //! * [`client`]: the traits that an existing client implements.
 //!
+//! `docs/glossary.md` in the repository explains the terms of this project.
+//!
 //! # Bytes are the interchange
 //!
 //! Every message decodes from the payload that came off the wire, and encodes to the same bytes:

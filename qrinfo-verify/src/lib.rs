@@ -27,7 +27,9 @@
 //! # Ok::<(), &str>(())
 //! ```
 //!
-//! # What no header proves
+//! `docs/glossary.md` in the repository explains the terms of this project.
+//!
+//! # Parts that no header proves
 //!
 //! The diff to the peer's own tip, if that is not on our chain; the number of transactions in a diff's block;
 //! `quorumsCLSigs`, which are only compared with coinbases; the order of a diff's items, which has no meaning; and the

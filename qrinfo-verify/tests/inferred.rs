@@ -47,7 +47,7 @@ impl Ours {
 }
 
 #[test]
-fn what_a_request_named_is_inferred_from_its_recorded_reply() {
+fn the_request_is_inferred_from_its_recorded_reply() {
     for (name, recording) in recordings() {
         let ours = Ours::of(&recording);
         let mut count = 0;
@@ -106,7 +106,7 @@ fn a_reply_to_any_block_of_a_cycle_is_true() {
 }
 
 #[test]
-fn what_the_headers_lack_is_missing() {
+fn blocks_that_the_headers_lack_are_missing() {
     let recording = Recording::bundled().unwrap();
     let exchange = recording.exchanges().iter().find(|exchange| reply(exchange).is_some()).unwrap();
     let reply = reply(exchange).unwrap();
@@ -124,7 +124,7 @@ fn what_the_headers_lack_is_missing() {
     assert!(matches!(ours.infer(&reply), Err(Missing::Header(_))));
 }
 
-/// Wherever our headers end or start: what they lack is nobody's fault.
+/// For any start and end of our headers: blocks that they lack are no fault of a peer.
 #[test]
 fn no_range_of_headers_makes_a_true_reply_false() {
     let recording = Recording::bundled().unwrap();
