@@ -5,7 +5,7 @@ use std::{fs, num::NonZeroUsize, path::Path};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use qrinfo_core::{
-    BlockHash, BlockHeader, Hash256, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
+    BlockHash, BlockHeader, CycleStart, Hash256, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
     message::{MnListDiff, NetworkMessage, QRInfo, SmlEntry},
     sha256d,
     wire::Wire,
@@ -60,10 +60,11 @@ fn chained() -> Result<()> {
         headers.insert(height, block.hash, &BlockHeader::from_bytes(block.header));
     }
     let cycles = Network::Mainnet.cycles();
-    let newest = cycles.start(chain.tip());
+    let newest = cycles.start_of(chain.tip());
     let mut stage = ListStage::new(Network::Mainnet, Level::Roots);
-    for cycle in (newest - 3 * cycles.length()..=newest).step_by(cycles.length() as usize) {
-        let is_first = cycle + 3 * cycles.length() == newest;
+    for back in (0..=3).rev() {
+        let cycle = cycles.back(newest, back).context("too few cycles")?;
+        let is_first = back == 3;
         let request = request(chain, cycle, is_first)?;
         let payload = match request.to_message() {
             NetworkMessage::GetQRInfo(message) => builder::qr_info(chain, &message, PROTOCOL)?.to_wire(),
@@ -85,22 +86,22 @@ fn chained() -> Result<()> {
     Ok(())
 }
 
-fn request(chain: &Chain, cycle: u32, is_first: bool) -> Result<Request> {
+fn request(chain: &Chain, cycle: CycleStart, is_first: bool) -> Result<Request> {
     let cycles = Network::Mainnet.cycles();
     let hash = |height| chain.block(height).map(|block| block.hash).context("no block");
     let work = |back| cycles.work_height_back(cycle, back).context("no work block");
     let mut bases = vec![0];
     if !is_first {
         // As a chained plan does, down to the lists that the first reply brought.
-        let first = cycles.work_height_back(cycles.start(chain.tip()), 7).context("no work block")?;
+        let first = cycles.work_height_back(cycles.start_of(chain.tip()), 7).context("no work block")?;
         bases.extend((1..=7).rev().filter_map(|back| work(back).ok()).filter(|height| *height >= first));
     }
-    if cycle != cycles.start(chain.tip()) {
+    if cycle != cycles.start_of(chain.tip()) {
         bases.push(chain.tip() - 8);
     }
     let spec = QRInfoRequestSpec {
         network: Network::Mainnet,
-        cycle_height: cycle,
+        cycle,
         base_block_hashes: bases.into_iter().map(hash).collect::<Result<_>>()?,
         block_hash: hash(cycles.block_to_ask(cycle, chain.tip()))?,
         extra_share: true,
@@ -246,7 +247,7 @@ fn qr_info(payload: &Bytes) -> Result<(Request, Reply)> {
     let qr_info = QRInfo::from_wire(payload.clone())?;
     let spec = QRInfoRequestSpec {
         network: Network::Mainnet,
-        cycle_height: 2_240_352,
+        cycle: Network::Mainnet.cycles().start_of(2_240_352),
         base_block_hashes: vec![qr_info.mn_list_diff_h.base_block_hash],
         block_hash: qr_info.mn_list_diff_tip.block_hash,
         extra_share: true,

@@ -11,6 +11,8 @@
 //! * [`retry`]: the decisions about failed attempts;
 //! * [`client`]: the traits that an existing client implements.
 //!
+//! `docs/glossary.md` in the repository explains the terms of this project.
+//!
 //! # Bytes are the interchange
 //!
 //! Every message decodes from the payload that came off the wire, and encodes to the same bytes:
@@ -36,8 +38,8 @@ mod stack;
 pub mod wire;
 
 pub use chain::{
-    BlockHash, BlockHeader, CYCLES_BACK, Cycles, HEADER_LEN, Hash256, LlmqParams, LlmqType, Network, ParseHashError,
-    ProTxHash, QuorumHash, Target, UnknownNetwork, WORK_BLOCK_OFFSET, sha256d,
+    BlockHash, BlockHeader, CYCLES_BACK, CycleStart, Cycles, HEADER_LEN, Hash256, LlmqParams, LlmqType, Network,
+    ParseHashError, ProTxHash, QuorumHash, Target, UnknownNetwork, WORK_BLOCK_OFFSET, sha256d,
 };
 pub use client::phase::SyncPhase;
 pub use stack::{

@@ -1,16 +1,17 @@
-//! Whether a `qrinfo` or `mnlistdiff` reply is true: proven against block headers, as far as it can be.
+//! Verification of `qrinfo` and `mnlistdiff` replies against block headers.
 //!
-//! A light client asks strangers. What they answer counts when it follows from the headers that the client has:
+//! A light client cannot trust its peers. It accepts a reply if the reply follows from the client's own headers:
 //!
 //! 1. [`check`](check()) needs only the request and the headers: the reply answers the request, its coinbases are in
 //!    their blocks, and its parts fit one another. It is a plain function, and with the feature `tower` a
 //!    [`CheckLayer`] around the service of a peer, whose false reply is then a failed attempt that is retried elsewhere.
 //! 2. [`ListStage`] takes replies in the order of their plan, applies their diffs and compares the roots of both lists
-//!    with those in the coinbases; at [`Level::Full`] it also draws members and verifies signatures. A false reply leaves
-//!    it as it was, so that the same request can be put to another peer.
+//!    with those in the coinbases. At [`Level::Full`] it also selects members and verifies signatures. A false reply
+//!    leaves it unchanged, so that the same request can be sent to another peer.
 //!
-//! Every result says what it did *not* prove ([`Unproven`]), and an error says whose fault it is: [`Falsehood`] the
-//! peer's, [`Missing`] ours. Nothing that a peer sends makes this panic or allocate more than in proportion to its length.
+//! Every result lists what was *not* proven ([`Unproven`]), and an error says whether the peer is at fault
+//! ([`Falsehood`]) or our side lacks data ([`Missing`]). No input from a peer causes a panic, or allocations out of
+//! proportion to its length.
 //!
 //! ```
 //! use qrinfo_core::Network;
@@ -26,21 +27,25 @@
 //! # Ok::<(), &str>(())
 //! ```
 //!
-//! # What no header proves
+//! `docs/glossary.md` in the repository explains the terms of this project.
 //!
-//! The diff to the peer's own tip, where that is not on our chain; the number of transactions in a diff's block;
-//! `quorumsCLSigs`, which are only compared with coinbases; the order of a diff's items, which means nothing; and what
-//! snapshots say of masternodes that signed nothing.
+//! # Parts that no header proves
 //!
-//! Signatures of before v19 are verified with the feature `legacy-bls` alone. Without it they are
+//! The diff to the peer's own tip, if that is not on our chain; the number of transactions in a diff's block;
+//! `quorumsCLSigs`, which are only compared with coinbases; the order of a diff's items, which has no meaning; and the
+//! bits of snapshots for masternodes that signed nothing.
+//!
+//! Signatures from before v19 are verified only with the feature `legacy-bls`. Without it they are
 //! [`Unverified::Legacy`]. Their scheme comes from `dash-pkc`, a crate of the Dash project that has had no formal
-//! security review; no other signature is verified with it.
+//! security review; no other signature is verified with it. The members of quorums from before v19 cannot be selected
+//! with certainty, so a members' signature that does not fit is no proof against the peer
+//! ([`Unverified::LegacyMembers`]); a false signature of the quorum itself is.
 //!
 //! # Members and signatures
 //!
-//! [`Quarters`] and [`rotated_members`] draw the members of rotated quorums as Dash Core does, [`top_members`] those of
-//! the others; [`verify_quorums`] checks commitments against them on as many threads as it is given. [`Quorums`] knows
-//! which ones are active at a height and which of them signs, and verifies their InstantSend locks and ChainLocks.
+//! [`Quarters`] and [`rotated_members`] select the members of rotated quorums as Dash Core does, [`top_members`] those
+//! of the others. [`verify_quorums`] checks commitments against them on a given number of threads. [`Quorums`] knows
+//! the active quorums at a height and the one that signs, and verifies InstantSend locks and ChainLocks.
 
 mod headers;
 #[cfg(feature = "tower")]

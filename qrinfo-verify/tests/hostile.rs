@@ -101,9 +101,9 @@ proptest! {
         }
     }
 
-    /// Where nobody takes over another one's address: who was crowded out of the used ones can be drawn once more.
+    /// Without takeovers of addresses: an entry that was crowded out of the used ones can be selected again.
     #[test]
-    fn new_quarters_hold_nobody_who_is_in_the_quorum_already(
+    fn new_quarters_hold_no_member_of_the_quorum(
         lists in [own_addresses(), own_addresses(), own_addresses(), own_addresses()],
         snapshots in [any_snapshot(), any_snapshot(), any_snapshot()],
         seeds: [u8; 4],
@@ -207,15 +207,16 @@ fn before_v19_a_masternode_that_is_gone_still_counts_as_used() {
     };
     assert!(draws_it(Deregistered::Used));
     assert!(!draws_it(Deregistered::Forgotten));
-    let forgets = |network, start| Deregistered::at(network, start) == Deregistered::Forgotten;
-    assert!(!forgets(Network::Mainnet, 1_899_070) && forgets(Network::Mainnet, 1_899_071));
+    let at = |network: Network, height| Deregistered::at(network, network.cycles().start_of(height));
+    let forgets = |network, height| at(network, height) == Deregistered::Forgotten;
+    assert!(!forgets(Network::Mainnet, 1_899_071) && forgets(Network::Mainnet, 1_899_072));
     assert!(forgets(Network::Testnet, 0) && forgets(Network::Regtest, 0));
 }
 
 /// A left its address and B took it. B was drawn one cycle ago and A, as it was then, two cycles ago: Dash Core's list
 /// of used masternodes has no room for both.
 #[test]
-fn who_has_the_former_address_of_another_one_crowds_it_out() {
+fn the_new_owner_of_an_address_crowds_out_the_former_one() {
     let alone = LlmqParams { active: 1, ..PARAMS };
     fn quarter(list: &[SmlEntry]) -> Quarters<'_> {
         Quarters::past(&LlmqParams { size: 4, active: 1, ..PARAMS }, list, &modifier(1), &plain(&[]))
@@ -225,23 +226,23 @@ fn who_has_the_former_address_of_another_one_crowds_it_out() {
     let mut list = numbered(3);
     list[0] = entry(0, 101, true, true);
     list[1] = b_now[0].clone();
-    let nobody = quarter(&[]);
+    let empty = quarter(&[]);
     let (drew_b, drew_a) = (quarter(&b_now), quarter(&a_before));
     let new = |past| Quarters::new(&alone, &list, &modifier(2), past, Deregistered::Forgotten);
     // A counts as unused and is drawn; were it used, only C could be.
-    let drawn: BTreeSet<_> = hashes(new([&drew_b, &drew_a, &nobody]).get(0)).into_iter().collect();
+    let drawn: BTreeSet<_> = hashes(new([&drew_b, &drew_a, &empty]).get(0)).into_iter().collect();
     assert_eq!(drawn, BTreeSet::from([list[0].pro_reg_tx_hash, list[2].pro_reg_tx_hash]));
     // With an address of its own it is not.
     let apart = [entry(0, 102, true, true)];
     let drew_a = quarter(&apart);
-    let drawn: Vec<_> = hashes(new([&drew_b, &drew_a, &nobody]).get(0));
+    let drawn: Vec<_> = hashes(new([&drew_b, &drew_a, &empty]).get(0));
     assert_eq!(drawn, [list[2].pro_reg_tx_hash]);
 }
 
 #[test]
-fn nobody_is_drawn_where_there_are_not_masternodes_enough_for_a_quarter() {
-    let nobody = Quarters::past(&PARAMS, [], &modifier(1), &plain(&[]));
+fn too_few_masternodes_for_a_quarter_give_empty_quarters() {
+    let empty = Quarters::past(&PARAMS, [], &modifier(1), &plain(&[]));
     let list = numbered(1);
-    let new = Quarters::new(&PARAMS, &list, &modifier(1), [&nobody; 3], Deregistered::Forgotten);
+    let new = Quarters::new(&PARAMS, &list, &modifier(1), [&empty; 3], Deregistered::Forgotten);
     assert!(new.iter().all(<[_]>::is_empty));
 }

@@ -47,7 +47,7 @@ impl Ours {
 }
 
 #[test]
-fn what_a_request_named_is_inferred_from_its_recorded_reply() {
+fn the_request_is_inferred_from_its_recorded_reply() {
     for (name, recording) in recordings() {
         let ours = Ours::of(&recording);
         let mut count = 0;
@@ -57,9 +57,9 @@ fn what_a_request_named_is_inferred_from_its_recorded_reply() {
             let asked = spec(&recording, exchange);
             let needed = if exchange.extra_share { 5 } else { 4 };
             assert_eq!(inferred.work_block_hashes[..needed], asked.work_block_hashes[..needed]);
-            assert_eq!((inferred.cycle_height, inferred.extra_share), (asked.cycle_height, asked.extra_share));
+            assert_eq!((inferred.cycle, inferred.extra_share), (asked.cycle, asked.extra_share));
             let requested = recording.height(&inferred.block_hash).unwrap();
-            assert!((asked.cycle_height..=exchange.height).contains(&requested), "{name} {}", exchange.id);
+            assert!((asked.cycle.height()..=exchange.height).contains(&requested), "{name} {}", exchange.id);
             count += 1;
         }
         assert!(count > 0, "{name}");
@@ -89,7 +89,7 @@ fn a_reply_to_any_block_of_a_cycle_is_true() {
         let tip = recording.tip();
         let mut offsets = BTreeSet::new();
         // The newest cycle may be under way. The one before has tip diffs to a list with its quorums.
-        for height in recording.network().cycles().start(tip) - 24..=tip {
+        for height in recording.network().cycles().start_of(tip).height() - 24..=tip {
             let block_hash = ours.hashes[height as usize];
             let asked = GetQRInfo { base_block_hashes: Vec::new(), block_hash, extra_share: height % 2 == 0 };
             let reply = builder::answer(&chain, &NetworkMessage::GetQRInfo(asked), PROTOCOL_VERSION).unwrap().unwrap();
@@ -106,11 +106,15 @@ fn a_reply_to_any_block_of_a_cycle_is_true() {
 }
 
 #[test]
-fn what_the_headers_lack_is_missing() {
+fn blocks_that_the_headers_lack_are_missing() {
     let recording = Recording::bundled().unwrap();
     let exchange = recording.exchanges().iter().find(|exchange| reply(exchange).is_some()).unwrap();
     let reply = reply(exchange).unwrap();
-    let work_height = recording.network().cycles().work_height_back(exchange.height, 4).unwrap();
+    let work_height = recording
+        .network()
+        .cycles()
+        .work_height_back(recording.network().cycles().start_of(exchange.height), 4)
+        .unwrap();
     let mut ours = Ours::of(&recording);
     ours.first = work_height;
     assert!(ours.infer(&reply).is_ok());
@@ -120,13 +124,13 @@ fn what_the_headers_lack_is_missing() {
     assert!(matches!(ours.infer(&reply), Err(Missing::Header(_))));
 }
 
-/// Wherever our headers end or start: what they lack is nobody's fault.
+/// For any start and end of our headers: blocks that they lack are no fault of a peer.
 #[test]
 fn no_range_of_headers_makes_a_true_reply_false() {
     let recording = Recording::bundled().unwrap();
     let chain = Chain::from_recording(&recording, |_| true).unwrap();
     let mut ours = Ours::of(&recording);
-    let start = recording.network().cycles().start(recording.tip()) - 48;
+    let start = recording.network().cycles().start_of(recording.tip()).height() - 48;
     let mut counts = [0, 0];
     for height in [start, start + 11, start + 12, start + 16, start + 23] {
         let block_hash = ours.hashes[height as usize];
@@ -153,7 +157,7 @@ fn a_quorum_block_above_the_headers_is_missing() {
     let cycles = recording.network().cycles();
     let mut ours = Ours::of(&recording);
     let newest = |reply: &QRInfo| {
-        let cycle = cycles.start(ours.find(&reply.work_block_hash()).unwrap().height + 8);
+        let cycle = cycles.start_of(ours.find(&reply.work_block_hash()).unwrap().height + 8).height();
         let of_index = reply.last_commitment_per_index.iter().find(|quorum| quorum.quorum_index == Some(1))?;
         let block = BlockHash::from_bytes(*of_index.quorum_hash.as_bytes());
         (ours.find(&block)?.height == cycle + 1).then_some((cycle, of_index))

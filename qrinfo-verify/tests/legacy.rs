@@ -48,7 +48,7 @@ fn a_whole_history_is_verified_from_its_first_cycle_on() {
         let mut stage = ListStage::new(synthetic.chain.network(), Level::Full);
         for (spec, payload) in synthetic::sync(&synthetic.chain, 5 * 24) {
             let reply = Reply::QrInfo(Box::new(QRInfo::from_wire(payload).unwrap()));
-            let cycle = spec.cycle_height;
+            let cycle = spec.cycle.height();
             let verified = stage.apply(&spec.into(), &reply, |hash| headers.find(hash));
             let verified = verified.unwrap_or_else(|error| panic!("seed {seed}, cycle {cycle}: {error:?}"));
             let legacy = verified.unproven.iter().find_map(|unproven| match unproven {
@@ -78,7 +78,7 @@ fn members_before_v19_that_did_not_sign_leave_the_reply_unproven() {
     let headers = synthetic::headers(&synthetic.chain);
     let mut stage = ListStage::new(synthetic.chain.network(), Level::Full);
     for (spec, payload) in synthetic::sync(&synthetic.chain, 5 * 24) {
-        let cycle = spec.cycle_height;
+        let cycle = spec.cycle.height();
         let request = Request::from(spec);
         let qr_info = QRInfo::from_wire(payload).unwrap();
         let mut altered = qr_info.clone();

@@ -145,7 +145,7 @@ fn instant_locks_are_verified_by_the_quorum_of_the_index_that_they_select() {
         let signed = quorums.verify_islock(&lock, 264, 320).unwrap();
         assert_eq!((signed.quorum_hash, signed.quorum_index), (quorum.commitment.quorum_hash, Some(index as i16)));
 
-        // Those of the cycle before may have signed as well, and nobody else.
+        // Those of the cycle before may have signed as well, and no others.
         let (key, quorum) = &signers[index];
         lock.signature = sign(key, quorum, lock.request_id(), lock.txid);
         assert_eq!(quorums.verify_islock(&lock, 264, 320).unwrap().quorum_hash, quorum.commitment.quorum_hash);
@@ -217,17 +217,17 @@ fn an_instant_lock_for_another_transaction_or_other_inputs_is_not_signed() {
 }
 
 #[test]
-fn what_is_not_known_is_not_called_false() {
+fn unknown_quorums_make_no_lock_false() {
     let (signers, quorums) = three_cycles();
     let mut lock = lock(3);
     let (key, quorum) = &signers[2 + selected(&lock)];
     lock.signature = sign(key, quorum, lock.request_id(), lock.txid);
     let later = quorums.verify_islock(&lock, 336, 360).unwrap_err();
     assert!(matches!(later, LockError::NotCovered(_)) && !later.is_false());
-    let nobody = Quorums::starting_at(Network::Regtest, 300);
-    let mut nobody = nobody;
-    nobody.cover_until(400);
-    let error = nobody.verify_islock(&lock, 336, 400).unwrap_err();
+    let empty = Quorums::starting_at(Network::Regtest, 300);
+    let mut empty = empty;
+    empty.cover_until(400);
+    let error = empty.verify_islock(&lock, 336, 400).unwrap_err();
     assert!(matches!(error, LockError::NoQuorum(_)) && !error.is_false());
 }
 
@@ -357,7 +357,7 @@ fn quorums_of_since_v19_sign_in_no_other_scheme() {
     assert_eq!(quorums.verify_islock(&lock, 264, 320), Err(LockError::NotSigned));
 }
 
-/// Which of several quorums below our headers is older nobody knows; when two are gone at once, either may have been the
+/// The order of several quorums below our headers is unknown; when two are gone at once, either may have been the
 /// first to go.
 #[test]
 fn quorums_of_unknown_age_are_replaced_in_any_order() {

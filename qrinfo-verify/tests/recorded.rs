@@ -61,7 +61,7 @@ fn complete_syncs_at_full_verify_every_rotated_quorum_with_the_nodes_members() {
         for sync in recording.complete_syncs() {
             let mut stage = ListStage::new(recording.network(), Level::Full);
             let cycles = recording.network().cycles();
-            let first = recording.exchanges_of(sync).map(|exchange| cycles.start(exchange.height)).min().unwrap();
+            let first = recording.exchanges_of(sync).map(|exchange| cycles.start_of(exchange.height)).min().unwrap();
             for exchange in recording.exchanges_of(sync) {
                 let reply = reply(exchange).unwrap();
                 let verified = stage.apply(&request(&recording, exchange), &reply, |hash| headers.find(hash));
@@ -83,7 +83,7 @@ fn complete_syncs_at_full_verify_every_rotated_quorum_with_the_nodes_members() {
                     let block = BlockHash::from_bytes(*quorum.commitment.quorum_hash.as_bytes());
                     let height = headers.find(&block).unwrap().height;
                     let why = quorum.proof.members_sig;
-                    assert!(height < first, "{name} {} {}: {height}, {why:?}", sync.name, exchange.id);
+                    assert!(height < first.height(), "{name} {} {}: {height}, {why:?}", sync.name, exchange.id);
                 }
             }
         }
@@ -154,7 +154,8 @@ fn replies_pass_without_the_headers_of_old_stragglers() {
     for (name, recording) in recordings() {
         let cycles = recording.network().cycles();
         let lowest = |exchange: &Exchange| {
-            let oldest = cycles.work_height_back(exchange.height, if exchange.extra_share { 4 } else { 3 });
+            let oldest =
+                cycles.work_height_back(cycles.start_of(exchange.height), if exchange.extra_share { 4 } else { 3 });
             let bases = exchange.base_heights.iter().copied().filter(|height| *height > 0);
             bases.chain(oldest).min().unwrap()
         };

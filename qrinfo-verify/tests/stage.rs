@@ -90,7 +90,7 @@ fn a_false_reply_leaves_the_stage_as_it_was() {
 }
 
 #[test]
-fn a_reply_out_of_order_is_nobodys_fault() {
+fn a_reply_out_of_order_blames_no_peer() {
     let mut sync = Sync::new(Level::Roots);
     sync.take(0).unwrap();
     let error = sync.take(9).unwrap_err();
@@ -99,7 +99,7 @@ fn a_reply_out_of_order_is_nobodys_fault() {
 }
 
 #[test]
-fn headers_that_lack_a_block_are_nobodys_fault() {
+fn headers_that_lack_a_block_blame_no_peer() {
     let mut sync = Sync::new(Level::Roots);
     let (request, reply) = sync.exchanges[0].clone();
     let (request, reply) = (Request::from(request), Reply::QrInfo(Box::new(reply)));
@@ -353,8 +353,8 @@ fn the_newest_commitments_cannot_be_hidden() {
         assert!(!sync.ask(&spec, &reply).unwrap().unproven.contains(&Unproven::Newest));
         assert_eq!(sync.label(&spec, &hidden), "commitment in list");
         assert_eq!(sync.label(&spec, &none), "commitment in list");
-        // The last of them may have been mined at the tip: of the block before nobody can tell, and it is said.
-        assert_eq!(*spec.network.rotated_params().mining_window(spec.cycle_height).end(), tip);
+        // The last of them may have been mined at the tip: for the block before that is unknown, and is reported.
+        assert_eq!(*spec.network.rotated_params().mining_window(spec.cycle.height()).end(), tip);
         spec.block_hash = sync.recording.block_hash(tip - 1).unwrap();
         for reply in [&reply, &hidden] {
             assert!(sync.ask(&spec, reply).unwrap().unproven.contains(&Unproven::Newest));
@@ -362,7 +362,7 @@ fn the_newest_commitments_cannot_be_hidden() {
     }
 }
 
-/// Of history nobody can tell, and it is said.
+/// For history that is unknown, and is reported.
 #[test]
 fn that_commitments_are_the_newest_is_unproven_without_a_later_list() {
     let mut sync = Sync::new(Level::Roots);
@@ -374,10 +374,10 @@ fn that_commitments_are_the_newest_is_unproven_without_a_later_list() {
 #[test]
 fn a_commitment_is_not_mined_before_its_window() {
     let (sync, mut spec, mut reply) = Sync::at_the_end(Level::Roots);
-    spec.block_hash = sync.recording.block_hash(spec.cycle_height + 3).unwrap();
+    spec.block_hash = sync.recording.block_hash(spec.cycle.height() + 3).unwrap();
     assert_eq!(sync.label(&spec, &reply), "commitment block");
-    // One that exists nowhere, within its window and behind a tip that nobody knows, is at least not called proven.
-    spec.block_hash = sync.recording.block_hash(spec.cycle_height + 15).unwrap();
+    // One that exists nowhere, within its window and behind an unknown tip, is at least not called proven.
+    spec.block_hash = sync.recording.block_hash(spec.cycle.height() + 15).unwrap();
     reply.mn_list_diff_tip.block_hash = BlockHash::from_bytes([9; 32]);
     let unproven = sync.ask(&spec, &reply).unwrap().unproven;
     assert!(unproven.contains(&Unproven::Newest), "{unproven:?}");
@@ -388,10 +388,10 @@ fn a_commitment_is_not_mined_before_its_window() {
 fn a_commitment_that_a_later_list_lacks_was_never_mined() {
     let (sync, mut spec, mut reply) = Sync::at_the_end(Level::Roots);
     // The list at the tip is that of a block before the quorums of the cycle were mined.
-    let from = *spec.network.rotated_params().mining_window(spec.cycle_height).start();
+    let from = *spec.network.rotated_params().mining_window(spec.cycle.height()).start();
     spec.block_hash = sync.recording.block_hash(from).unwrap();
     let mut forged = reply.last_commitment_per_index.to_vec();
-    forged[0].quorum_hash = QuorumHash::from_bytes(*sync.recording.block_hash(spec.cycle_height).unwrap().as_bytes());
+    forged[0].quorum_hash = QuorumHash::from_bytes(*sync.recording.block_hash(spec.cycle.height()).unwrap().as_bytes());
     forged[0].quorum_public_key = [7; 48];
     reply.last_commitment_per_index = forged.into_iter().collect();
     assert_eq!(sync.label(&spec, &reply), "commitment in list");
@@ -404,9 +404,9 @@ fn a_tip_below_the_work_block_is_false() {
     assert_eq!(sync.label(&spec, &reply), "target block");
 }
 
-/// However deep it goes: if the requested block has left our chain, nobody is to blame.
+/// At any depth: if the requested block has left our chain, no peer is to blame.
 #[test]
-fn a_reorganisation_is_nobodys_fault() {
+fn a_reorganisation_blames_no_peer() {
     let (sync, spec, reply) = Sync::at_the_end(Level::Roots);
     let (tip, reply) = (sync.recording.tip(), Reply::QrInfo(Box::new(reply)));
     for depth in 1..40 {

@@ -54,7 +54,7 @@ fn a_reply_by_its_own_proofs_passes_at_every_level() {
     let Some(reply) = testnet::qr_info("testnet/qrinfo_905770.bin") else { return };
     let spec = spec(Network::Testnet, &reply);
     // The anchor, from which the tip diff starts: a block between work block and tip.
-    let anchor = KnownBlock { height: spec.cycle_height, merkle_root: Hash256::ZERO };
+    let anchor = KnownBlock { height: spec.cycle.height(), merkle_root: Hash256::ZERO };
     let headers = by_its_own_proofs(reply.diffs(), [(reply.mn_list_diff_tip.base_block_hash, anchor)]);
     for level in [Level::Structure, Level::Roots, Level::Full] {
         let verified = take(level, &spec.clone().into(), &reply, &headers);

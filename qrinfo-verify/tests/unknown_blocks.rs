@@ -1,4 +1,4 @@
-//! Blocks that our headers do not have are nobody's lie, and nothing that hangs on them passes for proven.
+//! Blocks that our headers do not have are no fault of a peer, and nothing that depends on them counts as proven.
 
 #![allow(clippy::unwrap_used)]
 

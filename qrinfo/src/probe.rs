@@ -61,7 +61,7 @@ pub async fn first_answerable_cycle<S: AttemptService + Clone>(
     let cycles = planner.network.cycles();
     let length = cycles.length();
     if let Some(height) = planner.network.dip24_height() {
-        return Ok(cycles.end(height) + 1 + CYCLES_BACK * length);
+        return Ok(cycles.end(cycles.start_of(height)) + 1 + CYCLES_BACK * length);
     }
     let newest = planner.tip / length;
     let is_answered = async |cycle: u32| is_answered(peers, planner, cycle * length, &hash_at).await;

@@ -63,7 +63,7 @@ fn the_newest_reply_stands_on_its_own_and_history_joins_it() {
             let plan = newest_first(&planner, &chain, first);
             for protocol in PROTOCOLS {
                 let mut lists = Lists::new(&chain, &BTreeSet::new());
-                let newest = chain.network().cycles().start(chain.tip());
+                let newest = chain.network().cycles().start_of(chain.tip()).height();
                 lists.take(&answer(&chain, &plan[0].0, protocol));
                 let brought = if planner.extra_share { 4 } else { 3 };
                 let work_blocks: BTreeSet<_> = (0..=brought).map(|back| newest - back * length - 8).collect();
@@ -120,8 +120,8 @@ fn places_and_priorities_say_the_order() {
     let plan = newest_first(&planner, chain, FIRST_CYCLE);
     assert_eq!(plan[0].1, RequestPriority::Critical);
     assert!(plan[1..].iter().all(|(_, priority)| *priority == RequestPriority::Normal));
-    let cycles: Vec<_> = plan.iter().map(|(spec, _)| spec.cycle_height).collect();
-    let newest = chain.network().cycles().start(chain.tip());
+    let cycles: Vec<_> = plan.iter().map(|(spec, _)| spec.cycle.height()).collect();
+    let newest = chain.network().cycles().start_of(chain.tip()).height();
     assert_eq!(cycles[0], newest);
     assert!(cycles[1..].iter().copied().eq((FIRST_CYCLE..newest).step_by(24)));
 

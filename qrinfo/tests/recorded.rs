@@ -137,7 +137,7 @@ async fn a_refusal_is_resolved_by_its_pong() {
                 let asked = GetQRInfo::from_wire(exchange.request.clone()).unwrap();
                 let spec = QRInfoRequestSpec {
                     network: recording.network(),
-                    cycle_height: recording.network().cycles().start(exchange.height),
+                    cycle: recording.network().cycles().start_of(exchange.height),
                     base_block_hashes: asked.base_block_hashes,
                     block_hash: asked.block_hash,
                     extra_share: asked.extra_share,

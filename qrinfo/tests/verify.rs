@@ -402,7 +402,7 @@ async fn the_manager_delivers_what_is_true() {
         let is_rejection =
             |event: &&SyncProgress| matches!(event, SyncProgress::Rejected { peer, .. } if *peer == liar);
         assert_eq!(told.iter().filter(is_rejection).count(), 1, "{mode:?}");
-        let work_height = chain.network().cycles().work_height_back(plan.last().unwrap().cycle_height, 0).unwrap();
+        let work_height = chain.network().cycles().work_height_back(plan.last().unwrap().cycle, 0).unwrap();
         assert!(manager.verifier().unwrap().stage().lists(work_height).is_some());
     }
 }
@@ -418,7 +418,7 @@ async fn the_manager_stops_where_it_cannot_tell() {
         let mut manager = MasternodeSyncManager::new(&ClientConfig::regtest()).with_verifier(verifier);
         let mut network = network(vec![node(&chain), node(&chain)]).await;
         let (delivered, told, report) = managed(*mode, &mut manager, &mut network, &plan).await;
-        let why = format!("block {unknown}, which the request names, is not among our headers");
+        let why = format!("block {unknown} of the request is not in our headers");
         assert!(told.contains(&SyncProgress::Unverifiable { index: 5, why }), "{mode:?}: {told:?}");
         let SyncOutcome::Failed { missing, why: WhyGivenUp::Stopped } = &report.outcome else {
             panic!("{mode:?}: {}", report.outcome);

@@ -120,7 +120,7 @@ impl Source {
 fn first_needed(network: Network, from_cycle: Option<u32>) -> u32 {
     let cycles = network.cycles();
     let first = from_cycle.or(network.dip24_height()).unwrap_or(0);
-    cycles.work_height_back(first, STRAGGLERS).unwrap_or(0)
+    cycles.work_height_back(cycles.start_of(first), STRAGGLERS).unwrap_or(0)
 }
 
 /// Goes on from stored headers, if they start at or below what is needed.

@@ -38,7 +38,7 @@ impl Row {
     }
 
     pub(super) fn stored(spec: &QRInfoRequestSpec, reply: &Reply, bytes: usize, verified: &Verified) -> Self {
-        Self::of(spec.cycle_height, reply, bytes as u64, None, verified)
+        Self::of(spec.cycle.height(), reply, bytes as u64, None, verified)
     }
 
     fn of(cycle: u32, reply: &Reply, bytes: u64, source: Option<(PeerId, Duration)>, verified: &Verified) -> Self {

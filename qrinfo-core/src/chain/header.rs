@@ -12,7 +12,7 @@ use crate::{
 /// The length of a header in bytes.
 pub const HEADER_LEN: usize = 80;
 
-/// A block header as the wire carries it.
+/// A block header in its wire bytes.
 ///
 /// Its hash is X11 of these bytes, which this crate does not compute.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,7 +39,7 @@ impl BlockHeader {
         Hash256::from_bytes(self.field(36))
     }
 
-    /// When the block was made, in seconds since 1970, by its miner's clock.
+    /// Time at which the block was mined, in seconds since 1970, by its miner's clock.
     pub fn time(&self) -> u32 {
         u32::from_le_bytes(self.field(68))
     }
@@ -134,15 +134,15 @@ impl Target {
         Self { bytes }
     }
 
-    /// Whether a header with this hash has done the work.
+    /// Returns true if a header with this hash meets the target.
     pub fn is_met_by(&self, hash: &BlockHash) -> bool {
         let mut number = *hash.as_bytes();
         number.reverse();
         number <= self.bytes
     }
 
-    /// How many hashes it takes on average to meet this target: 2^256 / (target + 1). The greatest number for targets
-    /// below 2^168, which no chain has.
+    /// Returns the average number of hashes that it takes to meet this target: 2^256 / (target + 1). `u128::MAX` for
+    /// targets below 2^168, which no chain has.
     pub fn work(&self) -> u128 {
         // The compact form has three digits; behind them are zeros, so five digits say all.
         const DIGITS: usize = 5;

@@ -4,7 +4,7 @@
 
 use std::{fmt, ops::RangeInclusive};
 
-/// The number by which the wire names a kind of quorum. A number without parameters here is kept as it came.
+/// The number of a kind of quorum on the wire. A number without parameters here is kept as received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LlmqType(pub u8);
 
@@ -52,7 +52,7 @@ pub struct LlmqParams {
     pub interval: u32,
     /// Quorums that are active at a time; for rotated quorums also the number of quorum indexes.
     pub active: u16,
-    /// Whether members are chosen by rotation (DIP-24).
+    /// True if members are selected by rotation (DIP-24).
     pub rotated: bool,
     /// First block of the window in which a commitment may be mined, counted from the DKG's (or cycle's) start.
     pub mining_window_start: u32,

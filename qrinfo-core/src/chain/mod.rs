@@ -7,7 +7,7 @@ mod llmq;
 mod network;
 
 pub use self::{
-    dip24::{CYCLES_BACK, Cycles, WORK_BLOCK_OFFSET},
+    dip24::{CYCLES_BACK, CycleStart, Cycles, WORK_BLOCK_OFFSET},
     hash::{BlockHash, Hash256, ParseHashError, ProTxHash, QuorumHash, sha256d},
     header::{BlockHeader, HEADER_LEN, Target},
     llmq::{LlmqParams, LlmqType},

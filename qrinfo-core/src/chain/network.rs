@@ -1,4 +1,4 @@
-//! The Dash networks and what tells them apart on the wire.
+//! The Dash networks, and the values that identify them on the wire.
 
 use std::{fmt, str::FromStr};
 
@@ -36,7 +36,7 @@ impl Network {
         Self::ALL.into_iter().find(|network| network.magic() == magic)
     }
 
-    /// The TCP port that nodes listen on unless told otherwise.
+    /// The default TCP port of nodes.
     pub const fn default_port(self) -> u16 {
         match self {
             Self::Mainnet => 9999,
@@ -155,7 +155,7 @@ impl Network {
         }
     }
 
-    /// The height from which quorums are rotated, or `None` where each chain sets its own.
+    /// The height from which quorums are rotated, or `None` if each chain sets its own.
     pub const fn dip24_height(self) -> Option<u32> {
         match self {
             Self::Mainnet => Some(1_738_698),

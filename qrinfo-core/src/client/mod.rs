@@ -1,7 +1,7 @@
-//! What an existing client brings along: its network and its storage.
+//! The traits and types of an existing client: its network, its storage and its phases.
 //!
-//! The traits have the shape of dash-spv's (mid-2025), so that a client can adopt this library without another
-//! network stack. A client without one takes the peers of `spv-peer`.
+//! The traits have the shape of dash-spv's (mid-2025), so that a client can adopt this library without another network
+//! stack. A client without a network uses the peers of `spv-peer`.
 
 mod network;
 pub(crate) mod phase;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// What a light client syncs, in the order in which it does. The names are dash-spv's.
+/// A part of a light client's sync, in order. The names are dash-spv's.
 ///
-/// This workspace works in [`MasternodeLists`](Self::MasternodeLists); the others are there so that limits, strategies
-/// and reports can be keyed by phase in a client that has them all.
+/// This workspace implements [`MasternodeLists`](Self::MasternodeLists). The others allow a client that has them all to
+/// key limits, strategies and reports by phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SyncPhase {
     /// Block headers.
@@ -26,7 +26,7 @@ impl SyncPhase {
     /// All phases, in order.
     pub const ALL: [Self; 5] = [Self::Headers, Self::MasternodeLists, Self::FilterHeaders, Self::Filters, Self::Blocks];
 
-    /// What to call it before a user.
+    /// Returns its name for users.
     pub fn name(self) -> &'static str {
         match self {
             Self::Headers => "headers",

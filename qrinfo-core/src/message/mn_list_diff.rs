@@ -14,7 +14,7 @@ const MAX_MASTERNODES: usize = 20_000;
 /// most 132 are active at a time, those of all 14 types together; the rest is room for newer types.
 const MAX_QUORUMS: usize = 1_024;
 
-/// `mnlistdiff`: how the masternode list and the active quorums changed from one block to another (DIP-4), with the
+/// `mnlistdiff`: the changes of the masternode list and the active quorums from one block to another (DIP-4), with the
 /// later block's coinbase and the proof that it is in that block.
 ///
 /// A diff whose base is its target is empty but for the coinbase and its proof.
@@ -22,11 +22,11 @@ const MAX_QUORUMS: usize = 1_024;
 pub struct MnListDiff {
     /// 1.
     pub version: u16,
-    /// The block whose list this applies to; genesis for a full list.
+    /// The base block: the list that the changes apply to. Genesis for a full list.
     pub base_block_hash: BlockHash,
-    /// The block whose list this leads to.
+    /// The target block: the list that results.
     pub block_hash: BlockHash,
-    /// How many transactions the later block has.
+    /// The number of transactions in the later block.
     pub total_transactions: u32,
     /// The partial merkle tree's hashes.
     pub merkle_hashes: Seq<Hash256>,

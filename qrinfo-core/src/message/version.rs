@@ -18,7 +18,7 @@ const MAX_USER_AGENT: usize = 256;
 pub struct VersionMessage {
     /// The newest protocol that the sender speaks; a session uses the lower of both.
     pub protocol_version: i32,
-    /// What the sender offers, as bits. A light client offers nothing.
+    /// Services of the sender, as bits. A light client offers none.
     pub services: u64,
     /// The sender's clock, in seconds since 1970.
     pub timestamp: i64,
@@ -30,14 +30,14 @@ pub struct VersionMessage {
     pub user_agent: String,
     /// The height of the sender's tip.
     pub start_height: i32,
-    /// Whether the receiver should announce transactions.
+    /// True if the receiver should announce transactions.
     pub relay: bool,
-    /// What Dash adds behind the relay flag (a masternode's challenge); kept as it came.
+    /// Bytes that Dash adds after the relay flag (a masternode's challenge), kept as received.
     pub trailing: Bytes,
 }
 
 impl VersionMessage {
-    /// What a light client says first to the peer at `receiver`.
+    /// Creates the first message of a light client to the peer at `receiver`.
     pub fn for_client(receiver: SocketAddr, timestamp: i64, nonce: u64, user_agent: &str) -> Self {
         Self {
             protocol_version: PROTOCOL_VERSION,

@@ -2,7 +2,7 @@ use std::fmt;
 
 use super::mismatch::Mismatch;
 use crate::{
-    chain::{BlockHash, Network},
+    chain::{BlockHash, CycleStart, Network},
     message::{GetMnListDiff, GetQRInfo, MnListDiff, NetworkMessage, QRInfo},
 };
 
@@ -38,7 +38,7 @@ pub struct QRInfoRequestSpec {
     /// The network asked, for its genesis block: a base that every server has.
     pub network: Network,
     /// The first block of the cycle asked for, `H`.
-    pub cycle_height: u32,
+    pub cycle: CycleStart,
     /// Blocks whose lists the client has when it applies the reply. Empty means genesis.
     pub base_block_hashes: Vec<BlockHash>,
     /// The block to ask for.
@@ -106,7 +106,7 @@ impl Request {
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::QrInfo(spec) => write!(f, "cycle {}", spec.cycle_height),
+            Self::QrInfo(spec) => write!(f, "cycle {}", spec.cycle.height()),
             Self::MnListDiff(spec) => write!(f, "list at {}", spec.block_hash),
         }
     }

@@ -9,7 +9,7 @@ use crate::chain::{Network, sha256d};
 /// The length of a frame's header in bytes.
 pub const HEADER_LEN: usize = 24;
 
-/// How many bytes of a payload arrive between one [`FrameEvent::Partial`] and the next.
+/// The number of bytes of a payload between one [`FrameEvent::Partial`] and the next.
 pub const PROGRESS_STEP: usize = 16 * 1024;
 
 /// The name of a message: up to twelve printable ASCII characters, filled up with zero bytes.
@@ -83,7 +83,7 @@ impl fmt::Debug for Command {
 /// One message: its name and its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// What the payload is.
+    /// The name of the message.
     pub command: Command,
     /// The message itself.
     pub payload: Bytes,
@@ -137,20 +137,19 @@ pub fn max_payload(command: Command) -> usize {
     }
 }
 
-/// What a [`FrameDecoder`] found.
+/// An event of a [`FrameDecoder`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FrameEvent {
     /// A whole message.
     Frame(Frame),
-    /// A message of which a part has arrived: told once when its header is complete, then after every
-    /// [`PROGRESS_STEP`].
+    /// Part of a message: reported once when its header is complete, then after every [`PROGRESS_STEP`].
     Partial(Partial),
 }
 
-/// How far a message has arrived.
+/// The progress of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Partial {
-    /// What the message is.
+    /// The name of the message.
     pub command: Command,
     /// Bytes of its payload received so far.
     pub received: usize,
@@ -161,7 +160,7 @@ pub struct Partial {
 /// A stream of bytes that is not a stream of frames of our network. Such a connection cannot be used any further.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// The peer speaks for another network, or no Dash at all.
+    /// The peer is on another network, or does not speak the Dash protocol.
     #[error("frame starts with {}; this peer is not on our network", hex(.0))]
     WrongMagic([u8; 4]),
     /// The command is not printable ASCII.
@@ -213,7 +212,7 @@ impl FrameDecoder {
         Self { network, header: None, reported: 0 }
     }
 
-    /// Takes the next frame, or the news of a frame's progress, off the front of `buffer`.
+    /// Takes the next frame, or the progress of a frame, off the front of `buffer`.
     ///
     /// # Errors
     /// [`FrameError`]; the connection has to be closed, there is no way to find the next frame.
@@ -246,7 +245,7 @@ impl FrameDecoder {
         Ok(Some(FrameEvent::Frame(Frame { command, payload })))
     }
 
-    /// Says whether a stream that ends here, with `buffer` left, ends between two frames.
+    /// Checks that a stream that ends here, with `buffer` left, ends between two frames.
     ///
     /// # Errors
     /// [`FrameError::Truncated`].

@@ -13,12 +13,12 @@ fn spec(recording: &Recording, exchange: &Exchange) -> QRInfoRequestSpec {
     let cycles = network.cycles();
     QRInfoRequestSpec {
         network,
-        cycle_height: cycles.start(exchange.height),
+        cycle: cycles.start_of(exchange.height),
         base_block_hashes: exchange.base_heights.iter().map(|&height| recording.hash(height)).collect(),
         block_hash: recording.hash(exchange.height),
         extra_share: exchange.extra_share,
         work_block_hashes: [0, 1, 2, 3, 4]
-            .map(|back| recording.hash(cycles.work_height_back(exchange.height, back).unwrap())),
+            .map(|back| recording.hash(cycles.work_height_back(cycles.start_of(exchange.height), back).unwrap())),
     }
 }
 

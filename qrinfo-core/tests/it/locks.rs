@@ -59,7 +59,7 @@ fn chain_locks_ask_for_their_height() {
 }
 
 #[test]
-fn what_is_no_lock_is_refused() {
+fn malformed_locks_are_refused() {
     let payload = bytes(LOCKS[0].0);
     for len in 0..payload.len() {
         InstantLock::from_wire(payload[..len].to_vec()).unwrap_err();

@@ -65,7 +65,7 @@ pub struct Registered {
 ///
 /// # let spec = QRInfoRequestSpec {
 /// #     network: Network::Regtest,
-/// #     cycle_height: 600,
+/// #     cycle: Network::Regtest.cycles().start_of(600),
 /// #     base_block_hashes: Vec::new(),
 /// #     block_hash: BlockHash::from_bytes([1; 32]),
 /// #     extra_share: false,
@@ -213,7 +213,7 @@ impl QRInfoCorrelationManager {
         }
         match request {
             Request::QrInfo(spec) if self.entries.iter().any(|entry| entry.collides_with(spec)) => {
-                Err(RegisterError::CycleBusy { cycle_height: spec.cycle_height })
+                Err(RegisterError::CycleBusy { cycle_height: spec.cycle.height() })
             }
             _ => Ok(()),
         }

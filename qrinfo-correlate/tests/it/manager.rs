@@ -112,7 +112,7 @@ fn a_reply_to_nothing_says_what_was_expected() {
 #[test]
 fn another_request_of_a_cycle_waits_until_no_copy_is_to_come() {
     let (mut correlator, now) = start();
-    let busy = RegisterError::CycleBusy { cycle_height: spec(1, 2).cycle_height };
+    let busy = RegisterError::CycleBusy { cycle_height: spec(1, 2).cycle.height() };
     let _first = correlator.register_request(spec(1, 1), 2, now).unwrap();
     assert_eq!(correlator.register_request(spec(1, 2), 2, now).unwrap_err(), busy);
     correlator.handle_qr_info_response(reply(1, 1), now).unwrap();

@@ -42,40 +42,40 @@ struct Masternode {
 // === impl MasternodeList ===
 
 impl MasternodeList {
-    /// How many masternodes there are, banned ones included.
+    /// Returns the number of masternodes, banned ones included.
     pub fn len(&self) -> usize {
         self.masternodes.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no masternodes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The masternodes in order.
+    /// Iterates over the masternodes in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &SmlEntry> + Clone {
         self.masternodes.iter().map(|masternode| &masternode.entry)
     }
 
-    /// The masternode with this identity.
+    /// Returns the masternode with this identity.
     pub fn get(&self, pro_reg_tx_hash: &ProTxHash) -> Option<&SmlEntry> {
         self.masternodes.get(pro_reg_tx_hash).map(|masternode| &masternode.entry)
     }
 
-    /// How many have a score in the draw of a quorum: those that are not banned and whose registration is confirmed.
+    /// Returns the number of masternodes with a score: those that are not banned and whose registration is confirmed.
     pub(crate) fn scored(&self) -> usize {
         self.iter().filter(|entry| entry.is_valid && entry.confirmed_hash != Hash256::ZERO).count()
     }
 
-    /// What the block's coinbase has as `merkleRootMNList`: the merkle root over the hash of each entry serialised
-    /// without its version (DIP-4; Dash Core's `CSimplifiedMNListEntry::CalcHash`). Zero for an empty list.
+    /// Returns the value of `merkleRootMNList` in the block's coinbase: the merkle root over the hash of each entry
+    /// serialised without its version (DIP-4; Dash Core's `CSimplifiedMNListEntry::CalcHash`). Zero for an empty list.
     ///
     /// It is computed once; the hashes of entries are kept from list to list.
     pub fn merkle_root(&self) -> Hash256 {
         *self.root.get_or_init(|| merkle::root(self.masternodes.iter().map(|masternode| masternode.leaf).collect()))
     }
 
-    /// The list after `diff`.
+    /// Returns the list after `diff`.
     ///
     /// An update that changes nothing is accepted: it is harmless.
     ///
@@ -104,7 +104,7 @@ impl MasternodeList {
 }
 
 impl PartialEq for MasternodeList {
-    /// Whether both have the same entries.
+    /// Returns true if both have the same entries.
     fn eq(&self, other: &Self) -> bool {
         self.masternodes.is_same(&other.masternodes) || self.iter().eq(other.iter())
     }

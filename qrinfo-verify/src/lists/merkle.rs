@@ -2,30 +2,30 @@
 
 use qrinfo_core::{Hash256, message::MnListDiff, sha256d};
 
-/// The most transactions that a block can have: two megabytes (DIP-1) of the smallest ones, as in Dash Core's
+/// The maximum number of transactions in a block: two megabytes (DIP-1) of the smallest ones, as in Dash Core's
 /// `CPartialMerkleTree::ExtractMatches`.
 const MAX_TRANSACTIONS: u32 = 2_000_000 / 60;
 
-/// How a coinbase fails to be proven by its block's header.
+/// The reason why a header does not prove a coinbase.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProofFault {
-    /// No transaction at all, or more than a block can hold.
-    #[error("a block cannot have {0} transactions")]
+    /// No transactions, or more than a block can contain.
+    #[error("a block cannot contain {0} transactions")]
     TransactionCount(u32),
     /// The tree needs one hash for the coinbase and one for each level above it.
-    #[error("{got} hashes, where the tree takes {expected}")]
+    #[error("got {got} hashes, expected {expected}")]
     HashCount {
-        /// What the number of transactions calls for.
+        /// The number for this number of transactions.
         expected: usize,
-        /// What came.
+        /// The number received.
         got: usize,
     },
     /// The flag bits do not lead to the first transaction alone, or are padded with something else than zeros.
-    #[error("flag bits that do not lead to the first transaction alone")]
+    #[error("the flag bits do not lead to the first transaction alone")]
     Flags,
-    /// The transaction that the tree shows is not the coinbase that came with it.
-    #[error("the first transaction is {first}, and the coinbase that came is {coinbase}")]
+    /// The transaction in the tree is not the coinbase of the diff.
+    #[error("the first transaction is {first}, but the coinbase is {coinbase}")]
     OtherTransaction {
         /// The first transaction by the tree.
         first: Hash256,
@@ -36,7 +36,7 @@ pub enum ProofFault {
     #[error("two siblings are equal")]
     EqualSiblings,
     /// The tree's root is not the header's.
-    #[error("merkle root {got}, where the header has {expected}")]
+    #[error("the merkle root is {got}, expected {expected} from the header")]
     Root {
         /// The header's.
         expected: Hash256,
@@ -48,8 +48,8 @@ pub enum ProofFault {
 /// Checks that a diff's coinbase is the first transaction of a block with this merkle root.
 ///
 /// A server sends the partial merkle tree (BIP-37) that shows the coinbase and nothing else. It has one form only: flag
-/// bits set from the root down to the first leaf and clear for the sibling of each node on that way, and the hashes of
-/// that leaf and of those siblings, lowest first. That form is what is accepted, so every bit and every hash is used.
+/// bits set from the root down to the first leaf and clear for the sibling of each node on that path, and the hashes of
+/// that leaf and of those siblings, lowest first. Only that form is accepted, so every bit and every hash is used.
 pub(crate) fn check_coinbase(diff: &MnListDiff, merkle_root: Hash256) -> Result<(), ProofFault> {
     let transactions = diff.total_transactions;
     if transactions == 0 || transactions > MAX_TRANSACTIONS {

@@ -31,54 +31,54 @@ pub struct Lists {
     block_hash: BlockHash,
     masternodes: MasternodeList,
     quorums: QuorumList,
-    /// As it is in the coinbase: null where the miner knew none, and absent before v20.
+    /// The signature in the coinbase: null if the miner knew none, and absent before v20.
     chain_lock: Option<[u8; 96]>,
 }
 
-/// How a diff does not fit the lists that it is applied to.
+/// The reason why a diff cannot be applied to lists.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApplyFault {
-    /// The diff starts from another block than the lists are of.
-    #[error("starts from {got}, and the lists are those of {expected}")]
+    /// The diff's base is not the block of the lists.
+    #[error("starts from {got}, but the lists are at {expected}")]
     Base {
         /// The block of the lists.
         expected: BlockHash,
         /// The diff's base.
         got: BlockHash,
     },
-    /// The coinbase commits to nothing.
+    /// The coinbase has no payload.
     #[error("the coinbase has no payload")]
     NoPayload,
     /// The coinbase names a height below zero.
     #[error("the coinbase names height {0}")]
     NegativeHeight(i32),
-    /// A masternode is deleted that is not there.
-    #[error("deletes masternode {0}, which is not there")]
+    /// A deleted masternode is not in the list.
+    #[error("deletes masternode {0}, which is not in the list")]
     AbsentMasternode(ProTxHash),
     /// A masternode is named twice, as deleted or as updated.
     #[error("names masternode {0} twice")]
     MasternodeTwice(ProTxHash),
-    /// A quorum is deleted that is not there.
-    #[error("deletes quorum {} of type {}, which is not there", .0.quorum_hash, .0.llmq_type)]
+    /// A deleted quorum is not in the list.
+    #[error("deletes quorum {} of type {}, which is not in the list", .0.quorum_hash, .0.llmq_type)]
     AbsentQuorum(DeletedQuorum),
-    /// A quorum is new that is there already.
-    #[error("adds quorum {} of type {}, which is there already", .0.quorum_hash, .0.llmq_type)]
+    /// A new quorum is already in the list.
+    #[error("adds quorum {} of type {}, which is already in the list", .0.quorum_hash, .0.llmq_type)]
     PresentQuorum(DeletedQuorum),
     /// A quorum is named twice, as deleted or as new.
     #[error("names quorum {} of type {} twice", .0.quorum_hash, .0.llmq_type)]
     QuorumTwice(DeletedQuorum),
-    /// An item was put together by hand so that its bytes do not read back.
-    #[error("an item that has no form on the wire")]
+    /// An item was built by hand and has no valid wire form.
+    #[error("an item has no valid wire form")]
     Malformed(#[from] DecodeError),
 }
 
-/// How lists are not what a block's coinbase commits to.
+/// The list whose root differs from the one in the coinbase.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RootFault {
     /// The masternode list.
-    #[error("the list's merkle root is {got}, and the coinbase has {expected}")]
+    #[error("the list's merkle root is {got}, expected {expected} from the coinbase")]
     Masternodes {
         /// By the coinbase.
         expected: Hash256,
@@ -86,7 +86,7 @@ pub enum RootFault {
         got: Hash256,
     },
     /// The quorums.
-    #[error("the quorums' merkle root is {got}, and the coinbase has {expected}")]
+    #[error("the quorums' merkle root is {got}, expected {expected} from the coinbase")]
     Quorums {
         /// By the coinbase.
         expected: Hash256,
@@ -98,7 +98,7 @@ pub enum RootFault {
 // === impl Lists ===
 
 impl Lists {
-    /// Empty lists: where everything starts.
+    /// Creates the empty lists at genesis.
     pub fn at_genesis(network: Network) -> Self {
         Self {
             height: 0,
@@ -129,22 +129,22 @@ impl Lists {
         &self.quorums
     }
 
-    /// The ChainLock signature in the block's coinbase, with which the quorums of a cycle are drawn if this is its work
-    /// block. `None` before v20, and where the miner knew none.
+    /// Returns the ChainLock signature in the block's coinbase, which selects the quorum members of a cycle if this is
+    /// its work block. `None` before v20, and if the miner knew none.
     pub fn chain_lock(&self) -> Option<&[u8; 96]> {
         self.chain_lock.as_ref().filter(|signature| **signature != [0; 96])
     }
 
-    /// Whether coinbases carry ChainLock signatures at this height, and quorums are drawn with them.
+    /// Returns true if coinbases contain ChainLock signatures at this height, which also select quorum members.
     pub(crate) fn is_v20(&self) -> bool {
         self.chain_lock.is_some()
     }
 
-    /// The lists after `diff`. Neither its coinbase nor its effect is checked: see [`check`](crate::check()) and
-    /// [`check_roots`](Self::check_roots).
+    /// Returns the lists after `diff`. Neither its coinbase nor its effect is checked: see [`check`](crate::check())
+    /// and [`check_roots`](Self::check_roots).
     ///
     /// # Errors
-    /// [`ApplyFault`] if the diff is not one from these lists.
+    /// [`ApplyFault`] if the diff cannot be applied to these lists.
     pub fn apply(&self, diff: &MnListDiff) -> Result<Self, ApplyFault> {
         let base = diff.base_block_hash;
         if base != self.block_hash && !(self.height == 0 && is_genesis(&base)) {
@@ -161,11 +161,11 @@ impl Lists {
         })
     }
 
-    /// Whether these are the lists that a coinbase commits to.
+    /// Checks that these are the lists in a coinbase.
     ///
     /// # Errors
-    /// [`RootFault`] tells which list has another merkle root. A payload of version 1 has no root of the quorums, and
-    /// then they are not judged.
+    /// [`RootFault`] names the list with another merkle root. A payload of version 1 has no root of the quorums; they
+    /// are then not checked.
     pub fn check_roots(&self, payload: &CoinbasePayload) -> Result<(), RootFault> {
         let (expected, got) = (payload.merkle_root_mn_list, self.masternodes.merkle_root());
         if expected != got {

@@ -30,12 +30,12 @@ struct Quorum {
 // === impl QuorumList ===
 
 impl QuorumList {
-    /// How many quorums are active, of all types.
+    /// Returns the number of active quorums, of all types.
     pub fn len(&self) -> usize {
         self.quorums.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no quorums.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -50,8 +50,9 @@ impl QuorumList {
         self.quorums.get(&(llmq_type, quorum_hash)).map(|quorum| &quorum.commitment)
     }
 
-    /// What the block's coinbase has as `merkleRootQuorums`: the merkle root over the hashes of all commitments, these
-    /// in ascending order of their bytes (Dash Core's `CalcCbTxMerkleRootQuorums`). Zero without quorums.
+    /// Returns the value of `merkleRootQuorums` in the block's coinbase: the merkle root over the hashes of all
+    /// commitments, these in ascending order of their bytes (Dash Core's `CalcCbTxMerkleRootQuorums`). Zero without
+    /// quorums.
     pub fn merkle_root(&self) -> Hash256 {
         *self.root.get_or_init(|| {
             let mut leaves: Vec<_> = self.quorums.iter().map(|quorum| quorum.leaf).collect();
@@ -60,7 +61,7 @@ impl QuorumList {
         })
     }
 
-    /// The list after `diff`.
+    /// Returns the list after `diff`.
     ///
     /// # Errors
     /// [`ApplyFault::AbsentQuorum`], [`ApplyFault::PresentQuorum`] (a commitment is mined once) and [`ApplyFault::QuorumTwice`].
@@ -90,7 +91,7 @@ impl QuorumList {
 }
 
 impl PartialEq for QuorumList {
-    /// Whether both have the same commitments.
+    /// Returns true if both have the same commitments.
     fn eq(&self, other: &Self) -> bool {
         self.quorums.is_same(&other.quorums) || self.iter().eq(other.iter())
     }

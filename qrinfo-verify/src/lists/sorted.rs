@@ -1,12 +1,12 @@
-//! A sorted list whose versions share what did not change.
+//! A sorted list whose versions share unchanged items.
 
 use std::{fmt, slice, sync::Arc};
 
-/// What such a list holds.
+/// An item of a sorted list.
 pub(crate) trait Item {
     type Key: Ord + Copy;
 
-    /// Whether a change may put something new in the place of what is there.
+    /// True if a change may replace an existing item.
     const REPLACEABLE: bool;
 
     fn key(&self) -> Self::Key;
@@ -20,20 +20,20 @@ pub(crate) struct Sorted<T> {
     items: Arc<[Arc<T>]>,
 }
 
-/// A change to one key: something new, or nothing.
+/// A change of one key: a new item, or a deletion.
 pub(crate) struct Change<T: Item> {
     pub(crate) key: T::Key,
     pub(crate) item: Option<T>,
 }
 
-/// Why changes do not fit a list.
+/// The reason why changes cannot be applied.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Conflict<K> {
-    /// Something is deleted that is not there.
+    /// A deleted item is not in the list.
     Absent(K),
-    /// Something is new that is there already.
+    /// A new item is already in the list.
     Present(K),
-    /// Two changes are about the same thing.
+    /// Two changes have the same key.
     Twice(K),
 }
 

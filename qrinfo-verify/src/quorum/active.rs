@@ -1,4 +1,4 @@
-//! Which quorums are active at a height, and which of them signs.
+//! The active quorums at a height, and the selection of the one that signs.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +6,7 @@ use std::{
 };
 
 use qrinfo_core::{
-    BlockHash, Cycles, Hash256, LlmqParams, LlmqType, Network, QuorumHash,
+    BlockHash, CycleStart, Cycles, Hash256, LlmqParams, LlmqType, Network, QuorumHash,
     message::{Commitment, QuorumIndex},
     sha256d,
 };
@@ -14,23 +14,22 @@ use qrinfo_core::{
 use super::succession::{Succession, firsts, newest};
 use crate::{headers::KnownBlock, lists::Lists};
 
-/// A commitment and when it was mined, as far as that is known.
+/// A commitment and the range of heights at which it was mined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MinedQuorum {
     /// The commitment.
     pub commitment: Commitment,
-    /// The height of the block whose hash names the quorum: where its DKG started. `None` if that block lies below our
-    /// headers, and so below those of all quorums whose height is known.
+    /// The height of the block whose hash names the quorum, at which its DKG started. `None` if that block lies below
+    /// our headers, and so below those of all quorums with a known height.
     pub height: Option<u32>,
-    /// The heights of the blocks of which one has the commitment.
+    /// The heights at which it may have been mined.
     pub mined: RangeInclusive<u32>,
 }
 
 /// Quorums by type, and from them the active ones at any height that is covered.
 ///
-/// It [learns](Self::learn) from proven lists, those that a [`ListStage`](crate::ListStage) gives out one after the
-/// other. It believes them, and says nothing about the quorums' signatures
-/// ([`verify_quorums`](crate::verify_quorums) does).
+/// It [learns](Self::learn) from proven lists, such as those of a [`ListStage`](crate::ListStage) in ascending order.
+/// It trusts them and says nothing about the quorums' signatures ([`verify_quorums`](crate::verify_quorums) does).
 ///
 /// ```
 /// use qrinfo_core::{LlmqType, Network};
@@ -47,46 +46,47 @@ pub struct MinedQuorum {
 pub struct Quorums {
     network: Network,
     covered: RangeInclusive<u32>,
-    /// Of a rotated type each index has its own.
+    /// By type and, for a rotated type, index.
     successions: BTreeMap<(LlmqType, QuorumIndex), Succession>,
 }
 
 /// The active quorums of a type at a height.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveQuorums<'a> {
-    /// The active set, the oldest quorum first, if no more of `unsettled` are mined than the settled ones. Of a rotated
-    /// type the newest quorum of each index, of others as many as the type has active. Between two lists of which the
-    /// later one has several quorums no more whose blocks lie below our headers, it is not known which of them is older.
+    /// The active set without any of `unsettled`, the oldest quorum first: the newest quorum of each index for a
+    /// rotated type, the newest quorums up to the active number for other types. If several quorums with blocks below
+    /// our headers left between the same two lists, their order is unknown.
     pub settled: Vec<&'a MinedQuorum>,
-    /// Quorums that may have been mined by this height or may not, the oldest first. Each takes the place of the oldest
-    /// (of its index) if it was.
+    /// Quorums that may have been mined by this height, the oldest first. Each one that was mined replaces the oldest
+    /// (of its index).
     pub unsettled: Vec<&'a MinedQuorum>,
 }
 
-/// How far below a height the quorums lie that sign for it, so that nodes which are some blocks apart select the same
-/// one (Dash Core's `SIGN_HEIGHT_OFFSET`).
+/// The distance from a height down to the quorums that sign for it, in blocks. It makes nodes that are some blocks
+/// apart select the same quorum (Dash Core's `SIGN_HEIGHT_OFFSET`).
 pub const SIGN_HEIGHT_OFFSET: u32 = 8;
 
 // === impl MinedQuorum ===
 
 impl MinedQuorum {
-    /// A quorum of which nothing but the height of its block is known: it was mined in its type's mining window. Of a
-    /// type without parameters, at some height above.
+    /// Creates a quorum from the height of its block: it was mined in its type's mining window, or for a type without
+    /// parameters at some height above.
     pub fn new(commitment: Commitment, height: u32) -> Self {
         let mined = match commitment.llmq_type.params() {
-            Some(params) if params.rotated => params.mining_window(Cycles::of(params).start(height)),
+            Some(params) if params.rotated => params.mining_window(Cycles::of(params).start_of(height).height()),
             Some(params) => params.mining_window(height),
             None => height.saturating_add(1)..=u32::MAX,
         };
         Self { commitment, height: Some(height), mined }
     }
 
-    /// A quorum of a proven list whose block lies below our headers: it may have been mined at any height.
+    /// Creates a quorum of a proven list whose block lies below our headers. It may have been mined at any height.
     pub fn below_headers(commitment: Commitment) -> Self {
         Self { commitment, height: None, mined: 0..=u32::MAX }
     }
 
-    /// The same, seen in a list at this height. Nothing changes if that contradicts what is known.
+    /// Returns the quorum, mined by the height of a list that contains it. A contradiction to what is known changes
+    /// nothing.
     pub fn until(self, height: u32) -> Self {
         match self.mined.contains(&height) {
             true => Self { mined: *self.mined.start()..=height, ..self },
@@ -94,8 +94,8 @@ impl MinedQuorum {
         }
     }
 
-    /// The same, absent from the list at this height, which is older. Nothing changes if that contradicts what is
-    /// known.
+    /// Returns the quorum, mined after the height of a list that does not contain it. A contradiction to what is known
+    /// changes nothing.
     pub fn after(self, height: u32) -> Self {
         match self.mined.contains(&height.saturating_add(1)) {
             true => Self { mined: height.saturating_add(1)..=*self.mined.end(), ..self },
@@ -103,7 +103,7 @@ impl MinedQuorum {
         }
     }
 
-    /// The same, with what was known of it before. Nothing changes by what was known of another one.
+    /// Returns the quorum with the earlier knowledge about it. Knowledge about another quorum changes nothing.
     pub(crate) fn informed_by(self, known: Option<Self>) -> Self {
         match known {
             Some(known) if known.commitment == self.commitment => {
@@ -119,7 +119,7 @@ impl MinedQuorum {
 // === impl Quorums ===
 
 impl Quorums {
-    /// No quorums, covering one height. Those that are active there are to be inserted.
+    /// Creates an empty set that covers one height. Insert the quorums that are active there.
     pub fn starting_at(network: Network, height: u32) -> Self {
         Self { network, covered: height..=height, successions: BTreeMap::new() }
     }
@@ -134,12 +134,12 @@ impl Quorums {
         self.covered.clone()
     }
 
-    /// Learns the quorums of proven lists, which follow those learned before by a cycle at most, and covers what lies
-    /// between. The first lists are those at the height where this starts. `headers` answers for our best chain, from
-    /// the tip down to any height. A quorum whose block it does not know lies below and is active all the same, as the
-    /// root of the quorums proves. Testnet has some whose blocks are thousands of blocks back.
+    /// Learns the quorums of proven lists at most one cycle above the last ones, and covers the heights between. The
+    /// first lists are those at the starting height. `headers` answers for our best chain, from the tip down to any
+    /// height. A quorum whose block is unknown lies below and is active all the same, as the root of the quorums
+    /// proves. Testnet has some with blocks thousands of blocks back.
     ///
-    /// After a reorganisation, [forget](Self::forget_above) what is above the fork.
+    /// After a reorganisation, [forget](Self::forget_above) the heights above the fork.
     pub fn learn(&mut self, lists: &Lists, headers: impl Fn(&BlockHash) -> Option<KnownBlock>) {
         let before = *self.covered.end();
         for ((llmq_type, _), succession) in &mut self.successions {
@@ -159,21 +159,21 @@ impl Quorums {
         self.cover_until(lists.height());
     }
 
-    /// Says that whatever was active at any height up to this one is inserted. Heights that are covered stay so.
+    /// Declares that all quorums that were active up to this height are inserted. Covered heights stay covered.
     ///
-    /// With the commitments of a list everything up to its height is known, if those of the list before are inserted
-    /// and both lie at most a cycle apart: the lists at the work blocks of all cycles leave nothing out.
+    /// The commitments of a list complete everything up to its height, if those of the list before are inserted and
+    /// both are at most a cycle apart: the lists at the work blocks of all cycles leave no gap.
     pub fn cover_until(&mut self, height: u32) {
         self.covered = *self.covered.start()..=height.max(*self.covered.end());
     }
 
-    /// Adds a quorum, or learns more about when one was mined.
+    /// Adds a quorum, or narrows the range at which a known one was mined.
     pub fn insert(&mut self, quorum: MinedQuorum) {
         let index = quorum.commitment.quorum_index.unwrap_or(0);
         self.successions.entry((quorum.commitment.llmq_type, index)).or_default().insert(quorum);
     }
 
-    /// Forgets the quorums that were replaced before this height, which becomes the first that is covered.
+    /// Forgets the quorums that were replaced before this height, which becomes the first covered one.
     pub fn forget_below(&mut self, height: u32) {
         let end = *self.covered.end();
         self.covered = height.clamp(*self.covered.start(), end)..=end;
@@ -183,8 +183,8 @@ impl Quorums {
         }
     }
 
-    /// Forgets what blocks above this height have taught, which a reorganisation has replaced. Go on with the lists of
-    /// the chain that stays; until then no more is covered than is certain without them.
+    /// Forgets everything learned from blocks above this height, which a reorganisation has replaced. Continue with the
+    /// lists of the remaining chain; until then only heights that are certain without them stay covered.
     pub fn forget_above(&mut self, height: u32) {
         let uncertain = self.successions.values_mut().filter_map(|succession| succession.forget_above(height)).min();
         let certain = uncertain.map_or(height, |mined| height.min(mined.saturating_sub(1)));
@@ -199,7 +199,7 @@ impl Quorums {
             .find(|quorum| quorum.commitment.quorum_hash == *quorum_hash)
     }
 
-    /// The active quorums of a type at a height (Dash Core's `ScanQuorums`). Only a height that is covered has all.
+    /// Returns the active quorums of a type at a height (Dash Core's `ScanQuorums`), complete for covered heights only.
     pub fn active_at(&self, llmq_type: LlmqType, height: u32) -> ActiveQuorums<'_> {
         let mut active = ActiveQuorums { settled: Vec::new(), unsettled: Vec::new() };
         for succession in self.successions(llmq_type) {
@@ -212,14 +212,14 @@ impl Quorums {
         active
     }
 
-    /// The quorum that signs a request at a height, by the active quorums *of that height* (Dash Core's
-    /// `SelectQuorumForSigning`; what is signed for a height is selected [`SIGN_HEIGHT_OFFSET`] blocks below it).
+    /// Selects the quorum that signs a request at a height, among the active quorums *of that height* (Dash Core's
+    /// `SelectQuorumForSigning`; signatures for a height use the quorums [`SIGN_HEIGHT_OFFSET`] blocks below it).
     ///
-    /// Of a rotated type the quorum with the index that bits of the request's id name (DIP-24), of others the one with
-    /// the smallest hash of type, quorum and id (DIP-7).
+    /// For a rotated type this is the quorum whose index is given by bits of the request's id (DIP-24), for other types
+    /// the one with the smallest hash of type, quorum and id (DIP-7).
     ///
-    /// One quorum, or none if none is active. Where it hangs on quorums whose mining is not settled at this height, each
-    /// that it can be, the oldest active set's first.
+    /// Returns the candidate signers. Usually one; several, those of the oldest active set first, if it is unknown
+    /// whether recent quorums were mined by `height`; none if no quorum is active.
     pub fn signers(&self, llmq_type: LlmqType, request_id: &Hash256, height: u32) -> Vec<&MinedQuorum> {
         let Some(params) = llmq_type.params() else { return Vec::new() };
         let index = if params.rotated { selected_index(&params, request_id) } else { 0 };
@@ -238,11 +238,11 @@ impl Quorums {
         signers
     }
 
-    /// The rotated quorum that this request selects among those of the cycle that starts at a height.
-    pub(crate) fn signer_of_cycle(&self, request_id: &Hash256, cycle: u32) -> Option<&MinedQuorum> {
+    /// Returns the rotated quorum of one cycle that this request selects.
+    pub(crate) fn signer_of_cycle(&self, request_id: &Hash256, cycle: CycleStart) -> Option<&MinedQuorum> {
         let params = self.network.rotated_params();
         let index = selected_index(&params, request_id);
-        let height = cycle.checked_add(u32::try_from(index).ok()?)?;
+        let height = cycle.height().checked_add(u32::try_from(index).ok()?)?;
         let mut succession = self.successions.get(&(params.llmq_type, index))?.iter();
         succession.find(|quorum| quorum.height == Some(height))
     }
@@ -253,12 +253,12 @@ impl Quorums {
     }
 }
 
-/// How many quorums of a succession are active at a time.
+/// The number of quorums of a succession that are active at a time.
 fn active_count(llmq_type: LlmqType) -> usize {
     llmq_type.params().map_or(0, |params| if params.rotated { 1 } else { usize::from(params.active) })
 }
 
-/// The index that the id's highest bits name, but for the very highest: so Dash Core takes them.
+/// The index in the highest bits of the id, without the very highest one, as in Dash Core.
 fn selected_index(params: &LlmqParams, request_id: &Hash256) -> QuorumIndex {
     let bits = params.active.max(1).ilog2();
     let [.., a, b, c, d, e, f, g, h] = *request_id.as_bytes();
@@ -267,7 +267,7 @@ fn selected_index(params: &LlmqParams, request_id: &Hash256) -> QuorumIndex {
     QuorumIndex::try_from(index).unwrap_or(QuorumIndex::MAX)
 }
 
-/// What the quorums of a request compete with. Dash Core compares these hashes byte by byte from the first.
+/// The score of a quorum for a request. Dash Core compares these hashes byte by byte from the first.
 fn score(llmq_type: LlmqType, quorum_hash: &QuorumHash, request_id: &Hash256) -> [u8; 32] {
     sha256d(&[&[llmq_type.0], quorum_hash.as_bytes().as_slice(), request_id.as_bytes()].concat())
 }

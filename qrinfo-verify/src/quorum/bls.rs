@@ -13,7 +13,7 @@ use super::legacy;
 /// The domain of the basic scheme's hash to the curve.
 const DST: &[u8] = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_NUL_";
 
-/// Of a key's first byte: what belongs to the coordinate.
+/// The bits of a key's first byte that belong to the coordinate.
 const COORDINATE: u8 = 0x1f;
 /// The two flags of the standard encoding (Zcash's) that matter here: compressed, and the greater of the two points.
 const COMPRESSED: u8 = 0x80;
@@ -45,7 +45,7 @@ impl Scheme {
         }
     }
 
-    /// Whether this is a signature: a point of the right group, and not infinity.
+    /// Returns true for a signature: a point of the right group, and not infinity.
     pub(crate) fn is_signature(self, bytes: &[u8; 96]) -> bool {
         match self {
             Self::Basic => signature(bytes).is_some(),
@@ -54,7 +54,7 @@ impl Scheme {
         }
     }
 
-    /// Whether this is the signature of `message` under a key that was checked when it was decoded.
+    /// Returns true if this is the signature of `message` under a key that was checked when it was decoded.
     pub(crate) fn is_signed(self, bytes: &[u8; 96], message: &[u8; 32], key: &PublicKey) -> bool {
         match self {
             Self::Basic => signature(bytes).is_some_and(|signature| {
@@ -65,10 +65,10 @@ impl Scheme {
         }
     }
 
-    /// The key under which the secure aggregate of one signature per key is good: `sum of t_i pk_i`.
+    /// Returns the key under which the secure aggregate of one signature per key is valid: `sum of t_i pk_i`.
     ///
-    /// The factors hang on all keys, so that no key can be chosen which cancels another one. `t_i` is
-    /// SHA-256(be32(i), SHA-256(all keys)), the keys sorted by their encoding in this scheme. `None` without keys.
+    /// The factors depend on all keys, so that no key can be chosen to cancel another one. `t_i` is SHA-256(be32(i),
+    /// SHA-256(all keys)), the keys sorted by their encoding in this scheme. `None` without keys.
     pub(crate) fn aggregate_key(self, keys: &[PublicKey]) -> Option<PublicKey> {
         if keys.is_empty() {
             return None;
@@ -93,7 +93,7 @@ impl Scheme {
     }
 }
 
-/// Whether a commitment is of the scheme before v19: its key in the legacy encoding, its signatures legacy ones.
+/// Returns true for a commitment of the scheme before v19: its key in the legacy encoding, its signatures legacy ones.
 pub(crate) fn is_legacy(commitment: &Commitment) -> bool {
     matches!(commitment.version, 1 | 2)
 }
@@ -137,8 +137,7 @@ pub(crate) fn to_legacy_encoding(mut key: [u8; 48]) -> [u8; 48] {
     key
 }
 
-/// A masternode's operator key in the standard encoding. Only the encoding hangs on the entry's version, the key does
-/// not.
+/// Returns a masternode's operator key in the standard encoding. The entry's version determines only the encoding.
 pub(crate) fn basic_encoding(entry: &SmlEntry) -> [u8; 48] {
     match entry.version {
         1 => from_legacy_encoding(entry.pub_key_operator),

@@ -1,4 +1,4 @@
-//! Whether a commitment is what it says: a quorum's key, made by the masternodes that were drawn.
+//! The verification of commitments: the quorum's key, and the signatures of the quorum and its members.
 
 use std::{
     num::NonZeroUsize,
@@ -24,13 +24,14 @@ use super::bls::{self, Scheme, is_legacy};
 ///
 /// The checks are those of Dash Core's `CFinalCommitment::Verify`, as far as they need no chain:
 ///
-/// * type, version and index belong together, and signers and valid members have one bit for each member;
-/// * at least the type's minimum of members signed and is valid, and no bit stands for nobody;
+/// * type, version and index fit together, and signers and valid members have one bit for each member;
+/// * at least the type's minimum of members signed and is valid, and every set bit belongs to a member;
 /// * the quorum's key and both signatures are points of their groups, and not infinity;
-/// * `quorumSig` is good under the quorum's key;
-/// * `membersSig` is good under the keys of the members that signed, if the members are given.
+/// * `quorumSig` is valid under the quorum's key;
+/// * `membersSig` is valid under the keys of the members that signed, if the members are given. Before v19 a mismatch
+///   is no fault ([`Unverified::LegacyMembers`]).
 ///
-/// That the quorum's block is the one which its index calls for needs the headers, and is not looked at here.
+/// Not checked here: that the quorum's block is the one for its index, which needs the headers.
 ///
 /// ```
 /// use std::num::NonZeroUsize;
@@ -38,7 +39,7 @@ use super::bls::{self, Scheme, is_legacy};
 /// use qrinfo_core::{Network, message::{Commitment, SmlEntry}};
 /// use qrinfo_verify::{Proof, QuorumCheck, Unverified, verify_quorums};
 ///
-/// /// Whether every commitment of a cycle is signed by the masternodes that were drawn.
+/// /// Returns true if every commitment of a cycle is signed by its selected members.
 /// fn all_good(commitments: &[Commitment], members: &[Vec<&SmlEntry>], threads: NonZeroUsize) -> bool {
 ///     let params = Network::Mainnet.rotated_params();
 ///     let checks: Vec<_> = commitments
@@ -62,31 +63,31 @@ pub struct QuorumCheck<'a> {
     pub params: LlmqParams,
     /// The commitment.
     pub commitment: &'a Commitment,
-    /// The members in the order of the bits, where they are known ([`rotated_members`](crate::rotated_members),
+    /// The members in the order of the bits, if they are known ([`rotated_members`](crate::rotated_members),
     /// [`top_members`](crate::top_members)).
     pub members: Option<&'a [&'a SmlEntry]>,
 }
 
-/// What the signatures of a commitment have proven.
+/// The results for the signatures of a commitment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuorumProof {
-    /// Verified: who made the commitment holds the quorum's key. By itself that proves nothing about who made it.
+    /// Verified: the maker of the commitment holds the quorum's key. That alone does not identify the maker.
     pub quorum_sig: Proof,
-    /// Verified: the masternodes that were drawn made the commitment, at least as many as the type asks for. With them
-    /// the list and the snapshots from which they were drawn are right as far as the signers go.
+    /// Verified: the selected masternodes made the commitment, at least as many as the type requires. This also
+    /// confirms the list and the snapshots from which the signers were selected.
     pub members_sig: Proof,
 }
 
-/// Whether a signature was verified.
+/// The result for one signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
-    /// It was, and is good.
+    /// It was verified and is valid.
     Verified,
-    /// It was not, and may be false.
+    /// It was not verified, and may be false.
     Unverified(Unverified),
 }
 
-/// Why a signature was not verified.
+/// The reason why a signature was not verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unverified {
     /// It is of the scheme before v19 (versions 1 and 2), which this build does not verify: the feature `legacy-bls` is
@@ -102,26 +103,26 @@ pub enum Unverified {
     NoMembers,
 }
 
-/// How a commitment is false.
+/// A fault of a commitment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QuorumFault {
     /// It is of another type than the parameters.
-    #[error("is of type {got}, not {expected}")]
+    #[error("is of type {got}, expected {expected}")]
     Type {
         /// The type of the parameters.
         expected: LlmqType,
         /// The commitment's.
         got: LlmqType,
     },
-    /// Its version does not carry an index and the type is rotated, or the other way round.
-    #[error("has version {0}, which does not belong to its type")]
+    /// Its version has no index although the type is rotated, or the other way round.
+    #[error("version {0} does not fit its type")]
     Version(u16),
-    /// Its index is negative, or the type has not so many.
-    #[error("has index {0}, which its type has not")]
+    /// Its index is out of range for the type.
+    #[error("index {0} is out of range for its type")]
     Index(i16),
-    /// It has not one bit for each member.
-    #[error("has {got} bits of {field} for {expected} members")]
+    /// The number of bits differs from the number of members.
+    #[error("{field} has {got} bits, expected {expected}")]
     BitCount {
         /// `signers` or `validMembers`.
         field: &'static str,
@@ -131,7 +132,7 @@ pub enum QuorumFault {
         got: usize,
     },
     /// Fewer members signed or are valid than the type asks for.
-    #[error("has {got} {field}, and {least} are needed")]
+    #[error("{field} has {got} members, at least {least} are required")]
     TooFew {
         /// `signers` or `validMembers`.
         field: &'static str,
@@ -140,8 +141,8 @@ pub enum QuorumFault {
         /// Bits that are set.
         got: usize,
     },
-    /// A bit is set that stands for none of the members: there were not masternodes enough for a whole quorum.
-    #[error("has bit {place} of {field} set, and the quorum has {members} members")]
+    /// A bit is set that belongs to no member: there were too few masternodes for a complete quorum.
+    #[error("bit {place} of {field} is set, but the quorum has {members} members")]
     BitBeyondMembers {
         /// `signers` or `validMembers`.
         field: &'static str,
@@ -150,27 +151,27 @@ pub enum QuorumFault {
         /// Members that there are.
         members: usize,
     },
-    /// It has no verification vector.
-    #[error("has no verification vector")]
+    /// Its verification vector's hash is zero.
+    #[error("the hash of the verification vector is zero")]
     NoVerificationVector,
     /// The quorum's key is not a point of its group, or infinity.
-    #[error("has a quorum key that is none")]
+    #[error("the quorum public key is invalid")]
     QuorumKey,
     /// The operator key of a signer is not a point of its group, or infinity.
-    #[error("member {place} signed with an operator key that is none")]
+    #[error("the operator public key of member {place}, which signed, is invalid")]
     OperatorKey {
         /// The signer.
         place: usize,
     },
-    /// The signature of the quorum is none, or is false.
-    #[error("is not signed by the quorum's key")]
+    /// The signature of the quorum is malformed or false.
+    #[error("the quorum signature is invalid")]
     QuorumSig,
-    /// The signature of the members is none, or is false. Some of the members may be the wrong ones.
-    #[error("is not signed by its members")]
+    /// The signature of the members is malformed or false. Some of the selected members may be wrong.
+    #[error("the members' signature is invalid")]
     MembersSig,
 }
 
-/// What a quorum and its members sign (Dash Core's `BuildCommitmentHash`).
+/// Returns the hash that a quorum and its members sign (Dash Core's `BuildCommitmentHash`).
 pub fn commitment_hash(commitment: &Commitment) -> Hash256 {
     let mut bytes = BytesMut::with_capacity(256);
     bytes.put_u8(commitment.llmq_type.0);
@@ -192,11 +193,11 @@ pub(crate) fn work_height(commitment: &Commitment, height: u32) -> Option<u32> {
     height.checked_sub(index)?.checked_sub(WORK_BLOCK_OFFSET)
 }
 
-/// Verifies many commitments on up to `threads` threads, this one included. The verdicts are in the order of the
+/// Verifies many commitments on up to `threads` threads, the calling one included. The results are in the order of the
 /// checks.
 ///
-/// Every signature is verified by itself, so that each false one is named. It takes about 8 ms a quorum of 60 on one
-/// core: run it where blocking is allowed.
+/// Each signature is verified separately, so that each false one is named. It takes about 8 ms for a quorum of 60 on
+/// one core; call it where blocking is allowed.
 pub fn verify_quorums(checks: &[QuorumCheck<'_>], threads: NonZeroUsize) -> Vec<Result<QuorumProof, QuorumFault>> {
     let verdicts: Vec<OnceLock<_>> = checks.iter().map(|_| OnceLock::new()).collect();
     let next = AtomicUsize::new(0);
@@ -209,7 +210,7 @@ pub fn verify_quorums(checks: &[QuorumCheck<'_>], threads: NonZeroUsize) -> Vec<
     };
     thread::scope(|scope| {
         for _ in 1..threads.get().min(checks.len()) {
-            // Without this thread the others do its share.
+            // If this thread cannot be started, the others do its share.
             let _ = thread::Builder::new().name("qrinfo-verify".into()).spawn_scoped(scope, work);
         }
         work();

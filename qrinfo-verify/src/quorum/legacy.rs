@@ -1,7 +1,7 @@
 //! Signatures of the scheme before v19: another hash to the curve, and another encoding.
 //!
-//! `dash-pkc` decodes, hashes to the curve and pairs. Its decoders take points outside of the right group, as Dash Core's
-//! legacy ones do. Here they are refused: such a point is no sum of good signatures.
+//! `dash-pkc` decodes, hashes to the curve and pairs. Like Dash Core's legacy ones, its decoders accept points outside
+//! of the right group. They are rejected here: such a point is no sum of valid signatures.
 
 use blst::min_pk::PublicKey;
 use dash_pkc::bls::{BlsPublicKey, BlsScChia, BlsScIetf, BlsSignature};
@@ -16,7 +16,7 @@ pub(crate) fn signature(bytes: &[u8; 96]) -> Option<BlsSignature<BlsScChia>> {
     Some(signature)
 }
 
-/// Whether this is the signature of `message` under a key that was checked when it was decoded.
+/// Returns true if this is the signature of `message` under a key that was checked when it was decoded.
 pub(crate) fn is_signed(bytes: &[u8; 96], message: &[u8; 32], key: &PublicKey) -> bool {
     let key = BlsPublicKey::<BlsScChia>::from_bytes(&bls::to_legacy_encoding(key.compress()));
     match (key, signature(bytes)) {

@@ -1,9 +1,9 @@
-//! InstantSend locks and ChainLocks: whether a quorum signed them that is entitled to.
+//! The verification of InstantSend locks and ChainLocks: the selected quorum, and its signature.
 
 use std::collections::HashSet;
 
 use qrinfo_core::{
-    Hash256, LlmqType, QuorumHash,
+    CycleStart, Hash256, LlmqType, QuorumHash,
     message::{ChainLock, Commitment, InstantLock, QuorumIndex},
     sha256d,
 };
@@ -13,13 +13,12 @@ use super::{
     bls::{self, Scheme},
 };
 
-/// Who signed a lock.
+/// The quorum that signed a lock.
 ///
-/// Proven: the key of this quorum signed, and this quorum was entitled to, as far as [`Quorums`] is right.
+/// Proven: the key of this quorum signed, and this quorum was selected, as far as [`Quorums`] is right.
 ///
-/// Not proven: that the quorum itself is one ([`verify_quorums`](crate::verify_quorums)); of a ChainLock, that its block
-/// is the one of our chain at its height; of an InstantSend lock, that the transaction is valid and that its inputs are
-/// the lock's.
+/// Not proven: the quorum itself ([`verify_quorums`](crate::verify_quorums)); for a ChainLock, that its block is the
+/// one of our chain at its height; for an InstantSend lock, that the transaction is valid and has the lock's inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignedBy {
     /// The kind of quorum.
@@ -30,26 +29,25 @@ pub struct SignedBy {
     pub quorum_index: Option<QuorumIndex>,
 }
 
-/// Why a lock does not count.
+/// The reason why a lock was not verified.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
-    /// The lock is false by itself: no inputs or the same one twice, a null transaction, a negative height, a cycle that
-    /// starts at no cycle's start.
+    /// The lock is malformed: no inputs or a repeated one, a null transaction, a negative height, or a cycle height
+    /// that is no cycle start.
     #[error("the lock is malformed")]
     Malformed,
-    /// The signature is not a point of its group, or is not that of any quorum which could be the signer. The lock is
-    /// false if the quorums are right.
+    /// The signature is malformed, or is not that of any candidate signer. The lock is false if the quorums are right.
     #[error("the lock is not signed by the quorum that was selected")]
     NotSigned,
     /// The active quorums at this height are not known: no lists of it were learned, or it lies above our tip.
     #[error("the active quorums at height {0} are not known")]
     NotCovered(u32),
-    /// There is no quorum to sign it: none is active, or none of the index that was selected.
+    /// No quorum can have signed: none is active, or none has the selected index.
     #[error("no active quorum at height {0} is selected")]
     NoQuorum(u32),
-    /// The quorum is of the time before v19 and the signature is not one of the scheme since, so that it cannot be
-    /// verified without the feature `legacy-bls`: it may be good.
+    /// The quorum is from before v19, the signature does not verify in the newer scheme, and the feature `legacy-bls`
+    /// is off. The lock may be valid.
     #[error("the signature may be of the scheme before v19; build with the feature legacy-bls to verify it")]
     Legacy,
 }
@@ -66,7 +64,7 @@ impl From<&MinedQuorum> for SignedBy {
 // === impl LockError ===
 
 impl LockError {
-    /// Whether the lock is false. Otherwise our side cannot judge it.
+    /// Returns true if the lock is false. Otherwise our side cannot judge it.
     pub fn is_false(&self) -> bool {
         matches!(self, Self::Malformed | Self::NotSigned)
     }
@@ -119,11 +117,11 @@ impl Quorums {
     /// [`LockError`]; [`is_false`](LockError::is_false) tells whether the lock is to blame.
     pub fn verify_islock(&self, lock: &InstantLock, cycle_height: u32, tip: u32) -> Result<SignedBy, LockError> {
         let cycles = self.network().cycles();
+        let cycle = CycleStart::new(cycle_height, cycles.length()).ok_or(LockError::Malformed)?;
         let mut inputs = HashSet::new();
         let is_malformed = lock.inputs.is_empty()
             || lock.txid == Hash256::ZERO
-            || !lock.inputs.iter().all(|input| inputs.insert(input))
-            || cycles.start(cycle_height) != cycle_height;
+            || !lock.inputs.iter().all(|input| inputs.insert(input));
         if is_malformed {
             return Err(LockError::Malformed);
         }
@@ -136,12 +134,12 @@ impl Quorums {
         if cycle_height > tip {
             return Err(LockError::NotCovered(cycle_height));
         }
-        let named = self.signer_of_cycle(&request.id, cycle_height);
+        let named = self.signer_of_cycle(&request.id, cycle);
         if let Some(named) = named.filter(|named| request.is_signed_by(named)) {
             return Ok(SignedBy::from(named));
         }
         let is_over = cycle_height.saturating_add(cycles.length()) < tip;
-        let signed_at = if is_over { cycles.end(cycle_height) } else { tip };
+        let signed_at = if is_over { cycles.end(cycle) } else { tip };
         let error = match self.verify(&request, &[signed_at, signed_at.saturating_sub(cycles.length())]) {
             Ok(signed) => return Ok(signed),
             Err(error) => error,
@@ -177,7 +175,7 @@ impl Quorums {
     }
 }
 
-/// What a quorum was asked to sign, and its answer.
+/// A signing request and its signature.
 struct Request<'a> {
     llmq_type: LlmqType,
     id: Hash256,
@@ -197,7 +195,7 @@ impl Request<'_> {
         schemes.into_iter().flatten().any(|scheme| scheme.is_signed(self.signature, &hash, &key))
     }
 
-    /// What is signed in the end (Dash Core's `BuildSignHash`).
+    /// Returns the hash that a quorum signs (Dash Core's `BuildSignHash`).
     fn sign_hash(&self, quorum_hash: &QuorumHash) -> [u8; 32] {
         let hashes = [quorum_hash.as_bytes(), self.id.as_bytes(), self.message.as_bytes()];
         sha256d(&[&[self.llmq_type.0], hashes.map(<[u8; 32]>::as_slice).concat().as_slice()].concat())

@@ -1,31 +1,30 @@
-//! The members of quorums as Dash Core draws them: by rotation (DIP-24), and by score alone (DIP-6).
+//! The selection of quorum members as in Dash Core: by rotation (DIP-24), and by score alone (DIP-6).
 
 use std::collections::HashMap;
 
 use qrinfo_core::{
-    LlmqParams, Network, ProTxHash,
+    CycleStart, LlmqParams, Network, ProTxHash,
     message::{QuorumSnapshot, SkipListMode, SmlEntry, SmlEntryKind},
 };
 
 use super::{modifier::Modifier, unique::UniqueMasternodes};
 
-/// What each quorum index of a cycle drew: a quarter of its quorum's members.
+/// The quarters of a cycle: for each quorum index the members that the cycle selected, a quarter of the quorum.
 ///
 /// The members of a quorum are the quarters of its index in four cycles; see [`rotated_members`]. A masternode stands
 /// in a quarter as the list of *that* cycle has it: the key that it signs with is the one that it had when it was drawn.
 ///
-/// Nothing proves a snapshot. Quarters are therefore only as true as the signature of a commitment whose members they
-/// lead to ([`QuorumCheck`](crate::QuorumCheck)).
+/// No header proves a snapshot. Quarters are therefore only as reliable as the signature of a commitment by the
+/// resulting members ([`QuorumCheck`](crate::QuorumCheck)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarters<'a>(Vec<Vec<&'a SmlEntry>>);
 
-/// Whether masternodes that were drawn in one of the last three cycles and are no longer registered still count as
-/// used when a new quarter is drawn.
+/// The rule for deregistered masternodes that were selected in one of the last three cycles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deregistered {
-    /// They count as used: mainnet before v19.
+    /// They count as used when a new quarter is selected: mainnet before v19.
     Used,
-    /// They are forgotten: mainnet from v19 on, testnet always.
+    /// They do not count: mainnet from v19 on, testnet always.
     Forgotten,
 }
 
@@ -35,10 +34,10 @@ impl<'a> Quarters<'a> {
     /// The quarters that a past cycle drew, from the list at its work block, its modifier and its snapshot (Dash Core's
     /// `GetQuorumQuarterMembersBySnapshot`).
     ///
-    /// Any snapshot gives a result, in time linear in the list and the skip list, as Dash Core reads it: a bit that is
-    /// not there counts as unset, positions that the walk does not come by are never skipped, and nothing is drawn in
-    /// the modes [`SkipExcept`](SkipListMode::SkipExcept) and [`SkipAll`](SkipListMode::SkipAll), which no server uses.
-    /// Where nobody can be drawn the quarters are empty.
+    /// Any snapshot gives a result, in time linear in the list and the skip list, with the semantics of Dash Core: a
+    /// missing bit counts as unset, positions that the walk does not reach are never skipped, and nothing is selected
+    /// in the modes [`SkipExcept`](SkipListMode::SkipExcept) and [`SkipAll`](SkipListMode::SkipAll), which no server
+    /// uses. Without eligible masternodes the quarters are empty.
     pub fn past(
         params: &LlmqParams,
         list: impl IntoIterator<Item = &'a SmlEntry>,
@@ -74,7 +73,7 @@ impl<'a> Quarters<'a> {
     /// The quarters that a new cycle `H` draws, from the list at its work block, its modifier and the quarters of the
     /// cycles `H-C`, `H-2C` and `H-3C`, in this order (Dash Core's `BuildNewQuorumQuarterMembers`).
     ///
-    /// Where there are not masternodes enough some quarters, or all, are empty or short.
+    /// With too few masternodes some or all quarters are empty or short.
     pub fn new(
         params: &LlmqParams,
         list: impl IntoIterator<Item = &'a SmlEntry>,
@@ -109,7 +108,7 @@ impl<'a> Quarters<'a> {
         draw(params, &combined, used_by_index)
     }
 
-    /// The quarter of one quorum index; empty for an index that there is not.
+    /// Returns the quarter of one quorum index; empty for an index out of range.
     pub fn get(&self, index: usize) -> &[&'a SmlEntry] {
         self.0.get(index).map_or(&[], Vec::as_slice)
     }
@@ -127,11 +126,10 @@ impl<'a> Quarters<'a> {
 // === impl Deregistered ===
 
 impl Deregistered {
-    /// The rule for the cycle that starts at this height. Devnets and regtest chains are taken to have v19 from the
-    /// start of rotation on.
-    pub const fn at(network: Network, cycle_start: u32) -> Self {
+    /// Returns the rule for a cycle. Devnets and regtest chains are assumed to have v19 from the start of rotation on.
+    pub const fn at(network: Network, cycle: CycleStart) -> Self {
         match network {
-            Network::Mainnet if cycle_start < MAINNET_V19 - 1 => Self::Used,
+            Network::Mainnet if cycle.height() < MAINNET_V19 - 1 => Self::Used,
             _ => Self::Forgotten,
         }
     }

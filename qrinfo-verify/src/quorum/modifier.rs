@@ -1,7 +1,8 @@
 use qrinfo_core::{BlockHash, Hash256, LlmqType, message::SmlEntry, sha256d};
 use sha2::{Digest, Sha256};
 
-/// What the masternodes of a list are sorted with when a quorum's members are drawn: a hash that nobody could choose.
+/// The value that orders the masternodes of a list when a quorum's members are selected: a hash that no single party
+/// can choose.
 ///
 /// ```
 /// use qrinfo_core::{BlockHash, LlmqType};
@@ -25,8 +26,8 @@ type Score = [u8; 32];
 impl Modifier {
     /// The modifier of the DKG (or cycle) whose work block this is (Dash Core's `GetHashModifier`).
     ///
-    /// `chain_lock` is the `bestCLSignature` in the coinbase of that very block. Where the coinbase has none or a null
-    /// one, and in every block before v20, the block's hash takes its place.
+    /// `chain_lock` is the `bestCLSignature` in the coinbase of that very block. If it is absent or null, and in every
+    /// block before v20, the block's hash is used instead.
     ///
     /// The work block lies eight blocks below the start. Before v20 quorums that are not rotated have no work block:
     /// theirs is the start itself, for the modifier and for the list.
@@ -54,7 +55,7 @@ impl Modifier {
         score
     }
 
-    /// The masternodes that can be drawn, the highest score first: those that are not banned and whose registration is
+    /// Returns the eligible masternodes, the highest score first: those that are not banned and whose registration is
     /// confirmed.
     pub(crate) fn sort<'a>(&self, list: impl IntoIterator<Item = &'a SmlEntry>) -> Vec<&'a SmlEntry> {
         let can_be_drawn = |entry: &&SmlEntry| entry.is_valid && entry.confirmed_hash != Hash256::ZERO;

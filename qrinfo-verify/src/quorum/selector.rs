@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use qrinfo_core::{
-    LlmqParams, LlmqType, Network, WORK_BLOCK_OFFSET,
+    CycleStart, LlmqParams, LlmqType, Network, WORK_BLOCK_OFFSET,
     message::{Commitment, QuorumSnapshot, SmlEntry},
 };
 
@@ -21,7 +21,7 @@ pub(crate) struct MemberSelector<'a, L> {
     /// By work height.
     snapshots: BTreeMap<u32, &'a QuorumSnapshot>,
     past: BTreeMap<u32, Option<Quarters<'a>>>,
-    members: BTreeMap<(u32, bool), Option<Vec<Vec<&'a SmlEntry>>>>,
+    members: BTreeMap<(CycleStart, bool), Option<Vec<Vec<&'a SmlEntry>>>>,
 }
 
 // === impl MemberSelector ===
@@ -53,7 +53,7 @@ impl<'a, L: Fn(u32) -> Option<&'a Lists>> MemberSelector<'a, L> {
     ) -> Option<Vec<&'a SmlEntry>> {
         if params.rotated {
             let index = u16::try_from(commitment.quorum_index?).ok()?;
-            let cycle = height.checked_sub(u32::from(index))?;
+            let cycle = self.network.cycles().start_of(height.checked_sub(u32::from(index))?);
             return self.rotated(cycle, is_legacy(commitment))?.get(usize::from(index)).cloned();
         }
         // A devnet or regtest chain's settings determine the masternodes from which Platform's quorums are selected.
@@ -68,7 +68,7 @@ impl<'a, L: Fn(u32) -> Option<&'a Lists>> MemberSelector<'a, L> {
         Some(top_members(params, lists.masternodes().iter(), &modifier(lists, commitment.llmq_type), evo_only))
     }
 
-    fn rotated(&mut self, cycle: u32, is_legacy: bool) -> Option<&Vec<Vec<&'a SmlEntry>>> {
+    fn rotated(&mut self, cycle: CycleStart, is_legacy: bool) -> Option<&Vec<Vec<&'a SmlEntry>>> {
         let key = (cycle, is_legacy);
         if !self.members.contains_key(&key) {
             let members = self.select_rotated(cycle, is_legacy);
@@ -77,7 +77,7 @@ impl<'a, L: Fn(u32) -> Option<&'a Lists>> MemberSelector<'a, L> {
         self.members.get(&key)?.as_ref()
     }
 
-    fn select_rotated(&mut self, cycle: u32, is_legacy: bool) -> Option<Vec<Vec<&'a SmlEntry>>> {
+    fn select_rotated(&mut self, cycle: CycleStart, is_legacy: bool) -> Option<Vec<Vec<&'a SmlEntry>>> {
         let params = self.network.rotated_params();
         let works = [1, 2, 3].map(|back| self.network.cycles().work_height_back(cycle, back));
         for work in works {

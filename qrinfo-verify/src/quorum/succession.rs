@@ -1,4 +1,4 @@
-//! Quorums that succeed one another.
+//! Quorums that replace each other in order of age.
 
 use std::collections::BTreeMap;
 
@@ -18,11 +18,11 @@ pub(crate) struct Succession {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Below {
     quorum: MinedQuorum,
-    /// The height of the first list that has it no more. The sooner it is gone, the older it is.
+    /// The height of the first list without it. The sooner it is gone, the older it is.
     gone: Option<u32>,
 }
 
-/// A quorum of a lane, at its place by age.
+/// A quorum of a succession, with its place by age.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Placed<'a> {
     pub(crate) quorum: &'a MinedQuorum,
@@ -62,7 +62,7 @@ impl Succession {
         }
     }
 
-    /// Forgets what was replaced before a height at which so many are active.
+    /// Forgets quorums that were replaced before a height at which `active_count` are active.
     pub(crate) fn forget_below(&mut self, height: u32, active_count: usize) {
         self.below.retain(|_, below| below.gone.is_none_or(|gone| gone > height));
         let settled = self.known.values().rev().filter(|quorum| *quorum.mined.end() <= height);
@@ -71,8 +71,8 @@ impl Succession {
         }
     }
 
-    /// Forgets what blocks above a height have taught. The lowest height at which something that is forgotten may have
-    /// been mined all the same.
+    /// Forgets everything learned from blocks above a height. Returns the lowest height at which a forgotten quorum may
+    /// have been mined.
     pub(crate) fn forget_above(&mut self, height: u32) -> Option<u32> {
         let mut lowest = None;
         let mut is_certain = |quorum: &MinedQuorum| {
@@ -90,8 +90,8 @@ impl Succession {
         lowest
     }
 
-    /// Those that were mined by a height, and those that may have been, the oldest first. Those that are known to be
-    /// replaced by then are not among them if their blocks lie below our headers.
+    /// Returns the quorums that were mined by a height, and those that may have been, the oldest first. Quorums with
+    /// blocks below our headers that were replaced by then are left out.
     pub(crate) fn split(&self, height: u32) -> (Vec<Placed<'_>>, Vec<Placed<'_>>) {
         let mut below: Vec<_> =
             self.below.values().filter(|below| below.gone.is_none_or(|gone| height < gone)).collect();
@@ -104,13 +104,14 @@ impl Succession {
     }
 }
 
-/// The newest so many of quorums by age.
+/// Returns the `active_count` newest quorums.
 pub(crate) fn newest<'a>(quorums: &[Placed<'a>], active_count: usize) -> Vec<&'a MinedQuorum> {
     let surplus = quorums.len().saturating_sub(active_count);
     quorums.iter().skip(surplus).map(|placed| placed.quorum).collect()
 }
 
-/// Of the newest so many the first in an order; each that it can be, where it is not known which of several is older.
+/// Returns the first of the `active_count` newest quorums in an order; several if it is unknown which of them are the
+/// newest.
 pub(crate) fn firsts<'a, K: Ord>(
     quorums: &[Placed<'a>],
     active_count: usize,
@@ -119,7 +120,7 @@ pub(crate) fn firsts<'a, K: Ord>(
     let surplus = quorums.len().saturating_sub(active_count);
     let oldest = quorums.get(surplus).and_then(|placed| placed.tie);
     let is_tied = |placed: &Placed<'_>| placed.tie.is_some() && placed.tie == oldest;
-    // How many of those with the oldest's tie are replaced: any so many of them.
+    // The number of quorums with the oldest's tie that are replaced. They can be any of them.
     let replaced = quorums.iter().take(surplus).filter(|placed| is_tied(placed)).count();
     let mut candidates: Vec<_> = quorums.iter().skip(surplus - replaced).collect();
     candidates.sort_by_key(|placed| order(placed.quorum));

@@ -9,20 +9,20 @@ use qrinfo_core::{
 
 use super::bls;
 
-/// Masternodes that do not get in each other's way.
+/// A set of masternodes with unique addresses, operator keys and Platform ids, as in `CDeterministicMNList`.
 ///
-/// Dash Core collects the masternodes that were used in a `CDeterministicMNList`, which does not take one whose
-/// address, operator key or Platform id belongs to another one in it. That can be so among entries of different
-/// heights: A leaves an address, B takes it, and the quarters of three cycles hold A as it was and B as it is. Whom the
-/// list leaves out is drawn as if it had not been used, so members depend on it. (Owner keys and collaterals are such
-/// properties too. They never change, so that only a masternode which is no longer registered can share them.)
+/// Dash Core collects the used masternodes in a `CDeterministicMNList`, which rejects an entry with the address,
+/// operator key or Platform id of another one. Entries of different heights can collide: A leaves an address, B takes
+/// it, and the quarters of three cycles contain A as it was and B as it is. An entry that collides is not added and
+/// therefore counts as unused when the next quarter is selected. (Owner keys and collaterals are such properties too.
+/// They never change, so only a deregistered masternode can share them.)
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UniqueMasternodes<'a> {
     masternodes: HashSet<ProTxHash>,
     properties: HashSet<Property<'a>>,
 }
 
-/// What a masternode has to itself.
+/// A property that no two masternodes of a set may share.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Property<'a> {
     Service { ip: [u8; 16], port: u16 },
@@ -35,7 +35,7 @@ enum Property<'a> {
 // === impl UniqueMasternodes ===
 
 impl<'a> UniqueMasternodes<'a> {
-    /// Adds a masternode, unless it is there already or shares something with another one. Whether it was added.
+    /// Adds a masternode unless it is present or shares a property with another one. Returns true if it was added.
     pub(crate) fn insert(&mut self, entry: &'a SmlEntry) -> bool {
         let hash = entry.pro_reg_tx_hash;
         if self.contains(&hash) {
@@ -95,7 +95,7 @@ fn ip(network: u8, address: &[u8]) -> Option<[u8; 16]> {
 // === impl Property ===
 
 impl Property<'_> {
-    /// What is not set can be so for many.
+    /// Returns true for a value that is not set. Many masternodes may share it.
     fn is_unset(&self) -> bool {
         match self {
             Self::Service { ip, port } => *ip == [0; 16] && *port == 0,

@@ -85,14 +85,14 @@ impl<'a, H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'a, H> {
         Ok(Applied { fresh, quorums, verified, unproven })
     }
 
-    /// The lists at a block, of this reply or kept.
+    /// Returns the lists at a block, from this reply or kept.
     fn find(&self, block: &BlockHash) -> Option<&Lists> {
         let fresh = self.fresh.iter().rev().map(|(_, lists)| lists);
         let is_there = |lists: &&Lists| lists.block_hash() == *block || (is_genesis(block) && lists.height() == 0);
         fresh.chain(self.kept.iter()).find(is_there)
     }
 
-    /// The lists at a height of our chain.
+    /// Returns the lists at a height of our chain.
     fn find_at(&self, height: u32) -> Option<&Lists> {
         let is_ours = |lists: &&Lists| (self.headers)(&lists.block_hash()).is_some_and(|block| block.height == height);
         let fresh = self.fresh.iter().map(|(_, lists)| lists);
@@ -143,7 +143,8 @@ impl<'a, H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'a, H> {
         Ok(self.find(&after.block_hash()).cloned().unwrap_or(after))
     }
 
-    /// Compares `quorumsCLSigs` with the coinbases of the work blocks. How many had none to compare with.
+    /// Compares `quorumsCLSigs` with the coinbases of the work blocks. Returns the number of signatures without such a
+    /// coinbase.
     fn check_chain_locks(&self, proven: &ProvenDiff<'_>) -> Result<usize, Falsehood> {
         if proven.diff.quorums_cl_sigs.is_empty() {
             return Ok(0);
@@ -221,7 +222,8 @@ impl<'a, H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'a, H> {
         Ok(())
     }
 
-    /// What was mined by the requested block is in the lists of a later one, unless something newer is.
+    /// Checks that commitments mined by the requested block are in the lists of a later one, unless a newer one
+    /// replaced them.
     fn check_newer(&self, lists: &Lists, checked: &Checked<'_>) -> Result<(), Falsehood> {
         for quorum in &checked.commitments {
             let same_index = |active: &&Commitment| {
@@ -238,12 +240,12 @@ impl<'a, H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'a, H> {
         Ok(())
     }
 
-    /// Whether a rotated commitment in the list at `height` is known to have been mined by the requested block. Above that
-    /// block only what had its window before is.
+    /// Returns true if a rotated commitment in the list at `height` was certainly mined by the requested block: above
+    /// that block, only if its mining window ended before.
     fn is_mined(&self, spec: &QRInfoRequestSpec, commitment: &Commitment, height: u32, requested: u32) -> bool {
         let window_end = || {
-            let start = spec.network.cycles().start(self.quorum_height(commitment)?);
-            Some(*spec.network.rotated_params().mining_window(start).end())
+            let start = spec.network.cycles().start_of(self.quorum_height(commitment)?);
+            Some(*spec.network.rotated_params().mining_window(start.height()).end())
         };
         height <= requested || window_end().is_some_and(|end| end < requested)
     }
@@ -271,7 +273,7 @@ impl<'a, H: Fn(&BlockHash) -> Option<KnownBlock>> Application<'a, H> {
         let last = last.map(|quorum| Candidate::new(quorum.commitment.clone(), quorum.height()));
         let is_applied = |proven: &&ProvenDiff<'_>| self.fresh.iter().any(|(name, _)| *name == proven.name);
         let new = checked.diffs.iter().filter(is_applied).flat_map(|proven| &proven.diff.new_quorums);
-        // Of diffs that are not proven themselves those that are in lists which are.
+        // From diffs that are not proven, only those in lists that are.
         let set_aside = checked.set_aside.iter().flat_map(|diff| &diff.diff.new_quorums);
         let new = new.chain(set_aside.filter(|commitment| self.is_in_proven_lists(checked, commitment)));
         let new = new.map(|commitment| {

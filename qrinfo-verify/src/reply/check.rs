@@ -1,9 +1,9 @@
-//! What needs only the headers and the request.
+//! The checks of a reply that need only the request and the headers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use qrinfo_core::{
-    BlockHash, CYCLES_BACK, QRInfoRequestSpec, Reply, Request,
+    BlockHash, CYCLES_BACK, CycleStart, QRInfoRequestSpec, Reply, Request,
     message::{CoinbasePayload, Commitment, MnListDiff, QRInfo, QuorumSnapshot, SkipListMode},
 };
 
@@ -20,10 +20,10 @@ pub struct Checked<'r> {
     pub(crate) diffs: Vec<ProvenDiff<'r>>,
     pub(crate) snapshots: Vec<CycleSnapshot<'r>>,
     pub(crate) commitments: Vec<CycleCommitment>,
-    /// Trailing diffs to blocks that our headers do not have. The heights are those that their coinbases name, and
-    /// nothing proves either. Others may start from the lists that they lead to.
+    /// Trailing diffs to blocks that are not in our headers. Their heights are those in their coinbases, and neither is
+    /// proven. Other diffs may start from the resulting lists.
     pub(crate) set_aside: Vec<ProvenDiff<'r>>,
-    /// Whether the tip diff was set aside.
+    /// True if the tip diff was set aside.
     pub(crate) tip_is_unknown: bool,
 }
 
@@ -34,7 +34,7 @@ pub struct ProvenDiff<'r> {
     pub name: DiffName,
     /// The diff.
     pub diff: &'r MnListDiff,
-    /// What the coinbase commits to.
+    /// The coinbase's payload, with the roots of both lists.
     pub payload: &'r CoinbasePayload,
     /// The target's height.
     pub height: u32,
@@ -56,31 +56,31 @@ pub(crate) struct CycleSnapshot<'r> {
 #[derive(Debug, Clone)]
 pub(crate) struct CycleCommitment {
     pub(crate) place: usize,
-    /// The first block of the cycle, or `None` where our headers do not have the quorum's block.
-    pub(crate) cycle: Option<u32>,
+    /// The start of the cycle, or `None` if the quorum's block is not in our headers.
+    pub(crate) cycle: Option<CycleStart>,
     pub(crate) commitment: Commitment,
 }
 
 /// Checks everything about a reply that needs only the headers and the request.
 ///
-/// `headers` answers for the blocks of our best chain, from the tip down to the lowest one that the request names,
-/// without a gap. The genesis block need not be there. Blocks below are not needed either, but what a reply says of them
-/// is then not proven: a quorum index whose DKG keeps failing has a commitment from any number of cycles back.
+/// `headers` answers for the blocks of our best chain, from the tip down to the lowest one in the request, without a
+/// gap. The genesis block is not needed. Blocks below are not needed either, but statements about them are then not
+/// proven: a quorum index whose DKG keeps failing has a commitment from any number of cycles back.
 ///
 /// * The reply answers the request ([`Request::check_reply`]).
-/// * Every diff leads to the block that its place calls for, from a base that was sent, from genesis, or from the target
-///   of another one at a lower height. From its own target it is empty.
+/// * Every diff leads to the block for its place, from a base that was sent, from genesis, or from the target of
+///   another diff at a lower height. A diff from its own target is empty.
 /// * The header of its target proves its coinbase, and the coinbase names the target's height.
 /// * `quorumsCLSigs` names each new quorum once; before v20 it may be empty.
 /// * The last commitments have the rotated type, ascending indexes, the blocks that their indexes call for, and enough
 ///   members, and can have been mined by the requested block; the trailing lists are exactly those that they call for;
 ///   snapshots skip what their mode says.
 ///
-/// A block that is not in our headers is missing on our side, and no fault of the peer:
+/// A block that is not in our headers is missing on our side, and is no fault of the peer:
 ///
-/// * Where the tip diff leads to one it is set aside. Otherwise the tip is not below the work block.
-/// * Where a last commitment names one, its cycle is not known. It may call for up to three more trailing lists.
-/// * Where a trailing diff leads to one it is set aside.
+/// * A tip diff to such a block is set aside. Otherwise the tip must not be below the work block.
+/// * The cycle of a last commitment with such a block is unknown. It may require up to three more trailing lists.
+/// * A trailing diff to such a block is set aside.
 ///
 /// # Errors
 /// [`Falsehood`] if the peer sent something false, [`Missing`] if our headers lack a block that the request names.
@@ -103,9 +103,9 @@ pub fn check<'r>(
     }
 }
 
-/// The blocks that [`check`] and [`ListStage::apply`](crate::ListStage::apply) look up for a request and its reply, for a
-/// client whose headers are in a store that can only be asked in async code. No more than the reply has room for. The
-/// stage asks for the blocks of the lists that it [keeps](crate::ListStage::kept) as well.
+/// Returns the blocks that [`check`] and [`ListStage::apply`](crate::ListStage::apply) look up for a request and its
+/// reply, for a client with async access to its headers. Their number is bounded by the size of the reply. The stage
+/// also looks up the blocks of the lists that it [keeps](crate::ListStage::kept).
 pub fn blocks_named(request: &Request, reply: &Reply) -> BTreeSet<BlockHash> {
     let mut blocks = BTreeSet::new();
     let mut add = |diff: &MnListDiff| {
@@ -131,7 +131,8 @@ fn check_qr_info<'r>(
     reply: &'r QRInfo,
     headers: &impl Fn(&BlockHash) -> Option<KnownBlock>,
 ) -> Result<Checked<'r>, VerifyError> {
-    // First: whatever else has left our chain with it is nobody's fault.
+    // Look up the requested block first: if a reorganisation removed it, later mismatches must not be blamed on the
+    // peer.
     let requested = headers(&spec.block_hash).ok_or(Missing::Header(spec.block_hash))?.height;
     let commitments = check_commitments(spec, requested, reply, headers)?;
     let claimed = claimed_heights(reply, headers);
@@ -159,7 +160,7 @@ fn check_qr_info<'r>(
     match headers(&reply.mn_list_diff_tip.block_hash) {
         Some(target) => {
             // A peer that has the list at the work block has that block.
-            let work_height = spec.network.cycles().work_height(spec.cycle_height).unwrap_or(0);
+            let work_height = spec.network.cycles().work_height(spec.cycle).unwrap_or(0);
             if target.height < work_height {
                 let fault = DiffFault::TipBelowWork { tip: target.height, work_height };
                 return Err(Falsehood::diff(DiffName::Tip, fault).into());
@@ -173,8 +174,8 @@ fn check_qr_info<'r>(
     Ok(checked)
 }
 
-/// The trailing lists: exactly those that the commitments of known cycles call for, in ascending order, and among them
-/// up to three more, below the oldest of the cycles, for each commitment of an unknown one.
+/// Checks the trailing lists: exactly those that the commitments of known cycles require, in ascending order, and among
+/// them up to three more, below the oldest of the cycles, for each commitment of an unknown one.
 fn check_trailing<'r>(
     spec: &QRInfoRequestSpec,
     reply: &'r QRInfo,
@@ -188,7 +189,7 @@ fn check_trailing<'r>(
     if diffs != snapshots || !(expected..=expected + 3 * unknown).contains(&diffs) {
         return Err(Falsehood::TrailingCount { expected, diffs, snapshots }.into());
     }
-    let oldest = spec.network.cycles().work_height_back(spec.cycle_height, cycles_back(spec)).unwrap_or(0);
+    let oldest = spec.network.cycles().work_height_back(spec.cycle, cycles_back(spec)).unwrap_or(0);
     let mut called_for = called_for.into_iter().peekable();
     let mut left_for_unknown = diffs - expected;
     let mut above = None;
@@ -226,7 +227,7 @@ struct Bases<'a, H> {
 }
 
 impl<H: Fn(&BlockHash) -> Option<KnownBlock>> Bases<'_, H> {
-    /// The height of a diff's base: of genesis, of one that was sent and is not above the target, or of another target
+    /// Returns the height of a diff's base: genesis, one that was sent and is not above the target, or another target
     /// of the reply that is below. The tip of a node that is behind can be the work block: its diff is then empty.
     fn height_for(&self, name: DiffName, diff: &MnListDiff, target: u32) -> Result<u32, VerifyError> {
         let base = &diff.base_block_hash;
@@ -275,7 +276,7 @@ fn prove<'r>(
     Ok(proven)
 }
 
-/// Checks of one diff what needs no header.
+/// Checks everything about one diff that needs no header.
 fn set_aside<'r>(
     name: DiffName,
     diff: &'r MnListDiff,
@@ -354,27 +355,32 @@ fn check_commitments(
 }
 
 /// The cycle of a last commitment, by its block and index.
-fn commitment_cycle(spec: &QRInfoRequestSpec, requested: u32, height: u32, index: u16) -> Result<u32, CommitmentFault> {
+fn commitment_cycle(
+    spec: &QRInfoRequestSpec,
+    requested: u32,
+    height: u32,
+    index: u16,
+) -> Result<CycleStart, CommitmentFault> {
     let cycles = spec.network.cycles();
-    let cycle = height.checked_sub(u32::from(index)).filter(|&cycle| cycles.start(cycle) == cycle);
-    let Some(cycle) = cycle.filter(|&cycle| cycle <= spec.cycle_height) else {
+    let cycle = height.checked_sub(u32::from(index)).and_then(|start| CycleStart::new(start, cycles.length()));
+    let Some(cycle) = cycle.filter(|&cycle| cycle <= spec.cycle) else {
         let index = index.try_into().unwrap_or_default();
         return Err(CommitmentFault::Height { height, index });
     };
-    let from = *spec.network.rotated_params().mining_window(cycle).start();
+    let from = *spec.network.rotated_params().mining_window(cycle.height()).start();
     if from > requested {
         return Err(CommitmentFault::NotMinedYet { from, requested });
     }
     Ok(cycle)
 }
 
-/// How many cycles before its own a reply brings lists of.
+/// Returns the number of cycles before its own from which a reply brings lists.
 fn cycles_back(spec: &QRInfoRequestSpec) -> u32 {
     if spec.extra_share { CYCLES_BACK } else { CYCLES_BACK - 1 }
 }
 
-/// The work blocks of the trailing lists: those of the three cycles before each commitment's whose cycle is known, but
-/// for those that the reply has anyway.
+/// Returns the work blocks of the trailing lists: those of the three cycles before each commitment's known cycle,
+/// without those that the reply contains anyway.
 fn trailing_work_heights(spec: &QRInfoRequestSpec, commitments: &[CycleCommitment]) -> BTreeSet<u32> {
     let cycles = spec.network.cycles();
     let back = |cycle, back| cycles.work_height_back(cycle, back);
@@ -383,7 +389,7 @@ fn trailing_work_heights(spec: &QRInfoRequestSpec, commitments: &[CycleCommitmen
         .filter_map(|quorum| quorum.cycle)
         .flat_map(|cycle| (1..=3).filter_map(move |cycles_back| back(cycle, cycles_back)))
         .collect();
-    for known in (1..=cycles_back(spec)).filter_map(|cycles_back| back(spec.cycle_height, cycles_back)) {
+    for known in (1..=cycles_back(spec)).filter_map(|cycles_back| back(spec.cycle, cycles_back)) {
         needed.remove(&known);
     }
     needed
@@ -392,22 +398,22 @@ fn trailing_work_heights(spec: &QRInfoRequestSpec, commitments: &[CycleCommitmen
 // === impl CycleCommitment ===
 
 impl CycleCommitment {
-    /// The height of the quorum's block, where our headers have it.
+    /// Returns the height of the quorum's block, if our headers have it.
     pub(crate) fn height(&self) -> Option<u32> {
-        Some(self.cycle? + u32::from(self.commitment.quorum_index.unwrap_or(0).unsigned_abs()))
+        Some(self.cycle?.height() + u32::from(self.commitment.quorum_index.unwrap_or(0).unsigned_abs()))
     }
 }
 
 // === impl Checked ===
 
 impl<'r> Checked<'r> {
-    /// The diffs that are proven, in the order in which they are to be applied: that of their targets' heights. The tip
-    /// diff and trailing ones are not among them if they were set aside.
+    /// Returns the proven diffs in ascending order of their targets' heights, in which they are applied. A tip diff or
+    /// trailing diff that was set aside is not included.
     pub fn diffs(&self) -> &[ProvenDiff<'r>] {
         &self.diffs
     }
 
-    /// Whether the tip diff leads to a block that our headers do not have, and was set aside.
+    /// Returns true if the tip diff was set aside, because its target is not in our headers.
     pub fn tip_is_unknown(&self) -> bool {
         self.tip_is_unknown
     }

@@ -7,34 +7,34 @@ use crate::{
     quorum::QuorumFault,
 };
 
-/// Why a reply does not count.
+/// The reason why a reply is not accepted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// The reply is proven false: its peer is to blame, and the same request can be asked elsewhere.
+    /// The reply is proven false. Its peer is to blame, and the request can be sent to another peer.
     #[error(transparent)]
     False(#[from] Falsehood),
-    /// Something is missing on our side without which the reply cannot be judged. No peer is to blame.
+    /// Data is missing on our side, so that the reply cannot be judged. No peer is to blame.
     #[error(transparent)]
     Missing(#[from] Missing),
 }
 
-/// What our side lacks to judge a reply.
+/// Data that our side lacks to judge a reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Missing {
     /// A block that the request names is not among our headers; a reorganisation may have taken it away.
-    #[error("block {0}, which the request names, is not among our headers")]
+    #[error("block {0} of the request is not in our headers")]
     Header(BlockHash),
     /// The block at this height, which the request names, is not among our headers.
-    #[error("the block at height {0}, which the request names, is not among our headers")]
+    #[error("the block of the request at height {0} is not in our headers")]
     HeaderAt(u32),
-    /// The request names a base whose lists are not held: replies were not taken in the order of their plan.
-    #[error("the lists at {0}, a base of the request, are not held")]
+    /// The lists at a base of the request are not kept: replies were not applied in the order of their plan.
+    #[error("the lists at {0}, a base of the request, are not kept; apply replies in the order of their plan")]
     Lists(BlockHash),
 }
 
-/// How a reply is false.
+/// A proof that a reply is false.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Falsehood {
@@ -44,9 +44,9 @@ pub enum Falsehood {
     /// One of its diffs is false.
     #[error("{diff} is false")]
     Diff {
-        /// Which one.
+        /// The diff.
         diff: DiffName,
-        /// How.
+        /// The fault.
         #[source]
         fault: DiffFault,
     },
@@ -55,7 +55,7 @@ pub enum Falsehood {
     Snapshot {
         /// The diff to the list that the snapshot is of.
         diff: DiffName,
-        /// How.
+        /// The fault.
         #[source]
         fault: SnapshotFault,
     },
@@ -64,43 +64,43 @@ pub enum Falsehood {
     Commitment {
         /// Its position.
         place: usize,
-        /// How.
+        /// The fault.
         #[source]
         fault: CommitmentFault,
     },
-    /// The signatures of a quorum, or what they are checked with.
+    /// A quorum's commitment or its signatures are false.
     #[error("the commitment of quorum {quorum_hash} of type {llmq_type} is false")]
     Quorum {
         /// The quorum's type.
         llmq_type: LlmqType,
         /// The quorum's block.
         quorum_hash: QuorumHash,
-        /// How. False members mean that a snapshot is false.
+        /// The fault.
         #[source]
         fault: QuorumFault,
     },
-    /// An index has no last commitment, and had one before the requested block.
-    #[error("lastCommitmentPerIndex has nothing for index {index}, which has a quorum at height {height}")]
+    /// An index has no last commitment, although it had one before the requested block.
+    #[error("lastCommitmentPerIndex lacks index {index}, which has a quorum at height {height}")]
     NoCommitment {
         /// The index.
         index: QuorumIndex,
         /// The height of the lists that have the quorum.
         height: u32,
     },
-    /// The trailing lists are not those that the last commitments call for (Dash Core's `BuildQuorumRotationInfo`).
-    #[error("{snapshots} trailing snapshots and {diffs} trailing diffs, where the commitments call for {expected}")]
+    /// The trailing lists are not those that the last commitments require (Dash Core's `BuildQuorumRotationInfo`).
+    #[error("got {snapshots} trailing snapshots and {diffs} trailing diffs, expected {expected} of each")]
     TrailingCount {
-        /// How many cycles the commitments reach back to beyond `H-C` to `H-4C`. For each commitment whose block is
-        /// not in our headers there may be up to three more.
+        /// The number of trailing lists that the commitments require beyond `H-C` to `H-4C`. Each commitment whose
+        /// block is not in our headers may require up to three more.
         expected: usize,
-        /// How many diffs came.
+        /// The number of trailing diffs received.
         diffs: usize,
-        /// How many snapshots came.
+        /// The number of trailing snapshots received.
         snapshots: usize,
     },
 }
 
-/// Which diff of a reply.
+/// The position of a diff in a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DiffName {
     /// The only one of an `mnlistdiff`.
@@ -116,20 +116,20 @@ pub enum DiffName {
     Trailing(usize),
 }
 
-/// How a diff is false.
+/// A fault of a diff.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiffFault {
-    /// It leads to another block of our chain than its place in the reply calls for.
-    #[error("leads to height {got}, where {expected} is called for")]
+    /// Its target is a block of our chain other than the one for its place in the reply.
+    #[error("leads to height {got}, expected {expected}")]
     Height {
-        /// The height of the work block that is called for.
+        /// The height of the expected work block.
         expected: u32,
         /// The target's height.
         got: u32,
     },
-    /// It leads to a tip below a block that the reply has the list of.
-    #[error("leads to a tip at height {tip}, below the work block at {work_height}")]
+    /// Its target, the tip, is below a block whose list the reply contains.
+    #[error("leads to a tip at height {tip}, which is below the work block at {work_height}")]
     TipBelowWork {
         /// The tip's height.
         tip: u32,
@@ -139,7 +139,7 @@ pub enum DiffFault {
     /// It starts from the target of another diff, which is not in our headers and whose coinbase names no height.
     #[error("starts from block {0}, whose height is unknown")]
     UnknownBase(BlockHash),
-    /// It starts above its target, or from a block at the same height that was not sent as a base.
+    /// Its base is above its target, or is a block at the same height that was not sent as a base.
     #[error("starts at height {base}, which is not below its target at {target}")]
     BaseAboveTarget {
         /// The base's height.
@@ -147,17 +147,17 @@ pub enum DiffFault {
         /// The target's height.
         target: u32,
     },
-    /// It starts from its own target and says that something changed.
-    #[error("starts from its own target and is not empty")]
+    /// Its base is its target, and it contains changes.
+    #[error("starts from its own target and contains changes")]
     NotEmpty,
-    /// Its coinbase is not that of the target.
+    /// Its coinbase is not proven by the target's header.
     #[error("the coinbase is not proven by the header")]
     Proof(#[from] ProofFault),
     /// Its coinbase commits to no lists (before DIP-4).
     #[error("the coinbase has no payload")]
     NoPayload,
     /// Its coinbase names another height than the target's.
-    #[error("the coinbase names height {got}, and the block's is {expected}")]
+    #[error("the coinbase names height {got}, expected {expected}")]
     CoinbaseHeight {
         /// The target's height.
         expected: u32,
@@ -167,42 +167,44 @@ pub enum DiffFault {
     /// `quorumsCLSigs` does not name each new quorum exactly once.
     #[error("quorumsCLSigs does not name each new quorum exactly once")]
     ChainLockIndexes,
-    /// A signature in `quorumsCLSigs` is not the one in the coinbase of the quorum's work block.
-    #[error("quorumsCLSigs has a signature for new quorum {place} that its work block at height {work_height} has not")]
+    /// A signature in `quorumsCLSigs` differs from the one in the coinbase of the quorum's work block.
+    #[error(
+        "the signature in quorumsCLSigs for new quorum {place} differs from the one in its work block at height {work_height}"
+    )]
     ChainLockSignature {
         /// The quorum's position among the diff's new quorums.
         place: usize,
         /// The height of its work block.
         work_height: u32,
     },
-    /// It does not fit the lists that it starts from.
-    #[error("does not fit the lists that it starts from")]
+    /// It cannot be applied to the lists at its base.
+    #[error("cannot be applied to the lists at its base")]
     Apply(#[from] ApplyFault),
-    /// The lists that it leads to are not those that the coinbase commits to.
-    #[error("leads to lists that the coinbase does not commit to")]
+    /// The resulting lists differ from those in the coinbase.
+    #[error("leads to lists that differ from those in the coinbase")]
     Roots(#[from] RootFault),
 }
 
-/// How a snapshot is false.
+/// A fault of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SnapshotFault {
-    /// Nothing is skipped in its mode, and it lists something to skip; or the other way round.
-    #[error("the skip list does not fit its mode")]
+    /// It lists positions to skip in a mode without skipping, or none in a mode with it.
+    #[error("the skip list does not fit the mode")]
     SkipList,
     /// A position to skip lies outside the list of masternodes.
     #[error("position {0} to skip is outside the list")]
     SkipPosition(i64),
-    /// It does not have one bit for each masternode of its list.
-    #[error("{got} bits for {expected} masternodes")]
+    /// The number of bits differs from the number of masternodes in its list.
+    #[error("has {got} bits, expected {expected} (one per masternode)")]
     BitCount {
         /// Masternodes in the list.
         expected: usize,
         /// Bits that came.
         got: usize,
     },
-    /// A bit is set that stands for no masternode: only valid, confirmed ones are sorted by score.
-    #[error("bit {place} is set, and only {scored} masternodes have a score")]
+    /// A bit is set that belongs to no masternode: only valid, confirmed ones are sorted by score.
+    #[error("bit {place} is set, but only {scored} masternodes have a score")]
     BitBeyondScores {
         /// The bit.
         place: usize,
@@ -211,18 +213,18 @@ pub enum SnapshotFault {
     },
 }
 
-/// How a commitment among the last per index is false.
+/// A fault of one of the last commitments per index.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitmentFault {
     /// It is of another type than the network's rotated quorums.
     #[error("is of type {0}")]
     Type(LlmqType),
-    /// Its version is not one of rotated quorums, or its index does not follow the one before or is out of range.
-    #[error("has index {0:?} out of place")]
+    /// Its version has no index, or its index is out of order or out of range.
+    #[error("index {0:?} is out of order or out of range")]
     Index(Option<QuorumIndex>),
-    /// Its quorum's block is not the one that its index calls for, or lies after the requested cycle's start.
-    #[error("names the block at height {height} for index {index}")]
+    /// Its quorum's block is not the one for its index, or lies after the requested cycle's start.
+    #[error("its block at height {height} is not the one for index {index}")]
     Height {
         /// The block's height.
         height: u32,
@@ -230,43 +232,43 @@ pub enum CommitmentFault {
         index: QuorumIndex,
     },
     /// It cannot have been mined by the requested block.
-    #[error("cannot be mined before height {from}, and the requested block is at {requested}")]
+    #[error("cannot be mined before height {from}, but the requested block is at {requested}")]
     NotMinedYet {
         /// The first block that may have it.
         from: u32,
         /// The height of the requested block.
         requested: u32,
     },
-    /// Signers or valid members are not as many bits as the quorum has members.
-    #[error("has {got} bits for {expected} members")]
+    /// The number of bits of signers or valid members differs from the quorum's size.
+    #[error("has {got} bits, expected {expected}")]
     BitCount {
         /// The size of the quorum.
         expected: usize,
         /// Bits that came.
         got: usize,
     },
-    /// Fewer signers or valid members than a commitment needs.
-    #[error("has {got} members, and {least} are needed")]
+    /// Fewer members signed or are valid than a commitment needs.
+    #[error("has {got} members, at least {least} are required")]
     TooFewMembers {
         /// The least of the quorum's type.
         least: usize,
         /// Members that signed or are valid.
         got: usize,
     },
-    /// The same index has a newer quorum before the requested block.
+    /// The same index has a newer quorum that was mined by the requested block.
     #[error("is older than the quorum of its index at height {height}")]
     Stale {
         /// The height of the lists that have the newer one.
         height: u32,
     },
-    /// It is newer than the quorum of its index in a list of a block at or above the requested one.
+    /// It is newer than the quorum of its index in a list at or above the requested block.
     #[error("is newer than the quorum of its index at height {height}, which is not below the requested block")]
     NeverMined {
         /// The height of the lists.
         height: u32,
     },
-    /// It is of the scheme before v19, and an older quorum is of the one since.
-    #[error("has version {version}, and the lists at height {height} have an older quorum of the newer scheme")]
+    /// It is of the scheme before v19, although an older quorum is of the newer scheme.
+    #[error("has version {version}, but the lists at height {height} contain an older quorum of the newer scheme")]
     OldScheme {
         /// The commitment's version.
         version: u16,
@@ -288,7 +290,7 @@ impl Falsehood {
         Self::Diff { diff, fault: fault.into() }
     }
 
-    /// The check that found it: a stable name for logs and metrics.
+    /// Returns the name of the check that found it, stable for logs and metrics.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Mismatch(_) => "answers the request",

@@ -1,10 +1,10 @@
-//! The request behind a reply whose request is not known.
+//! Reconstruction of the request of a captured reply.
 
 use std::collections::BTreeSet;
 
 use qrinfo_core::{
-    BlockHash, CYCLES_BACK, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request, WORK_BLOCK_OFFSET,
-    message::QRInfo,
+    BlockHash, CYCLES_BACK, CycleStart, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
+    WORK_BLOCK_OFFSET, message::QRInfo,
 };
 
 use super::error::Missing;
@@ -13,7 +13,7 @@ use crate::{
     quorum::quorum_block,
 };
 
-/// Returns a request that a true reply answers, for a reply whose own request is not known: a captured one.
+/// Returns a request that a true reply answers, for a captured reply without its request.
 ///
 /// `headers` and `hash_at` answer for the blocks of the best chain, by hash and by height.
 ///
@@ -71,40 +71,40 @@ fn infer_qr_info(
     let work_block = reply.work_block_hash();
     let work_height = headers(&work_block).ok_or(Missing::Header(work_block))?.height;
     // If that is no work block, the reply leads to another block than this cycle's, which is false.
-    let cycle_height = network.cycles().start(work_height.saturating_add(WORK_BLOCK_OFFSET));
+    let cycle = network.cycles().start_of(work_height.saturating_add(WORK_BLOCK_OFFSET));
     let at = |height| hash_at(height).ok_or(Missing::HeaderAt(height));
     let extra_share = reply.extra_share.is_some();
     let mut work_block_hashes = [BlockHash::ZERO; 5];
     let needed = if extra_share { CYCLES_BACK } else { CYCLES_BACK - 1 };
     for (back, hash) in (0..=needed).zip(&mut work_block_hashes) {
         // No block is the work block of a cycle before the first, so zero stays, which no diff can lead to.
-        if let Some(height) = network.cycles().work_height_back(cycle_height, back) {
+        if let Some(height) = network.cycles().work_height_back(cycle, back) {
             *hash = at(height)?;
         }
     }
-    let block_hash = at(lowest_requested(network, cycle_height, reply, headers, &hash_at)?)?;
+    let block_hash = at(lowest_requested(network, cycle, reply, headers, &hash_at)?)?;
     let base_block_hashes = bases(reply).into_iter().collect();
-    Ok(QRInfoRequestSpec { network, cycle_height, base_block_hashes, block_hash, extra_share, work_block_hashes })
+    Ok(QRInfoRequestSpec { network, cycle, base_block_hashes, block_hash, extra_share, work_block_hashes })
 }
 
-/// The lowest height at which all last commitments can have been mined.
+/// Returns the lowest height at which all last commitments can have been mined.
 fn lowest_requested(
     network: Network,
-    cycle_height: u32,
+    cycle: CycleStart,
     reply: &QRInfo,
     headers: impl Fn(&BlockHash) -> Option<KnownBlock>,
     hash_at: impl Fn(u32) -> Option<BlockHash>,
 ) -> Result<u32, Missing> {
     // The windows of the cycles before lie below this cycle.
-    let window = *network.rotated_params().mining_window(cycle_height).start();
+    let window = *network.rotated_params().mining_window(cycle.height()).start();
     let blocks: Vec<_> = reply.last_commitment_per_index.iter().map(|quorum| headers(&quorum_block(&quorum))).collect();
-    if blocks.iter().flatten().any(|block| block.height >= cycle_height) {
+    if blocks.iter().flatten().any(|block| block.height >= cycle.height()) {
         return Ok(window);
     }
     // A quorum block that is not among the headers is an old one only if they reach beyond those of this cycle.
     match blocks.contains(&None) && hash_at(window).is_none() {
         true => Err(Missing::HeaderAt(window)),
-        false => Ok(cycle_height),
+        false => Ok(cycle.height()),
     }
 }
 

@@ -90,7 +90,7 @@ impl Kept {
             }
         }
         if let Request::QrInfo(spec) = request
-            && let Some(lowest) = spec.network.cycles().work_height_back(spec.cycle_height, CYCLES_KEPT)
+            && let Some(lowest) = spec.network.cycles().work_height_back(spec.cycle, CYCLES_KEPT)
         {
             self.cycles = self.cycles.split_off(&lowest);
         }

@@ -4,61 +4,62 @@ use qrinfo_core::message::QuorumIndex;
 
 use super::error::DiffName;
 
-/// How far replies are verified.
+/// The extent of verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Level {
-    /// What [`check`](crate::check()) does. No lists are built.
+    /// The checks of [`check`](crate::check()). No lists are built.
     Structure,
-    /// In addition, the diffs fit the lists that they start from, and lead to the masternode list and the quorums that
-    /// the coinbases commit to.
+    /// In addition, the diffs can be applied to the lists at their bases, and the results have the roots in the
+    /// coinbases.
     #[default]
     Roots,
-    /// In addition, the members of the rotated quorums are drawn, and with them, as well as of quorums that are not
-    /// rotated if the list at their work block is at hand, the signatures of every new commitment are verified.
+    /// In addition, the members of the rotated quorums are selected, and those of other quorums if the list at their
+    /// work block is kept, and the signatures of every new commitment are verified.
     Full,
 }
 
-/// Something in a reply that was not proven. None of it is held against the peer.
+/// A part of a reply that was not proven. It is not held against the peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unproven {
-    /// The lists: they were not built ([`Level::Structure`]), so nothing that hangs on them is proven either: the tip
+    /// The lists, because they were not built ([`Level::Structure`]), and everything that depends on them: the tip
     /// diff, snapshots, commitments.
     Lists,
-    /// The active quorums at this height: the coinbase commits to masternodes alone (its payload has version 1).
+    /// The active quorums at this height: the coinbase has only the root of the masternode list (its payload has
+    /// version 1).
     Quorums {
         /// The block's height.
         height: u32,
     },
-    /// The tip diff was set aside: it leads to a block that is not on our chain, or starts from one whose lists are not
-    /// held (an anchor).
+    /// The tip diff, which was set aside: its target is not on our chain, or the lists at its base are not kept (an
+    /// anchor).
     TipDiff,
-    /// These trailing diffs were set aside: they lead to blocks that our headers do not reach down to. Quorum indexes
-    /// whose DKGs kept failing call for them.
+    /// These trailing diffs, which were set aside: their targets lie below our headers. They belong to quorum indexes
+    /// whose DKGs kept failing.
     TrailingDiffs(Vec<DiffName>),
-    /// The snapshots that belong to these diffs. Only the signatures of quorums that are drawn from them can tell; one
-    /// that is not named here has led to a good signature, which it may do with a few bits wrong that concern nobody who
-    /// signed.
+    /// The snapshots that belong to these diffs. Only signatures of quorums that were selected with them can confirm
+    /// them. A snapshot that is not listed here has led to a valid signature, which is possible with a few wrong bits
+    /// of masternodes that did not sign.
     Snapshots(Vec<DiffName>),
-    /// The last commitments of these indexes: they are in none of the lists that were proven.
+    /// The last commitments of these indexes: they are in none of the proven lists.
     Commitments(Vec<QuorumIndex>),
-    /// That the last commitments are the newest of their indexes: the lists were not built of a block at or above the
-    /// requested one, or they have quorums that may have been mined after it. A peer may leave out those of the requested
+    /// That the last commitments are the newest of their indexes. No lists at or above the requested block were built,
+    /// or those contain quorums that may have been mined after it. A peer may leave out commitments of the requested
     /// cycle.
     Newest,
-    /// The members' signatures of so many commitments, at [`Level::Full`]. The quorum's own signature is verified where
-    /// only the members are not known.
+    /// The members' signatures of some commitments, at [`Level::Full`]. The quorum's own signature is verified unless
+    /// the reason is `legacy`.
     Signatures {
-        /// They are of the scheme before v19, and the feature `legacy-bls` is off.
+        /// Commitments of the scheme before v19, with the feature `legacy-bls` off.
         legacy: usize,
-        /// They are of the scheme before v19, and the members that were selected did not sign
+        /// Commitments of the scheme before v19 whose selected members did not sign
         /// ([`Unverified::LegacyMembers`](crate::Unverified::LegacyMembers)).
         legacy_members: usize,
-        /// The lists or snapshots that their members are drawn from are not at hand: quorums that are not rotated, and
-        /// rotated ones of cycles before those of the reply. Types that are not known here count as well.
+        /// Commitments whose members cannot be selected, because lists or snapshots are missing: quorums that are not
+        /// rotated, and rotated ones of cycles before those of the reply. Unknown types count as well.
         without_members: usize,
     },
-    /// So many signatures of `quorumsCLSigs` for new quorums whose work block's coinbase is not at hand.
+    /// The number of signatures of `quorumsCLSigs` whose work block's coinbase is not available.
     ChainLockSignatures(usize),
 }
 

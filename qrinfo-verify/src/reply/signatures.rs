@@ -78,7 +78,8 @@ pub(crate) fn verify<'a, L: Fn(u32) -> Option<&'a Lists>>(
         let proof = verdict.map_err(|fault| Falsehood::Quorum { llmq_type, quorum_hash, fault })?;
         let is_signed = proof.members_sig == Proof::Verified;
         if params.rotated && is_signed {
-            let back = |back| network.cycles().work_height_back(height.unwrap_or(0), back);
+            let cycle = network.cycles().start_of(height.unwrap_or(0));
+            let back = |back| network.cycles().work_height_back(cycle, back);
             outcome.snapshots.extend((1..=3).filter_map(back));
         }
         // A later reply may bring what is needed to verify a rotated quorum.

@@ -118,7 +118,7 @@ impl Stages {
             match stage.clone().apply(request, &reply, |hash| headers.find(hash)) {
                 Ok(verified) => (!came.contains(&named(&verified))).then_some("named as unproven"),
                 Err(VerifyError::False(falsehood)) => Some(falsehood.label()),
-                Err(error) => panic!("nobody is blamed: {error}"),
+                Err(error) => panic!("no peer is to blame: {error}"),
             }
         })
     }
@@ -248,7 +248,7 @@ const SNAPSHOTS_BY_ROOTS: [&str; 4] = [
     "quorumSnapshot, items swapped",
 ];
 
-/// In full, what concerns nobody who signed, and snapshots that no quorum was drawn from.
+/// At `Full`: bits of masternodes that did not sign, and snapshots that no quorum was selected with.
 const SNAPSHOTS_IN_FULL: [&str; 4] = [
     "quorumSnapshot.mnSkipListMode",
     "quorumSnapshot.activeQuorumMembers.bits",

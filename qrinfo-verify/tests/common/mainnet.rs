@@ -89,7 +89,7 @@ impl Mainnet {
     pub(crate) fn qr_info(&self) -> (QRInfoRequestSpec, QRInfo) {
         let spec = QRInfoRequestSpec {
             network: Network::Mainnet,
-            cycle_height: 2_240_352,
+            cycle: Network::Mainnet.cycles().start_of(2_240_352),
             base_block_hashes: vec![self.hash(2_227_096)],
             block_hash: self.hash(2_240_504),
             extra_share: true,

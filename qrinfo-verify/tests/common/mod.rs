@@ -25,11 +25,12 @@ pub(crate) fn spec(recording: &Recording, exchange: &Exchange) -> QRInfoRequestS
     let hash = |height| recording.block_hash(height).unwrap();
     QRInfoRequestSpec {
         network,
-        cycle_height: cycles.start(exchange.height),
+        cycle: cycles.start_of(exchange.height),
         base_block_hashes: exchange.base_heights.iter().map(|&height| hash(height)).collect(),
         block_hash: hash(exchange.height),
         extra_share: exchange.extra_share,
-        work_block_hashes: [0, 1, 2, 3, 4].map(|back| hash(cycles.work_height_back(exchange.height, back).unwrap())),
+        work_block_hashes: [0, 1, 2, 3, 4]
+            .map(|back| hash(cycles.work_height_back(cycles.start_of(exchange.height), back).unwrap())),
     }
 }
 

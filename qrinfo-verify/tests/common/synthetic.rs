@@ -3,7 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use bytes::Bytes;
-use qrinfo_core::{BlockHeader, QRInfoRequestSpec, message::GetQRInfo, wire::Wire};
+use qrinfo_core::{BlockHeader, CycleStart, QRInfoRequestSpec, message::GetQRInfo, wire::Wire};
 use qrinfo_verify::HeaderMap;
 use spv_testkit::{Chain, builder};
 
@@ -24,13 +24,14 @@ pub(crate) fn sync(chain: &Chain, first: u32) -> Vec<(QRInfoRequestSpec, Bytes)>
     let network = chain.network();
     let cycles = network.cycles();
     let hash = |height: u32| chain.block(height).unwrap().hash;
+    let first = cycles.start_of(first);
     let lowest = cycles.work_height_back(first, 4).unwrap();
-    let ask = |cycle: u32| {
+    let ask = |cycle: CycleStart| {
         let recent = (1..=7).rev().filter_map(|back| cycles.work_height_back(cycle, back));
         let recent = recent.filter(|height| cycle > first && *height >= lowest);
         let spec = QRInfoRequestSpec {
             network,
-            cycle_height: cycle,
+            cycle,
             base_block_hashes: [0].into_iter().chain(recent).map(hash).collect(),
             block_hash: hash(cycles.block_to_ask(cycle, chain.tip())),
             extra_share: true,
@@ -44,5 +45,8 @@ pub(crate) fn sync(chain: &Chain, first: u32) -> Vec<(QRInfoRequestSpec, Bytes)>
         let reply = builder::qr_info(chain, &message, PROTOCOL).unwrap().to_wire();
         (spec, reply)
     };
-    (first..=chain.tip()).step_by(cycles.length() as usize).map(ask).collect()
+    (first.height()..=chain.tip())
+        .step_by(cycles.length() as usize)
+        .map(|height| ask(cycles.start_of(height)))
+        .collect()
 }

@@ -71,7 +71,7 @@ pub(crate) fn spec(network: Network, reply: &QRInfo) -> QRInfoRequestSpec {
     let extra = reply.extra_share.as_ref().map(|extra| &extra.mn_list_diff_at_h_minus_4c);
     QRInfoRequestSpec {
         network,
-        cycle_height: work + 8,
+        cycle: Network::Testnet.cycles().start_of(work + 8),
         base_block_hashes: vec![network.genesis_hash(), reply.mn_list_diff_tip.base_block_hash],
         block_hash: reply.mn_list_diff_tip.block_hash,
         extra_share: extra.is_some(),

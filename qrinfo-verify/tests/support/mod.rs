@@ -159,7 +159,7 @@ impl Facts {
         let past = [&h_c?, &h_2c?, &h_3c?];
         let list = self.states.get(&(cycle - 8))?.list.values();
         let modifier = self.modifier(self.network.rotated_llmq(), cycle)?;
-        let deregistered = Deregistered::at(self.network, cycle);
+        let deregistered = Deregistered::at(self.network, self.network.cycles().start_of(cycle));
         let new = Quarters::new(&self.params(), list, &modifier, past, deregistered);
         Some(rotated_members(past, &new))
     }

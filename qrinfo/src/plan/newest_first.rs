@@ -26,7 +26,7 @@ impl Planner {
     /// let planner = Planner::new(Network::Mainnet, 2_240_504);
     /// let plan = planner.plan_newest_first(2_239_488, 2_240_504, |height| Some(hash(height)))?;
     ///
-    /// let order: Vec<_> = plan.iter().map(|(spec, priority)| (spec.cycle_height, *priority)).collect();
+    /// let order: Vec<_> = plan.iter().map(|(spec, priority)| (spec.cycle.height(), *priority)).collect();
     /// assert_eq!(order[0], (2_240_352, RequestPriority::Critical));
     /// assert_eq!(order[1], (2_239_488, RequestPriority::Normal));
     /// assert_eq!(order[3], (2_240_064, RequestPriority::Normal), "the cycle before the newest");
@@ -43,13 +43,13 @@ impl Planner {
         hash_at: impl Fn(u32) -> Option<BlockHash>,
     ) -> Result<Vec<(QRInfoRequestSpec, RequestPriority)>, PlanError> {
         let cycles = self.network.cycles();
-        let (first, last) = (cycles.start(first), cycles.start(last));
+        let (first, last) = (cycles.start_of(first), cycles.start_of(last));
         if last < first {
-            return Err(PlanError::EmptyRange { first, last });
+            return Err(PlanError::EmptyRange { first: first.height(), last: last.height() });
         }
-        let newest = self.plan(last, last, &hash_at)?;
-        let history = match last.checked_sub(cycles.length()).filter(|before| *before >= first) {
-            Some(before) => self.knowing(self.lists_of(last)).plan(first, before, &hash_at)?,
+        let newest = self.plan(last.height(), last.height(), &hash_at)?;
+        let history = match cycles.back(last, 1).filter(|before| *before >= first) {
+            Some(before) => self.knowing(self.lists_of(last)).plan(first.height(), before.height(), &hash_at)?,
             None => Vec::new(),
         };
         let newest = newest.into_iter().map(|spec| (spec, RequestPriority::Critical));

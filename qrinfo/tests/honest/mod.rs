@@ -113,7 +113,7 @@ impl Client {
         let branch = rng.usize(0..2);
         let whole = &world.branches[branch];
         let chain = whole.until(whole.tip() - [0, 3, rng.u32(0..40)][rng.usize(0..3)]);
-        let newest = chain.network().cycles().start(chain.tip());
+        let newest = chain.network().cycles().start_of(chain.tip()).height();
         let first_cycle = (newest - CYCLE * rng.u32(0..8)).max(5 * CYCLE);
         // What a plan names must be there.
         let oldest = first_cycle - 4 * CYCLE - 8;

@@ -82,7 +82,7 @@ impl RetryState {
     pub fn new(attempt: &Attempt, policy: RetryPolicy) -> Self {
         // A request may name a later block of its cycle. Asking too many peers is safe, giving up too early is not.
         let height = match &attempt.request {
-            Request::QrInfo(spec) => spec.cycle_height,
+            Request::QrInfo(spec) => spec.cycle.height(),
             Request::MnListDiff(_) => 0,
         };
         Self {

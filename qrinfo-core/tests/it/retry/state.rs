@@ -67,14 +67,14 @@ fn a_peer_that_refused_or_lied_gets_no_other_turn() {
 fn what_every_peer_with_the_blocks_refuses_is_unanswerable() {
     let spec = QRInfoRequestSpec {
         network: Network::Regtest,
-        cycle_height: 900,
+        cycle: Network::Regtest.cycles().start_of(888),
         base_block_hashes: Vec::new(),
         block_hash: BlockHash::ZERO,
         extra_share: false,
         work_block_hashes: [BlockHash::ZERO; 5],
     };
     let known = |height| KnownPeer { height, is_spent: false };
-    let peers = PeerTable::new([(peer(1), known(1_000)), (peer(2), known(900)), (peer(3), known(899))]);
+    let peers = PeerTable::new([(peer(1), known(1_000)), (peer(2), known(888)), (peer(3), known(887))]);
     let mut state = RetryState::new(&Attempt::new(1, spec.into()), RetryPolicy::default());
     let decided = decisions(&mut state, Some(&peers), [failure(Refused, 1), failure(Refused, 2)]);
     assert_eq!(decided, [SwitchPeer, abort(WhyGivenUp::Unanswerable)], "the third has not the blocks");

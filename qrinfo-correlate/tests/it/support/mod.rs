@@ -30,7 +30,7 @@ pub(crate) fn recorded_spec() -> QRInfoRequestSpec {
     .map(|hash| hash.parse().unwrap());
     QRInfoRequestSpec {
         network: Network::Regtest,
-        cycle_height: 600,
+        cycle: Network::Regtest.cycles().start_of(600),
         base_block_hashes,
         block_hash,
         extra_share,
