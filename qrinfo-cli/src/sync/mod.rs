@@ -13,7 +13,6 @@ use qrinfo::{
     AttemptService, OrderedSync, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncReport, adopt,
     first_answerable_cycle,
     plan::{Planner, anchor},
-    storage::Store,
 };
 use qrinfo_core::{AttemptErrorKind, Network, QRInfoRequestSpec};
 use qrinfo_verify::CheckLayer;

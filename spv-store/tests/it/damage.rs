@@ -1,24 +1,22 @@
 //! A damaged store is refused and left unchanged, or all that it gives is right.
-#![cfg(feature = "storage")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{fs, path::Path, sync::LazyLock};
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::Index};
-use qrinfo::storage::{Store, StoreError};
 use qrinfo_core::{
-    BlockHash, BlockHeader, Network, PeerId,
+    Network, PeerId,
     client::{Ban, StoredReply},
 };
+use spv_store::{Store, StoreError};
+
+use crate::support::{Entry, headers};
 
 const HEADERS: u32 = 3000;
 const PAGE: usize = 4096;
 
-fn header(height: u32) -> (BlockHeader, BlockHash) {
-    let mut hash = [1; 32];
-    hash[..4].copy_from_slice(&height.to_le_bytes());
-    (BlockHeader::from_bytes([height as u8; 80]), BlockHash::from_bytes(hash))
+fn header(height: u32) -> Entry {
+    headers(height..height + 1, 1)[0]
 }
 
 fn reply(cycle_height: u32) -> StoredReply {
