@@ -37,6 +37,8 @@ mod manager;
 mod replies;
 mod state;
 mod store;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use error::StoreError;

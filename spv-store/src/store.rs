@@ -58,7 +58,7 @@ impl Store {
         Ok(store)
     }
 
-    fn with_backend(backend: impl redb::StorageBackend, path: PathBuf, replies: PathBuf) -> Outcome<Self> {
+    pub(crate) fn with_backend(backend: impl redb::StorageBackend, path: PathBuf, replies: PathBuf) -> Outcome<Self> {
         let mut builder = redb::Builder::new();
         builder.set_check_integrity_on_open(true).set_cache_size(CACHE);
         let database = builder.create_with_backend(backend).map_err(|error| open_error(&path, error))?;
@@ -78,7 +78,7 @@ impl Store {
         self.0.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check_format(&self, network: Network) -> Outcome<()> {
+    pub(crate) fn check_format(&self, network: Network) -> Outcome<()> {
         let magic = u64::from(u32::from_le_bytes(network.magic()));
         let stored = self.read_if_there(META, |meta| {
             let number = |key| Ok::<_, redb::StorageError>(meta.get(key)?.map(|value| value.value()));
@@ -164,81 +164,4 @@ fn open_error(path: &Path, error: DatabaseError) -> StoreError {
 /// Returns `true` for a read error that means wrong bytes, and not a failed disk.
 fn is_of_the_content(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        io,
-        sync::{
-            Mutex,
-            atomic::{AtomicU64, Ordering},
-        },
-    };
-
-    use super::*;
-
-    /// A disk of limited size that outlives its database.
-    #[derive(Debug, Clone, Default)]
-    struct Disk {
-        bytes: Arc<Mutex<Vec<u8>>>,
-        limit: Arc<AtomicU64>,
-    }
-
-    impl redb::StorageBackend for Disk {
-        fn len(&self) -> io::Result<u64> {
-            Ok(self.bytes.lock().unwrap().len() as u64)
-        }
-
-        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-            let start = offset as usize;
-            out.copy_from_slice(&self.bytes.lock().unwrap()[start..start + out.len()]);
-            Ok(())
-        }
-
-        fn set_len(&self, len: u64) -> io::Result<()> {
-            if len > self.limit.load(Ordering::Relaxed) {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            self.bytes.lock().unwrap().resize(len as usize, 0);
-            Ok(())
-        }
-
-        fn sync_data(&self) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-            let start = offset as usize;
-            self.bytes.lock().unwrap()[start..start + data.len()].copy_from_slice(data);
-            Ok(())
-        }
-    }
-
-    fn open(disk: &Disk) -> Store {
-        let store = Store::with_backend(disk.clone(), "disk".into(), "disk-replies".into()).unwrap();
-        store.check_format(Network::Regtest).unwrap();
-        store
-    }
-
-    #[test]
-    fn a_full_disk_is_one_clear_error_and_loses_nothing() {
-        let disk = Disk::default();
-        disk.limit.store(4 << 20, Ordering::Relaxed);
-        let state = |size: usize| vec![size as u8; size << 10];
-        let store = open(&disk);
-        store.store_masternode_state(&state(1)).unwrap();
-        let full = (1..20).map(|size| size * 100);
-        let full = full.map(|size| (size, store.store_masternode_state(&state(size))));
-        let (refused, error) =
-            full.into_iter().find_map(|(size, result)| result.err().map(|error| (size, error))).unwrap();
-        assert!(matches!(error, StoreError::Write(_)), "{error}");
-        assert!(refused > 300, "{refused}");
-        drop(store);
-
-        let store = open(&disk);
-        assert_eq!(store.masternode_state().unwrap(), Some(state(refused - 100)));
-        disk.limit.store(64 << 20, Ordering::Relaxed);
-        store.store_masternode_state(&state(refused)).unwrap();
-    }
 }
