@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use qrinfo::{Delivered, verify::Verifier};
 use qrinfo_core::{Network, QRInfoRequestSpec, Reply, client::StoredReply, message::QRInfo, wire::Wire};
 use qrinfo_verify::{Falsehood, HeaderMap, Level, ListStage, Verified, VerifyError};
+use spv_store::Store;
 use tokio::task::block_in_place;
 
 use super::output::{Row, Unverified};

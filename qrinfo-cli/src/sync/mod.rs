@@ -17,6 +17,7 @@ use qrinfo::{
 use qrinfo_core::{AttemptErrorKind, Network, QRInfoRequestSpec};
 use qrinfo_verify::CheckLayer;
 use spv_config::ClientConfig;
+use spv_store::Store;
 use tokio::time::Instant;
 use tower::Layer;
 
