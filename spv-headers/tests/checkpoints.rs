@@ -3,10 +3,7 @@
 
 use std::{collections::BTreeMap, fs::File, io::BufReader, path::Path};
 
-use qrinfo_core::{
-    BlockHash, Network,
-    header::{BlockHeader, HEADER_LEN, Target},
-};
+use qrinfo_core::{BlockHash, BlockHeader, HEADER_LEN, Network, Target};
 
 /// A network in ASCII, a height, and a header.
 const RECORD: usize = 4 + 4 + HEADER_LEN;

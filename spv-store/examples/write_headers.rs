@@ -5,10 +5,7 @@
 
 use std::{error::Error, fs, io::Write, ops::Range, path::PathBuf, process, time::Instant};
 
-use qrinfo_core::{
-    BlockHash, Network,
-    header::{BlockHeader, HEADER_LEN},
-};
+use qrinfo_core::{BlockHash, BlockHeader, HEADER_LEN, Network};
 use spv_store::{HeaderWriter, Store};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

@@ -9,10 +9,7 @@ use std::{
     },
 };
 
-use qrinfo_core::{
-    BlockHash, Network,
-    header::{BlockHeader, HEADER_LEN},
-};
+use qrinfo_core::{BlockHash, BlockHeader, HEADER_LEN, Network};
 
 use crate::{Store, StoreError};
 
