@@ -58,7 +58,7 @@ impl Store {
 
     /// The height of a stored header.
     ///
-    /// The first call reads all stored hashes and makes an index in memory, about 12 bytes a header. Later calls add
+    /// The first call reads all stored hashes and makes an index in memory, about 16 bytes a header. Later calls add
     /// the headers that are new.
     ///
     /// # Errors
