@@ -167,7 +167,7 @@ async fn members_and_signatures_are_verified_on_demand() {
 #[tokio::test]
 async fn a_second_process_on_the_same_store_is_told_so() {
     let directory = tempfile::tempdir().unwrap();
-    let store = qrinfo::storage::Store::open(directory.path(), qrinfo_core::Network::Regtest).unwrap();
+    let store = spv_store::Store::open(directory.path(), qrinfo_core::Network::Regtest).unwrap();
     let server = RecordedPeer::builder(recording()).spawn().await.unwrap();
     let (output, _) = run(&[&server], &["--data-dir", directory.path().to_str().unwrap()]).await;
     assert_eq!(output.status.code(), Some(1));

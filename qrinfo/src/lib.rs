@@ -29,8 +29,6 @@ mod peer;
 pub mod plan;
 mod probe;
 mod run;
-#[cfg(feature = "storage")]
-pub mod storage;
 #[cfg(feature = "verify")]
 pub mod verify;
 

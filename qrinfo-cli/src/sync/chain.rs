@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use qrinfo::storage::Store;
 use qrinfo_core::{BlockHash, Network};
 use qrinfo_verify::HeaderMap;
 use spv_headers::{CheckedHeader, Extension, HeaderChain, HeaderError, HeaderSyncError, sync_headers};
 use spv_peer::Connection;
+use spv_store::Store;
 
 use super::peers;
 use crate::headers;

@@ -3,9 +3,10 @@
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use anyhow::{Context, Result};
-use qrinfo::{Delivered, storage::Store, verify::Verifier};
+use qrinfo::{Delivered, verify::Verifier};
 use qrinfo_core::{Network, QRInfoRequestSpec, Reply, client::StoredReply, message::QRInfo, wire::Wire};
 use qrinfo_verify::{Falsehood, HeaderMap, Level, ListStage, Verified, VerifyError};
+use spv_store::Store;
 use tokio::task::block_in_place;
 
 use super::output::{Row, Unverified};

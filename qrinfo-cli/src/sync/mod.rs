@@ -13,11 +13,11 @@ use qrinfo::{
     AttemptService, OrderedSync, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncReport, adopt,
     first_answerable_cycle,
     plan::{Planner, anchor},
-    storage::Store,
 };
 use qrinfo_core::{AttemptErrorKind, Network, QRInfoRequestSpec};
 use qrinfo_verify::CheckLayer;
 use spv_config::ClientConfig;
+use spv_store::Store;
 use tokio::time::Instant;
 use tower::Layer;
 

@@ -8,10 +8,11 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use futures_util::future::join_all;
-use qrinfo::{config::peer_config, storage::Store};
+use qrinfo::config::peer_config;
 use qrinfo_core::{PeerId, client::Ban};
 use spv_config::ClientConfig;
 use spv_peer::{Connection, round_trip};
+use spv_store::Store;
 use tokio::{net::lookup_host, time::timeout};
 
 /// Nodes from a DNS seed that are tried for each peer wanted, because many of them do not answer.

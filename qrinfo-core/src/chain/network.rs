@@ -121,8 +121,11 @@ impl Network {
         }
     }
 
-    /// Blocks that are known to be on the chain, in ascending order, from Dash Core's chain parameters. A client that
-    /// needs no older blocks starts its headers at one of them.
+    /// Heights and hashes of blocks that are known to be on the chain, in ascending order. A client that needs no older
+    /// blocks starts its headers at one of them.
+    ///
+    /// They are from Dash Core 23.1's chain parameters, with one block more on each network, just below its first rotated
+    /// quorums. `docs/design.md` has the command that prints them from a node.
     pub fn checkpoints(self) -> &'static [(u32, &'static str)] {
         match self {
             Self::Mainnet => &MAINNET_CHECKPOINTS,
@@ -181,8 +184,10 @@ impl fmt::Display for Network {
     }
 }
 
-const MAINNET_CHECKPOINTS: [(u32, &str); 9] = [
+const MAINNET_CHECKPOINTS: [(u32, &str); 12] = [
     (1_450_000, "00000000000000105cfae44a995332d8ec256850ea33a1f7b700474e3dad82bc"),
+    // For a sync from the first rotated quorums on. Not in Dash Core's list.
+    (1_735_488, "000000000000000285de795ec319bee8dcd565921f59ca4c4a7bfd258d9ac926"),
     (1_796_500, "000000000000001d531f36005159f19351bd49ca676398a561e55dcccb84eacd"),
     (1_850_400, "00000000000000261bdbe99c01fcba992e577efa6cc41aae564b8ca9f112b2a3"),
     (1_889_000, "00000000000000075300e852d5bf5380f905b2768241f8b442498442084807a7"),
@@ -191,10 +196,14 @@ const MAINNET_CHECKPOINTS: [(u32, &str); 9] = [
     (2_109_672, "000000000000001889bd33ef019065e250d32bd46911f4003d3fdd8128b5358d"),
     (2_175_051, "000000000000001cf26547602d982dcaa909231bbcd1e70c0eb3c65de25473ba"),
     (2_216_986, "0000000000000010b1135dc743f27f6fc8a138c6420a9d963fc676f96c2048f4"),
+    (2_361_500, "0000000000000009ba1e8f47851d036bb618a4f6565eb3c32d1f647d450ff195"),
+    (2_421_800, "000000000000000718ed026ebd644a8b70b42d4cbd7b25304c066c9bf15f85b7"),
 ];
 
-const TESTNET_CHECKPOINTS: [(u32, &str); 8] = [
+const TESTNET_CHECKPOINTS: [(u32, &str); 11] = [
     (470_000, "0000009303aeadf8cf3812f5c869691dbd4cb118ad20e9bf553be434bafe6a52"),
+    // As on mainnet.
+    (767_232, "0000007fbb559f9ffb1c38c504ceefca57d85aa922d6757013fd410a59f250f5"),
     (808_000, "00000104cb60a2b5e00a8a4259582756e5bf0dca201c0993c63f0e54971ea91a"),
     (840_000, "000000cd7c3084499912ae893125c13e8c3c656abb6e511dcec6619c3d65a510"),
     (905_100, "0000020c5e0f86f385cbf8e90210de9a9fd63633f01433bf47a6b3227a2851fd"),
@@ -202,6 +211,8 @@ const TESTNET_CHECKPOINTS: [(u32, &str); 8] = [
     (1_069_875, "00000034bfeb926662ba547c0b8dd4ba8cbb6e0c581f4e7d1bddce8f9ca3a608"),
     (1_143_608, "000000eef20eb0062abd4e799967e98bdebb165dd1c567ab4118c1c86c6e948f"),
     (1_189_000, "000001690314036dfbbecbdf382b230ead8e9c584241290a51f9f05a87a9cf7e"),
+    (1_295_700, "00000107d42829a38e31c1a38c660d621e1ca376a880df1520e85e38af175d3a"),
+    (1_380_000, "000000a98084beaf77ed26a905a7d59979009e23367a55b5d634962d7d65a1f9"),
 ];
 
 /// Error of a name that is not a Dash network.

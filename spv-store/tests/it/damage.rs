@@ -1,24 +1,22 @@
 //! A damaged store is refused and left unchanged, or all that it gives is right.
-#![cfg(feature = "storage")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{fs, path::Path, sync::LazyLock};
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::Index};
-use qrinfo::storage::{Store, StoreError};
 use qrinfo_core::{
-    BlockHash, BlockHeader, Network, PeerId,
+    Network, PeerId,
     client::{Ban, StoredReply},
 };
+use spv_store::{Store, StoreError};
+
+use crate::support::{Entry, headers};
 
 const HEADERS: u32 = 3000;
 const PAGE: usize = 4096;
 
-fn header(height: u32) -> (BlockHeader, BlockHash) {
-    let mut hash = [1; 32];
-    hash[..4].copy_from_slice(&height.to_le_bytes());
-    (BlockHeader::from_bytes([height as u8; 80]), BlockHash::from_bytes(hash))
+fn header(height: u32) -> Entry {
+    headers(height..height + 1, 1)[0]
 }
 
 fn reply(cycle_height: u32) -> StoredReply {
@@ -169,4 +167,32 @@ fn a_damaged_payload_costs_that_reply_alone() {
     assert_eq!(store.reply(240).unwrap(), None);
     assert!(!payload(240).exists());
     assert_eq!(store.reply(264).unwrap(), Some(reply(264)));
+}
+
+/// A sound database whose content is not what this library writes.
+#[test]
+fn headers_of_wrong_lengths_are_an_error() {
+    for (key, length) in [(0, 0), (0, 31), (0, 32), (0, 111), (0, 113), (7, 112 + 79), (u32::MAX, 192), (150, 8_000)] {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), Network::Regtest).unwrap();
+        let path = store.path().to_owned();
+        drop(store);
+        let database = redb::Database::open(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let chunks = redb::TableDefinition::<u32, &[u8]>::new("header_chunks");
+        transaction.open_table(chunks).unwrap().insert(key, vec![1; length].as_slice()).unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+
+        let store = Store::open(directory.path(), Network::Regtest).unwrap();
+        for error in [
+            store.tip_height().unwrap_err(),
+            store.header(key).unwrap_err(),
+            store.hash_at(u32::MAX).unwrap_err(),
+            store.height_of(&header(1).1).unwrap_err(),
+        ] {
+            assert!(matches!(error, StoreError::Read(_)), "{error}");
+        }
+        assert!(matches!(store.store_headers(key, &[]), Err(StoreError::Write(_))), "{key} {length}");
+    }
 }

@@ -11,7 +11,7 @@ use redb::{BackendError, DatabaseError, StorageBackend, backends::FileBackend};
 ///
 /// redb writes to a file when it opens it, before all of it is known to be sound.
 #[derive(Debug, Clone)]
-pub(super) struct HeldFile(Arc<Inner>);
+pub(crate) struct HeldFile(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -32,14 +32,14 @@ type Locked = Result<bool, BackendError>;
 // === impl HeldFile ===
 
 impl HeldFile {
-    pub(super) fn new(file: File) -> Result<Self, DatabaseError> {
+    pub(crate) fn new(file: File) -> Result<Self, DatabaseError> {
         let waiting = Mutex::new(Some(Vec::new()));
         Ok(Self(Arc::new(Inner { file: FileBackend::new(file)?, waiting })))
     }
 
     /// Makes the changes that wait, in the order in which they came, so that a crash between two of them is one that
     /// redb is prepared for. Later ones are made at once.
-    pub(super) fn release(&self) -> io::Result<()> {
+    pub(crate) fn release(&self) -> io::Result<()> {
         let mut waiting = self.waiting();
         waiting.iter().flatten().try_for_each(|change| match change {
             Change::Write { offset, data } => self.0.file.write(*offset, data),

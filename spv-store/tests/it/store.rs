@@ -1,6 +1,3 @@
-//! The store keeps what it reported as stored, and says what is wrong with a file it cannot use.
-#![cfg(feature = "storage")]
-
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
@@ -9,28 +6,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use qrinfo::storage::{Store, StoreError};
-use qrinfo_core::{BlockHash, BlockHeader, Network, client::StoredReply};
+use qrinfo_core::{BlockHash, Network, client::StoredReply};
+use spv_store::{Store, StoreError};
 
-fn hash(height: u32, branch: u8) -> BlockHash {
-    let mut bytes = [branch; 32];
-    bytes[..4].copy_from_slice(&height.to_le_bytes());
-    BlockHash::from_bytes(bytes)
-}
-
-fn headers(heights: std::ops::Range<u32>, branch: u8) -> Vec<(BlockHeader, BlockHash)> {
-    heights.map(|height| (BlockHeader::from_bytes([height as u8; 80]), hash(height, branch))).collect()
-}
+use crate::support::{hash, headers};
 
 fn reply(cycle_height: u32, block_hash: BlockHash) -> StoredReply {
     StoredReply { cycle_height, block_hash, payload: Bytes::from(vec![cycle_height as u8; 5000]) }
-}
-
-#[tokio::test]
-async fn a_store_is_a_storage_manager() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path(), Network::Regtest).unwrap();
-    spv_testkit::storage::check(store).await;
 }
 
 #[test]
@@ -65,20 +47,28 @@ fn a_second_user_of_the_same_store_is_told_so() {
 }
 
 #[test]
-fn a_store_of_a_newer_format_is_left_alone() {
+fn a_store_of_another_format_is_refused_and_not_changed() {
     let directory = tempfile::tempdir().unwrap();
     let path = Store::open(directory.path(), Network::Regtest).unwrap().path().to_owned();
-    {
+    let refused_as = |format: u64| {
         let database = redb::Database::open(&path).unwrap();
         let transaction = database.begin_write().unwrap();
-        let table = redb::TableDefinition::<&str, u64>::new("meta");
-        transaction.open_table(table).unwrap().insert("format", 2).unwrap();
+        let meta = redb::TableDefinition::<&str, u64>::new("meta");
+        transaction.open_table(meta).unwrap().insert("format", format).unwrap();
         transaction.commit().unwrap();
-    }
-    for _ in 0..2 {
+        drop(database);
+        let before = fs::read(&path).unwrap();
         let error = Store::open(directory.path(), Network::Regtest).unwrap_err();
-        assert!(matches!(error, StoreError::NewerFormat { found: 2, supported: 1, .. }), "{error}");
-    }
+        assert!(fs::read(&path).unwrap() == before, "the file was changed");
+        error
+    };
+    let error = refused_as(3);
+    assert!(matches!(error, StoreError::NewerFormat { found: 3, supported: 2, .. }), "{error}");
+    let error = refused_as(1);
+    assert!(matches!(error, StoreError::OlderFormat { found: 1, supported: 2, .. }), "{error}");
+    assert!(error.to_string().contains("remove the file"), "{error}");
+    fs::remove_file(&path).unwrap();
+    Store::open(directory.path(), Network::Regtest).unwrap();
 }
 
 #[test]
@@ -126,7 +116,7 @@ fn nothing_reported_as_stored_is_lost_by_a_kill() {
     let directory = tempfile::tempdir().unwrap();
     for round in 1..=3 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "nothing_reported_as_stored_is_lost_by_a_kill", "--nocapture"])
+            .args(["--exact", "store::nothing_reported_as_stored_is_lost_by_a_kill", "--nocapture"])
             .env(CHILD, directory.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
