@@ -1,6 +1,6 @@
 //! Peers that join, leave, come back, lie and fall silent while a sync runs, in virtual time: every sync ends, and asks
 //! nobody whom it should not.
-#![cfg(feature = "parallel-qrinfo")]
+#![cfg(all(feature = "parallel-qrinfo", feature = "tcp"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;

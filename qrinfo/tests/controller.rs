@@ -1,5 +1,5 @@
 //! Request control by phase, over simulated nodes in virtual time.
-#![cfg(feature = "parallel-qrinfo")]
+#![cfg(all(feature = "config", feature = "parallel-qrinfo", feature = "tcp"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{convert::Infallible, time::Duration};

@@ -1,6 +1,6 @@
 //! What can go wrong with a sync, over simulated nodes in virtual time: each ends as it should, soon enough, with
 //! nothing lost and nothing delivered twice.
-#![cfg(feature = "parallel-qrinfo")]
+#![cfg(all(feature = "parallel-qrinfo", feature = "tcp"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;

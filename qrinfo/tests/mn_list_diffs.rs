@@ -1,4 +1,5 @@
 //! The lists that a client asks for after a sync, one at a time and from three peers, in virtual time.
+#![cfg(feature = "tcp")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "support/lists.rs"]

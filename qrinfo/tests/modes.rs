@@ -1,5 +1,6 @@
 //! One suite of scenarios for both modes, through the manager that a client adopts, in virtual time. Replies are equal in
 //! everything but the tip diff, which is the answering node's own, and come in the same order.
+#![cfg(all(feature = "config", feature = "tcp"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;

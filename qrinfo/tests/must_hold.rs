@@ -1,5 +1,5 @@
 //! Bounds that hold whatever peers do, in virtual time and with the default configuration.
-#![cfg(feature = "parallel-qrinfo")]
+#![cfg(all(feature = "config", feature = "parallel-qrinfo", feature = "tcp"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;

@@ -1,4 +1,5 @@
 //! Syncs over a client's own network stack, in virtual time.
+#![cfg(feature = "tcp")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;

@@ -1,6 +1,6 @@
 //! The two tests of the design that this library grew from, as close to their letter as sound Rust allows.
 //! `docs/origin-api.md` says where they differ, and why.
-#![cfg(feature = "parallel-qrinfo")]
+#![cfg(all(feature = "config", feature = "parallel-qrinfo", feature = "tcp"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{num::NonZeroUsize, time::Duration};

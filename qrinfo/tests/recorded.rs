@@ -1,4 +1,5 @@
 //! Whole syncs over TCP from peers that answer as recorded.
+#![cfg(feature = "tcp")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};

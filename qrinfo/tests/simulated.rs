@@ -1,5 +1,5 @@
 //! Syncs from simulated nodes in virtual time.
-#![cfg(feature = "parallel-qrinfo")]
+#![cfg(all(feature = "parallel-qrinfo", feature = "tcp"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;

@@ -1,5 +1,5 @@
 //! What is false is asked again of somebody else before the sync goes on; in both modes, in virtual time.
-#![cfg(feature = "verify")]
+#![cfg(all(feature = "config", feature = "tcp", feature = "verify"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod honest;

@@ -25,16 +25,16 @@
 use qrinfo_core::retry::RetryPolicy;
 use qrinfo_correlate::CorrelatorConfig;
 use spv_config::ClientConfig;
-use spv_peer::PeerConfig;
 
 use crate::run::SequentialOptions;
 
 /// Returns the settings of a connection. The nonce identifies connections to ourselves; draw it at random once.
-pub fn peer_config(config: &ClientConfig, nonce: u64) -> PeerConfig {
-    PeerConfig {
+#[cfg(feature = "tcp")]
+pub fn peer_config(config: &ClientConfig, nonce: u64) -> spv_peer::PeerConfig {
+    spv_peer::PeerConfig {
         connect_timeout: config.connection_timeout,
         handshake_timeout: config.connection_timeout,
-        ..PeerConfig::new(config.network, nonce)
+        ..spv_peer::PeerConfig::new(config.network, nonce)
     }
 }
 

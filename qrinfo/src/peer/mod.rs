@@ -1,4 +1,6 @@
+#[cfg(feature = "tcp")]
 mod connect;
+mod transport;
 
 use std::{error::Error, time::Duration};
 
@@ -7,8 +9,9 @@ use qrinfo_correlate::{Closed, Violation};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-pub(crate) use self::connect::peer_over;
+#[cfg(feature = "tcp")]
 pub use self::connect::{adopt, connect};
+pub(crate) use self::transport::peer_over;
 
 /// The wait of a request for a slot at its peer. It must stay above the correlator's default timeout, so that a slot that
 /// is only slow to come back is waited for.
