@@ -7,7 +7,7 @@ use std::{
 use qrinfo_core::{Answer, Attempt, AttemptError, AttemptService, BlockHash};
 use tower::Service;
 
-use super::CheckFuture;
+use super::future::CheckFuture;
 use crate::headers::KnownBlock;
 
 /// See [`CheckLayer`](super::CheckLayer).

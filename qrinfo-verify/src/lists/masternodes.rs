@@ -9,7 +9,8 @@ use qrinfo_core::{
 };
 
 use super::{
-    ApplyFault, merkle,
+    fault::ApplyFault,
+    merkle,
     sorted::{Change, Conflict, Item, Sorted},
 };
 

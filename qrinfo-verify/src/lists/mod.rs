@@ -1,5 +1,6 @@
 //! The masternode list and the active quorums at a block, and the proof of both.
 
+mod fault;
 mod masternodes;
 pub(crate) mod merkle;
 mod quorums;
@@ -8,12 +9,16 @@ mod sorted;
 use std::fmt;
 
 use qrinfo_core::{
-    BlockHash, Hash256, Network, ProTxHash,
-    message::{CoinbasePayload, DeletedQuorum, MnListDiff},
-    wire::DecodeError,
+    BlockHash, Network,
+    message::{CoinbasePayload, MnListDiff},
 };
 
-pub use self::{masternodes::MasternodeList, merkle::ProofFault, quorums::QuorumList};
+pub use self::{
+    fault::{ApplyFault, RootFault},
+    masternodes::MasternodeList,
+    merkle::ProofFault,
+    quorums::QuorumList,
+};
 use crate::headers::is_genesis;
 
 /// The masternode list and the active quorums at one block.
@@ -33,66 +38,6 @@ pub struct Lists {
     quorums: QuorumList,
     /// The signature in the coinbase: null if the miner knew none, and absent before v20.
     chain_lock: Option<[u8; 96]>,
-}
-
-/// The reason why a diff cannot be applied to lists.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ApplyFault {
-    /// The diff's base is not the block of the lists.
-    #[error("starts from {got}, but the lists are at {expected}")]
-    Base {
-        /// The block of the lists.
-        expected: BlockHash,
-        /// The diff's base.
-        got: BlockHash,
-    },
-    /// The coinbase has no payload.
-    #[error("the coinbase has no payload")]
-    NoPayload,
-    /// The coinbase names a height below zero.
-    #[error("the coinbase names height {0}")]
-    NegativeHeight(i32),
-    /// A deleted masternode is not in the list.
-    #[error("deletes masternode {0}, which is not in the list")]
-    AbsentMasternode(ProTxHash),
-    /// A masternode is named twice, as deleted or as updated.
-    #[error("names masternode {0} twice")]
-    MasternodeTwice(ProTxHash),
-    /// A deleted quorum is not in the list.
-    #[error("deletes quorum {} of type {}, which is not in the list", .0.quorum_hash, .0.llmq_type)]
-    AbsentQuorum(DeletedQuorum),
-    /// A new quorum is already in the list.
-    #[error("adds quorum {} of type {}, which is already in the list", .0.quorum_hash, .0.llmq_type)]
-    PresentQuorum(DeletedQuorum),
-    /// A quorum is named twice, as deleted or as new.
-    #[error("names quorum {} of type {} twice", .0.quorum_hash, .0.llmq_type)]
-    QuorumTwice(DeletedQuorum),
-    /// An item was built by hand and has no valid wire form.
-    #[error("an item has no valid wire form")]
-    Malformed(#[from] DecodeError),
-}
-
-/// The list whose root differs from the one in the coinbase.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RootFault {
-    /// The masternode list.
-    #[error("the list's merkle root is {got}, expected {expected} from the coinbase")]
-    Masternodes {
-        /// By the coinbase.
-        expected: Hash256,
-        /// By the list.
-        got: Hash256,
-    },
-    /// The quorums.
-    #[error("the quorums' merkle root is {got}, expected {expected} from the coinbase")]
-    Quorums {
-        /// By the coinbase.
-        expected: Hash256,
-        /// By the quorums.
-        got: Hash256,
-    },
 }
 
 // === impl Lists ===

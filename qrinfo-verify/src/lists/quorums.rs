@@ -8,7 +8,8 @@ use qrinfo_core::{
 };
 
 use super::{
-    ApplyFault, merkle,
+    fault::ApplyFault,
+    merkle,
     sorted::{Change, Conflict, Item, Sorted},
 };
 

@@ -9,8 +9,9 @@ use qrinfo_core::{
 };
 
 use super::{
-    active::{MinedQuorum, Quorums, SIGN_HEIGHT_OFFSET},
+    active::{Quorums, SIGN_HEIGHT_OFFSET},
     bls::{self, Scheme},
+    mined::MinedQuorum,
 };
 
 /// The quorum that signed a lock.

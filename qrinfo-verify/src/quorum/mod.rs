@@ -7,16 +7,18 @@ mod commitment;
 mod legacy;
 mod locks;
 mod members;
+mod mined;
 mod modifier;
 mod selector;
 mod succession;
 mod unique;
 
 pub use self::{
-    active::{ActiveQuorums, MinedQuorum, Quorums, SIGN_HEIGHT_OFFSET},
+    active::{ActiveQuorums, Quorums, SIGN_HEIGHT_OFFSET},
     commitment::{Proof, QuorumCheck, QuorumFault, QuorumProof, Unverified, commitment_hash, verify_quorums},
     locks::{LockError, SignedBy},
     members::{Deregistered, Quarters, rotated_members, top_members},
+    mined::MinedQuorum,
     modifier::Modifier,
 };
 pub(crate) use self::{

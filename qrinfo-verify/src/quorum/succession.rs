@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use qrinfo_core::QuorumHash;
 
-use super::active::MinedQuorum;
+use super::mined::MinedQuorum;
 
 /// The quorums of one type, of a rotated type those of one index.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

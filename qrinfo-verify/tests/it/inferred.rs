@@ -1,12 +1,9 @@
 //! Replies whose request is not known.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
+use crate::common;
 use std::collections::BTreeSet;
 
-use common::{headers, recordings, reply, spec};
+use crate::common::{headers, recordings, reply, spec};
 use qrinfo_core::{
     BlockHash, Network, Reply, Request,
     message::{GetQRInfo, MnListDiff, NetworkMessage, PROTOCOL_VERSION, QRInfo},

@@ -1,10 +1,6 @@
 //! What a node really answered is true, reply by reply and as whole syncs.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{expected_replies, headers, qr_info, recordings, reply, request, with_zero_bases};
+use crate::common::{expected_replies, headers, qr_info, recordings, reply, request, with_zero_bases};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

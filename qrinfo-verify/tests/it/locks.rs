@@ -1,13 +1,9 @@
 //! ChainLocks that a real chain has in its coinbases, and InstantSend locks that the test signs.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::collections::BTreeSet;
 
+use crate::common::{headers, recordings, reply, request};
 use blst::min_pk::SecretKey;
-use common::{headers, recordings, reply, request};
 use dash_pkc::bls::{BlsScChia, BlsSecretKey};
 use qrinfo_core::{
     BlockHash, Hash256, LlmqType, Network, QuorumHash,

@@ -1,13 +1,8 @@
 //! A false reply is a failed attempt that names its peer; a true one passes as it came.
 
-#![cfg(feature = "tower")]
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::error::Error;
 
-use common::{headers, reply, request};
+use crate::common::{headers, reply, request};
 use qrinfo_core::{
     Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, BlockHash, PeerId, Reply, Request, Timing,
 };

@@ -1,10 +1,6 @@
 //! Blocks that our headers do not have are no fault of a peer, and nothing that depends on them counts as proven.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{headers, qr_info, request};
+use crate::common::{headers, qr_info, request};
 use qrinfo_core::{BlockHash, QuorumHash, Reply, message::QRInfo, wire::Wire};
 use qrinfo_verify::{HeaderMap, Level, ListStage, Missing, Unproven, VerifyError, check};
 use spv_testkit::{Exchange, Recording};

@@ -1,10 +1,7 @@
 //! Quorums of before v19. Their signatures are verified with the feature `legacy-bls`; their members are drawn either
 //! way.
-#![allow(clippy::unwrap_used, reason = "a test that finds nothing has failed")]
 
-mod common;
-
-use common::synthetic;
+use crate::common::synthetic;
 use qrinfo_core::{
     LlmqType, MnListDiffRequestSpec, Reply, Request,
     message::{GetMnListDiff, QRInfo},

@@ -1,12 +1,8 @@
 //! Real testnet data: replies of Dash Core 20 to 22 with old stragglers, and a chain of lists.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::testnet::{self, by_its_own_proofs, spec};
+use crate::common::testnet::{self, by_its_own_proofs, spec};
 use qrinfo_core::{BlockHash, Hash256, LlmqType, Network, Reply, Request, message::QRInfo};
 use qrinfo_verify::{
     DiffName, HeaderMap, KnownBlock, Level, ListStage, Proof, Quorums, Unproven, Verified, VerifiedQuorum,

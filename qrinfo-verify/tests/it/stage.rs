@@ -1,13 +1,9 @@
 //! A reply counts as a whole or not at all, and each way to fail has its name.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::collections::BTreeMap;
 
+use crate::common::{headers, spec};
 use bytes::Bytes;
-use common::{headers, spec};
 use qrinfo_core::{
     BlockHash, Hash256, LlmqType, MnListDiffRequestSpec, ProTxHash, QRInfoRequestSpec, QuorumHash, Reply, Request,
     message::{Coinbase, CoinbasePayload, Commitment, DeletedQuorum, MnListDiff, QRInfo, QuorumClSig},

@@ -1,9 +1,6 @@
 //! Lists share what did not change, and keep no reply in memory.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
+use crate::common;
 use allocation_counter::measure;
 use bytes::Bytes;
 use qrinfo_core::{

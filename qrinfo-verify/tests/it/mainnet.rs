@@ -1,10 +1,6 @@
 //! Lists of real mainnet size, beside roots that another program computed.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::mainnet::Mainnet;
+use crate::common::mainnet::Mainnet;
 use qrinfo_core::{Hash256, LlmqType, Network, QuorumHash, Reply, Request, message::QRInfo, sha256d, wire::Wire};
 use qrinfo_verify::{Level, ListStage, Lists, Proof, Unproven, VerifiedQuorum, VerifyError};
 use serde_json::Value;

@@ -1,17 +1,14 @@
 //! Commitments of real nodes verify, and altered ones fail by name.
-#![allow(clippy::unwrap_used, reason = "a test that finds nothing has failed")]
-
-mod support;
 
 use std::{collections::BTreeMap, fs, num::NonZeroUsize};
 
+use crate::support::{Facts, State, shared_file};
 use qrinfo_core::{
     Hash256, LlmqParams, LlmqType, Network,
     message::{Commitment, SmlEntry},
     wire::Bits,
 };
 use qrinfo_verify::{Proof, QuorumCheck, QuorumFault, QuorumProof, Unverified, verify_quorums};
-use support::{Facts, State, shared_file};
 
 const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 const VERIFIED: Result<QuorumProof, QuorumFault> =
