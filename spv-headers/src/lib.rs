@@ -20,6 +20,7 @@
 mod chain;
 mod check;
 mod sync;
+mod target;
 
 pub use chain::{Extension, HeaderChain};
 pub use check::{CheckedHeader, HeaderError, check};

@@ -118,9 +118,9 @@ impl Headers2 {
         self.0.is_empty()
     }
 
-    /// The complete headers. `hash` is the hash of a header, X11 on Dash's networks; it is called for each header but
-    /// the last one that the next one follows.
-    pub fn decompress(&self, hash: impl Fn(&BlockHeader) -> BlockHash) -> Vec<BlockHeader> {
+    /// The complete headers. `hash` is the hash of a header, X11 on Dash's networks; it is called once for each header
+    /// but the last one, in order.
+    pub fn decompress(&self, mut hash: impl FnMut(&BlockHeader) -> BlockHash) -> Vec<BlockHeader> {
         let mut seen = SeenVersions::default();
         let mut headers: Vec<BlockHeader> = Vec::with_capacity(self.0.len());
         for compressed in &self.0 {
@@ -131,7 +131,8 @@ impl Headers2 {
                 Version::Seen(place) => seen.get(place).unwrap_or_default(),
             };
             seen.see(version);
-            let prev = compressed.prev.unwrap_or_else(|| before.map_or(BlockHash::ZERO, &hash));
+            let hash_before = before.map(&mut hash);
+            let prev = compressed.prev.or(hash_before).unwrap_or(BlockHash::ZERO);
             let time = match compressed.time {
                 Time::Full(time) => time,
                 Time::After(offset) => before.map_or(0, BlockHeader::time).wrapping_add_signed(i32::from(offset)),
