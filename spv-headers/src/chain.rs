@@ -207,7 +207,7 @@ pub(crate) fn work(bits: u32) -> u128 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
     use qrinfo_core::header::BlockHeader;
 
@@ -222,7 +222,7 @@ mod tests {
         CheckedHeader { header: BlockHeader::from_bytes(bytes), hash }
     }
 
-    fn branch(from: BlockHash, branch: u8, count: usize) -> Vec<CheckedHeader> {
+    pub(crate) fn branch(from: BlockHash, branch: u8, count: usize) -> Vec<CheckedHeader> {
         let mut prev = from;
         std::iter::repeat_with(|| {
             let next = header(prev, branch);

@@ -113,6 +113,11 @@ impl Headers2 {
         self.0.len()
     }
 
+    /// The hash of the block before the first header.
+    pub fn prev_block_hash(&self) -> Option<BlockHash> {
+        self.0.first()?.prev
+    }
+
     /// Returns `true` for a message without headers: the peer has no more.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
