@@ -321,9 +321,9 @@ impl Machine {
         waited >= settle * PATIENCE || (self.peers.values().all(is_heard) && (all_joined || waited >= settle))
     }
 
-    /// The number of peers whose tip is known.
+    /// The number of peers of which a block is known that they have.
     pub(crate) fn tips(&self) -> usize {
-        self.peers.values().filter(|peer| matches!(peer.view, View::Tip(_))).count()
+        self.peers.values().filter(|peer| matches!(peer.view, View::Tip(_) | View::Has(_))).count()
     }
 
     /// Ends: chooses the chain. The last actions deliver what is not delivered yet.
@@ -796,13 +796,14 @@ impl Machine {
 
         let cap = self.cap(state, now);
         let room = cap.saturating_sub(from.height) as usize;
+        let is_cut = headers.len() > room;
         headers.truncate(room);
         let spot = self.tree.add(from, &headers);
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.is_checking = false;
         let is_short = !is_full && spot.height < state.facts.height;
         state.short_answers += u32::from(is_short);
-        let is_tip = (!is_full && !is_short && spot.height < cap) || state.short_answers > SHORT_ANSWERS;
+        let is_tip = (!is_full && !is_short && !is_cut) || state.short_answers > SHORT_ANSWERS;
         self.set_view(peer, if is_tip { View::Tip(spot) } else { View::Has(spot) }, now);
     }
 
