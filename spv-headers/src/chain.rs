@@ -1,8 +1,17 @@
-use std::iter;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    iter,
+};
 
 use qrinfo_core::{BlockHash, Hash256, Target};
 
-use crate::check::{CheckedHeader, HeaderError};
+use crate::{
+    check::{CheckedHeader, HeaderError, Place},
+    target::{Pace, WINDOW},
+};
+
+/// The newest blocks of which everything is kept: four days of them. Replies are built at the tip of their peer.
+const RECENT: usize = 2304;
 
 /// The hashes and merkle roots of one chain of headers, from a block that is taken on trust.
 ///
@@ -21,16 +30,15 @@ use crate::check::{CheckedHeader, HeaderError};
 #[derive(Debug, Clone)]
 pub struct HeaderChain {
     start: u32,
-    /// From `start` on; never empty. The work of the first is not counted.
-    blocks: Vec<Block>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Block {
-    hash: BlockHash,
-    work: u128,
-    /// Zero for the block taken on trust, whose header is not there.
-    merkle_root: Hash256,
+    /// From `start` on; never empty.
+    hashes: Vec<BlockHash>,
+    /// The target of each block in compact form. The first, of which only the hash is known, has none and counts for
+    /// no work.
+    bits: Vec<u32>,
+    /// The times of the newest blocks, no more than [`RECENT`].
+    times: VecDeque<u32>,
+    /// The merkle roots of the blocks that `blocks` is about.
+    merkle_roots: BTreeMap<u32, Hash256>,
 }
 
 /// How headers changed a chain.
@@ -47,7 +55,8 @@ pub struct Extension {
 impl HeaderChain {
     /// A chain of one block, which is taken on trust: genesis, or a checkpoint.
     pub fn new(height: u32, hash: BlockHash) -> Self {
-        Self { start: height, blocks: vec![Block { hash, work: 0, merkle_root: Hash256::ZERO }] }
+        let (hashes, bits) = (vec![hash], vec![0]);
+        Self { start: height, hashes, bits, times: VecDeque::new(), merkle_roots: BTreeMap::new() }
     }
 
     /// Goes on from headers that were checked before, such as stored ones. The first must follow the chain's tip.
@@ -66,17 +75,49 @@ impl HeaderChain {
     /// The height of the newest header.
     pub fn tip(&self) -> u32 {
         // `connect` refuses what would not fit.
-        self.start.saturating_add(u32::try_from(self.blocks.len().saturating_sub(1)).unwrap_or(u32::MAX))
+        self.start.saturating_add(u32::try_from(self.hashes.len().saturating_sub(1)).unwrap_or(u32::MAX))
+    }
+
+    /// The hash of the newest header.
+    pub fn tip_hash(&self) -> BlockHash {
+        self.hashes.last().copied().unwrap_or(BlockHash::ZERO)
     }
 
     /// The hash at a height between start and tip.
     pub fn hash_at(&self, height: u32) -> Option<BlockHash> {
-        self.blocks.get(height.checked_sub(self.start)? as usize).map(|block| block.hash)
+        self.hashes.get(height.checked_sub(self.start)? as usize).copied()
     }
 
-    /// Height, hash and merkle root of every block above the one taken on trust.
+    /// The height of a block of this chain. It is searched for from the tip down.
+    pub fn height_of(&self, hash: &BlockHash) -> Option<u32> {
+        let index = self.hashes.iter().rposition(|ours| ours == hash)?;
+        self.start.checked_add(u32::try_from(index).ok()?)
+    }
+
+    /// Height, hash and merkle root of the blocks that a quorum can be named after or that a reply can end at: those of
+    /// the newest 2,304, and below them the first 32 of each 288 and, of each 24, the first and the one 8 below the next
+    /// (all DKG intervals are multiples of 24). So a header takes 45 bytes of memory on average.
     pub fn blocks(&self) -> impl Iterator<Item = (u32, BlockHash, Hash256)> {
-        (self.start..).zip(&self.blocks).skip(1).map(|(height, block)| (height, block.hash, block.merkle_root))
+        self.merkle_roots.iter().filter_map(|(&height, &root)| Some((height, self.hash_at(height)?, root)))
+    }
+
+    /// The work of the blocks above a height.
+    pub(crate) fn work_above(&self, height: u32) -> u128 {
+        let above = self.index_above(height).and_then(|index| self.bits.get(index..)).unwrap_or_default();
+        above.iter().fold(0, |sum, &bits| sum.saturating_add(work(bits)))
+    }
+
+    /// The place of a header that follows the block at `height`. Its window is empty deep below the tip.
+    pub(crate) fn place_after(&self, height: u32) -> Place {
+        let depth = self.tip().saturating_sub(height) as usize;
+        let newest_first = self.times.iter().rev().zip(self.bits.iter().rev()).skip(depth).take(WINDOW);
+        let mut window: Vec<_> = newest_first.map(|(&time, &bits)| Pace { time, bits }).collect();
+        window.reverse();
+        Place { height: height.saturating_add(1), window: window.into_iter().collect() }
+    }
+
+    fn index_above(&self, height: u32) -> Option<usize> {
+        Some(height.checked_sub(self.start)? as usize + 1)
     }
 
     /// Hashes by which a peer finds the newest block that it shares with us: the newest ten, then ever greater steps
@@ -85,12 +126,12 @@ impl HeaderChain {
         let steps = iter::successors(Some((0_usize, 1_usize)), |&(depth, step)| {
             Some((depth.checked_add(step)?, if depth < 9 { 1 } else { step.checked_mul(2)? }))
         });
-        let newest_first = steps.map_while(|(depth, _)| self.blocks.len().checked_sub(depth + 1));
-        let mut locator: Vec<_> = newest_first.filter_map(|at| Some(self.blocks.get(at)?.hash)).collect();
-        if let Some(start) = self.blocks.first()
-            && locator.last() != Some(&start.hash)
+        let newest_first = steps.map_while(|(depth, _)| self.hashes.len().checked_sub(depth + 1));
+        let mut locator: Vec<_> = newest_first.filter_map(|at| self.hashes.get(at).copied()).collect();
+        if let Some(start) = self.hashes.first()
+            && locator.last() != Some(start)
         {
-            locator.push(start.hash);
+            locator.push(*start);
         }
         locator
     }
@@ -105,40 +146,68 @@ impl HeaderChain {
             return Ok(Extension { first: self.tip().saturating_add(1), count: 0, replaced: 0 });
         };
         let before = first.header.prev_block_hash();
-        let Some(parent) = self.blocks.iter().rposition(|block| block.hash == before) else {
-            let is_start = self.blocks.first().is_some_and(|block| block.hash == first.hash);
+        let Some(parent) = self.hashes.iter().rposition(|hash| *hash == before) else {
+            let is_start = self.hashes.first().is_some_and(|hash| *hash == first.hash);
             return Err(if is_start { HeaderError::BelowStart(self.start) } else { HeaderError::Unconnected(before) });
         };
-        let ours = self.blocks.iter().skip(parent + 1);
-        let known = headers.iter().zip(ours).take_while(|(header, block)| header.hash == block.hash).count();
+        let ours = self.hashes.iter().skip(parent + 1);
+        let known = headers.iter().zip(ours).take_while(|(header, hash)| header.hash == **hash).count();
         let (fork, new) = (parent + known, headers.get(known..).unwrap_or_default());
-        let replaced = if new.is_empty() { 0 } else { self.blocks.len() - (fork + 1) };
+        let replaced = if new.is_empty() { 0 } else { self.hashes.len() - (fork + 1) };
         let fork_height = self.start.saturating_add(u32::try_from(fork).unwrap_or(u32::MAX));
         if u32::try_from(new.len()).ok().and_then(|new| fork_height.checked_add(new)).is_none() {
             return Err(HeaderError::TooHigh);
         }
-        let blocks: Vec<_> = new.iter().map(Block::of).collect();
-        let work = |blocks: &[Block]| blocks.iter().fold(0_u128, |sum, block| sum.saturating_add(block.work));
-        if replaced > 0 && work(&blocks) <= work(self.blocks.get(fork + 1..).unwrap_or_default()) {
+        let theirs = new.iter().fold(0_u128, |sum, header| sum.saturating_add(work(header.header.bits())));
+        if replaced > 0 && theirs <= self.work_above(fork_height) {
             return Err(HeaderError::LessWork { fork: fork_height });
         }
-        if !blocks.is_empty() {
-            self.blocks.truncate(fork + 1);
-            self.blocks.extend_from_slice(&blocks);
+        if replaced > 0 {
+            self.truncate(fork_height);
         }
-        Ok(Extension { first: fork_height.saturating_add(1), count: blocks.len(), replaced })
+        self.extend(new);
+        Ok(Extension { first: fork_height.saturating_add(1), count: new.len(), replaced })
+    }
+
+    /// Takes away the blocks above a height.
+    pub(crate) fn truncate(&mut self, height: u32) {
+        let Some(length) = self.index_above(height).filter(|length| *length < self.hashes.len()) else { return };
+        let removed = self.hashes.len() - length;
+        self.hashes.truncate(length);
+        self.bits.truncate(length);
+        self.times.truncate(self.times.len().saturating_sub(removed));
+        self.merkle_roots.split_off(&height.saturating_add(1));
+    }
+
+    /// Adds headers that follow the tip; the caller has made sure that they do.
+    pub(crate) fn extend(&mut self, headers: &[CheckedHeader]) {
+        for header in headers {
+            self.hashes.push(header.hash);
+            self.bits.push(header.header.bits());
+            self.times.push_back(header.header.time());
+            self.merkle_roots.insert(self.tip(), header.header.merkle_root());
+            if self.times.len() > RECENT {
+                self.times.pop_front();
+                if let Some(old) = self.tip().checked_sub(RECENT as u32).filter(|old| !keeps_root(*old)) {
+                    self.merkle_roots.remove(&old);
+                }
+            }
+        }
     }
 }
 
-impl Block {
-    fn of(header: &CheckedHeader) -> Self {
-        let work = Target::from_bits(header.header.bits()).map_or(0, |target| target.work());
-        Self { hash: header.hash, work, merkle_root: header.header.merkle_root() }
-    }
+/// Returns `true` for the heights below the newest blocks whose merkle roots are kept.
+fn keeps_root(height: u32) -> bool {
+    height % 288 < 32 || matches!(height % 24, 0 | 1 | 16)
+}
+
+/// The work that a target in compact form stands for; none for what is no target.
+pub(crate) fn work(bits: u32) -> u128 {
+    Target::from_bits(bits).map_or(0, |target| target.work())
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
     use qrinfo_core::BlockHeader;
 
@@ -153,7 +222,7 @@ mod tests {
         CheckedHeader { header: BlockHeader::from_bytes(bytes), hash }
     }
 
-    fn branch(from: BlockHash, branch: u8, count: usize) -> Vec<CheckedHeader> {
+    pub(crate) fn branch(from: BlockHash, branch: u8, count: usize) -> Vec<CheckedHeader> {
         let mut prev = from;
         std::iter::repeat_with(|| {
             let next = header(prev, branch);

@@ -1,6 +1,8 @@
 use std::{num::NonZeroUsize, thread};
 
-use qrinfo_core::{BlockHash, BlockHeader, Network, Target};
+use qrinfo_core::{BlockHash, BlockHeader, Network, Target, message::Headers2};
+
+use crate::target::{Pace, Window};
 
 /// Headers that one thread hashes at a time, at least: fewer are not worth a thread.
 const MIN_CHUNK: usize = 64;
@@ -37,6 +39,26 @@ pub enum HeaderError {
         /// The target in compact form.
         bits: u32,
     },
+    /// A header's target is not the one that follows from the headers before it.
+    #[error(
+        "header {position} of the message claims the target {bits:#010x}; after the headers before it, it is {expected:#010x}"
+    )]
+    WrongTarget {
+        /// Its position in the message.
+        position: usize,
+        /// The target in compact form.
+        bits: u32,
+        /// The target that follows.
+        expected: u32,
+    },
+    /// A header stands at the height of a checkpoint and is another block.
+    #[error("block {height} is {hash}, which is not the checkpoint at that height")]
+    NotCheckpoint {
+        /// The checkpoint's height.
+        height: u32,
+        /// The hash of the header.
+        hash: BlockHash,
+    },
     /// A header's hash is above its target.
     #[error("header {position} of the message, {hash}, has not done its work")]
     NoWork {
@@ -65,47 +87,119 @@ pub enum HeaderError {
 /// Hashes headers, on all cores, and checks that each names the one before it and meets a target that `network`
 /// allows. What the first one follows is for [`HeaderChain::connect`](crate::HeaderChain::connect) to say.
 ///
-/// How a target follows from the headers before it is not checked. A false extension of a chain therefore costs its
-/// maker only the work that the network's easiest target takes: seconds a header. Do not take a height for the network's
-/// that a single peer shows.
+/// How a target follows from the headers before it is not checked here, but in [`sync_headers`](crate::sync_headers).
+/// Use this for headers that were checked before, or that come from the user.
 ///
 /// This takes about ten microseconds a header; call it from `spawn_blocking`.
 ///
 /// # Errors
 /// [`HeaderError`], for the first header that fails.
 pub fn check(network: Network, headers: &[BlockHeader]) -> Result<Vec<CheckedHeader>, HeaderError> {
-    let hashes = hash_all(headers);
-    let mut checked: Vec<CheckedHeader> = Vec::with_capacity(headers.len());
-    for (position, (&header, hash)) in headers.iter().zip(hashes).enumerate() {
-        if let Some(before) = checked.last()
-            && before.hash != header.prev_block_hash()
-        {
-            return Err(HeaderError::BrokenLink { position, expected: before.hash, got: header.prev_block_hash() });
-        }
-        let target = Target::from_bits(header.bits())
-            .filter(|target| *target <= network.easiest_target())
-            .ok_or(HeaderError::BadTarget { position, bits: header.bits() })?;
-        if !target.is_met_by(&hash) {
-            return Err(HeaderError::NoWork { position, hash });
-        }
-        checked.push(CheckedHeader { header, hash });
-    }
-    Ok(checked)
+    let rules = Rules::new(network);
+    rules.check_hashed(None, headers, &rules.hash_all(headers))
 }
 
-fn hash_all(headers: &[BlockHeader]) -> Vec<BlockHash> {
-    let hash = |header: &BlockHeader| BlockHash::from_bytes(spv_x11::x11(header.as_bytes()));
-    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let chunk = headers.len().div_ceil(threads).max(MIN_CHUNK);
-    let mut hashes = vec![BlockHash::ZERO; headers.len()];
-    thread::scope(|scope| {
-        for (headers, hashes) in headers.chunks(chunk).zip(hashes.chunks_mut(chunk)) {
-            scope.spawn(move || {
-                for (header, to) in headers.iter().zip(hashes) {
-                    *to = hash(header);
+/// The function that hashes a header.
+pub(crate) type HashFn = fn(&[u8]) -> [u8; 32];
+
+/// The rules by which headers are judged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    pub(crate) network: Network,
+    hash: HashFn,
+}
+
+/// The place on a chain that headers follow.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// The height of the first header.
+    pub(crate) height: u32,
+    /// The headers below it, as far as they are known.
+    pub(crate) window: Window,
+}
+
+// === impl Rules ===
+
+impl Rules {
+    /// The rules of a network, whose hash is X11.
+    pub(crate) fn new(network: Network) -> Self {
+        Self::with_hash(network, spv_x11::x11)
+    }
+
+    /// The rules with another hash than X11.
+    pub(crate) fn with_hash(network: Network, hash: HashFn) -> Self {
+        Self { network, hash }
+    }
+
+    pub(crate) fn hash(&self, header: &BlockHeader) -> BlockHash {
+        BlockHash::from_bytes((self.hash)(header.as_bytes()))
+    }
+
+    /// Hashes and checks headers that follow `place`. Targets are checked where they can be derived: behind 24 known
+    /// headers, on mainnet and testnet.
+    pub(crate) fn check(&self, place: Place, headers: &[BlockHeader]) -> Result<Vec<CheckedHeader>, HeaderError> {
+        self.check_hashed(Some(place), headers, &self.hash_all(headers))
+    }
+
+    /// Completes and checks compressed headers. Each hash is needed for the next header, so this is the work of one core.
+    pub(crate) fn check_compressed(&self, place: Place, headers: &Headers2) -> Result<Vec<CheckedHeader>, HeaderError> {
+        let mut hashes = Vec::with_capacity(headers.len());
+        let headers = headers.decompress(|header| {
+            let hash = self.hash(header);
+            hashes.push(hash);
+            hash
+        });
+        hashes.extend(headers.last().map(|header| self.hash(header)));
+        self.check_hashed(Some(place), &headers, &hashes)
+    }
+
+    fn check_hashed(
+        &self,
+        mut place: Option<Place>,
+        headers: &[BlockHeader],
+        hashes: &[BlockHash],
+    ) -> Result<Vec<CheckedHeader>, HeaderError> {
+        let mut checked: Vec<CheckedHeader> = Vec::with_capacity(headers.len());
+        for (position, (&header, &hash)) in headers.iter().zip(hashes).enumerate() {
+            if let Some(before) = checked.last()
+                && before.hash != header.prev_block_hash()
+            {
+                return Err(HeaderError::BrokenLink { position, expected: before.hash, got: header.prev_block_hash() });
+            }
+            let bits = header.bits();
+            let target = Target::from_bits(bits)
+                .filter(|target| *target <= self.network.easiest_target())
+                .ok_or(HeaderError::BadTarget { position, bits })?;
+            if let Some(place) = &mut place {
+                match place.window.next_bits(self.network, place.height, header.time()) {
+                    Some(expected) if expected != bits => {
+                        return Err(HeaderError::WrongTarget { position, bits, expected });
+                    }
+                    _ => place.window.push(Pace::from(&header)),
                 }
-            });
+                place.height = place.height.checked_add(1).ok_or(HeaderError::TooHigh)?;
+            }
+            if !target.is_met_by(&hash) {
+                return Err(HeaderError::NoWork { position, hash });
+            }
+            checked.push(CheckedHeader { header, hash });
         }
-    });
-    hashes
+        Ok(checked)
+    }
+
+    fn hash_all(&self, headers: &[BlockHeader]) -> Vec<BlockHash> {
+        let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let chunk = headers.len().div_ceil(threads).max(MIN_CHUNK);
+        let mut hashes = vec![BlockHash::ZERO; headers.len()];
+        thread::scope(|scope| {
+            for (headers, hashes) in headers.chunks(chunk).zip(hashes.chunks_mut(chunk)) {
+                scope.spawn(move || {
+                    for (header, to) in headers.iter().zip(hashes) {
+                        *to = self.hash(header);
+                    }
+                });
+            }
+        });
+        hashes
+    }
 }

@@ -1,8 +1,8 @@
 //! The chain of block headers: the source of block hashes for a light client.
 //!
 //! [`check()`] judges headers by themselves: each names the one before it and has done the work that it claims. It takes
-//! the time, and needs nothing but the headers. [`HeaderChain`] then fits them to the chain so far. [`sync_headers`] asks
-//! one peer until it has no more.
+//! the time, and needs nothing but the headers. [`HeaderChain`] then fits them to the chain so far. [`sync_headers`] fetches
+//! headers from many peers at once and finds the chain that they agree on.
 //!
 //! ```
 //! use qrinfo_core::Network;
@@ -19,8 +19,16 @@
 
 mod chain;
 mod check;
+mod machine;
+mod segment;
 mod sync;
+mod target;
+mod tree;
+mod vote;
 
 pub use chain::{Extension, HeaderChain};
 pub use check::{CheckedHeader, HeaderError, check};
-pub use sync::{HeaderSyncError, sync_headers};
+pub use machine::Standing;
+pub use sync::{
+    HeaderBatch, HeaderSync, HeaderSyncConfig, HeaderSyncError, LeftPeer, PeerProblem, SyncedPeer, sync_headers,
+};

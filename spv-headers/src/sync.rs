@@ -1,9 +1,9 @@
-use std::{error::Error, time::Duration};
+use std::{collections::BTreeMap, pin::pin, time::Duration};
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, Stream, StreamExt, stream::FuturesUnordered};
 use qrinfo_core::{
-    BlockHash, Network,
-    message::{GetHeaders, Headers, MAX_HEADERS, PROTOCOL_VERSION},
+    AttemptErrorKind, BlockHash, LeaveReason, Network, PeerEvent, PeerId,
+    message::{GetHeaders, HEADERS2_PROTOCOL_VERSION, Headers, Headers2, NODE_HEADERS_COMPRESSED, PROTOCOL_VERSION},
     wire::{
         DecodeError, Wire,
         frame::{Command, Frame, FrameEvent},
@@ -12,85 +12,384 @@ use qrinfo_core::{
 use spv_peer::{Connection, PeerError};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::timeout,
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
 use crate::{
-    chain::{Extension, HeaderChain},
-    check::{CheckedHeader, HeaderError, check},
+    HeaderChain, HeaderError,
+    check::{CheckedHeader, Rules},
+    machine::{Action, Ask, Checked, DropReason, Facts, Machine, Raw, Standing},
 };
 
-/// How long a peer may take for 2,000 headers (162 KB): at 8 KB a second they take 20 s.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often peers are looked at that are late.
+const TICK: Duration = Duration::from_millis(20);
 
-/// Why headers could not be synced from a peer.
+/// Questions that may wait to be sent to one peer. It has fewer.
+const ORDERS: usize = 8;
+
+/// Answers that may wait to be looked at, of all peers.
+const EVENTS: usize = 16;
+
+/// The time in which a peer's connection is handed back when all is done. One that does not read is closed.
+const HAND_BACK: Duration = Duration::from_millis(100);
+
+/// The settings of a header sync.
+///
+/// ```
+/// use spv_headers::HeaderSyncConfig;
+///
+/// let config = HeaderSyncConfig { wanted_peers: 2, ..HeaderSyncConfig::default() };
+/// assert_eq!(config.settle.as_secs(), 1);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeaderSyncConfig {
+    /// The time after which the sync ends with what is there. Default: 10 min; all headers of mainnet take two at
+    /// 1 MB/s.
+    pub total_time: Duration,
+    /// The time for which further peers are waited for, after the first one has told its tip. Default: 1 s.
+    pub settle: Duration,
+    /// The number of peers with known tips after which no further ones are waited for. Default: 4.
+    pub wanted_peers: usize,
+    /// A block with a verified ChainLock: the chain with it is chosen, whatever peers say. Default: none.
+    pub chain_lock: Option<BlockHash>,
+}
+
+/// Headers for the store: from `first` on they are the chain. Stored ones at these heights and above are to be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderBatch {
+    /// The height of the first header.
+    pub first: u32,
+    /// The headers. May be empty: then the chain ends below `first`.
+    pub headers: Vec<CheckedHeader>,
+}
+
+/// The chain that peers agree on, and the peers.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct HeaderSync<Io> {
+    /// The chain to work with.
+    pub chain: HeaderChain,
+    /// Peers that can be asked further, each with its place in relation to the chain, in no order.
+    pub peers: Vec<SyncedPeer<Io>>,
+    /// Peers that cannot be asked.
+    pub left: Vec<LeftPeer>,
+}
+
+/// A peer that told its tip.
+#[derive(Debug)]
+pub struct SyncedPeer<Io> {
+    /// The session. An answer to a question about headers may still come; it is to be passed over.
+    pub connection: Connection<Io>,
+    /// The peer's place in relation to the chain. It has no blocks of the chain above `shared`.
+    pub standing: Standing,
+}
+
+/// A peer that cannot be asked further.
+#[derive(Debug)]
+pub struct LeftPeer {
+    /// The peer.
+    pub peer: PeerId,
+    /// The reason.
+    pub why: PeerProblem,
+}
+
+/// The reason why a peer took no part in the end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum HeaderSyncError {
+pub enum PeerProblem {
     /// The connection failed.
     #[error("connection failed during header sync")]
     Peer(#[from] PeerError),
     /// The connection ended.
     #[error("peer closed the connection during header sync")]
     Closed,
-    /// No headers came in time.
-    #[error("peer sent no headers within {} s", REPLY_TIMEOUT.as_secs())]
-    Timeout,
-    /// The peer sent something that is no `headers` message.
+    /// The peer did not tell its tip in time. It may be slow.
+    #[error("peer sent no headers in time")]
+    Silent,
+    /// The peer announced blocks and says that it has no headers of them.
+    #[error("peer has no headers")]
+    NoHeaders,
+    /// The peer sent something that is no message with headers.
     #[error("peer sent malformed headers")]
     Malformed(#[from] DecodeError),
-    /// The peer sent headers that are not accepted.
+    /// The peer sent headers that cannot be right.
     #[error("peer sent headers that are not accepted")]
     Headers(#[from] HeaderError),
-    /// The headers could not be kept on our side. Not the peer's fault.
-    #[error("cannot keep the headers")]
-    Keep(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// Asks one peer for headers, 2,000 at a time, until it has no more that we do not have.
+/// Why no chain could be agreed upon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeaderSyncError {
+    /// No peer told its tip: all left, or none came.
+    #[error("no peer is left that sends headers; add more peers")]
+    NoPeers,
+    /// No peer told its tip in the time that is given.
+    #[error("no peer told its tip within {0:?}; add more peers, or allow more time")]
+    Timeout(Duration),
+    /// The headers are not taken any more: the receiver of the batches is gone. Not the fault of a peer.
+    #[error("cannot keep the headers: their receiver is gone")]
+    NotKept,
+}
+
+/// Something that happened at a peer.
+enum Event {
+    Progress,
+    Headers(Raw),
+}
+
+type Drivers<Io> =
+    FuturesUnordered<std::pin::Pin<Box<dyn Future<Output = (PeerId, Result<Connection<Io>, PeerProblem>)> + Send>>>;
+
+/// The peers, as the runtime has them.
+struct Peers<Io> {
+    drivers: Drivers<Io>,
+    orders: BTreeMap<PeerId, mpsc::Sender<Frame>>,
+    events: mpsc::Sender<(PeerId, Event)>,
+    left: Vec<LeftPeer>,
+}
+
+/// Fetches headers from many peers at once and finds the chain that they agree on.
 ///
-/// `keep` is called with each change of the chain, after it was checked; where it fails, the sync ends. On any error the
-/// chain holds what was accepted before, and the next peer can go on from there.
+/// Starts with the first peer of `connections`; further ones join while it runs, and the stream may end at any time.
+/// Up to the newest of `network`'s checkpoints, segments are fetched from different peers side by side; above it one
+/// peer goes on at a time, and another one is asked as soon as it is late. Then every peer tells its tip. The chain is
+/// the one with `config.chain_lock`, else the one that the most peers are on, however far behind; ties go to the greater
+/// work. A peer on another branch, or behind, is at no fault.
+///
+/// Checked headers go to `keep` in order, while the sync goes on; the channel's bound holds the sync back. Headers are
+/// checked by X11, by their links, and on mainnet and testnet by the targets that follow from the headers before.
 ///
 /// # Errors
-/// [`HeaderSyncError`].
-pub async fn sync_headers<Io: AsyncRead + AsyncWrite + Unpin>(
-    connection: &mut Connection<Io>,
+/// [`HeaderSyncError`]. What went wrong with single peers is in [`HeaderSync::left`].
+pub async fn sync_headers<Io>(
+    connections: impl Stream<Item = Connection<Io>>,
     network: Network,
-    chain: &mut HeaderChain,
-    mut keep: impl FnMut(Extension, &[CheckedHeader]) -> Result<(), Box<dyn Error + Send + Sync>>,
-) -> Result<(), HeaderSyncError> {
+    start: HeaderChain,
+    config: HeaderSyncConfig,
+    keep: mpsc::Sender<HeaderBatch>,
+) -> Result<HeaderSync<Io>, HeaderSyncError>
+where
+    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let checkpoints = network.checkpoints().iter().filter_map(|(height, hash)| Some((*height, hash.parse().ok()?)));
+    let rules = Rules::new(network);
+    let machine = Machine::new(rules, start, checkpoints, config.chain_lock);
+    run(connections, rules, machine, config, keep).await
+}
+
+pub(crate) async fn run<Io>(
+    connections: impl Stream<Item = Connection<Io>>,
+    rules: Rules,
+    mut machine: Machine,
+    config: HeaderSyncConfig,
+    keep: mpsc::Sender<HeaderBatch>,
+) -> Result<HeaderSync<Io>, HeaderSyncError>
+where
+    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut connections = pin!(connections);
+    let (events, mut happened) = mpsc::channel(EVENTS);
+    let mut peers = Peers { drivers: FuturesUnordered::new(), orders: BTreeMap::new(), events, left: Vec::new() };
+    let mut checks: JoinSet<Checked> = JoinSet::new();
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (end, mut all_joined) = (Instant::now() + config.total_time, false);
     loop {
-        let Headers(headers) =
-            timeout(REPLY_TIMEOUT, ask(connection, chain.locator())).await.map_err(|_| HeaderSyncError::Timeout)??;
-        let count = headers.len();
-        let checked = tokio::task::spawn_blocking(move || check(network, &headers))
-            .await
-            .map_err(|error| HeaderSyncError::Keep(error.into()))??;
-        let extension = chain.connect(&checked)?;
-        if extension.count > 0 {
-            let new = checked.get(checked.len() - extension.count..).unwrap_or_default();
-            keep(extension, new).map_err(HeaderSyncError::Keep)?;
+        while let Some(action) = machine.next(now()) {
+            match action {
+                Action::Ask(ask) => peers.ask(ask),
+                Action::Check(check) => _ = checks.spawn_blocking(move || check.run(&rules)),
+                Action::Deliver { first, headers } => send_batch(&keep, first, headers).await?,
+                Action::Drop { peer, why } => peers.leave(peer, PeerProblem::from(why)),
+            }
         }
-        if count < MAX_HEADERS || extension.count == 0 {
-            return Ok(());
+        if machine.is_done(now(), config.settle, all_joined || machine.tips() >= config.wanted_peers) {
+            break;
+        }
+        if all_joined && peers.orders.is_empty() && checks.is_empty() {
+            break;
+        }
+        if Instant::now() >= end {
+            if machine.tips() == 0 {
+                return Err(HeaderSyncError::Timeout(config.total_time));
+            }
+            break;
+        }
+        tokio::select! {
+            biased;
+            Some(checked) = checks.join_next(), if !checks.is_empty() => if let Ok(checked) = checked {
+                machine.checked(checked, now());
+            },
+            Some((peer, event)) = happened.recv() => match event {
+                Event::Progress => machine.progress(peer, now()),
+                Event::Headers(raw) => machine.answer(peer, raw, now()),
+            },
+            Some((peer, result)) = peers.drivers.next(), if !peers.drivers.is_empty() => {
+                if let Err(why) = result {
+                    peers.leave(peer, why);
+                }
+                machine.leave(peer);
+            },
+            connection = connections.next(), if !all_joined => match connection {
+                Some(connection) => if let Some((peer, facts)) = peers.join(connection) {
+                    machine.join(peer, facts, now());
+                },
+                None => all_joined = true,
+            },
+            _ = tick.tick() => {}
+        }
+    }
+    if machine.tips() == 0 {
+        return Err(HeaderSyncError::NoPeers);
+    }
+    let (agreement, actions) = machine.agree();
+    for action in actions {
+        if let Action::Deliver { first, headers } = action {
+            send_batch(&keep, first, headers).await?;
+        }
+    }
+    drop(happened);
+    let (peers, left) = peers.hand_back(&agreement.standings).await;
+    Ok(HeaderSync { chain: agreement.chain, peers, left })
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+async fn send_batch(
+    keep: &mpsc::Sender<HeaderBatch>,
+    first: u32,
+    headers: Vec<CheckedHeader>,
+) -> Result<(), HeaderSyncError> {
+    keep.send(HeaderBatch { first, headers }).await.map_err(|_| HeaderSyncError::NotKept)
+}
+
+/// Carries questions to a peer and its answers back, until no more questions can come.
+async fn drive<Io: AsyncRead + AsyncWrite + Unpin>(
+    mut connection: Connection<Io>,
+    mut orders: mpsc::Receiver<Frame>,
+    events: mpsc::Sender<(PeerId, Event)>,
+) -> Result<Connection<Io>, PeerProblem> {
+    let peer = connection.peer();
+    loop {
+        let event = tokio::select! {
+            biased;
+            order = orders.recv() => match order {
+                Some(frame) => {
+                    connection.send(frame).await?;
+                    continue;
+                }
+                None => return Ok(connection),
+            },
+            event = connection.next() => event.ok_or(PeerProblem::Closed)??,
+        };
+        let event = match event {
+            FrameEvent::Frame(Frame { command: Command::HEADERS, payload }) => {
+                Event::Headers(Raw::Plain(Headers::from_wire(payload)?.0))
+            }
+            FrameEvent::Frame(Frame { command: Command::HEADERS2, payload }) => {
+                Event::Headers(Raw::Compressed(Headers2::from_wire(payload)?))
+            }
+            FrameEvent::Partial(partial) if matches!(partial.command, Command::HEADERS | Command::HEADERS2) => {
+                Event::Progress
+            }
+            _ => continue,
+        };
+        // When the sync has ended, the next order says so.
+        let _ = events.send((peer, event)).await;
+    }
+}
+
+// === impl HeaderSyncConfig ===
+
+impl Default for HeaderSyncConfig {
+    fn default() -> Self {
+        Self { total_time: Duration::from_secs(600), settle: Duration::from_secs(1), wanted_peers: 4, chain_lock: None }
+    }
+}
+
+// === impl LeftPeer ===
+
+impl LeftPeer {
+    /// The event for the ledger of peers: a ban for what no honest peer sends.
+    pub fn event(&self) -> PeerEvent {
+        let peer = self.peer;
+        let left = |why| PeerEvent::Left { peer, why };
+        match self.why {
+            PeerProblem::Malformed(_) => PeerEvent::Banned { peer, why: AttemptErrorKind::Malformed },
+            PeerProblem::Headers(_) => PeerEvent::Banned { peer, why: AttemptErrorKind::False },
+            PeerProblem::Silent => left(LeaveReason::Unanswered),
+            PeerProblem::Peer(_) | PeerProblem::Closed | PeerProblem::NoHeaders => left(LeaveReason::Disconnected),
         }
     }
 }
 
-async fn ask<Io: AsyncRead + AsyncWrite + Unpin>(
-    connection: &mut Connection<Io>,
-    locator: Vec<BlockHash>,
-) -> Result<Headers, HeaderSyncError> {
-    let request = GetHeaders { version: PROTOCOL_VERSION as u32, locator, stop: BlockHash::ZERO };
-    connection.send(Frame { command: Command::GET_HEADERS, payload: request.to_wire() }).await?;
-    while let Some(event) = connection.next().await {
-        match event? {
-            FrameEvent::Frame(Frame { command: Command::HEADERS, payload }) => {
-                return Ok(Headers::from_wire(payload)?);
-            }
-            FrameEvent::Frame(_) | FrameEvent::Partial(_) => {}
+// === impl PeerProblem ===
+
+impl From<DropReason> for PeerProblem {
+    fn from(why: DropReason) -> Self {
+        match why {
+            DropReason::False(error) => Self::Headers(error),
+            DropReason::NoHeaders => Self::NoHeaders,
         }
     }
-    Err(HeaderSyncError::Closed)
+}
+
+// === impl Peers ===
+
+impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Peers<Io> {
+    /// Starts to carry messages of a peer; a second connection to a peer is closed.
+    fn join(&mut self, connection: Connection<Io>) -> Option<(PeerId, Facts)> {
+        let peer = connection.peer();
+        if self.orders.contains_key(&peer) || self.left.iter().any(|left| left.peer == peer) {
+            return None;
+        }
+        let facts = Facts {
+            height: connection.start_height(),
+            round_trip: connection.greeting_time(),
+            is_compressing: connection.peer_version().services & NODE_HEADERS_COMPRESSED != 0
+                && connection.protocol_version() >= HEADERS2_PROTOCOL_VERSION,
+        };
+        let (orders, receiver) = mpsc::channel(ORDERS);
+        let driven = drive(connection, receiver, self.events.clone());
+        self.drivers.push(Box::pin(async move { (peer, driven.await) }));
+        self.orders.insert(peer, orders);
+        Some((peer, facts))
+    }
+
+    fn ask(&mut self, Ask { peer, locator, stop, is_compressed }: Ask) {
+        let payload = GetHeaders { version: PROTOCOL_VERSION.unsigned_abs(), locator, stop }.to_wire();
+        let command = if is_compressed { Command::GET_HEADERS2 } else { Command::GET_HEADERS };
+        if let Some(orders) = self.orders.get(&peer) {
+            // There is room: a peer has few questions at a time. One that leaves is told by its driver.
+            let _ = orders.try_send(Frame { command, payload });
+        }
+    }
+
+    fn leave(&mut self, peer: PeerId, why: PeerProblem) {
+        if self.orders.remove(&peer).is_some() {
+            self.left.push(LeftPeer { peer, why });
+        }
+    }
+
+    /// Ends the drivers. Gives the connections of peers that can be asked further.
+    async fn hand_back(mut self, standings: &BTreeMap<PeerId, Standing>) -> (Vec<SyncedPeer<Io>>, Vec<LeftPeer>) {
+        let mut open: Vec<PeerId> = std::mem::take(&mut self.orders).into_keys().collect();
+        let (mut synced, mut left) = (Vec::new(), self.left);
+        while let Ok(Some((peer, result))) = timeout(HAND_BACK, self.drivers.next()).await {
+            let was_open = open.iter().position(|open| *open == peer).map(|index| open.swap_remove(index));
+            match (was_open, result, standings.get(&peer)) {
+                (None, ..) => {}
+                (Some(_), Ok(connection), Some(&standing)) => synced.push(SyncedPeer { connection, standing }),
+                (Some(_), Ok(_), None) => left.push(LeftPeer { peer, why: PeerProblem::Silent }),
+                (Some(_), Err(why), _) => left.push(LeftPeer { peer, why }),
+            }
+        }
+        left.extend(open.into_iter().map(|peer| LeftPeer { peer, why: PeerProblem::Silent }));
+        (synced, left)
+    }
 }

@@ -1,67 +1,54 @@
-//! Header sync over TCP from peers that answer as recorded.
+//! Header sync from peers that answer as recorded, or otherwise.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::sync::Arc;
+mod made;
 
-use qrinfo_core::{BlockHash, BlockHeader, Network};
-use spv_headers::{CheckedHeader, Extension, HeaderChain, HeaderError, HeaderSyncError, check, sync_headers};
-use spv_peer::{Connection, PeerConfig, connect, round_trip};
-use spv_testkit::{Chain, Fork, HeaderFault, RecordedPeer, Recording, SimulatedPeer, SyntheticChain, SyntheticParams};
+use std::{sync::Arc, time::Duration};
 
-fn recording() -> Arc<Recording> {
-    Arc::new(Recording::bundled().unwrap())
-}
-
-async fn connection(server: &RecordedPeer) -> Connection {
-    connect(server.address(), &PeerConfig::new(Network::Regtest, 7)).await.unwrap()
-}
+use made::{Made, Node, run, run_with};
+use qrinfo_core::{BlockHash, BlockHeader, Network, PeerEvent};
+use spv_headers::{HeaderChain, HeaderError, HeaderSyncConfig, HeaderSyncError, PeerProblem, check};
+use spv_peer::{PeerConfig, connect, round_trip};
+use spv_testkit::{HeaderFault, PeerProfile, RecordedPeer, Recording};
+use tokio::time::Instant;
 
 fn genesis() -> HeaderChain {
     HeaderChain::new(0, Network::Regtest.genesis_hash())
 }
 
-async fn sync(server: &RecordedPeer, chain: &mut HeaderChain) -> Result<Vec<CheckedHeader>, HeaderSyncError> {
-    let mut kept = Vec::new();
-    sync_headers(&mut connection(server).await, Network::Regtest, chain, |extension, headers| {
-        assert_eq!(extension.count, headers.len());
-        kept.extend_from_slice(headers);
-        Ok(())
-    })
-    .await?;
-    Ok(kept)
+fn whole() -> Made {
+    Made::recorded(&Recording::bundled().unwrap())
 }
 
-fn assert_whole(recording: &Recording, chain: &HeaderChain) {
-    assert_eq!((chain.start(), chain.tip()), (0, recording.tip()));
-    for height in 0..=recording.tip() {
-        assert_eq!(chain.hash_at(height), recording.block_hash(height), "height {height}");
+fn assert_is(chain: &HeaderChain, made: &Made) {
+    assert_eq!(chain.tip(), made.tip());
+    for height in chain.start()..=chain.tip() {
+        assert_eq!(chain.hash_at(height), Some(made.hash_at(height)), "height {height}");
     }
 }
 
-#[tokio::test]
-async fn a_chain_is_synced_from_genesis_and_from_the_middle() {
-    let recording = recording();
-    let server = RecordedPeer::builder(recording.clone()).spawn().await.unwrap();
-    let mut chain = genesis();
-    let kept = sync(&server, &mut chain).await.unwrap();
-    assert_whole(&recording, &chain);
-    assert_eq!(kept.len(), 1772);
-
-    let mut chain = genesis();
-    chain.restore(kept[..1000].iter().copied()).unwrap();
-    assert_eq!(sync(&server, &mut chain).await.unwrap(), kept[1000..]);
-    assert_whole(&recording, &chain);
-    assert_eq!(sync(&server, &mut chain).await.unwrap(), []);
-
-    let mut chain = HeaderChain::new(1500, recording.block_hash(1500).unwrap());
-    sync(&server, &mut chain).await.unwrap();
-    assert_eq!((chain.start(), chain.tip(), chain.hash_at(1499)), (1500, 1772, None));
+#[tokio::test(start_paused = true)]
+async fn a_chain_is_synced_from_genesis_from_the_middle_and_from_its_tip() {
+    let made = whole();
+    for compresses in [false, true] {
+        let mut from = genesis();
+        for expected in [1772, 772, 0] {
+            let sync = run(from, [Node::new(&made).compresses(compresses)]).await;
+            assert_is(&sync.chain, &made);
+            assert_eq!(sync.kept.len(), expected);
+            assert_eq!(sync.shared(), [1772]);
+            from = genesis();
+            from.restore(made.checked(1..=if expected == 1772 { 1000 } else { 1772 })).unwrap();
+        }
+    }
+    let from = HeaderChain::new(1500, made.hash_at(1500));
+    let sync = run(from, [Node::new(&made), Node::new(&made)]).await;
+    assert_eq!((sync.chain.start(), sync.chain.tip(), sync.chain.hash_at(1499)), (1500, 1772, None));
 }
 
-#[tokio::test]
-async fn each_wrong_header_is_told_and_the_next_peer_goes_on() {
-    let recording = recording();
-    let good = RecordedPeer::builder(recording.clone()).spawn().await.unwrap();
+#[tokio::test(start_paused = true)]
+async fn each_wrong_header_is_told_its_peer_is_banned_and_the_next_one_goes_on() {
+    let made = whole();
     let faults = [
         HeaderFault::BrokenLink,
         HeaderFault::EasyTarget,
@@ -70,39 +57,40 @@ async fn each_wrong_header_is_told_and_the_next_peer_goes_on() {
         HeaderFault::Truncated,
     ];
     for fault in faults {
-        let wrong = RecordedPeer::builder(recording.clone()).header_fault(fault).spawn().await.unwrap();
-        let mut chain = genesis();
-        let error = sync(&wrong, &mut chain).await.unwrap_err();
-        let fits = match (fault, &error) {
-            (HeaderFault::BrokenLink, HeaderSyncError::Headers(HeaderError::BrokenLink { position: 1771, .. }))
-            | (HeaderFault::EasyTarget, HeaderSyncError::Headers(HeaderError::BadTarget { position: 1771, .. }))
-            | (HeaderFault::NoWork, HeaderSyncError::Headers(HeaderError::NoWork { position: 1771, .. }))
-            | (HeaderFault::Truncated, HeaderSyncError::Malformed(_)) => true,
-            (HeaderFault::Unconnected, HeaderSyncError::Headers(HeaderError::Unconnected(hash))) => {
-                Some(*hash) == recording.block_hash(1)
+        let sync = run(genesis(), [Node::new(&made).fault(fault), Node::new(&made).far()]).await;
+        let [left] = sync.left.as_slice() else { panic!("{fault:?}: {:?}", sync.left) };
+        let fits = match (fault, &left.why) {
+            (HeaderFault::BrokenLink, PeerProblem::Headers(HeaderError::BrokenLink { position: 1771, .. }))
+            | (HeaderFault::EasyTarget, PeerProblem::Headers(HeaderError::BadTarget { position: 1771, .. }))
+            | (HeaderFault::NoWork, PeerProblem::Headers(HeaderError::NoWork { position: 1771, .. }))
+            | (HeaderFault::Truncated, PeerProblem::Malformed(_)) => true,
+            (HeaderFault::Unconnected, PeerProblem::Headers(HeaderError::Unconnected(hash))) => {
+                *hash == made.hash_at(1)
             }
             _ => false,
         };
-        assert!(fits, "{fault:?}: {error:?}");
-        assert_eq!(chain.tip(), 0, "{fault:?}");
-        sync(&good, &mut chain).await.unwrap();
-        assert_whole(&recording, &chain);
+        assert!(fits, "{fault:?}: {left:?}");
+        assert!(matches!(left.event(), PeerEvent::Banned { .. }));
+        assert_is(&sync.chain, &made);
+        assert_eq!(sync.kept, made.checked(1..=1772));
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_kept_ends_the_sync() {
-    let server = RecordedPeer::builder(recording()).spawn().await.unwrap();
-    let mut connection = connection(&server).await;
-    let keep = |_, _: &[CheckedHeader]| Err("disk full".into());
-    let result = sync_headers(&mut connection, Network::Regtest, &mut genesis(), keep).await;
-    assert!(matches!(result, Err(HeaderSyncError::Keep(_))));
+    let (keep, receiver) = tokio::sync::mpsc::channel(1);
+    drop(receiver);
+    let connections = made::connections([Node::new(&whole())]).await;
+    let config = HeaderSyncConfig::default();
+    let result = spv_headers::sync_headers(connections, Network::Regtest, genesis(), config, keep).await;
+    assert!(matches!(result, Err(HeaderSyncError::NotKept)));
 }
 
 #[tokio::test]
 async fn a_round_trip_is_measured() {
-    let server = RecordedPeer::builder(recording()).spawn().await.unwrap();
-    let took = round_trip(&mut connection(&server).await, 99).await.unwrap();
+    let server = RecordedPeer::builder(Arc::new(Recording::bundled().unwrap())).spawn().await.unwrap();
+    let mut connection = connect(server.address(), &PeerConfig::new(Network::Regtest, 7)).await.unwrap();
+    let took = round_trip(&mut connection, 99).await.unwrap();
     assert!(took.as_secs() < 10, "{took:?}");
 }
 
@@ -121,39 +109,142 @@ fn all_recorded_hashes_are_right() {
     }
 }
 
-/// Two branches of a made-up chain that part at block 4,000: a short one and a longer one.
-fn branches() -> (Chain, Chain) {
-    let params = |tip| SyntheticParams { tip, masternodes: 4, ..SyntheticParams::regtest() };
-    let long = SyntheticChain::generate(7, &params(4_500));
-    let short = SyntheticChain::generate_fork(7, &params(4_300), Fork { height: 4_000, seed: 8 });
-    (short.chain, long.chain)
+/// Nobody is blamed, and the chain is this one.
+#[track_caller]
+fn assert_agreed(sync: &made::Synced, made: &Made) {
+    assert_is(&sync.chain, made);
+    let blamed = sync.left.iter().filter(|left| matches!(left.event(), PeerEvent::Banned { .. })).count();
+    assert_eq!(blamed, 0, "{:?}", sync.left);
+    assert_eq!(sync.kept, made.checked(1..=made.tip()));
 }
 
-#[tokio::test]
-async fn a_long_chain_takes_several_messages_and_a_branch_with_more_work_replaces_ours() {
-    let (short, long) = branches();
-    let (first, second) = (SimulatedPeer::builder(short.clone()).build(), SimulatedPeer::builder(long.clone()).build());
-    let (first, second) = (first.listen().await.unwrap(), second.listen().await.unwrap());
-    let config = PeerConfig::new(Network::Regtest, 7);
-    let mut chain = genesis();
-    let mut extensions = Vec::new();
-    let mut keep = |extension: Extension, _: &[CheckedHeader]| {
-        extensions.push((extension.first, extension.count, extension.replaced));
-        Ok(())
-    };
-    for address in [first, second] {
-        let mut connection = connect(address, &config).await.unwrap();
-        sync_headers(&mut connection, Network::Regtest, &mut chain, &mut keep).await.unwrap();
+#[tokio::test(start_paused = true)]
+async fn silent_peers_cost_little() {
+    let made = whole();
+    for silent in [1, 7] {
+        let start = Instant::now();
+        let nodes = (0..silent).map(|_| Node::new(&made).fault(HeaderFault::Silence)).chain([Node::new(&made).far()]);
+        let sync = run(genesis(), nodes).await;
+        assert_agreed(&sync, &made);
+        assert_eq!((sync.left.len(), sync.shared()), (silent, vec![1772]));
+        assert!(start.elapsed() < Duration::from_secs(3), "{silent}: {:?}", start.elapsed());
     }
-    // The branch point is found by the locator; what both share is not asked for again.
-    assert_eq!(extensions, [(1, 2000, 0), (2001, 2000, 0), (4001, 300, 0), (4001, 500, 300)]);
-    assert_eq!(chain.tip(), 4_500);
-    for height in [1, 3_999, 4_000, 4_001, 4_300, 4_500] {
-        assert_eq!(chain.hash_at(height), long.block(height).map(|block| block.hash), "height {height}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_peer_costs_little() {
+    let made = whole();
+    let start = Instant::now();
+    let slow = PeerProfile { rate: Some(1_000), ..PeerProfile::default() };
+    let sync = run(genesis(), [Node::new(&made).profile(slow), Node::new(&made).far()]).await;
+    assert_agreed(&sync, &made);
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_without_headers_or_with_too_low_a_height_lowers_nothing() {
+    let made = whole();
+    let none = made.until(0);
+    for (height, low, honest) in [(1772, 1, 1), (263, 1, 1), (263, 2, 1), (311, 2, 2), (1772, 2, 2)] {
+        let nodes = (0..low).map(|_| Node::new(&none).announces(height));
+        let sync = run(genesis(), nodes.chain((0..honest).map(|_| Node::new(&made).far()))).await;
+        assert_agreed(&sync, &made);
+        assert_eq!(sync.shared(), vec![1772; honest], "{height}: {:?}", sync.left);
+        // It has the headers, and announces less. Where two of three do, headers far above are not plausible.
+        if low > honest {
+            continue;
+        }
+        let nodes = (0..low).map(|_| Node::new(&made).announces(height));
+        let sync = run(genesis(), nodes.chain((0..honest).map(|_| Node::new(&made).far()))).await;
+        assert_agreed(&sync, &made);
     }
-    // A node on the weaker branch does not take us back.
-    let mut connection = connect(first, &config).await.unwrap();
-    let error = sync_headers(&mut connection, Network::Regtest, &mut chain, |_, _| Ok(())).await.unwrap_err();
-    assert!(matches!(error, HeaderSyncError::Headers(HeaderError::LessWork { fork: 4_000 })), "{error:?}");
-    assert_eq!(chain.tip(), 4_500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_that_are_behind_keep_their_place() {
+    let (made, behind) = (whole(), whole().until(1729));
+    for nodes in [vec![&behind, &behind, &made, &made], vec![&made, &behind, &behind], vec![&behind, &made]] {
+        let mut expected: Vec<_> = nodes.iter().map(|made| made.tip()).collect();
+        let sync = run(genesis(), nodes.into_iter().map(Node::new)).await;
+        assert_agreed(&sync, &made);
+        expected.sort_unstable();
+        assert_eq!(sync.shared(), expected);
+        assert!(sync.left.is_empty());
+    }
+    let sync = run(genesis(), [Node::new(&made.until(1500)).announces(1772), Node::new(&made).far()]).await;
+    assert_agreed(&sync, &made);
+    assert_eq!(sync.shared(), [1500, 1772]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_stream_is_cut_where_its_peer_said() {
+    let made = whole();
+    let endless = made.grown(1772, 24_000, 5);
+    let node = || Node::new(&endless);
+    let sync = run(genesis(), [node().announces(1772), Node::new(&made).far()]).await;
+    assert_agreed(&sync, &made);
+    // A height that two others do not make plausible.
+    let start = Instant::now();
+    let sync = run(genesis(), [node(), Node::new(&made).far(), Node::new(&made).far()]).await;
+    assert!(sync.chain.tip() <= 1772 + 288, "{}", sync.chain.tip());
+    assert_eq!(sync.shared()[..2], [1772, 1772]);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_most_peers_decide_and_those_on_another_branch_keep_what_is_shared() {
+    let made = whole();
+    for (from, length) in [(1765, 12), (1700, 2_500)] {
+        let longer = made.grown(from, length, 6);
+        for nodes in [
+            [Node::new(&longer), Node::new(&made).far(), Node::new(&made).far()],
+            [Node::new(&made), Node::new(&made).far(), Node::new(&longer).far()],
+        ] {
+            let sync = run(genesis(), nodes).await;
+            assert_is(&sync.chain, &made);
+            assert_eq!(sync.kept, made.checked(1..=1772));
+            assert_eq!((sync.shared(), sync.left.len()), (vec![from, 1772, 1772], 0));
+        }
+    }
+    let (longer, longest) = (made.grown(1700, 2_500, 6), made.grown(1700, 5_000, 7));
+    let nodes = [Node::new(&longer), Node::new(&longest).far(), Node::new(&longest).far()];
+    let sync = run(genesis(), nodes).await;
+    assert_agreed(&sync, &longest);
+    assert_eq!(sync.shared(), [1700, 6_700, 6_700]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn twin_tips_are_told_apart_by_hash() {
+    let (one, other) = (whole(), whole().grown(1771, 1, 8));
+    let chosen = if one.hash_at(1772) < other.hash_at(1772) { &one } else { &other };
+    for nodes in [[&one, &other], [&other, &one]] {
+        let sync = run(genesis(), nodes.map(Node::new)).await;
+        assert_agreed(&sync, chosen);
+        assert_eq!(sync.shared(), [1771, 1772]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stored_branch_that_was_left_is_replaced_and_a_lock_decides() {
+    let made = whole();
+    let stale = made.grown(1760, 20, 9);
+    let mut from = genesis();
+    from.restore(stale.checked(1..=1780)).unwrap();
+    let sync = run(from.clone(), [Node::new(&made), Node::new(&made)]).await;
+    assert_is(&sync.chain, &made);
+    assert_eq!(sync.kept, made.checked(1761..=1772));
+    let config = HeaderSyncConfig { chain_lock: Some(stale.hash_at(1770)), ..HeaderSyncConfig::default() };
+    let sync = run_with(from, [Node::new(&made), Node::new(&made), Node::new(&stale)], config).await.unwrap();
+    assert_is(&sync.chain, &stale);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_peers_there_is_an_error_and_no_wait() {
+    let result = run_with(genesis(), [], HeaderSyncConfig::default()).await;
+    assert!(matches!(result, Err(HeaderSyncError::NoPeers)));
+    let start = Instant::now();
+    let config = HeaderSyncConfig { total_time: Duration::from_secs(7), ..HeaderSyncConfig::default() };
+    let result = run_with(genesis(), [Node::new(&whole()).fault(HeaderFault::Silence)], config).await;
+    assert!(matches!(result, Err(HeaderSyncError::Timeout(_))));
+    assert!(start.elapsed() < Duration::from_secs(8));
 }

@@ -112,6 +112,7 @@ struct Settings {
     progress: Duration,
     mishaps: Vec<Mishap>,
     header_fault: Option<HeaderFault>,
+    compresses: bool,
 }
 
 // === impl SimulatedPeer ===
@@ -131,6 +132,7 @@ impl SimulatedPeer {
                 progress: PROGRESS,
                 mishaps: Vec::new(),
                 header_fault: None,
+                compresses: false,
             },
         }
     }
@@ -323,6 +325,12 @@ impl SimulatedPeerBuilder {
     /// What is wrong with the headers that it sends.
     pub fn header_fault(mut self, fault: HeaderFault) -> Self {
         self.settings.header_fault = Some(fault);
+        self
+    }
+
+    /// It answers `getheaders2`, and says so in its services. Faults of headers but silence do not concern these answers.
+    pub fn compresses_headers(mut self) -> Self {
+        self.settings.compresses = true;
         self
     }
 

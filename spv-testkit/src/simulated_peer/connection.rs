@@ -58,7 +58,8 @@ pub(super) async fn serve(
     let mut node = settings.answers.node();
     node.start_height = settings.start_height.unwrap_or(node.start_height);
     let network = node.network;
-    let session = Session::new(&*settings.answers, node, settings.software(), client, settings.header_fault);
+    let session =
+        Session::new(&*settings.answers, node, settings.software(), client, settings.header_fault, settings.compresses);
     tokio::select! {
         end = read(input, session, network, settings, counters, queue) => end,
         end = write(output, network, settings, counters, deliveries) => end,

@@ -77,6 +77,8 @@ pub enum HeaderFault {
     Unconnected,
     /// The message ends inside a header.
     Truncated,
+    /// There is no answer.
+    Silence,
 }
 
 impl HeaderFault {
@@ -94,7 +96,7 @@ impl HeaderFault {
             Self::EasyTarget => change_last(&mut headers, 72, &0x2100_ffff_u32.to_le_bytes()),
             Self::NoWork => change_last(&mut headers, 72, &0x1d00_ffff_u32.to_le_bytes()),
             Self::Unconnected if !headers.is_empty() => drop(headers.remove(0)),
-            Self::Unconnected | Self::Truncated => {}
+            Self::Unconnected | Self::Truncated | Self::Silence => {}
         }
         let mut payload = Headers(headers).to_wire();
         if self == Self::Truncated {

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use qrinfo_core::{
-    message::{GetHeaders, MIN_PROTOCOL_VERSION, VersionMessage},
+    message::{GetHeaders, MIN_PROTOCOL_VERSION, NODE_HEADERS_COMPRESSED, VersionMessage},
     wire::{
         Wire,
         frame::{Command, Frame},
@@ -37,6 +37,8 @@ pub(super) struct Session<'a> {
     protocol: i32,
     client: SocketAddr,
     header_fault: Option<HeaderFault>,
+    /// Whether it answers `getheaders2`.
+    compresses: bool,
     stage: Stage,
     misbehaviour: u32,
 }
@@ -70,8 +72,10 @@ impl<'a> Session<'a> {
         (server, protocol): (ServerVersion, i32),
         client: SocketAddr,
         header_fault: Option<HeaderFault>,
+        compresses: bool,
     ) -> Self {
-        Self { answers, node, server, protocol, client, header_fault, stage: Stage::AwaitsVersion, misbehaviour: 0 }
+        let stage = Stage::AwaitsVersion;
+        Self { answers, node, server, protocol, client, header_fault, compresses, stage, misbehaviour: 0 }
     }
 
     /// What follows from this message. Messages out of turn are ignored, as a node does.
@@ -84,6 +88,7 @@ impl<'a> Session<'a> {
             }
             (Stage::Open(_), Command::PING) => vec![send(Command::PONG, frame.payload)],
             (Stage::Open(_), Command::GET_HEADERS) => self.headers(frame.payload),
+            (Stage::Open(_), Command::GET_HEADERS2) if self.compresses => self.compressed_headers(frame.payload),
             (Stage::Open(session), _) => self.answer(frame, session),
             _ => Vec::new(),
         }
@@ -106,7 +111,7 @@ impl<'a> Session<'a> {
     fn version(&self) -> VersionMessage {
         VersionMessage {
             protocol_version: self.protocol,
-            services: SERVICES,
+            services: SERVICES | if self.compresses { NODE_HEADERS_COMPRESSED } else { 0 },
             timestamp: self.node.time,
             receiver: self.client,
             nonce: VERSION_NONCE,
@@ -121,11 +126,22 @@ impl<'a> Session<'a> {
     fn headers(&self, request: Bytes) -> Vec<Step> {
         let Ok(request) = GetHeaders::from_wire(request) else { return vec![Step::Close] };
         let headers = self.answers.headers(&request.locator);
+        if self.header_fault == Some(HeaderFault::Silence) {
+            return Vec::new();
+        }
         let payload = match self.header_fault {
             Some(fault) => fault.spoil(headers),
             None => headers.to_wire(),
         };
         vec![send(Command::HEADERS, payload)]
+    }
+
+    fn compressed_headers(&self, request: Bytes) -> Vec<Step> {
+        let Ok(request) = GetHeaders::from_wire(request) else { return vec![Step::Close] };
+        match self.header_fault {
+            Some(HeaderFault::Silence) => Vec::new(),
+            _ => vec![send(Command::HEADERS2, self.answers.compressed_headers(&request.locator).to_wire())],
+        }
     }
 
     fn answer(&mut self, request: Frame, session: ServerSession) -> Vec<Step> {

@@ -1,0 +1,127 @@
+//! A stretch of the chain that is fetched in one piece.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use qrinfo_core::{BlockHash, PeerId};
+
+use crate::{
+    check::{CheckedHeader, Place},
+    target::{Pace, Window},
+};
+
+/// The headers between two blocks that are taken on trust; or those above the last of them, as far as peers have them.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) id: u32,
+    /// The block below the first header.
+    pub(crate) start: (u32, BlockHash),
+    /// The last block; `None` above the newest checkpoint.
+    pub(crate) end: Option<(u32, BlockHash)>,
+    /// The block from which the next question goes on. Headers up to it have arrived; not all are checked.
+    pub(crate) head: (u32, BlockHash),
+    window: Window,
+    first_window: Window,
+    /// The number of messages that have arrived, and of those whose headers are in `ready`.
+    arrived: u64,
+    ordered: u64,
+    /// Checked headers whose turn has not come.
+    waiting: BTreeMap<u64, Vec<CheckedHeader>>,
+    /// Checked headers in order, not yet taken.
+    ready: Vec<CheckedHeader>,
+    /// Counts the fresh starts: what was asked or checked before one is not used.
+    pub(crate) generation: u32,
+    /// A compressed message is being completed: the block to go on from is not known yet.
+    pub(crate) is_completing: bool,
+    /// Peers whose headers are in it.
+    pub(crate) sources: BTreeSet<PeerId>,
+    /// Peers that cannot bring it further.
+    pub(crate) unfit: BTreeSet<PeerId>,
+}
+
+// === impl Segment ===
+
+impl Segment {
+    pub(crate) fn new(id: u32, start: (u32, BlockHash), end: Option<(u32, BlockHash)>, window: Window) -> Self {
+        Self {
+            id,
+            start,
+            end,
+            head: start,
+            first_window: window.clone(),
+            window,
+            arrived: 0,
+            ordered: 0,
+            waiting: BTreeMap::new(),
+            ready: Vec::new(),
+            generation: 0,
+            is_completing: false,
+            sources: BTreeSet::new(),
+            unfit: BTreeSet::new(),
+        }
+    }
+
+    /// The place of the header after the head.
+    pub(crate) fn place(&self) -> Place {
+        Place { height: self.head.0.saturating_add(1), window: self.window.clone() }
+    }
+
+    /// Takes note of headers that follow the head, before they are checked. Returns the number of their message.
+    pub(crate) fn arrive(&mut self, paces: impl IntoIterator<Item = Pace>, head: (u32, BlockHash)) -> u64 {
+        paces.into_iter().for_each(|pace| self.window.push(pace));
+        self.head = head;
+        self.arrived += 1;
+        self.arrived - 1
+    }
+
+    /// Takes checked headers, in any order of their messages.
+    pub(crate) fn check_in(&mut self, message: u64, headers: Vec<CheckedHeader>) {
+        self.waiting.insert(message, headers);
+        while let Some(headers) = self.waiting.remove(&self.ordered) {
+            self.ready.extend(headers);
+            self.ordered += 1;
+        }
+    }
+
+    /// Gives the headers whose turn has come.
+    pub(crate) fn take(&mut self) -> Vec<CheckedHeader> {
+        std::mem::take(&mut self.ready)
+    }
+
+    /// The number of headers that it holds or that are being checked.
+    pub(crate) fn held(&self) -> usize {
+        self.ready.len() + self.waiting.values().map(Vec::len).sum::<usize>()
+    }
+
+    /// Whether everything that has arrived is checked.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.ordered == self.arrived && !self.is_completing
+    }
+
+    /// Whether its last block has arrived and all of it is checked.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_checked() && self.end == Some(self.head)
+    }
+
+    /// Whether it waits for nothing but its checks.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.end == Some(self.head)
+    }
+
+    /// Starts afresh: its headers did not lead where they had to. Its sources are not asked for it again.
+    pub(crate) fn restart(&mut self) {
+        self.unfit.append(&mut self.sources);
+        self.go_back(self.start, self.first_window.clone());
+    }
+
+    /// Goes back to a block up to which headers were taken.
+    pub(crate) fn go_back(&mut self, head: (u32, BlockHash), window: Window) {
+        self.head = head;
+        self.window = window;
+        self.arrived = 0;
+        self.ordered = 0;
+        self.waiting.clear();
+        self.ready.clear();
+        self.is_completing = false;
+        self.generation += 1;
+    }
+}
