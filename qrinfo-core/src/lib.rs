@@ -47,6 +47,6 @@ pub use network::Network;
 pub use phase::SyncPhase;
 pub use stack::{
     Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, GivenUp, Mismatch,
-    MnListDiffRequestSpec, PeerId, QRInfoRequestSpec, Reply, Request, RequestId, RequestPriority, SendId, Timing,
-    WhyGivenUp,
+    MnListDiffRequestSpec, PeerId, PeerName, QRInfoRequestSpec, Reply, Request, RequestId, RequestPriority, SendId,
+    Timing, WhyGivenUp,
 };

@@ -153,7 +153,7 @@ impl World {
     fn new(honest: bool) -> Self {
         let config = CorrelatorConfig { depth: NonZeroUsize::new(DEPTH).unwrap(), ..CorrelatorConfig::default() };
         Self {
-            correlator: Correlator::new(PeerId(([127, 0, 0, 1], 19899).into()), config),
+            correlator: Correlator::new(PeerId::Address(([127, 0, 0, 1], 19899).into()), config),
             now: tokio::time::Instant::now().into_std(),
             server: Server::default(),
             honest,

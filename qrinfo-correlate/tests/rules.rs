@@ -44,7 +44,7 @@ impl Bench {
     fn with(config: CorrelatorConfig) -> Self {
         let start = tokio::time::Instant::now().into_std();
         Self {
-            correlator: Correlator::new(PeerId(([127, 0, 0, 1], 19899).into()), config),
+            correlator: Correlator::new(PeerId::Address(([127, 0, 0, 1], 19899).into()), config),
             start,
             now: start,
             sent: Vec::new(),

@@ -38,7 +38,7 @@ struct Network {
 }
 
 fn peer(number: u8) -> PeerId {
-    PeerId(([203, 0, 113, number], 9999).into())
+    PeerId::Address(([203, 0, 113, number], 9999).into())
 }
 
 fn attempt(id: u64) -> Attempt {
@@ -113,9 +113,9 @@ impl Network {
     }
 
     fn asked(&self) -> Vec<u8> {
-        let number = |peer: &PeerId| match peer.0.ip() {
-            std::net::IpAddr::V4(ip) => ip.octets()[3],
-            std::net::IpAddr::V6(_) => 0,
+        let number = |peer: &PeerId| match peer.address().map(|address| address.ip()) {
+            Some(std::net::IpAddr::V4(ip)) => ip.octets()[3],
+            _ => 0,
         };
         self.asked.lock().unwrap().iter().map(|(peer, _)| number(peer)).collect()
     }

@@ -13,7 +13,7 @@ use crate::{Connection, PeerConfig, PeerError, handshake};
 /// [`PeerError::Connect`], [`PeerError::ConnectTimeout`], and the errors of [`handshake`].
 pub async fn connect(address: SocketAddr, config: &PeerConfig) -> Result<Connection, PeerError> {
     let io = open(address, config).await?;
-    handshake(io, PeerId(address), config).await
+    handshake(io, PeerId::Address(address), config).await
 }
 
 async fn open(address: SocketAddr, config: &PeerConfig) -> Result<TcpStream, PeerError> {

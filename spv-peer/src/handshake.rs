@@ -48,7 +48,7 @@ const MAX_MESSAGES: usize = 32;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() {
 /// let (ours, theirs) = tokio::io::duplex(1024);
-/// let peer = PeerId(([203, 0, 113, 5], 19899).into());
+/// let peer = PeerId::Address(([203, 0, 113, 5], 19899).into());
 /// let result = handshake(ours, peer, &PeerConfig::new(Network::Regtest, 42)).await;
 /// assert!(matches!(result, Err(PeerError::HandshakeTimeout { .. })));
 /// # drop(theirs);
@@ -61,7 +61,7 @@ where
     config.check()?;
     let mut framed = Framed::new(io, FrameCodec::new(config.network));
     let mut handshake = Handshake::new(config.nonce);
-    let ours = VersionMessage::for_client(peer.0, unix_time(), config.nonce, &config.user_agent);
+    let ours = VersionMessage::for_client(peer, unix_time(), config.nonce, &config.user_agent);
     let result = timeout(config.handshake_timeout, drive(&mut framed, &mut handshake, &ours)).await;
     let awaited = handshake.awaited();
     let (theirs, round_trip) = match result {

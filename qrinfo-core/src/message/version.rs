@@ -2,7 +2,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::{BufMut, Bytes};
 
-use crate::wire::{DecodeError, DecodeErrorKind, Reader, Wire, put_var_bytes};
+use crate::{
+    PeerId,
+    wire::{DecodeError, DecodeErrorKind, Reader, Wire, put_var_bytes},
+};
 
 /// The protocol version that this library announces: the efficient construction of `qrinfo`.
 pub const PROTOCOL_VERSION: i32 = 70237;
@@ -37,8 +40,9 @@ pub struct VersionMessage {
 }
 
 impl VersionMessage {
-    /// What a light client says first to the peer at `receiver`.
-    pub fn for_client(receiver: SocketAddr, timestamp: i64, nonce: u64, user_agent: &str) -> Self {
+    /// What a light client says first to a peer. A peer without an IP address is named by the unspecified one.
+    pub fn for_client(receiver: PeerId, timestamp: i64, nonce: u64, user_agent: &str) -> Self {
+        let receiver = receiver.address().unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
         Self {
             protocol_version: PROTOCOL_VERSION,
             services: 0,

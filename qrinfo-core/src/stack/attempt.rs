@@ -1,16 +1,8 @@
-use std::{
-    fmt,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
-    time::Instant,
-};
+use std::{fmt, time::Instant};
 
 use tower_service::Service;
 
-use super::{AttemptError, Reply, Request, RequestPriority};
-
-/// A peer, by its address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId(pub SocketAddr);
+use super::{AttemptError, PeerId, Reply, Request, RequestPriority};
 
 /// The name of one request, from the plan to the report. The caller chooses it; within one stack no two requests that
 /// have not ended may share it. Where requests wait, those of equal priority go in the order of their ids.
@@ -86,28 +78,6 @@ pub struct Timing {
     pub done: Instant,
     /// Bytes of the reply's payload that arrived.
     pub bytes: u64,
-}
-
-// === impl PeerId ===
-
-impl PeerId {
-    /// All peers of a network together, where the network does not say which peer sent a message: `0.0.0.0:0`.
-    pub const ALL: Self = Self(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)));
-}
-
-impl fmt::Display for PeerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self == Self::ALL {
-            true => f.write_str("all peers"),
-            false => self.0.fmt(f),
-        }
-    }
-}
-
-impl From<SocketAddr> for PeerId {
-    fn from(address: SocketAddr) -> Self {
-        Self(address)
-    }
 }
 
 // === impl RequestId ===

@@ -10,7 +10,7 @@ type Source = Box<dyn Error + Send + Sync>;
 /// ```
 /// use qrinfo_core::{AttemptError, AttemptErrorKind, PeerId};
 ///
-/// let peer = PeerId(([127, 0, 0, 1], 19899).into());
+/// let peer = PeerId::Address(([127, 0, 0, 1], 19899).into());
 /// let error = AttemptError::new(AttemptErrorKind::Refused).at(peer);
 /// assert_eq!(error.kind(), AttemptErrorKind::Refused);
 /// assert_eq!(error.to_string(), "127.0.0.1:19899: refused the request");

@@ -11,15 +11,17 @@ mod attempt;
 mod error;
 mod event;
 mod given_up;
+mod peer_id;
 mod peers;
 mod request;
 pub mod retry;
 
 pub use self::{
-    attempt::{Answer, Attempt, AttemptResult, AttemptService, PeerId, RequestId, SendId, Timing},
+    attempt::{Answer, Attempt, AttemptResult, AttemptService, RequestId, SendId, Timing},
     error::{AttemptError, AttemptErrorKind, Mismatch},
     event::{LeaveReason, PeerEvent, RecoveryEvent},
     given_up::{GivenUp, WhyGivenUp},
+    peer_id::{BadPeerName, PeerId, PeerName},
     peers::{KnownPeer, PeerTable},
     request::{MnListDiffRequestSpec, QRInfoRequestSpec, Reply, Request, RequestPriority},
 };

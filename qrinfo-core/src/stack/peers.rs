@@ -7,7 +7,7 @@ use super::PeerId;
 /// ```
 /// use qrinfo_core::stack::{KnownPeer, PeerId, PeerTable};
 ///
-/// let peer = PeerId(([203, 0, 113, 5], 9999).into());
+/// let peer = PeerId::Address(([203, 0, 113, 5], 9999).into());
 /// let table = PeerTable::new([(peer, KnownPeer { height: 2_240_504, is_spent: false })]);
 /// assert!(table.has_other_than(&[]));
 /// assert!(!table.has_other_than(&[peer]));

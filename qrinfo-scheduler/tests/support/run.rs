@@ -55,7 +55,7 @@ struct Sent {
 }
 
 pub fn peer_id(index: usize) -> PeerId {
-    PeerId(([10, 0, 0, index as u8 + 1], 9999).into())
+    PeerId::Address(([10, 0, 0, index as u8 + 1], 9999).into())
 }
 
 /// The block that job `id` asks for.

@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use qrinfo_core::{
-    BlockHash, Network, PeerId,
+    BlockHash, Network,
     client::{Ban, ClientError, StorageManager, StoredReply},
     header::BlockHeader,
 };
@@ -287,9 +287,9 @@ impl Store {
             for entry in bans.iter()? {
                 let (peer, value) = entry?;
                 let (until, reason) = value.value();
-                // An address that does not read back would be one that this version cannot connect to either.
-                if let (true, Ok(address)) = (until > now, peer.value().parse()) {
-                    found.push(Ban { peer: PeerId(address), until, reason: reason.to_owned() });
+                // A peer that does not read back would be one that this version cannot connect to either.
+                if let (true, Ok(peer)) = (until > now, peer.value().parse()) {
+                    found.push(Ban { peer, until, reason: reason.to_owned() });
                 }
             }
             Ok(found)

@@ -61,9 +61,9 @@ async fn a_documented_version_with_noise_around_it_is_accepted() {
         frame("mnauth", vec![5; 128]),
     ])
     .await;
-    let mut connection = handshake(ours, PeerId(address()), &config()).await.unwrap();
+    let mut connection = handshake(ours, PeerId::Address(address()), &config()).await.unwrap();
 
-    assert_eq!(connection.peer(), PeerId(address()));
+    assert_eq!(connection.peer(), PeerId::Address(address()));
     assert_eq!(connection.protocol_version(), 70_237);
     assert_eq!(connection.start_height(), 0x000b_1f85);
     let theirs = connection.peer_version();
@@ -85,7 +85,7 @@ async fn we_say_what_a_light_client_says() {
     let (ours, mut theirs) = duplex(64 * 1024);
     theirs.write_all(&raw([version(70_237), verack()])).await.unwrap();
     let config = PeerConfig { user_agent: "/x:1/".into(), ..config() };
-    drop(handshake(ours, PeerId(address()), &config).await.unwrap());
+    drop(handshake(ours, PeerId::Address(address()), &config).await.unwrap());
     let mut bytes = Vec::new();
     theirs.read_to_end(&mut bytes).await.unwrap();
 
@@ -106,7 +106,7 @@ async fn nothing_is_handed_out_before_both_have_acknowledged() {
     let (ours, theirs) = duplex(64 * 1024);
     let mut node = Node::new(theirs);
     let config = config();
-    let mut task = tokio_test::task::spawn(handshake(ours, PeerId(address()), &config));
+    let mut task = tokio_test::task::spawn(handshake(ours, PeerId::Address(address()), &config));
     assert_pending!(task.poll());
     node.say([version(70_237)]).await;
     assert!(task.is_woken());
@@ -173,7 +173,7 @@ async fn a_connection_to_ourselves_is_found() {
         theirs.write_all(&first[..read]).await.unwrap();
     };
     let config = config();
-    let (result, ()) = tokio::join!(handshake(ours, PeerId(address()), &config), mirror);
+    let (result, ()) = tokio::join!(handshake(ours, PeerId::Address(address()), &config), mirror);
     assert!(matches!(result, Err(PeerError::SelfConnection)), "{result:?}");
 }
 
@@ -209,14 +209,14 @@ async fn a_peer_that_keeps_talking_or_does_not_read_gets_no_more_time() {
         panic!("nobody hung up");
     });
     let start = Instant::now();
-    let error = handshake(ours, PeerId(address()), &config()).await.unwrap_err();
+    let error = handshake(ours, PeerId::Address(address()), &config()).await.unwrap_err();
     assert!(matches!(error, PeerError::HandshakeTimeout { awaited: Command::VERSION, .. }), "{error:?}");
     assert_eq!(start.elapsed(), Duration::from_secs(10));
     talk.await.unwrap();
 
     let (ours, theirs) = duplex(16);
     let config = PeerConfig { handshake_timeout: Duration::from_secs(3), ..config() };
-    let error = handshake(ours, PeerId(address()), &config).await.unwrap_err();
+    let error = handshake(ours, PeerId::Address(address()), &config).await.unwrap_err();
     assert!(matches!(error, PeerError::HandshakeTimeout { awaited: Command::VERSION, .. }), "{error:?}");
     drop(theirs);
 }
@@ -240,7 +240,7 @@ async fn a_peer_that_closes_says_before_what() {
 
     let (ours, theirs) = duplex(64);
     drop(theirs);
-    let error = handshake(ours, PeerId(address()), &config()).await.unwrap_err();
+    let error = handshake(ours, PeerId::Address(address()), &config()).await.unwrap_err();
     assert!(matches!(error, PeerError::HandshakeClosed { awaited: Command::VERSION, source: Some(_) }), "{error:?}");
     assert!(error.source().is_some());
 }
@@ -280,7 +280,7 @@ async fn a_version_that_does_not_decode_is_malformed() {
 async fn a_user_agent_that_no_peer_accepts_is_not_sent() {
     let (ours, mut theirs) = duplex(64 * 1024);
     let config = PeerConfig { user_agent: "x".repeat(257), ..config() };
-    let error = handshake(ours, PeerId(address()), &config).await.unwrap_err();
+    let error = handshake(ours, PeerId::Address(address()), &config).await.unwrap_err();
     assert!(matches!(error, PeerError::UserAgentTooLong { length: 257, limit: 256 }), "{error:?}");
     assert_eq!(theirs.read(&mut [0; 16]).await.unwrap(), 0);
 }

@@ -116,7 +116,7 @@ pub(crate) async fn handshake_with(bytes: &[u8], closes: bool) -> Result<Connect
     if closes {
         theirs.shutdown().await.unwrap();
     }
-    let result = handshake(ours, PeerId(address()), &config()).await;
+    let result = handshake(ours, PeerId::Address(address()), &config()).await;
     drop(theirs);
     result
 }
@@ -126,6 +126,6 @@ pub(crate) async fn session(capacity: usize) -> (Connection<DuplexStream>, Node)
     let (ours, theirs) = duplex(capacity);
     let mut node = Node::new(theirs);
     let config = config();
-    let (connection, ()) = tokio::join!(handshake(ours, PeerId(address()), &config), node.greet());
+    let (connection, ()) = tokio::join!(handshake(ours, PeerId::Address(address()), &config), node.greet());
     (connection.unwrap(), node)
 }

@@ -31,7 +31,7 @@
 //! let chain = Chain::from_recording(&Recording::bundled()?, |_| true)?;
 //! let mut manager = MockNetworkManager::new();
 //! for host in 1..=3 {
-//!     manager.add_peer(PeerId(([203, 0, 113, host], 19899).into()), SimulatedPeer::builder(chain.clone()).build());
+//!     manager.add_peer(PeerId::Address(([203, 0, 113, host], 19899).into()), SimulatedPeer::builder(chain.clone()).build());
 //! }
 //! manager.connect().await?;
 //! let planner = Planner::new(chain.network(), chain.tip());
