@@ -105,12 +105,21 @@ impl Wire for VersionMessage {
 
 fn decode_address(reader: &mut Reader) -> Result<SocketAddr, DecodeError> {
     reader.u64("address services")?;
+    decode_ip(reader)
+}
+
+/// Reads an address and its port as `version` and `addr` write them.
+pub(super) fn decode_ip(reader: &mut Reader) -> Result<SocketAddr, DecodeError> {
     let ip = IpAddr::from(reader.array::<16>("address")?).to_canonical();
     Ok(SocketAddr::from((ip, reader.u16_be("port")?)))
 }
 
 fn encode_address(address: SocketAddr, services: u64, out: &mut impl BufMut) {
     out.put_u64_le(services);
+    encode_ip(address, out);
+}
+
+pub(super) fn encode_ip(address: SocketAddr, out: &mut impl BufMut) {
     out.put_slice(&match address.ip() {
         IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
         IpAddr::V6(ip) => ip.octets(),

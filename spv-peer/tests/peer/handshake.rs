@@ -5,7 +5,11 @@ use std::{error::Error, time::Duration};
 use futures_util::StreamExt;
 use qrinfo_core::{
     Network, PeerId,
-    wire::frame::{Command, Frame, FrameError, FrameEvent},
+    message::VersionMessage,
+    wire::{
+        Wire,
+        frame::{Command, Frame, FrameError, FrameEvent},
+    },
 };
 use spv_peer::{PeerConfig, PeerError, handshake};
 use tokio::{
@@ -15,7 +19,8 @@ use tokio::{
 use tokio_test::{assert_pending, assert_ready};
 
 use crate::node::{
-    NETWORK, Node, OUR_NONCE, VERACK, address, config, frame, handshake_with, ping, pong, raw, session, version,
+    NETWORK, Node, OUR_NONCE, SEND_ADDR_V2, VERACK, address, config, frame, handshake_with, ping, pong, raw, session,
+    version,
 };
 
 /// The example of `version` in Dash Core's developer reference, with the user agent written out that is cut short there.
@@ -72,11 +77,11 @@ async fn a_documented_version_with_noise_around_it_is_accepted() {
     assert_eq!(theirs.trailing, DOCUMENTED[10..].concat());
 
     let mut heard = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..5 {
         heard.push(node.hear().await.unwrap());
     }
     assert_eq!(heard[0].command, Command::VERSION);
-    assert_eq!(heard[1..], [pong(1), verack(), pong(2)]);
+    assert_eq!(heard[1..], [pong(1), frame("sendaddrv2", vec![]), verack(), pong(2)]);
     assert_eq!(connection.next().await.unwrap().unwrap(), FrameEvent::Frame(frame("mnauth", vec![5; 128])));
 }
 
@@ -90,7 +95,7 @@ async fn we_say_what_a_light_client_says() {
     theirs.read_to_end(&mut bytes).await.unwrap();
 
     let (version, rest) = bytes.split_at(24 + 80 + 6 + 5);
-    assert_eq!(rest, VERACK);
+    assert_eq!(rest, [SEND_ADDR_V2, VERACK].concat());
     assert_eq!(version[..20], *b"\xfc\xc1\xb7\xdcversion\0\0\0\0\0\x5b\0\0\0");
     let payload = &version[24..];
     assert_eq!(payload[..12], *b"\x5d\x12\x01\0\0\0\0\0\0\0\0\0");
@@ -228,10 +233,10 @@ async fn a_peer_that_closes_says_before_what() {
         [(&b""[..], Command::VERSION), (&script[..32], Command::VERSION), (&script, Command::VERACK)]
     {
         let error = handshake_with(bytes, true).await.unwrap_err();
-        assert!(matches!(error, PeerError::HandshakeClosed { awaited, source: None } if awaited == missing));
+        assert!(matches!(error, PeerError::HandshakeClosed { awaited, source: None, .. } if awaited == missing));
         let text = error.to_string();
         assert!(text.starts_with(&format!("connection ended before {missing}")), "{text}");
-        assert_eq!(text.contains("may be on another network"), missing == Command::VERSION, "{text}");
+        assert_eq!(text.contains("may be on another network than regtest"), missing == Command::VERSION, "{text}");
     }
     for cut in (1..32).chain(33..script.len()) {
         let error = handshake_with(&script[..cut], true).await.unwrap_err();
@@ -241,7 +246,10 @@ async fn a_peer_that_closes_says_before_what() {
     let (ours, theirs) = duplex(64);
     drop(theirs);
     let error = handshake(ours, PeerId::Address(address()), &config()).await.unwrap_err();
-    assert!(matches!(error, PeerError::HandshakeClosed { awaited: Command::VERSION, source: Some(_) }), "{error:?}");
+    assert!(
+        matches!(error, PeerError::HandshakeClosed { awaited: Command::VERSION, source: Some(_), .. }),
+        "{error:?}"
+    );
     assert!(error.source().is_some());
 }
 
@@ -283,6 +291,26 @@ async fn a_user_agent_that_no_peer_accepts_is_not_sent() {
     let error = handshake(ours, PeerId::Address(address()), &config).await.unwrap_err();
     assert!(matches!(error, PeerError::UserAgentTooLong { length: 257, limit: 256 }), "{error:?}");
     assert_eq!(theirs.read(&mut [0; 16]).await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_devnets_nodes_hear_its_name() {
+    for name in ["paloma", "devnet-paloma"] {
+        let (ours, theirs) = duplex(64 * 1024);
+        let mut node = Node::new(theirs);
+        let config = PeerConfig { user_agent: "/x:1/".into(), devnet: Some(name.into()), ..config() };
+        let hear = async {
+            let version = node.hear().await.unwrap();
+            drop(node);
+            VersionMessage::from_wire(version.payload).unwrap().user_agent
+        };
+        let (_, user_agent) = tokio::join!(handshake(ours, address().into(), &config), hear);
+        assert_eq!(user_agent, "/x:1(devnet.devnet-paloma)/");
+    }
+    let config = PeerConfig { devnet: Some("x".repeat(256)), ..config() };
+    let (ours, _theirs) = duplex(64);
+    let error = handshake(ours, address().into(), &config).await.unwrap_err();
+    assert!(matches!(error, PeerError::UserAgentTooLong { .. }), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@ use crate::AttemptErrorKind;
 /// The meaning of a kind of failure for what happens next.
 ///
 /// ```
-/// use crate::AttemptErrorKind;
+/// use qrinfo_core::AttemptErrorKind;
 /// use qrinfo_core::stack::retry::FailureClass;
 ///
 /// let refusal = FailureClass::of(AttemptErrorKind::Refused);
