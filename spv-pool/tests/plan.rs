@@ -81,10 +81,11 @@ fn nodes_of_other_network_groups_come_first_and_none_is_left_out() {
     }
     plan.add(peer(2), Source::Seed, now);
     plan.add(peer(3), Source::Seed, now);
-    let groups: BTreeMap<NetworkGroup, usize> = starts(&mut plan, now).into_iter().fold(BTreeMap::new(), |mut all, peer| {
-        *all.entry(NetworkGroup::of(peer)).or_default() += 1;
-        all
-    });
+    let groups: BTreeMap<NetworkGroup, usize> =
+        starts(&mut plan, now).into_iter().fold(BTreeMap::new(), |mut all, peer| {
+            *all.entry(NetworkGroup::of(peer)).or_default() += 1;
+            all
+        });
     assert_eq!(groups.into_values().collect::<BTreeSet<_>>(), [1, 2].into());
 }
 
@@ -97,7 +98,11 @@ fn an_attempt_that_takes_long_no_longer_holds_a_place() {
     assert_eq!(starts(&mut plan, now).len(), 2);
     assert_eq!(plan.next(now), Step::Wait(Some(at(250))));
     assert_eq!(starts(&mut plan, at(249)).len(), 0);
-    assert_eq!([250, 500, 750, 1000].map(|millis| starts(&mut plan, at(millis)).len()), [2, 2, 2, 0], "8 attempts at most");
+    assert_eq!(
+        [250, 500, 750, 1000].map(|millis| starts(&mut plan, at(millis)).len()),
+        [2, 2, 2, 0],
+        "8 attempts at most"
+    );
 }
 
 #[test]
@@ -297,12 +302,7 @@ enum Kind {
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
-    prop_oneof![
-        (0_u64..200).prop_map(Kind::Good),
-        Just(Kind::Silent),
-        Just(Kind::Refuses),
-        Just(Kind::Lies),
-    ]
+    prop_oneof![(0_u64..200).prop_map(Kind::Good), Just(Kind::Silent), Just(Kind::Refuses), Just(Kind::Lies),]
 }
 
 /// Runs a plan against nodes for `length`, and gives when the first good one was connected and how many are at the end.
