@@ -107,7 +107,7 @@ async fn play(scenario: &Scenario, index: usize) -> Result<Outcome> {
     let (mut nodes, mut peers) = (Vec::new(), Vec::new());
     for number in 0..run.peers.len() {
         let node = scenario.peer(index, number, timeline).context("a peer without numbers")?.build();
-        let id = PeerId(([203, 0, 113, u8::try_from(number)? + 1], 9999).into());
+        let id = PeerId::Address(([203, 0, 113, u8::try_from(number)? + 1], 9999).into());
         let patient = Duration::from_secs(30);
         let config = PeerConfig { handshake_timeout: patient, ..PeerConfig::new(scenario::NETWORK, 7) };
         let mut connection = handshake(node.connect(), id, &config).await?;

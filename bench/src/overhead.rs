@@ -152,7 +152,7 @@ fn empty_diff(spec: MnListDiffRequestSpec) -> MnListDiff {
 }
 
 fn peer_id(number: u8) -> PeerId {
-    PeerId(([203, 0, 113, number + 1], 9999).into())
+    PeerId::Address(([203, 0, 113, number + 1], 9999).into())
 }
 
 fn cpu_time() -> Duration {

@@ -43,7 +43,7 @@ pub use chain::{
 };
 pub use client::phase::SyncPhase;
 pub use stack::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, GivenUp, KnownPeer, LeaveReason,
-    Mismatch, MnListDiffRequestSpec, PeerEvent, PeerId, PeerTable, QRInfoRequestSpec, RecoveryEvent, Reply, Request,
-    RequestId, RequestPriority, SendId, Timing, WhyGivenUp, retry,
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, BadPeerName, GivenUp, KnownPeer,
+    LeaveReason, Mismatch, MnListDiffRequestSpec, PeerEvent, PeerId, PeerName, PeerTable, QRInfoRequestSpec,
+    RecoveryEvent, Reply, Request, RequestId, RequestPriority, SendId, Timing, WhyGivenUp, retry,
 };

@@ -41,7 +41,7 @@
 //! use qrinfo_core::message::{MnListDiff, NetworkMessage};
 //! use qrinfo_correlate::{Action, Correlator, CorrelatorConfig, Event};
 //!
-//! let peer = PeerId(([127, 0, 0, 1], 19899).into());
+//! let peer = PeerId::Address(([127, 0, 0, 1], 19899).into());
 //! let now = tokio::time::Instant::now().into_std();
 //! let block = |number| BlockHash::from_bytes([number; 32]);
 //! let mut correlator = Correlator::new(peer, CorrelatorConfig::default());

@@ -23,7 +23,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), AttemptError> {
-//! let peers = [1, 2].map(|number| PeerId(([203, 0, 113, number], 9999).into()));
+//! let peers = [1, 2].map(|number| PeerId::Address(([203, 0, 113, number], 9999).into()));
 //! let known = KnownPeer { height: 2_240_504, is_spent: false };
 //! let (_ledger, table) = tokio::sync::watch::channel(PeerTable::new(peers.map(|peer| (peer, known))));
 //!

@@ -60,7 +60,10 @@ async fn run_network(
 ) -> Result<(), Failure> {
     let mut network = MockNetworkManager::new();
     for host in 1..=3 {
-        network.add_peer(PeerId(([203, 0, 113, host], 19899).into()), SimulatedPeer::builder(chain.clone()).build());
+        network.add_peer(
+            PeerId::Address(([203, 0, 113, host], 19899).into()),
+            SimulatedPeer::builder(chain.clone()).build(),
+        );
     }
     network.connect().await?;
     let mut known = BTreeSet::new();

@@ -151,7 +151,7 @@ impl World {
 }
 
 fn id(number: u8) -> PeerId {
-    PeerId(([203, 0, 113, number], 19899).into())
+    PeerId::Address(([203, 0, 113, number], 19899).into())
 }
 
 const fn ms(millis: u64) -> Duration {

@@ -26,7 +26,7 @@ async fn controller() -> (SimulatedPeer, RequestController<SchedulerService>) {
         planner.plan(240, 240 + 24 * (REQUESTS - 1), |height| chain.block(height).map(|block| block.hash)).unwrap();
     let (round_trip, compute) = (Duration::from_millis(100), Duration::from_millis(50));
     let node = SimulatedPeer::builder(chain).profile(PeerProfile { round_trip, compute, rate: None }).build();
-    let id = PeerId(([203, 0, 113, 1], 19899).into());
+    let id = PeerId::Address(([203, 0, 113, 1], 19899).into());
     let connection = handshake(node.connect(), id, &PeerConfig::new(Network::Regtest, 7)).await.unwrap();
     let peer = adopt(connection, CorrelatorConfig::default());
     let peer = qrinfo_scheduler::Peer::from(peer);

@@ -191,7 +191,7 @@ async fn every_peer_refuses_one_block() {
     let mut refused: Vec<_> = missing[0].attempts.iter().map(|error| (error.kind(), error.peer())).collect();
     refused.sort_by_key(|(_, peer)| *peer);
     let every: Vec<_> =
-        (1..=3).map(|n| (AttemptErrorKind::Refused, Some(PeerId(([203, 0, 113, n], 19899).into())))).collect();
+        (1..=3).map(|n| (AttemptErrorKind::Refused, Some(PeerId::Address(([203, 0, 113, n], 19899).into())))).collect();
     assert_eq!(refused, every, "with what each of them did");
     assert_eq!(ended.delivered.len(), plan.len() - 1);
     assert_true(&chain, &plan, &ended.delivered);

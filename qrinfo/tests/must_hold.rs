@@ -99,7 +99,7 @@ where
 }
 
 fn id(host: u8) -> PeerId {
-    PeerId(([203, 0, 113, host], 19899).into())
+    PeerId::Address(([203, 0, 113, host], 19899).into())
 }
 
 /// A peer of a foreign stack: it reports nothing, and its errors do not name it. `behave` says how long an attempt takes

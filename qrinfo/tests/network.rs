@@ -23,7 +23,7 @@ fn node(chain: &Chain) -> SimulatedPeerBuilder {
 }
 
 fn id(host: usize) -> PeerId {
-    PeerId(([203, 0, 113, host as u8], 19899).into())
+    PeerId::Address(([203, 0, 113, host as u8], 19899).into())
 }
 
 /// A connected network of these nodes, the first one being `id(0)`.

@@ -22,7 +22,10 @@ async fn mocks() -> (MockNetworkManager, MemoryStorageManager) {
     let chain = Chain::from_recording(&Recording::bundled().unwrap(), |_| true).unwrap();
     let mut network = MockNetworkManager::new();
     for host in 1..=3 {
-        network.add_peer(PeerId(([203, 0, 113, host], 19899).into()), SimulatedPeer::builder(chain.clone()).build());
+        network.add_peer(
+            PeerId::Address(([203, 0, 113, host], 19899).into()),
+            SimulatedPeer::builder(chain.clone()).build(),
+        );
     }
     let mut storage = MemoryStorageManager::default();
     let blocks = (0..=chain.tip()).map(|height| chain.block(height).unwrap());

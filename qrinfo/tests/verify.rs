@@ -398,7 +398,7 @@ async fn the_manager_delivers_what_is_true() {
         let order: Vec<_> = delivered.iter().map(|delivered| delivered.index).collect();
         assert_eq!(order, (0..plan.len()).collect::<Vec<_>>());
         assert_true(&chain, &plan, &delivered);
-        let liar = PeerId(([203, 0, 113, 1], 19899).into());
+        let liar = PeerId::Address(([203, 0, 113, 1], 19899).into());
         let is_rejection =
             |event: &&SyncProgress| matches!(event, SyncProgress::Rejected { peer, .. } if *peer == liar);
         assert_eq!(told.iter().filter(is_rejection).count(), 1, "{mode:?}");

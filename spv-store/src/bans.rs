@@ -33,7 +33,7 @@ impl Store {
                 let (until, reason) = value.value();
                 // This version cannot connect to an address that it cannot read.
                 if let (true, Ok(address)) = (until > now, peer.value().parse()) {
-                    found.push(Ban { peer: PeerId(address), until, reason: reason.to_owned() });
+                    found.push(Ban { peer: PeerId::Address(address), until, reason: reason.to_owned() });
                 }
             }
             Ok(found)

@@ -140,7 +140,7 @@ async fn check_all(storage: &mut impl StorageManager) -> Result<(), ClientError>
     storage.store_masternode_state(b"new").await?;
     assert_eq!(storage.load_masternode_state().await?.as_deref(), Some(&b"new"[..]));
 
-    let ban = |until| Ban { peer: PeerId(([127, 0, 0, 1], 9).into()), until, reason: "a false list".into() };
+    let ban = |until| Ban { peer: PeerId::Address(([127, 0, 0, 1], 9).into()), until, reason: "a false list".into() };
     storage.ban_peer(&ban(50)).await?;
     storage.ban_peer(&ban(100)).await?;
     assert_eq!((storage.bans(99).await?, storage.bans(100).await?), (vec![ban(100)], vec![]));

@@ -34,7 +34,7 @@ pub(super) async fn connect(config: &ClientConfig, names: &[String], store: Opti
     };
     let mut connecting = Vec::new();
     for address in &addresses {
-        match banned.iter().find(|ban| ban.peer == PeerId(*address)) {
+        match banned.iter().find(|ban| ban.peer == PeerId::Address(*address)) {
             Some(ban) => eprintln!("qrinfo: {address} is not asked: {}", ban.reason),
             None => connecting.push(try_connect(config, *address)),
         }

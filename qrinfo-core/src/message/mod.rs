@@ -2,6 +2,7 @@
 //!
 //! Names follow dashcore; layouts follow Dash Core 23 at protocol version 70230 and newer.
 
+mod addr;
 mod chain_lock;
 mod coinbase;
 mod commitment;
@@ -19,6 +20,7 @@ mod version;
 
 use bytes::Bytes;
 
+pub use addr::{Addr, AddrV2, KnownNode, MAX_ADDRESSES, NetAddress};
 pub use chain_lock::ChainLock;
 pub use coinbase::{Coinbase, CoinbasePayload, CreditPool};
 pub use commitment::{Commitment, QuorumIndex};

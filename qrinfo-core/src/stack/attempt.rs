@@ -4,7 +4,8 @@ use tower_service::Service;
 
 use super::{
     error::AttemptError,
-    ids::{PeerId, RequestId, SendId},
+    ids::{RequestId, SendId},
+    peer_id::PeerId,
     request::{Reply, Request, RequestPriority},
     timing::Timing,
 };

@@ -1,6 +1,6 @@
 use std::{error::Error, fmt};
 
-use super::{ids::PeerId, timing::Timing};
+use super::{peer_id::PeerId, timing::Timing};
 
 type Source = Box<dyn Error + Send + Sync>;
 
@@ -9,7 +9,7 @@ type Source = Box<dyn Error + Send + Sync>;
 /// ```
 /// use qrinfo_core::{AttemptError, AttemptErrorKind, PeerId};
 ///
-/// let peer = PeerId(([127, 0, 0, 1], 19899).into());
+/// let peer = PeerId::Address(([127, 0, 0, 1], 19899).into());
 /// let error = AttemptError::new(AttemptErrorKind::Refused).at(peer);
 /// assert_eq!(error.kind(), AttemptErrorKind::Refused);
 /// assert_eq!(error.to_string(), "127.0.0.1:19899: refused the request");

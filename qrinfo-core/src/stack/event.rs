@@ -6,7 +6,8 @@ use std::{
 use super::{
     error::AttemptErrorKind,
     given_up::WhyGivenUp,
-    ids::{PeerId, RequestId, SendId},
+    ids::{RequestId, SendId},
+    peer_id::PeerId,
     retry::RecoveryStrategy,
     timing::Timing,
 };

@@ -8,7 +8,7 @@ use super::error::{AttemptError, AttemptErrorKind};
 /// ```
 /// use qrinfo_core::{AttemptError, AttemptErrorKind, GivenUp, PeerId, WhyGivenUp};
 ///
-/// let refused = AttemptError::new(AttemptErrorKind::Refused).at(PeerId(([203, 0, 113, 5], 9999).into()));
+/// let refused = AttemptError::new(AttemptErrorKind::Refused).at(PeerId::Address(([203, 0, 113, 5], 9999).into()));
 /// let error = GivenUp { why: WhyGivenUp::NoOtherPeer, attempts: vec![refused] }.into_error();
 /// assert_eq!(error.kind(), AttemptErrorKind::Refused);
 /// let source = error.into_source().and_then(|source| source.downcast::<GivenUp>().ok());

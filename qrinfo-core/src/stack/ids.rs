@@ -1,11 +1,6 @@
-use std::{
-    fmt,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
-};
+use std::fmt;
 
-/// A peer, by its address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId(pub SocketAddr);
+use super::PeerId;
 
 /// The name of one request, from the plan to the report. The caller chooses it; within one stack no two requests that
 /// have not ended may share it. Where requests wait, those of equal priority go in the order of their ids.
@@ -20,28 +15,6 @@ pub struct SendId {
     pub peer: PeerId,
     /// The number of the sending, unique within the stack that sends.
     pub seq: u64,
-}
-
-// === impl PeerId ===
-
-impl PeerId {
-    /// All peers of a network together, where the network does not say which peer sent a message: `0.0.0.0:0`.
-    pub const ALL: Self = Self(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)));
-}
-
-impl fmt::Display for PeerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self == Self::ALL {
-            true => f.write_str("all peers"),
-            false => self.0.fmt(f),
-        }
-    }
-}
-
-impl From<SocketAddr> for PeerId {
-    fn from(address: SocketAddr) -> Self {
-        Self(address)
-    }
 }
 
 // === impl RequestId ===

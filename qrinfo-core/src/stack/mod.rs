@@ -14,6 +14,7 @@ mod event;
 mod given_up;
 mod ids;
 mod mismatch;
+mod peer_id;
 mod peers;
 mod request;
 pub mod retry;
@@ -24,8 +25,9 @@ pub use self::{
     error::{AttemptError, AttemptErrorKind},
     event::{LeaveReason, PeerEvent, RecoveryEvent},
     given_up::{GivenUp, WhyGivenUp},
-    ids::{PeerId, RequestId, SendId},
+    ids::{RequestId, SendId},
     mismatch::Mismatch,
+    peer_id::{BadPeerName, PeerId, PeerName},
     peers::{KnownPeer, PeerTable},
     request::{MnListDiffRequestSpec, QRInfoRequestSpec, Reply, Request, RequestPriority},
     timing::Timing,

@@ -1,13 +1,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::ids::PeerId;
+use super::peer_id::PeerId;
 
 /// A snapshot of the ledger of peers for the layers above it: the peers that can be asked. Clones are cheap.
 ///
 /// ```
 /// use qrinfo_core::{KnownPeer, PeerId, PeerTable};
 ///
-/// let peer = PeerId(([203, 0, 113, 5], 9999).into());
+/// let peer = PeerId::Address(([203, 0, 113, 5], 9999).into());
 /// let table = PeerTable::new([(peer, KnownPeer { height: 2_240_504, is_spent: false })]);
 /// assert!(table.has_other_than(&[]));
 /// assert!(!table.has_other_than(&[peer]));

@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use super::ids::PeerId;
+use super::peer_id::PeerId;
 
 /// The instants of one sending. They come from the clock of the driver; under a paused tokio clock they are virtual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -43,6 +43,14 @@ impl Command {
     pub const PING: Self = Self::new(b"ping");
     /// `pong`
     pub const PONG: Self = Self::new(b"pong");
+    /// `getaddr`
+    pub const GET_ADDR: Self = Self::new(b"getaddr");
+    /// `addr`
+    pub const ADDR: Self = Self::new(b"addr");
+    /// `addrv2`
+    pub const ADDR_V2: Self = Self::new(b"addrv2");
+    /// `sendaddrv2`
+    pub const SEND_ADDR_V2: Self = Self::new(b"sendaddrv2");
     /// `isdlock`
     pub const INSTANT_LOCK: Self = Self::new(b"isdlock");
     /// `clsig`
@@ -139,6 +147,8 @@ pub fn max_payload(command: Command) -> usize {
         Command::MN_LIST_DIFF => 4 << 20,
         Command::PING | Command::PONG => 64,
         Command::VERSION => 4 << 10,
+        // 1,000 addresses of 534 bytes are longer than any real message: most have 26 to 50.
+        Command::ADDR | Command::ADDR_V2 => 528 << 10,
         _ => 3 << 20,
     }
 }
@@ -150,6 +160,18 @@ pub enum FrameEvent {
     Frame(Frame),
     /// Part of a message: reported once when its header is complete, then after every [`PROGRESS_STEP`].
     Partial(Partial),
+}
+
+// === impl FrameEvent ===
+
+impl FrameEvent {
+    /// The name of the message, whole or in part.
+    pub const fn command(&self) -> Command {
+        match self {
+            Self::Frame(frame) => frame.command,
+            Self::Partial(partial) => partial.command,
+        }
+    }
 }
 
 /// The progress of a message.

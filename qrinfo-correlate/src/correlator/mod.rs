@@ -88,7 +88,7 @@ pub enum Action {
 /// use qrinfo_core::message::NetworkMessage;
 /// use qrinfo_correlate::{Action, Correlator, CorrelatorConfig, Event};
 ///
-/// let peer = PeerId(([127, 0, 0, 1], 19899).into());
+/// let peer = PeerId::Address(([127, 0, 0, 1], 19899).into());
 /// let mut correlator = Correlator::new(peer, CorrelatorConfig::default());
 /// let request = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::from_bytes([3; 32]) };
 /// let now = tokio::time::Instant::now().into_std();

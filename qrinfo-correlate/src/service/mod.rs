@@ -73,7 +73,7 @@ use crate::{broadcast::BroadcastDriver, config::CorrelatorConfig, correlator::Co
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (ours, theirs) = tokio::io::duplex(1024);
 /// let transport = Framed::new(ours, Wire(FrameDecoder::new(Network::Regtest)));
-/// let peer = PeerId(([127, 0, 0, 1], 19899).into());
+/// let peer = PeerId::Address(([127, 0, 0, 1], 19899).into());
 /// let (mut service, driver) = PeerService::new(peer, transport, CorrelatorConfig::default(), |report| {
 ///     println!("{report:?}");
 /// });

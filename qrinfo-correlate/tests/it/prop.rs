@@ -21,7 +21,7 @@ const CYCLES: u64 = 3;
 const DEPTH: usize = 5;
 
 fn peer() -> PeerId {
-    PeerId(([127, 0, 0, 1], 19899).into())
+    PeerId::Address(([127, 0, 0, 1], 19899).into())
 }
 
 fn send(seq: u64) -> SendId {

@@ -170,7 +170,7 @@ impl Hand {
 }
 
 fn peer() -> PeerId {
-    PeerId(([127, 0, 0, 1], 19899).into())
+    PeerId::Address(([127, 0, 0, 1], 19899).into())
 }
 
 fn config(depth: usize) -> CorrelatorConfig {

@@ -14,7 +14,7 @@ fn now() -> Instant {
 }
 
 fn peer(number: u8) -> PeerId {
-    PeerId(([203, 0, 113, number], 9999).into())
+    PeerId::Address(([203, 0, 113, number], 9999).into())
 }
 
 fn manager() -> RecoveryManager {

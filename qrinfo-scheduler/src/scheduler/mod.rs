@@ -65,7 +65,7 @@ const MOST_REFUSED: usize = 16_384;
 ///
 /// # let now = tokio::time::Instant::now().into_std();
 /// let mut scheduler = Scheduler::new(Settings::default());
-/// let peer = PeerId(([127, 0, 0, 1], 19899).into());
+/// let peer = PeerId::Address(([127, 0, 0, 1], 19899).into());
 /// scheduler.peer_joined(peer, 1_772, Duration::from_millis(50), now);
 ///
 /// let request = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::from_bytes([3; 32]) };

@@ -55,7 +55,7 @@ use crate::Settings;
 /// let refuses = service_fn(|attempt: Attempt| async move {
 ///     Err::<Answer, _>(AttemptError::new(AttemptErrorKind::Refused))
 /// });
-/// let peer = PeerId(([127, 0, 0, 1], 19899).into());
+/// let peer = PeerId::Address(([127, 0, 0, 1], 19899).into());
 /// let peers = futures_util::stream::iter([Ok::<_, AttemptError>(Change::Insert(
 ///     peer,
 ///     Peer::new(refuses, 1_772, Duration::from_millis(50)),

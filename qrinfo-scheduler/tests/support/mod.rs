@@ -47,7 +47,7 @@ pub fn us(micros: f64) -> Duration {
 }
 
 pub fn peer_id(index: usize) -> PeerId {
-    PeerId(([10, 0, 0, index as u8 + 1], 9999).into())
+    PeerId::Address(([10, 0, 0, index as u8 + 1], 9999).into())
 }
 
 /// The block that job `id` asks for.

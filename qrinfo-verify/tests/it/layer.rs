@@ -12,7 +12,8 @@ use tokio_test::{assert_pending, assert_ready_ok};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_test::mock;
 
-const PEER: PeerId = PeerId(std::net::SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 7)));
+const PEER: PeerId =
+    PeerId::Address(std::net::SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 7)));
 
 fn exchange() -> (Recording, Request, Reply) {
     let recording = Recording::bundled().unwrap();

@@ -51,7 +51,7 @@ const EVENTS: usize = 1024;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// # let chain = Chain::from_recording(&Recording::bundled()?, |_| true)?;
 /// # let mut network = MockNetworkManager::new();
-/// # network.add_peer(PeerId(([203, 0, 113, 1], 19899).into()), SimulatedPeer::builder(chain.clone()).build());
+/// # network.add_peer(PeerId::Address(([203, 0, 113, 1], 19899).into()), SimulatedPeer::builder(chain.clone()).build());
 /// # network.connect().await?;
 /// # let plan = Planner::new(chain.network(), chain.tip()).plan(240, 480, |h| chain.block(h).map(|block| block.hash))?;
 /// let mut manager = MasternodeSyncManager::new(&ClientConfig::regtest());

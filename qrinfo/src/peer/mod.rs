@@ -32,7 +32,7 @@ const ROUND_TRIP: Duration = Duration::from_millis(200);
 /// let refuses = tower::service_fn(|_: Attempt| async {
 ///     Err::<Answer, _>(AttemptError::new(AttemptErrorKind::Refused))
 /// });
-/// let id = PeerId(([203, 0, 113, 5], 9999).into());
+/// let id = PeerId::Address(([203, 0, 113, 5], 9999).into());
 /// let peer = Peer::new(id, refuses, 2_240_504);
 /// assert_eq!(peer.id.to_string(), "203.0.113.5:9999");
 /// ```

@@ -36,7 +36,7 @@ pub async fn connect_on(
     let nodes = SimulatedPeer::network(nodes);
     let mut peers = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
-        let id = PeerId(([203, 0, 113, index as u8 + 1], 19899).into());
+        let id = PeerId::Address(([203, 0, 113, index as u8 + 1], 19899).into());
         let config = PeerConfig::new(network, 7);
         peers.push(adopt(handshake(node.connect(), id, &config).await.unwrap(), CorrelatorConfig::default()));
     }
@@ -47,7 +47,7 @@ pub async fn connect_on(
 pub async fn network(nodes: Vec<SimulatedPeerBuilder>) -> MockNetworkManager {
     let mut network = MockNetworkManager::new();
     for (host, node) in (1..).zip(SimulatedPeer::network(nodes)) {
-        network.add_peer(PeerId(([203, 0, 113, host], 19899).into()), node);
+        network.add_peer(PeerId::Address(([203, 0, 113, host], 19899).into()), node);
     }
     network.connect().await.unwrap();
     network

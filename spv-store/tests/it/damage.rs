@@ -25,7 +25,7 @@ fn reply(cycle_height: u32) -> StoredReply {
 }
 
 fn ban() -> Ban {
-    Ban { peer: PeerId(([127, 0, 0, 1], 9).into()), until: 100, reason: "a false list".into() }
+    Ban { peer: PeerId::Address(([127, 0, 0, 1], 9).into()), until: 100, reason: "a false list".into() }
 }
 
 fn fill(directory: &Path) -> Store {

@@ -91,7 +91,7 @@ struct Outcome {
 async fn ask(io: tokio::io::DuplexStream, peer: usize, asked: &[(u64, usize)], timeline: Timeline) -> Vec<Outcome> {
     let long = timeline.scale() * Duration::from_secs(1_000);
     let config = PeerConfig { handshake_timeout: long, ..PeerConfig::new(scenario::NETWORK, 9) };
-    let id = PeerId(([203, 0, 113, peer as u8], 9999).into());
+    let id = PeerId::Address(([203, 0, 113, peer as u8], 9999).into());
     let connection = handshake(io, id, &config).await.unwrap();
     assert!(Instant::now() < timeline.start(), "the handshake takes the run's time");
     let config = CorrelatorConfig {

@@ -4,7 +4,7 @@ use std::{
 };
 
 use super::{class::FailureClass, strategy::RecoveryStrategy};
-use crate::stack::{error::AttemptErrorKind, ids::PeerId};
+use crate::stack::{error::AttemptErrorKind, peer_id::PeerId};
 
 /// The number of latest attempts that count.
 const LENGTH: usize = 20;
@@ -31,7 +31,7 @@ const ONE_AT_A_TIME: f64 = 0.5;
 /// # fn example(now: std::time::Instant) {
 /// let mut congestion = Congestion::new(Duration::from_secs(60));
 /// for port in 1..=10 {
-///     let peer = PeerId(([203, 0, 113, 5], port).into());
+///     let peer = PeerId::Address(([203, 0, 113, 5], port).into());
 ///     congestion.ended(Some((AttemptErrorKind::Timeout, Some(peer))));
 /// }
 /// assert_eq!(congestion.decide(8, now), Some(RecoveryStrategy::ReduceConcurrency { target: 1 }));

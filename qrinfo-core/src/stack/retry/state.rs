@@ -12,7 +12,7 @@ use crate::stack::{
     attempt::Attempt,
     error::{AttemptError, AttemptErrorKind},
     given_up::{GivenUp, WhyGivenUp},
-    ids::PeerId,
+    peer_id::PeerId,
     peers::PeerTable,
     request::Request,
 };

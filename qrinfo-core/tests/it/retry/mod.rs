@@ -20,7 +20,7 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 fn peer(number: u8) -> PeerId {
-    PeerId(([203, 0, 113, number], 9999).into())
+    PeerId::Address(([203, 0, 113, number], 9999).into())
 }
 
 fn table(numbers: impl IntoIterator<Item = u8>) -> PeerTable {

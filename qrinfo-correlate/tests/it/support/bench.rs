@@ -181,7 +181,7 @@ impl Bench {
 }
 
 pub(crate) fn peer() -> PeerId {
-    PeerId(([127, 0, 0, 1], 19899).into())
+    PeerId::Address(([127, 0, 0, 1], 19899).into())
 }
 
 pub(crate) fn send(id: u64) -> SendId {

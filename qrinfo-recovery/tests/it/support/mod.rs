@@ -38,7 +38,7 @@ pub(crate) struct Network {
 }
 
 pub(crate) fn peer(number: u8) -> PeerId {
-    PeerId(([203, 0, 113, number], 9999).into())
+    PeerId::Address(([203, 0, 113, number], 9999).into())
 }
 
 pub(crate) fn attempt(id: u64) -> Attempt {

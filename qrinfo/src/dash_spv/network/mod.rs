@@ -34,7 +34,7 @@
 //! let chain = Chain::from_recording(&Recording::bundled()?, |_| true)?;
 //! let mut manager = MockNetworkManager::new();
 //! for host in 1..=3 {
-//!     manager.add_peer(PeerId(([203, 0, 113, host], 19899).into()), SimulatedPeer::builder(chain.clone()).build());
+//!     manager.add_peer(PeerId::Address(([203, 0, 113, host], 19899).into()), SimulatedPeer::builder(chain.clone()).build());
 //! }
 //! manager.connect().await?;
 //! let planner = Planner::new(chain.network(), chain.tip());
@@ -151,7 +151,7 @@ where
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() {
 /// # let plan: Vec<QRInfoRequestSpec> = Vec::new();
-/// let peer = PeerId(([203, 0, 113, 1], 19899).into());
+/// let peer = PeerId::Address(([203, 0, 113, 1], 19899).into());
 /// let events = stream::iter([NetworkEvent::Joined { peer, height: 2_240_504 }]);
 /// let sink = sink::drain::<(PeerId, NetworkMessage)>();
 /// let (peers, driver) = network::by_stream(events, sink, CorrelatorConfig::default(), |_, _| {});

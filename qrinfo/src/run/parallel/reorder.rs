@@ -152,7 +152,7 @@ mod tests {
             index,
             reply: Reply::MnListDiff(Box::new(diff)),
             timing: Timing {
-                peer: PeerId(([127, 0, 0, 1], 1).into()),
+                peer: PeerId::Address(([127, 0, 0, 1], 1).into()),
                 sent: now,
                 head: None,
                 first_byte: None,
