@@ -4,14 +4,14 @@
 //!
 //! | setting | mapped by |
 //! |---|---|
-//! | `network`, `connection_timeout` | [`peer_config`] |
+//! | `network`, `devnet`, `connection_timeout` | [`peer_config`] |
 //! | `message_timeout` | [`correlator_config`]: longest silence of a peer in a sequential sync |
 //! | `qrinfo_parallel_timeout` | [`parallel_correlator_config`]: the same in a parallel sync |
 //! | `sync_timeout` | [`SequentialOptions`] and [`ParallelOptions`](crate::ParallelOptions), by `From`: longest time for one request |
 //! | `total_timeout` | the same two: longest time for the whole sync |
 //! | the other `qrinfo` settings | [`ParallelOptions`](crate::ParallelOptions), by `From` |
 //!
-//! The client applies `peers`, `max_peers`, `storage_path` and `max_concurrent_filter_requests`.
+//! The client applies `peers`, `max_peers`, `proxy`, `storage_path` and `max_concurrent_filter_requests`.
 //!
 //! ```
 //! use std::time::Duration;
@@ -32,6 +32,7 @@ use crate::run::SequentialOptions;
 #[cfg(feature = "tcp")]
 pub fn peer_config(config: &ClientConfig, nonce: u64) -> spv_peer::PeerConfig {
     spv_peer::PeerConfig {
+        devnet: config.devnet.clone(),
         connect_timeout: config.connection_timeout,
         handshake_timeout: config.connection_timeout,
         ..spv_peer::PeerConfig::new(config.network, nonce)
