@@ -255,11 +255,10 @@ impl Plan {
         }
         let filled = self.count(|candidate| candidate.fills_a_place(now));
         let attempts = self.count(Candidate::is_attempt);
-        if filled < self.config.target && attempts < ATTEMPTS * self.config.target {
-            if let Some(peer) = self.best(now) {
-                self.set_state(peer, State::Attempt(now));
-                return Step::Connect(peer);
-            }
+        let has_room = filled < self.config.target && attempts < ATTEMPTS * self.config.target;
+        if has_room && let Some(peer) = self.best(now) {
+            self.set_state(peer, State::Attempt(now));
+            return Step::Connect(peer);
         }
         if self.is_full() {
             return Step::Wait(None);
