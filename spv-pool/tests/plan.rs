@@ -293,7 +293,7 @@ fn addresses_are_asked_for_while_few_candidates_are_untried() {
     assert!(plan.wants_addresses());
 }
 
-/// What a node does when it is connected to.
+/// A node's behaviour when it is connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// It is ready after this many milliseconds.

@@ -138,7 +138,7 @@ async fn eight_liars_are_replaced_by_the_ninth_that_is_honest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn as_many_as_wanted_are_connected_and_who_leaves_is_replaced() {
+async fn as_many_as_wanted_are_connected_and_a_node_that_leaves_is_replaced() {
     let nodes = Nodes::default();
     let (_pool, mut events) = nodes.start(plan_of(3, named("good", 10)));
     let mut lines = Vec::new();
