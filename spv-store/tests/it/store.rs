@@ -37,6 +37,20 @@ fn bans_last_until_their_end_for_peers_with_an_address_and_with_a_name() {
 }
 
 #[test]
+fn good_peers_are_those_that_were_stored_last() {
+    let directory = tempfile::tempdir().unwrap();
+    let peers = |list: &[(&str, u64)]| list.iter().map(|(peer, last)| (peer.parse().unwrap(), *last)).collect();
+    let newest = peers(&[("203.0.113.5:9999", 200), ("seed.example.org:9999", u64::MAX)]);
+    {
+        let store = Store::open(directory.path(), Network::Regtest).unwrap();
+        assert!(store.good_peers().unwrap().is_empty());
+        store.store_good_peers(&peers(&[("203.0.113.5:9999", 100), ("203.0.113.6:9999", 100)])).unwrap();
+        store.store_good_peers(&newest).unwrap();
+    }
+    assert_eq!(Store::open(directory.path(), Network::Regtest).unwrap().good_peers().unwrap(), newest);
+}
+
+#[test]
 fn what_was_stored_is_there_when_the_file_is_opened_again() {
     let directory = tempfile::tempdir().unwrap();
     {
