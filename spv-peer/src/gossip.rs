@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 /// names itself and others. What comes beyond is dropped.
 const MAX_MESSAGES: usize = 8;
 
-/// Where the addresses go that peers send: a channel of the peer that named them, and the message.
+/// A channel for the messages in which peers name addresses, each with the peer that sent it.
 ///
 /// [`known_nodes`] reads the messages. A message that finds the channel full is dropped.
 pub type AddressSender = mpsc::Sender<(PeerId, Frame)>;

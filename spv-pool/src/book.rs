@@ -21,9 +21,9 @@ const FORGET_AFTER: u64 = 30 * 24 * 60 * 60;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AddressBook {
-    /// Peers that were of use, and when they last were. At most 64 are used.
+    /// Peers that were useful, each with the time at which it last was. At most 64 are used.
     pub good: BTreeMap<PeerId, u64>,
-    /// Peers not to ask, and until when.
+    /// Bans that last.
     pub bans: Vec<Ban>,
 }
 

@@ -30,14 +30,11 @@ pub(crate) fn is_public(ip: IpAddr) -> bool {
 
 /// Leaves out the blocks of RFC 6890 that no node of the internet has.
 fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let special = match ip.octets() {
-        [0 | 10 | 127 | 240..=255, ..] => true,
-        [100, 64..=127, ..] => true,
-        [192, 0, 0, _] => true,
-        [198, 18 | 19, ..] => true,
-        _ => false,
-    };
-    !special && !ip.is_private() && !ip.is_link_local() && !ip.is_multicast() && !ip.is_documentation()
+    let is_special = matches!(
+        ip.octets(),
+        [0 | 10 | 127 | 240..=255, ..] | [100, 64..=127, ..] | [192, 0, 0, _] | [198, 18 | 19, ..]
+    );
+    !is_special && !ip.is_private() && !ip.is_link_local() && !ip.is_multicast() && !ip.is_documentation()
 }
 
 /// Takes the global addresses, 2000::/3, without documentation, Teredo and 6to4.

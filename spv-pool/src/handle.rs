@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{AddressBook, Source};
 
-/// A report to the pool, or a question.
+/// A report or a question to the pool.
 #[derive(Debug)]
 pub(crate) enum Command {
     Add(Vec<PeerId>, Source),
@@ -22,8 +22,8 @@ pub struct PoolHandle {
     commands: mpsc::UnboundedSender<Command>,
 }
 
-/// A connected peer's place in the pool. Dropping it says that the connection ended, and another node takes the place:
-/// keep it with the connection.
+/// A connected peer's place in the pool. Dropping it reports that the connection ended, and another node takes the
+/// place: keep it with the connection.
 #[derive(Debug)]
 pub struct Place {
     peer: PeerId,
@@ -49,7 +49,7 @@ impl PoolHandle {
         self.tell(Command::AddHost(host.into(), source));
     }
 
-    /// Says that a peer was of use, such as by a reply that was proven. It is remembered for the next run.
+    /// Reports that a peer was useful, such as by a reply that was proven. It is remembered for the next run.
     pub fn good(&self, peer: PeerId) {
         self.tell(Command::Good(peer));
     }

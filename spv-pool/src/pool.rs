@@ -25,7 +25,7 @@ const EVENTS: usize = 1;
 /// Messages with addresses that wait to be read; what comes beyond is dropped.
 const ADDRESS_MESSAGES: usize = 8;
 
-/// What a pool tells.
+/// An event of a pool.
 #[derive(Debug)]
 pub enum PoolEvent<C> {
     /// A peer is connected. Its place is kept until the [`Place`] is dropped.
@@ -34,8 +34,8 @@ pub enum PoolEvent<C> {
     Failed(PeerId, PeerError),
     /// A host name could not be resolved.
     Unresolved(String, io::Error),
-    /// No node is connected, every candidate was tried in vain, and no host name is being resolved. Attempts go on, each
-    /// after its wait; a caller that has waited long enough stops here. To rely on it, give the plan its candidates before
+    /// No node is connected, every candidate has failed, and no host name is being resolved. Retries go on, each
+    /// after its backoff; a caller that does not want to wait for them stops here. To rely on it, give the plan its candidates before
     /// the start.
     Exhausted,
 }

@@ -20,6 +20,11 @@ fn plan(target: usize, now: Instant) -> Plan {
     Plan::new(PlanConfig { target, ..PlanConfig::new(Network::Mainnet, 7) }, now, UNIX)
 }
 
+/// Some instant. Time goes on only where a test adds to it.
+fn begin() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 /// A peer of a network group of its own.
 fn peer(group: u8) -> PeerId {
     ([8, group, 0, 1], 9999).into()
@@ -46,7 +51,7 @@ fn nodes(addresses: impl IntoIterator<Item = ([u8; 4], u16)>) -> Vec<KnownNode<N
 
 #[test]
 fn named_nodes_come_first_and_those_of_peers_last() {
-    let now = Instant::now();
+    let now = begin();
     let mut plan = plan(5, now);
     plan.add_gossip(peer(200), &nodes([([9, 9, 9, 9], 9999)]), now);
     plan.add(peer(1), Source::Seed, now);
@@ -61,7 +66,7 @@ fn named_nodes_come_first_and_those_of_peers_last() {
 
 #[test]
 fn the_book_has_half_of_the_places_while_there_are_seeds() {
-    let now = Instant::now();
+    let now = begin();
     let mut plan = plan(8, now);
     plan.add_book(AddressBook { good: (1..=20).map(|group| (peer(group), UNIX)).collect(), bans: Vec::new() }, now);
     for group in 101..=120 {
@@ -74,7 +79,7 @@ fn the_book_has_half_of_the_places_while_there_are_seeds() {
 
 #[test]
 fn nodes_of_other_network_groups_come_first_and_none_is_left_out() {
-    let now = Instant::now();
+    let now = begin();
     let mut plan = plan(4, now);
     for host in 1..=10 {
         plan.add(([8, 1, 0, host], 9999).into(), Source::Seed, now);
@@ -91,7 +96,7 @@ fn nodes_of_other_network_groups_come_first_and_none_is_left_out() {
 
 #[test]
 fn an_attempt_that_takes_long_no_longer_holds_a_place() {
-    let now = Instant::now();
+    let now = begin();
     let mut plan = plan(2, now);
     (1..=20).for_each(|group| plan.add(peer(group), Source::Seed, now));
     let at = |millis| now + Duration::from_millis(millis);
@@ -107,7 +112,7 @@ fn an_attempt_that_takes_long_no_longer_holds_a_place() {
 
 #[test]
 fn attempts_that_are_not_needed_end() {
-    let now = Instant::now();
+    let now = begin();
     let mut plan = plan(1, now);
     (1..=3).for_each(|group| plan.add(peer(group), Source::Seed, now));
     let silent = starts(&mut plan, now)[0];
@@ -122,7 +127,7 @@ fn attempts_that_are_not_needed_end() {
 
 #[test]
 fn a_node_that_fails_rests_longer_each_time_until_it_is_of_use() {
-    let mut now = Instant::now();
+    let mut now = begin();
     let mut plan = plan(1, now);
     plan.add(peer(1), Source::Named, now);
     for wait in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600] {
@@ -140,7 +145,7 @@ fn a_node_that_fails_rests_longer_each_time_until_it_is_of_use() {
 
 #[test]
 fn a_node_of_another_network_is_left_alone_for_a_day() {
-    let now = Instant::now();
+    let now = begin();
     let mut plan = plan(1, now);
     plan.add(peer(1), Source::Named, now);
     starts(&mut plan, now);
@@ -151,7 +156,7 @@ fn a_node_of_another_network_is_left_alone_for_a_day() {
 
 #[test]
 fn the_end_of_an_earlier_session_is_not_taken_for_that_of_the_next() {
-    let now = Instant::now();
+    let now = begin();
     let mut plan = plan(1, now);
     plan.add(peer(1), Source::Named, now);
     starts(&mut plan, now);
@@ -167,7 +172,7 @@ fn the_end_of_an_earlier_session_is_not_taken_for_that_of_the_next() {
 
 #[test]
 fn a_banned_peer_is_left_alone_until_the_ban_ends_also_in_the_next_run() {
-    let now = Instant::now();
+    let now = begin();
     let mut first = plan(2, now);
     first.add(peer(1), Source::Seed, now);
     first.add(peer(2), Source::Seed, now);
@@ -198,7 +203,7 @@ fn a_banned_peer_is_left_alone_until_the_ban_ends_also_in_the_next_run() {
 
 #[test]
 fn a_ban_without_end_and_a_book_of_another_age_do_no_harm() {
-    let now = Instant::now();
+    let now = begin();
     let mut plan = plan(2, now);
     let ban = Ban { peer: peer(1), until: u64::MAX, reason: String::new() };
     plan.add_book(AddressBook { good: [(peer(2), u64::MAX), (peer(3), 0)].into(), bans: vec![ban] }, now);
@@ -210,7 +215,7 @@ fn a_ban_without_end_and_a_book_of_another_age_do_no_harm() {
 
 #[test]
 fn a_plan_of_banned_peers_alone_is_exhausted() {
-    let now = Instant::now();
+    let now = begin();
     let mut plan = plan(2, now);
     plan.ban(peer(1), DAY, "a false list", now);
     plan.add(peer(1), Source::Named, now);
@@ -219,7 +224,7 @@ fn a_plan_of_banned_peers_alone_is_exhausted() {
 
 #[test]
 fn a_host_is_resolved_beside_the_attempts_and_all_its_addresses_are_candidates() {
-    let now = Instant::now();
+    let now = begin();
     let mut plan = plan(200, now);
     plan.add(peer(1), Source::Seed, now);
     plan.add_host("seed.example.org:9999", Source::Seed);
@@ -236,7 +241,7 @@ fn a_host_is_resolved_beside_the_attempts_and_all_its_addresses_are_candidates()
 
 #[test]
 fn what_peers_name_is_bounded_and_of_different_groups() {
-    let now = Instant::now();
+    let now = begin();
     let mut plan = plan(8, now);
     let many = |first: u8| nodes((0..=255).map(move |group| ([first, group, 0, 1], 9999)));
     plan.add_gossip(peer(1), &many(11), now);
@@ -253,7 +258,7 @@ fn what_peers_name_is_bounded_and_of_different_groups() {
 
 #[test]
 fn nothing_is_taken_of_peers_where_the_user_names_the_nodes() {
-    let now = Instant::now();
+    let now = begin();
     let config = PlanConfig { uses_gossip: false, ..PlanConfig::new(Network::Mainnet, 7) };
     let mut plan = Plan::new(config, now, UNIX);
     plan.add_gossip(peer(1), &nodes([([9, 9, 9, 9], 9999)]), now);
@@ -263,7 +268,7 @@ fn nothing_is_taken_of_peers_where_the_user_names_the_nodes() {
 
 #[test]
 fn a_node_of_gossip_that_fails_thrice_makes_room() {
-    let mut now = Instant::now();
+    let mut now = begin();
     let mut plan = plan(8, now);
     plan.add_gossip(peer(1), &nodes([([9, 9, 9, 9], 9999)]), now);
     for _ in 0..3 {
@@ -277,7 +282,7 @@ fn a_node_of_gossip_that_fails_thrice_makes_room() {
 
 #[test]
 fn addresses_are_asked_for_while_few_candidates_are_untried() {
-    let now = Instant::now();
+    let now = begin();
     let mut plan = plan(2, now);
     assert!(plan.wants_addresses());
     (1..=6).for_each(|group| plan.add(peer(group), Source::Seed, now));
@@ -288,7 +293,7 @@ fn addresses_are_asked_for_while_few_candidates_are_untried() {
     assert!(plan.wants_addresses());
 }
 
-/// What a node does when it is connected to.
+/// A node's behaviour when it is connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// It is ready after this many milliseconds.
@@ -307,7 +312,7 @@ fn kind() -> impl Strategy<Value = Kind> {
 
 /// Runs a plan against nodes for `length`, and gives when the first good one was connected and how many are at the end.
 fn run(target: usize, kinds: &[Kind], seed: u64, length: Duration) -> (Option<Duration>, usize) {
-    let start = Instant::now();
+    let start = begin();
     let config = PlanConfig { target, ..PlanConfig::new(Network::Mainnet, seed) };
     let mut plan = Plan::new(config, start, UNIX);
     let peers: BTreeMap<PeerId, Kind> =

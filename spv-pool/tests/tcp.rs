@@ -1,4 +1,5 @@
 //! The dialer against nodes on loopback.
+#![expect(clippy::unwrap_used, reason = "a script that cannot go on fails its test")]
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -67,8 +68,8 @@ async fn a_node_that_never_speaks_costs_its_own_place_alone() {
 async fn what_cannot_be_used_is_told_with_its_reason() {
     let (listener, other_network) = listen().await;
     let other = tokio::spawn(node(listener, Network::Testnet));
-    let (nobody, refuses) = listen().await;
-    drop(nobody);
+    let (closed, refuses) = listen().await;
+    drop(closed);
     let mut plan = plan([other_network, refuses]);
     let host = "seed.example.org:9999".parse().unwrap();
     plan.add(host, Source::Named, Instant::now().into_std());

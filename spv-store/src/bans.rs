@@ -1,4 +1,4 @@
-use qrinfo_core::{PeerId, client::Ban};
+use qrinfo_core::client::Ban;
 use redb::{ReadableTable, TableDefinition};
 
 use crate::{Store, store::Outcome};
@@ -31,9 +31,9 @@ impl Store {
             for entry in bans.iter()? {
                 let (peer, value) = entry?;
                 let (until, reason) = value.value();
-                // This version cannot connect to an address that it cannot read.
-                if let (true, Ok(address)) = (until > now, peer.value().parse()) {
-                    found.push(Ban { peer: PeerId::Address(address), until, reason: reason.to_owned() });
+                // This version cannot connect to a peer that it cannot read.
+                if let (true, Ok(peer)) = (until > now, peer.value().parse()) {
+                    found.push(Ban { peer, until, reason: reason.to_owned() });
                 }
             }
             Ok(found)

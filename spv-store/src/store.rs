@@ -21,7 +21,7 @@ const CACHE: usize = 16 << 20;
 /// `format` and `network`.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
-/// Headers, replies, bans and masternode state of one network in a directory.
+/// Headers, replies, bans, good peers and masternode state of one network in a directory.
 ///
 /// Clones share the files. Methods block while the disk works. Call them from `spawn_blocking` where that matters.
 #[derive(Clone)]

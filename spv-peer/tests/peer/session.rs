@@ -234,6 +234,8 @@ async fn each_command_has_its_limit() {
         ("ping", 64),
         ("pong", 64),
         ("version", 4 << 10),
+        ("addr", 528 << 10),
+        ("addrv2", 528 << 10),
         ("block", 3 << 20),
     ] {
         let command = Command::new(name.as_bytes());

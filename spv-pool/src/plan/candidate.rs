@@ -7,7 +7,7 @@ use super::{FIRST_BACKOFF, LONGEST_BACKOFF, PATIENCE, Source};
 pub(super) struct Candidate {
     pub(super) source: Source,
     pub(super) state: State,
-    /// Attempts and connections that ended since the peer was last of use.
+    /// Attempts and connections that ended since the peer was last useful.
     pub(super) failures: u32,
     /// A random number that orders candidates which are equal otherwise.
     pub(super) order: u64,
@@ -65,7 +65,7 @@ impl Candidate {
         .filter(|at| *at > now)
     }
 
-    /// Notes a failure or an end, and waits the longer the more there were.
+    /// Notes a failure or an end, and starts the backoff.
     pub(super) fn rest(&mut self, now: Instant) {
         let backoff = FIRST_BACKOFF.saturating_mul(1 << self.failures.min(16)).min(LONGEST_BACKOFF);
         self.rest_for(backoff, now);

@@ -25,10 +25,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
 /// another one.
 const ATTEMPTS: usize = 4;
 
-/// The wait after a first failure; it doubles with each further one.
+/// The backoff after a first failure; it doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 
-/// The longest wait between two attempts.
+/// The longest backoff.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10 * 60);
 
 /// The wait after a failure that another attempt would meet again, such as a node of another network.
@@ -73,7 +73,7 @@ pub struct PlanConfig {
 pub enum Source {
     /// The user named it.
     Named,
-    /// It was of use in an earlier run.
+    /// It was useful in an earlier run.
     Book,
     /// A DNS seed named it, or it is shipped with this crate.
     Seed,
@@ -81,7 +81,7 @@ pub enum Source {
     Gossip,
 }
 
-/// What to do now.
+/// The next thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Resolve this `HOST:PORT`, beside all else, and tell the addresses by [`Plan::resolved`].
@@ -102,8 +102,8 @@ pub enum Step {
 ///   fills at most half of the places while there are seeds, so that one run cannot choose all peers of the next. Among
 ///   equals, nodes of [network groups](NetworkGroup) that are not in use come first, then those with fewer failures, then
 ///   chance decides.
-/// * A node that fails or leaves is a candidate again after 1 s, then 2 s, 4 s, up to 10 minutes. All other candidates
-///   take its place: none is ever dropped, except nodes that peers named and that failed three times.
+/// * A node that fails or leaves is a candidate again after a backoff of 1 s, then 2 s, 4 s, up to 10 minutes. Any other
+///   candidate can take its place. No candidate is dropped, except nodes that peers named and that failed three times.
 ///
 /// Time is given to each call, so that a run can be replayed. Reports about peers that are not candidates are ignored.
 ///
@@ -133,7 +133,7 @@ pub struct Plan {
     /// Host names that are not resolved yet.
     hosts: BTreeMap<String, Host>,
     sessions: u64,
-    /// How many candidates each peer has named.
+    /// The number of candidates that each peer has named.
     named_by: BTreeMap<PeerId, usize>,
     book: AddressBook,
 }
@@ -255,11 +255,10 @@ impl Plan {
         }
         let filled = self.count(|candidate| candidate.fills_a_place(now));
         let attempts = self.count(Candidate::is_attempt);
-        if filled < self.config.target && attempts < ATTEMPTS * self.config.target {
-            if let Some(peer) = self.best(now) {
-                self.set_state(peer, State::Attempt(now));
-                return Step::Connect(peer);
-            }
+        let has_room = filled < self.config.target && attempts < ATTEMPTS * self.config.target;
+        if has_room && let Some(peer) = self.best(now) {
+            self.set_state(peer, State::Attempt(now));
+            return Step::Connect(peer);
         }
         if self.is_full() {
             return Step::Wait(None);
@@ -318,7 +317,7 @@ impl Plan {
         }
     }
 
-    /// Notes that a peer was of use: it is remembered for the next run, unless the user named it, and its earlier
+    /// Notes that a peer was useful: it is remembered for the next run, unless the user named it, and its earlier
     /// failures no longer count.
     pub fn good(&mut self, peer: PeerId, now: Instant) {
         let unix = self.unix(now);
@@ -335,7 +334,7 @@ impl Plan {
         self.note_ban(Ban { peer, until, reason: reason.to_owned() }, now);
     }
 
-    /// What to remember for the next run.
+    /// The peers to remember for the next run.
     pub fn book(&self, now: Instant) -> AddressBook {
         self.book.clone().pruned(self.unix(now))
     }
@@ -350,8 +349,8 @@ impl Plan {
         self.candidates.len()
     }
 
-    /// Returns `true` if no node is connected or being connected to, no host is being resolved, and every candidate was
-    /// tried in vain since it was last of use, or is banned. They are tried again all the same, each after its wait.
+    /// Returns `true` if no node is connected or being connected to, no host is being resolved, and every candidate has
+    /// failed since it was last useful, or is banned. Retries go on, each after its backoff.
     pub fn is_exhausted(&self) -> bool {
         self.hosts.is_empty()
             && self.candidates.values().all(|candidate| !candidate.is_in_use() && candidate.failures > 0)

@@ -36,6 +36,7 @@ fn fill(directory: &Path) -> Store {
     (240..480).step_by(24).for_each(|cycle| store.store_reply(&reply(cycle)).unwrap());
     store.ban(&ban()).unwrap();
     store.store_masternode_state(&[7; 20_000]).unwrap();
+    store.store_good_peers(&[(ban().peer, 100)].into()).unwrap();
     store
 }
 
@@ -64,6 +65,7 @@ fn compare(store: &Store) -> Result<(), StoreError> {
         assert_eq!(store.reply(cycle)?, None);
     }
     assert!(store.bans(0)?.into_iter().all(|found| found == ban()));
+    assert!(store.good_peers()?.into_iter().all(|found| found == (ban().peer, 100)));
     assert!(store.masternode_state()?.is_none_or(|state| state == [7; 20_000]));
     if tip > 0 {
         store.store_headers(tip + 1, &[header(tip + 1)])?;

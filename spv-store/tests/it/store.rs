@@ -6,13 +6,48 @@ use std::{
 };
 
 use bytes::Bytes;
-use qrinfo_core::{BlockHash, Network, client::StoredReply};
+use qrinfo_core::{
+    BlockHash, Network,
+    client::{Ban, StoredReply},
+};
 use spv_store::{Store, StoreError};
 
 use crate::support::{hash, headers};
 
 fn reply(cycle_height: u32, block_hash: BlockHash) -> StoredReply {
     StoredReply { cycle_height, block_hash, payload: Bytes::from(vec![cycle_height as u8; 5000]) }
+}
+
+#[test]
+fn bans_last_until_their_end_for_peers_with_an_address_and_with_a_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let onion = format!("{}.onion:9999", "a".repeat(56));
+    let ban = |peer: &str, until| Ban { peer: peer.parse().unwrap(), until, reason: "a false list".into() };
+    let bans = [ban("203.0.113.5:9999", 100), ban("[2a01:4f8::1]:9999", 200), ban(&onion, 300)];
+    {
+        let store = Store::open(directory.path(), Network::Regtest).unwrap();
+        bans.iter().for_each(|ban| store.ban(ban).unwrap());
+    }
+    let store = Store::open(directory.path(), Network::Regtest).unwrap();
+    for (now, left) in [(0, 0), (99, 0), (100, 1), (299, 2), (300, 3)] {
+        let mut found = store.bans(now).unwrap();
+        found.sort_by_key(|ban| ban.until);
+        assert_eq!(found, bans[left..], "at {now}");
+    }
+}
+
+#[test]
+fn good_peers_are_those_that_were_stored_last() {
+    let directory = tempfile::tempdir().unwrap();
+    let peers = |list: &[(&str, u64)]| list.iter().map(|(peer, last)| (peer.parse().unwrap(), *last)).collect();
+    let newest = peers(&[("203.0.113.5:9999", 200), ("seed.example.org:9999", u64::MAX)]);
+    {
+        let store = Store::open(directory.path(), Network::Regtest).unwrap();
+        assert!(store.good_peers().unwrap().is_empty());
+        store.store_good_peers(&peers(&[("203.0.113.5:9999", 100), ("203.0.113.6:9999", 100)])).unwrap();
+        store.store_good_peers(&newest).unwrap();
+    }
+    assert_eq!(Store::open(directory.path(), Network::Regtest).unwrap().good_peers().unwrap(), newest);
 }
 
 #[test]

@@ -157,9 +157,9 @@ impl Network {
 
     /// The last octets of the peers that were asked.
     pub(crate) fn asked(&self) -> Vec<u8> {
-        let number = |peer: &PeerId| match peer.0.ip() {
-            std::net::IpAddr::V4(ip) => ip.octets()[3],
-            std::net::IpAddr::V6(_) => 0,
+        let number = |peer: &PeerId| match peer.address().map(|address| address.ip()) {
+            Some(std::net::IpAddr::V4(ip)) => ip.octets()[3],
+            _ => 0,
         };
         self.asked.lock().unwrap().iter().map(number).collect()
     }
