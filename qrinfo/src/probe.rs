@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, AttemptService, BlockHash, CYCLES_BACK, Request};
@@ -49,7 +49,8 @@ struct Search {
 ///
 /// On mainnet and testnet it follows from the height at which rotation began. Other chains set their own, so the peers
 /// are asked, all of them each time: one reply is enough for a cycle to be answerable, and only if every peer refuses it,
-/// or is silent for 2 s after another one refused, it is not. At most five refusals are caused at a peer.
+/// or is silent for 2 s after another one refused, it is not. A peer that was silent for so long is not waited for again.
+/// At most five refusals are caused at a peer.
 ///
 /// # Errors
 /// [`ProbeError`].
@@ -64,7 +65,8 @@ pub async fn first_answerable_cycle<S: AttemptService + Clone>(
         return Ok(cycles.end(cycles.start_of(height)) + 1 + CYCLES_BACK * length);
     }
     let newest = planner.tip / length;
-    let is_answered = async |cycle: u32| is_answered(peers, planner, cycle * length, &hash_at).await;
+    let mut peers: Vec<&Peer<S>> = peers.iter().collect();
+    let mut is_answered = async |cycle: u32| is_answered(&mut peers, planner, cycle * length, &hash_at).await;
     if !is_answered(newest).await? {
         return Err(ProbeError::NothingAnswerable(newest * length));
     }
@@ -75,9 +77,9 @@ pub async fn first_answerable_cycle<S: AttemptService + Clone>(
     Ok(search.answered * length)
 }
 
-/// Whether any peer answers this cycle.
+/// Returns `true` if any peer answers this cycle. Peers that are silent while others refuse are taken away.
 async fn is_answered<S: AttemptService + Clone>(
-    peers: &[Peer<S>],
+    peers: &mut Vec<&Peer<S>>,
     planner: &Planner,
     cycle: u32,
     hash_at: &impl Fn(u32) -> Option<BlockHash>,
@@ -89,9 +91,10 @@ async fn is_answered<S: AttemptService + Clone>(
         .map(|peer| {
             let (id, mut service) = (peer.id, peer.service.clone());
             let attempt = Attempt::new(u64::from(cycle), request.clone());
-            async move { ask(id, &mut service, attempt).await }
+            async move { (id, ask(id, &mut service, attempt).await) }
         })
         .collect();
+    let mut silent: BTreeSet<_> = peers.iter().map(|peer| peer.id).collect();
     let (mut refused_at, mut failure) = (None, None);
     loop {
         let grace = refused_at.map(|at: Instant| at + GRACE);
@@ -100,12 +103,20 @@ async fn is_answered<S: AttemptService + Clone>(
             () = sleep_until(grace.unwrap_or_else(Instant::now)), if grace.is_some() => None,
         };
         match answer {
-            Some(Ok(_)) => return Ok(true),
-            Some(Err(error)) if error.kind() == AttemptErrorKind::Refused => {
+            Some((_, Ok(_))) => return Ok(true),
+            Some((peer, Err(error))) if error.kind() == AttemptErrorKind::Refused => {
                 refused_at.get_or_insert_with(Instant::now);
+                silent.remove(&peer);
             }
-            Some(Err(error)) => failure = Some(error),
-            None if refused_at.is_some() => return Ok(false),
+            Some((peer, Err(error))) => {
+                failure = Some(error);
+                silent.remove(&peer);
+            }
+            None if refused_at.is_some() => {
+                drop(asked);
+                peers.retain(|peer| !silent.contains(&peer.id));
+                return Ok(false);
+            }
             None => return Err(failure.map_or(ProbeError::NoPeer, ProbeError::Peers)),
         }
     }

@@ -9,7 +9,7 @@ use std::{
 use qrinfo_core::{PeerId, client::Ban};
 use spv_pool::{Place, PoolHandle};
 use spv_store::Store;
-use tokio::task::block_in_place;
+use tokio::{sync::Notify, task::block_in_place};
 
 /// The time for which a node that sent something false is not asked again.
 const BAN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -20,6 +20,7 @@ pub(super) struct Ledger {
     pool: PoolHandle,
     store: Option<Store>,
     nodes: Arc<Mutex<Nodes>>,
+    ban: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -35,7 +36,7 @@ struct Nodes {
 
 impl Ledger {
     pub(super) fn new(pool: PoolHandle, store: Option<Store>) -> Self {
-        Self { pool, store, nodes: Arc::default() }
+        Self { pool, store, nodes: Arc::default(), ban: Arc::default() }
     }
 
     /// Notes a node that was connected to.
@@ -75,6 +76,7 @@ impl Ledger {
         }
         eprintln!("qrinfo: {peer} was given up: {why}");
         self.pool.ban(peer, BAN, why);
+        self.ban.notify_one();
         let Some(store) = &self.store else { return };
         let ban = Ban { peer, until: unix_time().saturating_add(BAN.as_secs()), reason: why.to_owned() };
         if let Err(error) = block_in_place(|| store.ban(&ban)) {
@@ -94,6 +96,11 @@ impl Ledger {
 
     pub(super) fn is_banned(&self, peer: PeerId) -> bool {
         self.with(|nodes| nodes.banned.contains(&peer))
+    }
+
+    /// Waits for a ban. One that was not waited for is not missed. For one waiter.
+    pub(super) async fn next_ban(&self) {
+        self.ban.notified().await;
     }
 
     /// The number of nodes that were asked.

@@ -90,8 +90,13 @@ async fn forward(
 ) {
     let (mut untried, mut was_ready, mut end) = (named.clone(), false, None);
     loop {
+        let is_any_left = named.is_empty() || named.iter().any(|peer| !ledger.is_banned(*peer));
+        if end.is_some() && !is_any_left {
+            return;
+        }
         let event = tokio::select! {
             event = events.next() => event,
+            () = ledger.next_ban() => continue,
             () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => None,
             () = connections.closed() => None,
         };
@@ -112,8 +117,7 @@ async fn forward(
                 (None, None)
             }
             PoolEvent::Exhausted => {
-                let is_any_left = named.is_empty() || named.iter().any(|peer| !ledger.is_banned(*peer));
-                if !was_ready || !is_any_left {
+                if !was_ready {
                     return;
                 }
                 end = end.or(Some(Instant::now() + COMEBACK));

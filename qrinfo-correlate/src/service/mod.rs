@@ -30,10 +30,13 @@ use self::{
 };
 use crate::{broadcast::BroadcastDriver, config::CorrelatorConfig, correlator::Correlator};
 
+/// The first number of a sending that the caller did not number. Callers number from 0 on.
+const OWN_SENDS: u64 = 1 << 63;
+
 /// A `tower` service that asks one peer, pipelined. Clones ask the same peer and share its slots.
 ///
-/// Events name a sending by [`Attempt::send`], or by a number of the service's own where the attempt has none. Attempts
-/// of one peer either all have one or none.
+/// Events name a sending by [`Attempt::send`], or by a number of the service's own, from 2^63 on, where the attempt has
+/// none.
 ///
 /// It is ready while one of the peer's [`depth`](CorrelatorConfig::depth) slots is free. The slot then belongs to the
 /// request, not to its future: dropping the future gives up the reply, but the slot stays taken until the peer has
@@ -145,7 +148,7 @@ impl PeerService {
     }
 
     fn with_inbox(peer: PeerId, config: CorrelatorConfig) -> (Self, Inbox) {
-        let shared = Arc::new(Shared { peer, next_seq: AtomicU64::new(0), ended: OnceLock::new() });
+        let shared = Arc::new(Shared { peer, next_seq: AtomicU64::new(OWN_SENDS), ended: OnceLock::new() });
         let slots = Arc::new(Semaphore::new(config.depth.get().min(Semaphore::MAX_PERMITS)));
         let (sender, commands) = mpsc::unbounded_channel();
         let inbox = Inbox { commands, gate: Gate { slots: slots.clone(), shared: shared.clone() } };

@@ -105,14 +105,20 @@ pub struct Scheduler {
     /// Until then [`next`](Self::next) returns `None` without a new evaluation, unless an event other than progress
     /// resets it.
     quiet_until: Option<Instant>,
-    last_seq: u64,
+    next_seq: u64,
 }
 
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// A scheduler without peers or requests.
+    /// A scheduler without peers or requests, whose first sending has the number 1.
     pub fn new(settings: Settings) -> Self {
+        Self::numbered_from(1, settings)
+    }
+
+    /// The same, with another number for the first sending: schedulers that ask the same peers one after the other must
+    /// not share numbers.
+    pub fn numbered_from(first_send: u64, settings: Settings) -> Self {
         Self {
             bucket: settings.rate.map(Gcra::new),
             congestion: Congestion::new(settings.sequential_for),
@@ -133,7 +139,7 @@ impl Scheduler {
             copies: CopyBudget::default(),
             events: VecDeque::new(),
             quiet_until: None,
-            last_seq: 0,
+            next_seq: first_send,
         }
     }
 
@@ -447,8 +453,8 @@ impl Scheduler {
     fn dispatch(&mut self, choice: Choice, now: Instant) -> Option<Dispatch> {
         let Choice { request, peer, aged } = choice;
         let (job, health) = (self.jobs.get_mut(&request)?, self.peers.get_mut(&peer)?);
-        self.last_seq += 1;
-        let send = SendId { peer, seq: self.last_seq };
+        let send = SendId { peer, seq: self.next_seq };
+        self.next_seq += 1;
         health.send(send, request, now);
         if self.queue.remove(&job.place) {
             self.queue.count_send(aged);

@@ -3,7 +3,10 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Instant,
 };
@@ -91,6 +94,12 @@ where
     type Asked = S;
 }
 
+/// The numbers that each driver has for its sendings. A connection may outlive a driver, with sendings that have not
+/// ended, so no two drivers of a process share numbers.
+const SENDS: u64 = 1 << 32;
+
+static NEXT_SENDS: AtomicU64 = AtomicU64::new(1);
+
 // === impl Driver ===
 
 impl<D: Peers> Driver<D> {
@@ -98,7 +107,8 @@ impl<D: Peers> Driver<D> {
         // A submission carries a place in the queue, and every other command a caller's turn: that bounds the channel.
         let (sender, commands) = mpsc::unbounded_channel();
         // The service's permits bound the queue. Requests that go back into it must not be turned away.
-        let scheduler = Scheduler::new(Settings { capacity: usize::MAX, ..settings });
+        let settings = Settings { capacity: usize::MAX, ..settings };
+        let scheduler = Scheduler::numbered_from(NEXT_SENDS.fetch_add(SENDS, Ordering::Relaxed), settings);
         let (table, peers) = watch::channel(scheduler.table());
         let events = Arc::new(broadcast::Sender::new(EVENTS));
         let stats = Arc::<Mutex<SendStats>>::default();

@@ -34,7 +34,7 @@ use self::{answering::Answering, reorder::Reorder, silence::Silence};
 use super::{
     Delivered, LostPeer, Missing, PlannedRequest, SyncEvent, SyncOutcome, SyncReport, SyncStats, event::Events,
 };
-use crate::peer::Peer;
+use crate::peer::{Peer, chain};
 
 /// Settings of a [`ParallelSync`].
 #[derive(Debug, Clone, Copy)]
@@ -378,7 +378,7 @@ impl ParallelSync {
                 self.postponed.extend(self.reorder.evict(self.options.window_bytes));
             }
             Err(error) => {
-                tracing::debug!(index, %error, "given up");
+                tracing::debug!(index, error = chain(&error), "given up");
                 let given_up = given_up(error);
                 let is_silence = given_up.is_silence() && self.scheduler.stats().signs_of_life() == signs_before;
                 self.give_up(index, given_up);
