@@ -181,6 +181,12 @@ impl HeaderChain {
 
     /// Adds headers that follow the tip; the caller has made sure that they do.
     pub(crate) fn extend(&mut self, headers: &[CheckedHeader]) {
+        // By eighths: a chain grows by a few thousand headers at a time, and doubling would leave half of it empty.
+        if self.hashes.len() + headers.len() > self.hashes.capacity().min(self.bits.capacity()) {
+            let room = headers.len() + self.hashes.len() / 8;
+            self.hashes.reserve_exact(room);
+            self.bits.reserve_exact(room);
+        }
         for header in headers {
             self.hashes.push(header.hash);
             self.bits.push(header.header.bits());

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, pin::pin, time::Duration};
 
 use futures_util::{SinkExt, Stream, StreamExt, stream::FuturesUnordered};
 use qrinfo_core::{
-    BlockHash, Network, PeerId,
+    BlockHash, PeerId,
     message::{GetHeaders, HEADERS2_PROTOCOL_VERSION, Headers, Headers2, NODE_HEADERS_COMPRESSED, PROTOCOL_VERSION},
     stack::{AttemptErrorKind, LeaveReason, PeerEvent},
     wire::{
@@ -20,8 +20,9 @@ use tokio::{
 
 use crate::{
     HeaderChain, HeaderError,
-    check::{CheckedHeader, Rules},
+    check::CheckedHeader,
     machine::{Action, Ask, Checked, DropReason, Facts, Machine, Raw, Standing},
+    rules::HeaderRules,
 };
 
 /// How often peers are looked at that are late.
@@ -155,7 +156,7 @@ struct Peers<Io> {
 /// Fetches headers from many peers at once and finds the chain that they agree on.
 ///
 /// Starts with the first peer of `connections`; further ones join while it runs, and the stream may end at any time.
-/// Up to the newest of `network`'s checkpoints, segments are fetched from different peers side by side; above it one
+/// Up to the newest checkpoint of `rules`, segments are fetched from different peers side by side; above it one
 /// peer goes on at a time, and another one is asked as soon as it is late. Then every peer tells its tip. The chain is
 /// the one with `config.chain_lock`, else the one that the most peers are on, however far behind; ties go to the greater
 /// work. A peer on another branch, or behind, is at no fault.
@@ -167,7 +168,7 @@ struct Peers<Io> {
 /// [`HeaderSyncError`]. What went wrong with single peers is in [`HeaderSync::left`].
 pub async fn sync_headers<Io>(
     connections: impl Stream<Item = Connection<Io>>,
-    network: Network,
+    rules: impl Into<HeaderRules>,
     start: HeaderChain,
     config: HeaderSyncConfig,
     keep: mpsc::Sender<HeaderBatch>,
@@ -175,22 +176,8 @@ pub async fn sync_headers<Io>(
 where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let checkpoints = network.checkpoints().iter().filter_map(|(height, hash)| Some((*height, hash.parse().ok()?)));
-    let rules = Rules::new(network);
-    let machine = Machine::new(rules, start, checkpoints, config.chain_lock);
-    run(connections, rules, machine, config, keep).await
-}
-
-pub(crate) async fn run<Io>(
-    connections: impl Stream<Item = Connection<Io>>,
-    rules: Rules,
-    mut machine: Machine,
-    config: HeaderSyncConfig,
-    keep: mpsc::Sender<HeaderBatch>,
-) -> Result<HeaderSync<Io>, HeaderSyncError>
-where
-    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+    let HeaderRules { rules, checkpoints } = rules.into();
+    let mut machine = Machine::new(rules, start, checkpoints, config.chain_lock);
     let mut connections = pin!(connections);
     let (events, mut happened) = mpsc::channel(EVENTS);
     let mut peers = Peers { drivers: FuturesUnordered::new(), orders: BTreeMap::new(), events, left: Vec::new() };

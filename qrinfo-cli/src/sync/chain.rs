@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use futures_util::stream;
 use qrinfo::storage::Store;
-use qrinfo_core::{BlockHash, Network};
+use qrinfo_core::{BlockHash, Network, stack::PeerEvent};
 use qrinfo_verify::HeaderMap;
-use spv_headers::{CheckedHeader, Extension, HeaderChain, HeaderError, HeaderSyncError, sync_headers};
+use spv_headers::{CheckedHeader, HeaderBatch, HeaderChain, HeaderSync, HeaderSyncConfig, SyncedPeer, sync_headers};
 use spv_peer::Connection;
+use tokio::sync::mpsc;
 
 use super::peers;
 use crate::headers;
@@ -19,13 +21,16 @@ const STRAGGLERS: u32 = 10;
 /// How far a node may be behind our chain: one that is further behind lacks the anchor of the plan.
 const MAX_BEHIND: u32 = 8;
 
+/// Batches of headers that may wait to be stored.
+const BATCHES: usize = 16;
+
 /// The chain of headers that a sync works with.
 pub(super) struct Source {
     network: Network,
     chain: HeaderChain,
     /// Whether the nodes are asked for what is not there yet.
     ask: bool,
-    /// The newest height that half of the nodes have.
+    /// The newest height of the chain that the nodes agree on.
     agreed_tip: u32,
 }
 
@@ -49,59 +54,65 @@ impl Source {
         Ok(Self { network, chain, ask: true, agreed_tip: 0 })
     }
 
-    /// Asks the nodes, one after another, for headers that are not there yet. Gives those that can be asked for
-    /// quorums; says of each other why it cannot.
+    /// Asks the nodes for headers that are not there yet, and for their tips. Gives those that can be asked for quorums;
+    /// says of each other why it cannot.
     pub(super) async fn sync(&mut self, nodes: Vec<Connection>, store: Option<&Store>) -> Result<Vec<Connection>> {
-        let mut usable = Vec::new();
-        for mut node in nodes {
-            let peer = node.peer();
-            let keep = |extension: Extension, headers: &[CheckedHeader]| match store {
-                Some(store) => {
-                    let headers: Vec<_> = headers.iter().map(|checked| (checked.header, checked.hash)).collect();
-                    tokio::task::block_in_place(|| store.store_headers(extension.first, &headers)).map_err(Into::into)
+        if !self.ask {
+            self.agreed_tip = self.chain.tip();
+            let is_near = |node: &Connection| node.start_height().saturating_add(MAX_BEHIND) >= self.agreed_tip;
+            let (near, behind): (Vec<_>, Vec<_>) = nodes.into_iter().partition(is_near);
+            for node in behind {
+                eprintln!("qrinfo: {} is not asked: it is behind, at {}", node.peer(), node.start_height());
+            }
+            ensure!(!near.is_empty(), "no node is left that can be asked");
+            return Ok(near);
+        }
+        let (keep, mut batches) = mpsc::channel::<HeaderBatch>(BATCHES);
+        let config = HeaderSyncConfig::default();
+        let chain = std::mem::replace(&mut self.chain, HeaderChain::new(0, self.network.genesis_hash()));
+        let sync = sync_headers(stream::iter(nodes), self.network, chain, config, keep);
+        let storing = async move {
+            while let Some(batch) = batches.recv().await {
+                if let Some(store) = store {
+                    let headers: Vec<_> = batch.headers.iter().map(|checked| (checked.header, checked.hash)).collect();
+                    tokio::task::block_in_place(|| store.store_headers(batch.first, &headers))?;
                 }
-                None => Ok(()),
-            };
-            match self.ask {
-                false => usable.push(node),
-                true => match sync_headers(&mut node, self.network, &mut self.chain, keep).await {
-                    Ok(()) => usable.push(node),
-                    Err(HeaderSyncError::Keep(error)) => bail!(error),
-                    Err(error) => {
-                        let false_headers = match &error {
-                            // A node on a branch that lost is behind, not false.
-                            HeaderSyncError::Headers(HeaderError::LessWork { .. }) => false,
-                            HeaderSyncError::Headers(_) | HeaderSyncError::Malformed(_) => true,
-                            _ => false,
-                        };
-                        let error = anyhow::Error::new(error);
-                        eprintln!("qrinfo: {peer} was given up: {error:#}");
-                        if let (Some(store), true) = (store, false_headers) {
-                            peers::ban(store, peer, &format!("{error:#}"))?;
-                        }
-                    }
-                },
+            }
+            anyhow::Ok(())
+        };
+        let (sync, stored) = tokio::join!(sync, storing);
+        stored?;
+        let HeaderSync { chain, peers: synced, left, .. } = sync?;
+        for left in left {
+            let (peer, is_false) = (left.peer, matches!(left.event(), PeerEvent::Banned { .. }));
+            let why = anyhow::Error::new(left.why);
+            if let (Some(store), true) = (store, is_false) {
+                eprintln!("qrinfo: {peer} was given up: {why:#}");
+                peers::ban(store, peer, &format!("{why:#}"))?;
+            } else if is_false {
+                eprintln!("qrinfo: {peer} was given up: {why:#}");
+            } else {
+                eprintln!("qrinfo: {peer} is not asked: {why:#}");
             }
         }
-        // One node must not make all others look behind, be it by a height or by headers that cost little: what half
-        // of them have counts.
-        let mut heights: Vec<_> = usable.iter().map(Connection::start_height).collect();
-        heights.sort_unstable();
-        let median = heights.get(heights.len().saturating_sub(1) / 2).copied().unwrap_or_default();
-        self.agreed_tip = self.chain.tip().min(median);
-        usable.retain(|node| {
-            let height = node.start_height();
-            let is_near = height.saturating_add(MAX_BEHIND) >= self.agreed_tip;
-            if !is_near {
-                eprintln!("qrinfo: {} is not asked: it is behind, at {height}", node.peer());
+        self.chain = chain;
+        self.agreed_tip = self.chain.tip();
+        let mut usable = Vec::new();
+        for SyncedPeer { connection, standing } in synced {
+            // A node that is further behind, or on another branch, lacks blocks that the plan names.
+            match standing.shared.saturating_add(MAX_BEHIND) >= self.agreed_tip {
+                true => usable.push(connection),
+                false => {
+                    let (peer, shared) = (connection.peer(), standing.shared);
+                    eprintln!("qrinfo: {peer} is not asked: it has the chain up to {shared} of {}", self.agreed_tip);
+                }
             }
-            is_near
-        });
+        }
         ensure!(!usable.is_empty(), "no node is left that can be asked");
         Ok(usable)
     }
 
-    /// The newest height that can be asked for: our chain has it, and half of the nodes.
+    /// The newest height that can be asked for.
     pub(super) fn tip(&self) -> u32 {
         self.agreed_tip
     }
