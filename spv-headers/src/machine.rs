@@ -23,17 +23,24 @@ use crate::{
 /// The most headers that wait behind a segment that is not complete; 112 bytes each.
 const MAX_HELD: usize = 1 << 16;
 
-/// Questions that a peer may have at a time while segments are fetched: the second one hides its round trip.
-const DEPTH: usize = 2;
+/// Questions that a peer may have at a time while segments are fetched: the others hide its round trip.
+const DEPTH: usize = 3;
 
-/// A peer is late for another one to be asked after this many of its round trips, and this long.
-const HEDGE_ROUND_TRIPS: u32 = 4;
-const HEDGE_FLOOR: Duration = Duration::from_millis(250);
+/// Another peer is asked as well when no byte of an answer has come after this many round trips of its peer, and this
+/// long.
+const HEDGE_ROUND_TRIPS: u32 = 3;
+const HEDGE_FLOOR: Duration = Duration::from_millis(50);
 
-/// A peer that is sending is late when 16 KiB take longer than this.
+/// Another peer is asked as well when an answer takes this many times as long as answers usually take.
+const HEDGE_USUAL: u32 = 2;
+
+/// Nor may 16 KiB of an answer take longer than this, or the whole of it while nothing is known of others.
 const PROGRESS_TIME: Duration = Duration::from_secs(1);
 
-/// The vote is not kept waiting by a peer that is silent for this long.
+/// A peer whose answers take this many times as long as those of others is not asked for what others can be asked for.
+const SLOW: u32 = 4;
+
+/// The least time for which a peer's tip is waited for.
 const LATE: Duration = Duration::from_secs(1);
 
 /// The vote is not kept waiting by slow peers for longer than this many times of the time for which it waits for others.
@@ -157,6 +164,8 @@ struct Peer {
     short_answers: u32,
     /// Headers of it that are being checked for the tip.
     is_checking: bool,
+    /// The mean time of its newest full answers.
+    usual: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -245,6 +254,7 @@ impl Machine {
             view: View::Unknown,
             short_answers: 0,
             is_checking: false,
+            usual: None,
         };
         self.peers.insert(peer, state);
     }
@@ -280,6 +290,10 @@ impl Machine {
             return;
         }
         let Some(question) = state.questions.pop_front() else { return };
+        if raw.len() >= MAX_HEADERS {
+            let took = now.saturating_duration_since(question.since);
+            state.usual = Some(state.usual.map_or(took, |usual| (usual * 3 + took) / 4));
+        }
         if let Some(next) = state.questions.front_mut() {
             next.since = now;
         }
@@ -315,7 +329,7 @@ impl Machine {
         let is_heard = |peer: &Peer| match peer.view {
             View::Tip(_) => true,
             View::Has(spot) if self.is_cut(peer, spot, now) => true,
-            _ => !peer.is_checking && peer.silent_since(now).is_some_and(|time| time >= peer.late()),
+            _ => !peer.is_checking && self.is_late(peer, now) && peer.waits_since(now) >= peer.patience(),
         };
         let waited = now.saturating_duration_since(first);
         waited >= settle * PATIENCE || (self.peers.values().all(is_heard) && (all_joined || waited >= settle))
@@ -385,6 +399,22 @@ impl Machine {
             [.., _, second, _] => own.min(second.saturating_add(ABOVE_SECOND)),
             _ => own,
         }
+    }
+
+    /// The time that answers of a full length usually take, by the peer in the middle.
+    fn usual(&self) -> Option<Duration> {
+        let mut usual: Vec<_> = self.peers.values().filter_map(|peer| peer.usual).collect();
+        usual.sort_unstable();
+        usual.get(usual.len().saturating_sub(1) / 2).copied()
+    }
+
+    /// Whether a peer's oldest question takes so long that another peer is asked as well. Those behind it wait for it.
+    fn is_late(&self, state: &Peer, now: Instant) -> bool {
+        state.questions.front().is_some_and(|question| question.is_late(state, self.usual(), now))
+    }
+
+    fn is_slow(&self, state: &Peer) -> bool {
+        state.usual.zip(self.usual()).is_some_and(|(own, usual)| own > usual * SLOW)
     }
 
     fn is_cut(&self, state: &Peer, spot: Spot, now: Instant) -> bool {
@@ -475,15 +505,19 @@ impl Machine {
             .filter(|(peer, state)| {
                 state.questions.len() < if segment.end.is_some() && asked == 0 { DEPTH } else { 1 }
                     && !state.questions.iter().any(|question| question.is_about(segment))
-                    && !state.is_late(now)
+                    && !self.is_late(state, now)
                     && !segment.unfit.contains(peer)
                     && (segment.end.is_some() || !matches!(state.view, View::Tip(_)))
                     && self.cap(state, now) >= wants
             })
-            .map(|(&peer, state)| (state.questions.len(), state.facts.round_trip, peer))
+            .map(|(&peer, state)| (self.is_slow(state), state.questions.len(), state.facts.round_trip, peer))
             .collect();
         idle.sort_unstable();
         idle.truncate(more);
+        // A slow peer is better than none, but others have room in a moment.
+        if self.peers.values().any(|state| !self.is_slow(state) && !self.is_late(state, now)) {
+            idle.retain(|(is_slow, ..)| !is_slow);
+        }
         let count = idle.len();
         for (.., peer) in idle {
             self.ask_segment(peer, id, now);
@@ -496,7 +530,7 @@ impl Machine {
         let questions =
             self.peers.values().flat_map(|state| state.questions.iter().map(move |question| (state, question)));
         let about = questions.filter(|(_, question)| question.is_about(segment));
-        about.fold((0, 0), |(all, late), (state, _)| (all + 1, late + usize::from(state.is_late(now))))
+        about.fold((0, 0), |(all, late), (state, _)| (all + 1, late + usize::from(self.is_late(state, now))))
     }
 
     /// Whether no peer can bring the open segment further: none that is asked in time, and none to ask.
@@ -507,7 +541,7 @@ impl Machine {
             !segment.unfit.contains(peer)
                 && !matches!(state.view, View::Tip(_))
                 && self.cap(state, now) > segment.head.0
-                && !state.is_late(now)
+                && !self.is_late(state, now)
         };
         let is_heard = self.first_tip.is_some() || self.peers.values().any(|peer| peer.facts.height <= segment.head.0);
         asked == late && is_heard && !self.peers.iter().any(can)
@@ -839,17 +873,13 @@ impl Machine {
 // === impl Peer ===
 
 impl Peer {
-    /// Whether its oldest question takes so long that another peer is asked as well. Those behind it wait for it.
-    fn is_late(&self, now: Instant) -> bool {
-        self.questions.front().is_some_and(|question| question.is_late(self, now))
+    /// How long it takes to answer its oldest question.
+    fn waits_since(&self, now: Instant) -> Duration {
+        self.questions.front().map_or(Duration::ZERO, |question| now.saturating_duration_since(question.since))
     }
 
-    /// How long the oldest question has waited without a byte of its answer.
-    fn silent_since(&self, now: Instant) -> Option<Duration> {
-        self.questions.front().map(|question| now.saturating_duration_since(question.alive.unwrap_or(question.since)))
-    }
-
-    fn late(&self) -> Duration {
+    /// The time for which its tip is waited for.
+    fn patience(&self) -> Duration {
         (self.facts.round_trip * 2 * HEDGE_ROUND_TRIPS).clamp(LATE, 3 * LATE)
     }
 }
@@ -861,12 +891,14 @@ impl Question {
         matches!(self.subject, Subject::Segment { id, generation, head } if (id, generation, head) == (segment.id, segment.generation, segment.head))
     }
 
-    /// Whether the answer takes so long that another peer is asked as well.
-    fn is_late(&self, peer: &Peer, now: Instant) -> bool {
+    /// Whether the answer takes so long that another peer is asked as well. `usual` is the time that answers take.
+    fn is_late(&self, peer: &Peer, usual: Option<Duration>, now: Instant) -> bool {
         let hedge = (peer.facts.round_trip * HEDGE_ROUND_TRIPS).min(2 * LATE) + HEDGE_FLOOR;
+        let waits = now.saturating_duration_since(self.since);
         match self.alive {
-            Some(alive) => now.saturating_duration_since(alive) > PROGRESS_TIME,
-            None => now.saturating_duration_since(self.since) > hedge,
+            None => waits > hedge,
+            Some(alive) if now.saturating_duration_since(alive) > PROGRESS_TIME => true,
+            Some(_) => waits > usual.map_or(PROGRESS_TIME, |usual| usual * HEDGE_USUAL) + hedge,
         }
     }
 }
@@ -878,6 +910,13 @@ impl Raw {
         match self {
             Self::Plain(headers) => headers.first().map(BlockHeader::prev_block_hash),
             Self::Compressed(headers) => headers.prev_block_hash(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Plain(headers) => headers.len(),
+            Self::Compressed(headers) => headers.len(),
         }
     }
 

@@ -7,7 +7,7 @@ use futures_util::{Stream, stream};
 use qrinfo_core::{
     BlockHash, Network, PeerId,
     header::{BlockHeader, Target},
-    message::{Headers, Headers2, MAX_HEADERS, MAX_HEADERS2},
+    message::{Headers, MAX_HEADERS, MAX_HEADERS2},
     wire::frame::Frame,
 };
 use spv_headers::{
@@ -135,8 +135,8 @@ impl Answers for Made {
         Headers(self.behind(locator, MAX_HEADERS))
     }
 
-    fn compressed_headers(&self, locator: &[BlockHash]) -> Headers2 {
-        Headers2::compress(&self.behind(locator, MAX_HEADERS2))
+    fn compressed_headers(&self, locator: &[BlockHash]) -> Vec<BlockHeader> {
+        self.behind(locator, MAX_HEADERS2)
     }
 }
 
