@@ -503,7 +503,7 @@ impl Machine {
             .peers
             .iter()
             .filter(|(peer, state)| {
-                state.questions.len() < if segment.end.is_some() && asked == 0 { DEPTH } else { 1 }
+                state.questions.len() < state.depth(segment, asked > 0)
                     && !state.questions.iter().any(|question| question.is_about(segment))
                     && !self.is_late(state, now)
                     && !segment.unfit.contains(peer)
@@ -873,6 +873,17 @@ impl Machine {
 // === impl Peer ===
 
 impl Peer {
+    /// The number of questions that it may have with another one about a segment. One that has answered nothing yet gets
+    /// one, and one more where it helps out.
+    fn depth(&self, segment: &Segment, helps_out: bool) -> usize {
+        let has_answered =
+            self.usual.is_some() || self.questions.front().is_some_and(|question| question.alive.is_some());
+        match segment.end {
+            Some(_) if has_answered => DEPTH + usize::from(helps_out),
+            _ => 1,
+        }
+    }
+
     /// How long it takes to answer its oldest question.
     fn waits_since(&self, now: Instant) -> Duration {
         self.questions.front().map_or(Duration::ZERO, |question| now.saturating_duration_since(question.since))
@@ -898,7 +909,7 @@ impl Question {
         match self.alive {
             None => waits > hedge,
             Some(alive) if now.saturating_duration_since(alive) > PROGRESS_TIME => true,
-            Some(_) => waits > usual.map_or(PROGRESS_TIME, |usual| usual * HEDGE_USUAL) + hedge,
+            Some(_) => waits > usual.map_or(PROGRESS_TIME + hedge, |usual| usual * HEDGE_USUAL + HEDGE_FLOOR),
         }
     }
 }
