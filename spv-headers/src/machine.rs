@@ -109,6 +109,8 @@ enum Purpose {
 #[derive(Debug)]
 pub(crate) struct Checked {
     peer: PeerId,
+    /// The height of the first header.
+    first: u32,
     purpose: Purpose,
     result: Result<Vec<CheckedHeader>, HeaderError>,
 }
@@ -211,6 +213,8 @@ pub(crate) struct Machine {
     lock: Option<BlockHash>,
     /// The number of segments that were opened above the trunk when peers came that have more.
     reopened: u32,
+    /// Since when no peer has what the lowest segment needs.
+    stalled: Option<Instant>,
 }
 
 // === impl Machine ===
@@ -242,6 +246,7 @@ impl Machine {
             first_tip: None,
             lock,
             reopened: 0,
+            stalled: None,
         }
     }
 
@@ -307,8 +312,8 @@ impl Machine {
 
     /// Headers were checked.
     pub(crate) fn checked(&mut self, checked: Checked, now: Instant) {
-        let Checked { peer, purpose, result } = checked;
-        match (purpose, result) {
+        let Checked { peer, first, purpose, result } = checked;
+        match (purpose, result.and_then(|headers| self.check_known(first, headers))) {
             (Purpose::Segment { id, generation, message }, Ok(headers)) => {
                 self.segment_checked(peer, (id, generation, message), headers, now);
             }
@@ -319,6 +324,17 @@ impl Machine {
             (Purpose::Branch(from, is_full), Ok(headers)) => self.branch_checked(peer, from, is_full, headers, now),
             (Purpose::Branch(..), Err(error)) => self.drop_peer(peer, DropReason::False(error)),
         }
+    }
+
+    /// Refuses another block at the height of a checkpoint.
+    fn check_known(&self, first: u32, headers: Vec<CheckedHeader>) -> Result<Vec<CheckedHeader>, HeaderError> {
+        let last = first.saturating_add(u32::try_from(headers.len()).unwrap_or(u32::MAX));
+        for (&height, expected) in self.checkpoints.range(first..last) {
+            if let Some(header) = headers.get((height - first) as usize).filter(|header| header.hash != *expected) {
+                return Err(HeaderError::NotCheckpoint { height, hash: header.hash });
+            }
+        }
+        Ok(headers)
     }
 
     /// Whether peers are heard and there is nothing to wait for. `all_joined`: no further peer joins, or enough have.
@@ -463,12 +479,42 @@ impl Machine {
             }
             held += self.ask_for_segment(id, index, now) * MAX_HEADERS;
         }
+        self.give_way(now);
         // Above the newest checkpoint there is an end when no peer brings it further.
         let is_last = self.segments.len() == 1;
         let is_open = self.segments.front().is_some_and(|segment| segment.end.is_none() && segment.is_checked());
         if is_last && is_open && self.is_exhausted(now) {
             self.segments.clear();
             self.forget_unknown();
+        }
+    }
+
+    /// Where no peer has what a segment needs for a while, peers are asked for their tips instead; and those that had no
+    /// answer for it are asked again, a few times.
+    fn give_way(&mut self, now: Instant) {
+        let Some((end, segment)) = self.segments.front().and_then(|segment| Some((segment.end?.0, segment))) else {
+            self.stalled = None;
+            return;
+        };
+        let can = |state: &Peer| self.cap(state, now) >= end;
+        let fit = |(peer, state): (&PeerId, &Peer)| can(state) && !segment.unfit.contains(peer);
+        if self.peers.is_empty() || segment.is_at_end() || self.peers.iter().any(fit) {
+            self.stalled = None;
+            return;
+        }
+        let any_can = self.peers.values().any(can);
+        let is_over = now.saturating_duration_since(*self.stalled.get_or_insert(now)) >= LATE;
+        match self.segments.front_mut() {
+            Some(segment) if is_over && any_can && segment.chances > 0 => {
+                segment.chances -= 1;
+                segment.unfit.clear();
+                self.stalled = None;
+            }
+            _ if is_over => {
+                self.segments.clear();
+                self.forget_unknown();
+            }
+            _ => {}
         }
     }
 
@@ -491,6 +537,13 @@ impl Machine {
             return 0;
         }
         let (asked, late) = self.askers(segment, now);
+        if let Some(only) = segment.only_source()
+            && self.peers.get(&only).is_none_or(|state| self.is_late(state, now))
+        {
+            self.restart(id);
+            return 0;
+        }
+        let only = segment.only_source();
         // One that is late is joined by another, then by two, then by four.
         let more = match (asked, late) {
             (0, _) => 1,
@@ -507,6 +560,7 @@ impl Machine {
                     && !state.questions.iter().any(|question| question.is_about(segment))
                     && !self.is_late(state, now)
                     && !segment.unfit.contains(peer)
+                    && only.is_none_or(|only| only == **peer)
                     && (segment.end.is_some() || !matches!(state.view, View::Tip(_)))
                     && self.cap(state, now) >= wants
             })
@@ -610,10 +664,12 @@ impl Machine {
             if is_open {
                 segment.unfit.insert(peer);
                 self.tip_answer(peer, question, raw);
-            } else if prev == segment.start.1 && segment.unfit.insert(peer) {
+            } else if prev == segment.start.1 {
                 // It does not know what others sent. One of them is wrong, and it stays open which one.
-                segment.restart();
-                segment.unfit.insert(peer);
+                if segment.objectors.insert(peer) {
+                    segment.restart();
+                    self.forget_false_start(id);
+                }
             } else if !question.locator.iter().any(|(_, hash)| *hash == prev) {
                 self.drop_peer(peer, DropReason::False(HeaderError::Unconnected(prev)));
             }
@@ -712,11 +768,18 @@ impl Machine {
     fn wrong_end(&mut self, peer: PeerId, id: u32, (height, hash): (u32, BlockHash)) {
         let Some(segment) = self.segments.iter_mut().find(|segment| segment.id == id) else { return };
         let is_alone = segment.sources.iter().all(|source| *source == peer);
-        segment.restart();
+        self.restart(id);
         if is_alone {
             self.drop_peer(peer, DropReason::False(HeaderError::NotCheckpoint { height, hash }));
         }
-        self.forget_false_start(id);
+    }
+
+    /// Fetches a segment again, from one peer alone.
+    fn restart(&mut self, id: u32) {
+        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.id == id) {
+            segment.restart();
+            self.forget_false_start(id);
+        }
     }
 
     fn segment_failed(&mut self, id: u32, generation: u32) {
@@ -820,14 +883,6 @@ impl Machine {
         now: Instant,
     ) {
         let Some(state) = self.peers.get(&peer) else { return };
-        let wrong = (from.height.saturating_add(1)..)
-            .zip(&headers)
-            .find(|(height, header)| self.checkpoints.get(height).is_some_and(|expected| *expected != header.hash));
-        if let Some((height, header)) = wrong {
-            let hash = header.hash;
-            return self.drop_peer(peer, DropReason::False(HeaderError::NotCheckpoint { height, hash }));
-        }
-
         let cap = self.cap(state, now);
         let room = cap.saturating_sub(from.height) as usize;
         let is_cut = headers.len() > room;
@@ -944,10 +999,11 @@ impl Raw {
 impl Check {
     /// Does the work.
     pub(crate) fn run(self, rules: &Rules) -> Checked {
+        let first = self.place.height;
         let result = match &self.raw {
             Raw::Plain(headers) => rules.check(self.place, headers),
             Raw::Compressed(headers) => rules.check_compressed(self.place, headers),
         };
-        Checked { peer: self.peer, purpose: self.purpose, result }
+        Checked { peer: self.peer, first, purpose: self.purpose, result }
     }
 }

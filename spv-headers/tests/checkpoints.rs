@@ -69,6 +69,34 @@ async fn false_headers_in_a_segment_are_fetched_again_from_others() {
     }
 }
 
+/// Where no peer reaches the next checkpoint, the sync ends soon, with what they have.
+#[tokio::test(start_paused = true)]
+async fn peers_below_the_next_checkpoint_are_enough() {
+    let made = Made::recorded(&Recording::bundled().unwrap()).grown(1_772, 6_000, 3);
+    let behind = made.until(4_000);
+    let start = tokio::time::Instant::now();
+    // One announces more than it has.
+    let nodes = vec![Node::new(&behind), Node::new(&behind), Node::new(&behind).announces(7_000)];
+    let sync = sync(regtest(), &made, nodes).await;
+    assert_eq!((sync.chain.tip(), sync.shared()), (4_000, vec![4_000; 3]));
+    assert_eq!(sync.kept, made.checked(1..=4_000));
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+}
+
+/// Two peers on a false branch and two on the chain, whose answers come mixed: the chain's are found, and no honest peer
+/// is blamed.
+#[tokio::test(start_paused = true)]
+async fn a_mixed_segment_is_fetched_again_from_one_peer() {
+    let made = Made::recorded(&Recording::bundled().unwrap()).grown(1_772, 10_000, 3);
+    let other = made.grown(1_900, 9_872, 4);
+    for order in [[0, 1, 0, 1], [1, 0, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1]] {
+        let nodes = order.map(|is_false| if is_false == 1 { Node::new(&other) } else { Node::new(&made) });
+        let sync = sync(regtest(), &made, nodes.into()).await;
+        assert_eq!(sync.kept, made.checked(1..=made.tip()), "{order:?}");
+        assert_eq!(sync.shared(), [11_772, 11_772], "{order:?}: {:?}", sync.left);
+    }
+}
+
 /// No header of a long chain takes more than 60 bytes.
 #[test]
 fn a_chain_takes_at_most_sixty_bytes_a_header() {
