@@ -150,6 +150,16 @@ pub struct Standing {
     pub tip: (u32, BlockHash),
 }
 
+// === impl Standing ===
+
+impl Standing {
+    /// Returns `true` for a peer whose tip lies on the agreed chain, however far behind it is. Another one is on a branch
+    /// of its own, and knows no block of the chain above `shared`.
+    pub fn is_on_chain(&self) -> bool {
+        self.tip.0 == self.shared
+    }
+}
+
 /// The agreed chain and the peers that had a part in it.
 #[derive(Debug)]
 pub(crate) struct Agreement {

@@ -1,4 +1,9 @@
-use std::{collections::BTreeMap, pin::pin, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use futures_util::{SinkExt, Stream, StreamExt, stream::FuturesUnordered};
 use qrinfo_core::{
@@ -73,7 +78,8 @@ pub struct HeaderBatch {
 pub struct HeaderSync<Io> {
     /// The chain to work with.
     pub chain: HeaderChain,
-    /// Peers that can be asked further, each with its place in relation to the chain, in no order.
+    /// Peers that can be asked further, each with its place in relation to the chain: those with the most of it first,
+    /// and of these the nearest.
     pub peers: Vec<SyncedPeer<Io>>,
     /// Peers that cannot be asked.
     pub left: Vec<LeftPeer>,
@@ -143,7 +149,7 @@ enum Event {
 }
 
 type Drivers<Io> =
-    FuturesUnordered<std::pin::Pin<Box<dyn Future<Output = (PeerId, Result<Connection<Io>, PeerProblem>)> + Send>>>;
+    FuturesUnordered<Pin<Box<dyn Future<Output = (PeerId, Result<Connection<Io>, PeerProblem>)> + Send>>>;
 
 /// The peers, as the runtime has them.
 struct Peers<Io> {
@@ -377,6 +383,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Peers<Io> {
                 (Some(_), Err(why), _) => left.push(LeftPeer { peer, why }),
             }
         }
+        synced.sort_by_key(|peer: &SyncedPeer<Io>| (Reverse(peer.standing.shared), peer.connection.greeting_time()));
         left.extend(open.into_iter().map(|peer| LeftPeer { peer, why: PeerProblem::Silent }));
         (synced, left)
     }

@@ -3,10 +3,12 @@
 
 mod made;
 
+use std::time::Duration;
+
 use made::{Made, Node, Synced, connections, run_by, stand_in};
 use qrinfo_core::{Network, stack::PeerEvent};
 use spv_headers::{HeaderChain, HeaderError, HeaderRules, HeaderSyncConfig, PeerProblem};
-use spv_testkit::{HeaderFault, Recording};
+use spv_testkit::{HeaderFault, PeerProfile, Recording};
 
 const SPACING: usize = 3_000;
 
@@ -94,6 +96,33 @@ async fn a_mixed_segment_is_fetched_again_from_one_peer() {
         let sync = sync(regtest(), &made, nodes.into()).await;
         assert_eq!(sync.kept, made.checked(1..=made.tip()), "{order:?}");
         assert_eq!(sync.shared(), [11_772, 11_772], "{order:?}: {:?}", sync.left);
+    }
+}
+
+/// Five nodes at 1.5 MB/s and 150 ms: the time is at most 1.25 times that of the bytes at the rate of all, and four round
+/// trips, also where one more node is silent or slow.
+#[tokio::test(start_paused = true)]
+async fn the_rates_of_all_peers_add_up() {
+    let made = Made::stand_in(173_000);
+    let (rate, round_trip) = (1_500_000, Duration::from_millis(150));
+    let profile = PeerProfile { round_trip, rate: Some(rate), ..PeerProfile::default() };
+    let slow = PeerProfile { rate: Some(20_000), ..profile };
+    for (compresses, spacing, bytes) in [(false, 2_000, 81), (true, 8_000, 43)] {
+        let node = || Node::new(&made).profile(profile).compresses(compresses);
+        for more in [None, Some(node().fault(HeaderFault::Silence)), Some(node().profile(slow))] {
+            let company = format!("{compresses} {more:?}").chars().take(20).collect::<String>();
+            let connections = connections(more.into_iter().chain((0..5).map(|_| node()))).await;
+            let heights = (spacing..made.tip()).step_by(spacing as usize);
+            let rules = regtest().hash(stand_in).checkpoints(heights.map(|height| (height, made.hash_at(height))));
+            let from = HeaderChain::new(0, Network::Regtest.genesis_hash());
+            let config = HeaderSyncConfig { wanted_peers: 5, ..HeaderSyncConfig::default() };
+            let start = tokio::time::Instant::now();
+            let sync = run_by(rules, from, connections, config).await.unwrap();
+            let ideal = Duration::from_secs(1) * made.tip() * bytes / (5 * rate as u32);
+            let bound = ideal * 5 / 4 + 4 * round_trip;
+            assert_eq!(sync.kept.len(), 173_000);
+            assert!(start.elapsed() <= bound, "{company}: {:?} of {bound:?}", start.elapsed());
+        }
     }
 }
 

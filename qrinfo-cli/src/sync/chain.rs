@@ -100,12 +100,11 @@ impl Source {
         let mut usable = Vec::new();
         for SyncedPeer { connection, standing } in synced {
             // A node that is further behind, or on another branch, lacks blocks that the plan names.
-            match standing.shared.saturating_add(MAX_BEHIND) >= self.agreed_tip {
-                true => usable.push(connection),
-                false => {
-                    let (peer, shared) = (connection.peer(), standing.shared);
-                    eprintln!("qrinfo: {peer} is not asked: it has the chain up to {shared} of {}", self.agreed_tip);
-                }
+            if standing.is_on_chain() && standing.shared.saturating_add(MAX_BEHIND) >= self.agreed_tip {
+                usable.push(connection);
+            } else {
+                let (peer, shared) = (connection.peer(), standing.shared);
+                eprintln!("qrinfo: {peer} is not asked: it has the chain up to {shared} of {}", self.agreed_tip);
             }
         }
         ensure!(!usable.is_empty(), "no node is left that can be asked");
