@@ -7,20 +7,15 @@ use std::{
     fs,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt, TryFutureExt, stream, stream::FuturesUnordered};
-use qrinfo::slow_down;
-use qrinfo_core::{Attempt, AttemptError, PeerId};
-use qrinfo_correlate::{CorrelatorConfig, PeerService, Report};
-use qrinfo_recovery::{FailureWatchLayer, RecoveryHandle, RecoveryLayer, RecoverySettings};
-use qrinfo_scheduler::{Peer, Reporter, SchedulerService, Settings, Window, reports};
+use qrinfo_core::{Attempt, AttemptError, PeerId, RequestId};
+use qrinfo_correlate::{CorrelatorConfig, PeerService};
+use qrinfo_recovery::{RecoveryLayer, RecoverySettings};
+use qrinfo_scheduler::{Peer, SchedulerService, Settings, Window};
 use spv_peer::{PeerConfig, handshake, round_trip};
 use spv_testkit::scenario::{self, Scenario, Timeline};
 use tokio::{
@@ -29,7 +24,7 @@ use tokio::{
 };
 use tower::{Layer, ServiceExt, discover::Change};
 
-/// Requests under way at all peers together, at most.
+/// Requests in flight at all peers together, at most.
 const CAP: usize = 64;
 
 /// Median and worst to reach, makespan over floor.
@@ -44,14 +39,12 @@ const TARGETS: [(&str, f64, f64); 8] = [
     ("uniform", 1.03, 1.06),
 ];
 
-/// What one run came to.
+/// The figures of one run.
 struct Outcome {
     makespan: Duration,
     jobs: usize,
     /// Replies beyond one for each job.
     duplicates: u64,
-    /// The most requests that any peer held.
-    depth: usize,
 }
 
 /// Runs every file of a directory and prints one table.
@@ -64,14 +57,14 @@ pub(super) fn run(directory: &Path) -> Result<()> {
     files.sort();
     ensure!(!files.is_empty(), "no scenarios in {}", directory.display());
     eprintln!(
-        "{:<16} {:>6} {:>6} {:>12} {:>5} {:>5} {:>11} {:>17}",
-        "makespan / floor", "median", "worst", "target", "cap", "depth", "duplicates", "one at a time"
+        "{:<16} {:>6} {:>6} {:>12} {:>5} {:>11} {:>17}",
+        "makespan / floor", "median", "worst", "target", "cap", "duplicates", "one at a time"
     );
     for file in files {
         let scenario = Scenario::load(&file)?;
         let mut scores = Vec::new();
         let mut alone = Vec::new();
-        let (mut duplicates, mut jobs, mut depth) = (0, 0, 0);
+        let (mut duplicates, mut jobs) = (0, 0);
         for index in 0..scenario.runs.len() {
             let outcome = measure(&scenario, index).with_context(|| format!("{}, run {index}", scenario.name))?;
             let floor = Duration::from_micros(scenario.runs[index].floor_us).as_secs_f64();
@@ -79,19 +72,17 @@ pub(super) fn run(directory: &Path) -> Result<()> {
             alone.push(one_at_a_time(&scenario, index).as_secs_f64() / floor);
             duplicates += outcome.duplicates;
             jobs += outcome.jobs;
-            depth = depth.max(outcome.depth);
         }
         let target = TARGETS.iter().find(|(name, ..)| *name == scenario.name);
         let (median, worst) = spread(scores);
         let (alone_median, alone_worst) = spread(alone);
         eprintln!(
-            "{:<16} {:>6.3} {:>6.3} {:>12} {:>5} {:>5} {:>9.1} % {:>17} {}",
+            "{:<16} {:>6.3} {:>6.3} {:>12} {:>5} {:>9.1} % {:>17} {}",
             scenario.name,
             median,
             worst,
             target.map_or(String::new(), |(_, median, worst)| format!("{median:.2} ({worst:.2})")),
             CAP,
-            depth,
             100.0 * duplicates as f64 / jobs as f64,
             format!("{alone_median:.2} ({alone_worst:.2})"),
             match target {
@@ -113,29 +104,21 @@ async fn play(scenario: &Scenario, index: usize) -> Result<Outcome> {
     // Late enough for the handshakes.
     let start = Instant::now() + Duration::from_secs(60);
     let timeline = Timeline::real(start);
-    let (mut nodes, mut peers, mut depths) = (Vec::new(), Vec::new(), Vec::new());
-    let connected = RecoveryHandle::default();
-    let settings = RecoverySettings { max_concurrent: CAP, ..RecoverySettings::default() };
-    let (slower, slow_downs) = mpsc::unbounded_channel();
-    let watch = FailureWatchLayer::new(&settings, move |event| drop(slower.send(event.clone())));
+    let (mut nodes, mut peers) = (Vec::new(), Vec::new());
     for number in 0..run.peers.len() {
         let node = scenario.peer(index, number, timeline).context("a peer without numbers")?.build();
-        let id = PeerId(([203, 0, 113, u8::try_from(number)? + 1], 9999).into());
+        let id = PeerId::Address(([203, 0, 113, u8::try_from(number)? + 1], 9999).into());
         let patient = Duration::from_secs(30);
         let config = PeerConfig { handshake_timeout: patient, ..PeerConfig::new(scenario::NETWORK, 7) };
         let mut connection = handshake(node.connect(), id, &config).await?;
         let round_trip = round_trip(&mut connection, 99).await?;
-        let (reporter, reports) = reports();
-        let depth = Arc::new(AtomicUsize::new(0));
-        let (service, driver) = PeerService::new(id, connection, correlator(), observe(reporter, depth.clone()));
+        let (sender, events) = mpsc::unbounded_channel();
+        let observer = move |event| drop(sender.send(event));
+        let (service, driver) = PeerService::new(id, connection, correlator(), observer);
         tokio::spawn(driver);
-        connected.peer_joined(id, u32::MAX);
-        peers.push(Ok::<_, AttemptError>(Change::Insert(
-            id,
-            Peer::new(watch.layer(service), round_trip).with_reports(reports),
-        )));
+        let peer = Peer::new(service, u32::MAX, round_trip).with_events(events);
+        peers.push(Ok::<_, AttemptError>(Change::Insert(id, peer)));
         nodes.push(node);
-        depths.push(depth);
     }
     sleep_until(start).await;
 
@@ -143,11 +126,11 @@ async fn play(scenario: &Scenario, index: usize) -> Result<Outcome> {
     let (service, driver) = SchedulerService::new(stream::iter(peers).chain(stream::pending()), scheduling);
     let handle = service.handle();
     tokio::spawn(driver);
-    let window = |first: usize| run.window.map(|length| Window { first: first as u64, length: length as u64 });
+    let window =
+        |first: usize| run.window.map(|length| Window { first: RequestId(first as u64), length: length as u64 });
     handle.set_window(window(0));
     let jobs = run.reply_bytes.len();
-    tokio::spawn(slow_down(CAP, slow_downs, handle.clone()));
-    let service = RecoveryLayer::new(settings).with_peers(connected).layer(service);
+    let service = RecoveryLayer::new(RecoverySettings::default()).with_peers(handle.peers()).layer(service);
     let ask = |job| service.clone().oneshot(Attempt::new(job as u64, scenario::request(job).into()));
     let mut asked: FuturesUnordered<_> = (0..jobs).map(|job| ask(job).map_ok(move |_| job)).collect();
     let mut done = vec![false; jobs];
@@ -161,35 +144,13 @@ async fn play(scenario: &Scenario, index: usize) -> Result<Outcome> {
     }
     let makespan = start.elapsed();
     let replies: u64 = nodes.iter().map(|node| node.stats().replies).sum();
-    let depth = depths.iter().map(|depth| depth.load(Ordering::Relaxed)).max().unwrap_or(0);
-    Ok(Outcome { makespan, jobs, duplicates: replies.saturating_sub(jobs as u64), depth })
+    Ok(Outcome { makespan, jobs, duplicates: replies.saturating_sub(jobs as u64) })
 }
 
 /// Nothing is lost in these runs, so only the scheduler's own patience matters.
 fn correlator() -> CorrelatorConfig {
     let depth = NonZeroUsize::new(CAP).unwrap_or(NonZeroUsize::MIN);
     CorrelatorConfig { head_timeout: Duration::from_secs(3600), depth, ..CorrelatorConfig::default() }
-}
-
-/// Passes a peer's reports on, and counts how many requests it held at most.
-fn observe(reporter: Reporter, most: Arc<AtomicUsize>) -> impl FnMut(Report) + Send + 'static {
-    let mut held = 0_usize;
-    move |report| match report {
-        Report::Sent { .. } => {
-            held += 1;
-            most.fetch_max(held, Ordering::Relaxed);
-        }
-        Report::FirstByte { attempt, at } => reporter.progress(attempt, 0, None, at),
-        Report::Progress { attempt, at, received, length } => reporter.progress(attempt, received, Some(length), at),
-        Report::Done { attempt, timing, outcome, .. } => {
-            held = held.saturating_sub(1);
-            if let Some(timing) = timing {
-                reporter.settled(attempt, outcome.map(|()| timing), timing.done);
-            }
-        }
-        Report::Closed { .. } => {}
-        _ => {}
-    }
 }
 
 /// The time that the best peer takes alone, one request at a time; what it refuses is asked of the others.

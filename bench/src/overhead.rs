@@ -15,7 +15,8 @@ use anyhow::Result;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::FuturesUnordered};
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId, Reply, Timing,
+    Answer, Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId, Reply, RequestId,
+    Timing,
     message::{Coinbase, CoinbasePayload, MnListDiff},
 };
 use qrinfo_scheduler::{Peer, SchedulerService, Settings, Window};
@@ -26,7 +27,7 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt, discover::Change};
 const REQUESTS: u64 = 20_000;
 const ROUNDS: usize = 7;
 const PEERS: u8 = 5;
-/// Requests under way, and those and waiting ones together.
+/// Requests in flight, and those with the waiting ones.
 const CAP: usize = 20;
 const SUBMITTED: usize = 64;
 
@@ -35,10 +36,10 @@ pub(super) fn run() -> Result<()> {
     for _ in 0..ROUNDS {
         bare.push(measure(through_tower())?);
         scheduled.push(measure(through_the_scheduler(None))?);
-        windowed.push(measure(through_the_scheduler(Some(Window { first: 0, length: REQUESTS })))?);
+        windowed.push(measure(through_the_scheduler(Some(Window { first: RequestId(0), length: REQUESTS })))?);
     }
     let (bare, scheduled, windowed) = (median(bare), median(scheduled), median(windowed));
-    eprintln!("CPU time per request, median of {ROUNDS} rounds of {REQUESTS} requests, {PEERS} peers, {CAP} under way");
+    eprintln!("CPU time per request, median of {ROUNDS} rounds of {REQUESTS} requests, {PEERS} peers, {CAP} in flight");
     eprintln!("bare tower stack (buffer, concurrency limit, timeout)  {bare:>6.2} us");
     for (name, micros) in [("SchedulerService", scheduled), ("SchedulerService, under a window", windowed)] {
         eprintln!("{name:<54} {micros:>6.2} us: {:.2} us more (at most 5)", micros - bare);
@@ -65,7 +66,7 @@ async fn through_tower() -> Result<()> {
 
 async fn through_the_scheduler(window: Option<Window>) -> Result<()> {
     let peer = |number| {
-        let peer = Peer::new(Instantly(peer_id(number)), Duration::from_millis(20));
+        let peer = Peer::new(Instantly(peer_id(number)), 0, Duration::from_millis(20));
         Ok::<_, Infallible>(Change::Insert(peer_id(number), peer))
     };
     let peers = stream::iter((0..PEERS).map(peer)).chain(stream::pending());
@@ -77,7 +78,7 @@ async fn through_the_scheduler(window: Option<Window>) -> Result<()> {
 
 async fn ask_all<S>(service: S) -> Result<()>
 where
-    S: Service<Attempt, Response = (Reply, Timing), Error: Into<BoxError>> + Clone,
+    S: Service<Attempt, Response = Answer, Error: Into<BoxError>> + Clone,
 {
     let ask = |id| service.clone().oneshot(Attempt::new(id, request(id).into()));
     let mut asked: FuturesUnordered<_> = (0..SUBMITTED as u64).map(ask).collect();
@@ -97,9 +98,9 @@ where
 struct Instantly(PeerId);
 
 impl Service<Attempt> for Instantly {
-    type Response = (Reply, Timing);
+    type Response = Answer;
     type Error = AttemptError;
-    type Future = Pin<Box<dyn Future<Output = Result<(Reply, Timing), AttemptError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, AttemptError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
         Poll::Ready(Ok(()))
@@ -109,13 +110,13 @@ impl Service<Attempt> for Instantly {
         let peer = self.0;
         Box::pin(async move {
             let sent = Instant::now().into_std();
-            sleep(Duration::from_millis(20 + attempt.id % 41)).await;
+            sleep(Duration::from_millis(20 + attempt.id.0 % 41)).await;
             let done = Instant::now().into_std();
             let qrinfo_core::Request::MnListDiff(spec) = attempt.request else {
                 return Err(AttemptError::new(AttemptErrorKind::Local));
             };
             let timing = Timing { peer, sent, head: Some(sent), first_byte: Some(done), done, bytes: 19_000 };
-            Ok((Reply::MnListDiff(Box::new(empty_diff(spec))), timing))
+            Ok(Answer { reply: Reply::MnListDiff(Box::new(empty_diff(spec))), timing })
         })
     }
 }
@@ -151,7 +152,7 @@ fn empty_diff(spec: MnListDiffRequestSpec) -> MnListDiff {
 }
 
 fn peer_id(number: u8) -> PeerId {
-    PeerId(([203, 0, 113, number + 1], 9999).into())
+    PeerId::Address(([203, 0, 113, number + 1], 9999).into())
 }
 
 fn cpu_time() -> Duration {

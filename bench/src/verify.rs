@@ -5,10 +5,9 @@ use std::{fs, num::NonZeroUsize, path::Path};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use qrinfo_core::{
-    BlockHash, Hash256, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
-    hash::sha256d,
-    header::BlockHeader,
+    BlockHash, BlockHeader, CycleStart, Hash256, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
     message::{MnListDiff, NetworkMessage, QRInfo, SmlEntry},
+    sha256d,
     wire::Wire,
 };
 use qrinfo_verify::{
@@ -61,10 +60,11 @@ fn chained() -> Result<()> {
         headers.insert(height, block.hash, &BlockHeader::from_bytes(block.header));
     }
     let cycles = Network::Mainnet.cycles();
-    let newest = cycles.start(chain.tip());
+    let newest = cycles.start_of(chain.tip());
     let mut stage = ListStage::new(Network::Mainnet, Level::Roots);
-    for cycle in (newest - 3 * cycles.length()..=newest).step_by(cycles.length() as usize) {
-        let is_first = cycle + 3 * cycles.length() == newest;
+    for back in (0..=3).rev() {
+        let cycle = cycles.back(newest, back).context("too few cycles")?;
+        let is_first = back == 3;
         let request = request(chain, cycle, is_first)?;
         let payload = match request.to_message() {
             NetworkMessage::GetQRInfo(message) => builder::qr_info(chain, &message, PROTOCOL)?.to_wire(),
@@ -77,31 +77,31 @@ fn chained() -> Result<()> {
         };
         measure(&format!("roots, {name}, {} bytes (made-up chain)", payload.len()), || {
             let reply = Reply::QrInfo(Box::new(QRInfo::from_wire(payload.clone())?));
-            stage.clone().take(&request, &reply, |hash| headers.find(hash))?;
+            stage.clone().apply(&request, &reply, |hash| headers.find(hash))?;
             Ok(())
         })?;
         let reply = Reply::QrInfo(Box::new(QRInfo::from_wire(payload.clone())?));
-        stage.take(&request, &reply, |hash| headers.find(hash))?;
+        stage.apply(&request, &reply, |hash| headers.find(hash))?;
     }
     Ok(())
 }
 
-fn request(chain: &Chain, cycle: u32, is_first: bool) -> Result<Request> {
+fn request(chain: &Chain, cycle: CycleStart, is_first: bool) -> Result<Request> {
     let cycles = Network::Mainnet.cycles();
     let hash = |height| chain.block(height).map(|block| block.hash).context("no block");
     let work = |back| cycles.work_height_back(cycle, back).context("no work block");
     let mut bases = vec![0];
     if !is_first {
         // As a chained plan does, down to the lists that the first reply brought.
-        let first = cycles.work_height_back(cycles.start(chain.tip()), 7).context("no work block")?;
+        let first = cycles.work_height_back(cycles.start_of(chain.tip()), 7).context("no work block")?;
         bases.extend((1..=7).rev().filter_map(|back| work(back).ok()).filter(|height| *height >= first));
     }
-    if cycle != cycles.start(chain.tip()) {
+    if cycle != cycles.start_of(chain.tip()) {
         bases.push(chain.tip() - 8);
     }
     let spec = QRInfoRequestSpec {
         network: Network::Mainnet,
-        cycle_height: cycle,
+        cycle,
         base_block_hashes: bases.into_iter().map(hash).collect::<Result<_>>()?,
         block_hash: hash(cycles.block_to_ask(cycle, chain.tip()))?,
         extra_share: true,
@@ -158,7 +158,7 @@ impl Mainnet {
     fn run(&self) -> Result<()> {
         let mut stage = ListStage::new(Network::Mainnet, Level::Roots);
         self.measure("roots, a full list", &stage, &self.list, diff)?;
-        stage.hold(self.take(&mut stage.clone(), &self.list, diff)?);
+        stage.pin(self.take(&mut stage.clone(), &self.list, diff)?);
         self.measure("roots, 6 lists from 13,000 blocks back", &stage, &self.qr_info, qr_info)?;
         self.take(&mut stage, &self.step_base, diff)?;
         self.measure("roots, one cycle", &stage, &self.step, diff)?;
@@ -168,7 +168,7 @@ impl Mainnet {
     /// The newest cycle of the real reply: its 32 quorums of 60 by themselves, then the whole reply.
     fn signatures(&self) -> Result<()> {
         let mut stage = ListStage::new(Network::Mainnet, Level::Roots);
-        stage.hold(self.take(&mut stage.clone(), &self.list, diff)?);
+        stage.pin(self.take(&mut stage.clone(), &self.list, diff)?);
         let start = stage.clone();
         self.take(&mut stage, &self.qr_info, qr_info)?;
 
@@ -190,9 +190,9 @@ impl Mainnet {
         for threads in [1, 2] {
             let threads = NonZeroUsize::new(threads).context("no threads")?;
             let mut stage = ListStage::new(Network::Mainnet, Level::Full).with_threads(threads);
-            start.kept().for_each(|lists| stage.hold(lists.clone()));
+            start.kept().for_each(|lists| stage.pin(lists.clone()));
             let (request, reply) = qr_info(&self.qr_info)?;
-            let quorums = stage.clone().take(&request, &reply, |hash| self.headers.find(hash))?.quorums;
+            let quorums = stage.clone().apply(&request, &reply, |hash| self.headers.find(hash))?.quorums;
             let with_members = quorums.iter().filter(|quorum| !quorum.members.is_empty()).count();
             let what = format!("full, {} quorums, {with_members} with members, threads: {threads}", quorums.len());
             self.measure(&what, &stage, &self.qr_info, qr_info)?;
@@ -208,7 +208,7 @@ impl Mainnet {
 
     fn take(&self, stage: &mut ListStage, payload: &Bytes, exchange: Exchange) -> Result<Lists> {
         let (request, reply) = exchange(payload)?;
-        stage.take(&request, &reply, |hash| self.headers.find(hash))?.lists.context("no lists")
+        stage.apply(&request, &reply, |hash| self.headers.find(hash))?.lists.context("no lists")
     }
 }
 
@@ -247,7 +247,7 @@ fn qr_info(payload: &Bytes) -> Result<(Request, Reply)> {
     let qr_info = QRInfo::from_wire(payload.clone())?;
     let spec = QRInfoRequestSpec {
         network: Network::Mainnet,
-        cycle_height: 2_240_352,
+        cycle: Network::Mainnet.cycles().start_of(2_240_352),
         base_block_hashes: vec![qr_info.mn_list_diff_h.base_block_hash],
         block_hash: qr_info.mn_list_diff_tip.block_hash,
         extra_share: true,

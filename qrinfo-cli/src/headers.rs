@@ -3,10 +3,7 @@
 use std::{fs::File, io::Read, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use qrinfo_core::{
-    BlockHash, Network,
-    header::{BlockHeader, HEADER_LEN},
-};
+use qrinfo_core::{BlockHash, BlockHeader, HEADER_LEN, Network};
 use qrinfo_verify::{HeaderMap, KnownBlock};
 use spv_headers::{CheckedHeader, HeaderChain, check};
 

@@ -126,7 +126,7 @@ async fn a_damaged_database_is_told_in_one_line_and_left_unchanged() {
         let (output, _) = run_with(&server, &directory, "roots").await;
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{errors}");
-        assert!(errors.contains("is damaged or no store, and was left unchanged"), "{errors}");
+        assert!(errors.contains("is damaged or not a store, and was not changed"), "{errors}");
         assert!(!errors.contains("panicked") && errors.lines().count() == 1, "{errors}");
         assert!(fs::read(&path).unwrap() == damaged);
     }

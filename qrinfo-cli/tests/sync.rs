@@ -167,7 +167,7 @@ async fn members_and_signatures_are_verified_on_demand() {
 #[tokio::test]
 async fn a_second_process_on_the_same_store_is_told_so() {
     let directory = tempfile::tempdir().unwrap();
-    let store = qrinfo::storage::Store::open(directory.path(), qrinfo_core::Network::Regtest).unwrap();
+    let store = spv_store::Store::open(directory.path(), qrinfo_core::Network::Regtest).unwrap();
     let server = RecordedPeer::builder(recording()).spawn().await.unwrap();
     let (output, _) = run(&[&server], &["--data-dir", directory.path().to_str().unwrap()]).await;
     assert_eq!(output.status.code(), Some(1));
@@ -187,7 +187,7 @@ async fn peers_that_were_all_given_up_are_told_from_no_peers() {
     let (output, json) = run(&servers, &ALL).await;
     assert_eq!(output.status.code(), Some(1));
     let text = json.to_string();
-    assert!(text.contains("every peer that was connected was given up"), "{text}");
+    assert!(text.contains("every peer left or was given up"), "{text}");
     assert!(!text.contains("no peer was connected"), "{text}");
 
     let as_json = command(&servers, &ALL);

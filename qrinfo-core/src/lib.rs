@@ -1,16 +1,17 @@
-//! What is said between a Dash light client and its peers when it asks for rotated quorums (DIP-24), and the types
-//! that travel a request stack.
+//! The types and messages of the protocol between a Dash light client and its peers for rotated quorums (DIP-24), and
+//! the types of a request stack.
 //!
-//! This crate does no I/O and knows no runtime. It holds:
+//! This crate does no I/O and depends on no runtime. Each name has one path:
 //!
-//! * [`hash`]: hash types in the byte order of the wire; [`header`]: block headers and their targets;
-//! * [`network`] and [`llmq`]: magic bytes, ports, genesis blocks and quorum parameters;
-//! * [`dip24`]: cycles, work blocks and the block to ask for;
+//! * at the root: hashes, [`BlockHeader`] and its [`Target`]; [`Network`] with its magic bytes, ports and genesis block;
+//!   [`LlmqType`] and [`LlmqParams`]; [`Cycles`] and their work blocks; [`Attempt`], [`Answer`] and the other types of a
+//!   request stack; the [`SyncPhase`]s of a client;
 //! * [`wire`]: strict decoding with typed errors, and message frames;
-//! * [`message`]: `getqrinfo`, `qrinfo`, `getmnlistd`, `mnlistdiff` and the few session messages around them;
-//! * [`stack`]: requests, replies, errors and events of a request stack, and the decisions about failures;
-//! * [`phase`]: the phases of a sync;
+//! * [`message`]: `getqrinfo`, `qrinfo`, `getmnlistd`, `mnlistdiff` and a few session messages;
+//! * [`retry`]: the decisions about failed attempts;
 //! * [`client`]: the traits that an existing client implements.
+//!
+//! `docs/glossary.md` in the repository explains the terms of this project.
 //!
 //! # Bytes are the interchange
 //!
@@ -30,23 +31,19 @@
 //! # Ok::<(), qrinfo_core::wire::DecodeError>(())
 //! ```
 
+mod chain;
 pub mod client;
-pub mod dip24;
-pub mod hash;
-pub mod header;
-pub mod llmq;
 pub mod message;
-pub mod network;
-pub mod phase;
-pub mod stack;
+mod stack;
 pub mod wire;
 
-pub use hash::{BlockHash, Hash256, ProTxHash, QuorumHash};
-pub use llmq::LlmqType;
-pub use network::Network;
-pub use phase::SyncPhase;
+pub use chain::{
+    BlockHash, BlockHeader, CYCLES_BACK, CycleStart, Cycles, HEADER_LEN, Hash256, LlmqParams, LlmqType, Network,
+    ParseHashError, ProTxHash, QuorumHash, Target, UnknownNetwork, WORK_BLOCK_OFFSET, sha256d,
+};
+pub use client::phase::SyncPhase;
 pub use stack::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, GivenUp, Mismatch,
-    MnListDiffRequestSpec, PeerId, QRInfoRequestSpec, Reply, Request, RequestId, RequestPriority, SendId, Timing,
-    WhyGivenUp,
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, BadPeerName, GivenUp, KnownPeer,
+    LeaveReason, Mismatch, MnListDiffRequestSpec, PeerEvent, PeerId, PeerName, PeerTable, QRInfoRequestSpec,
+    RecoveryEvent, Reply, Request, RequestId, RequestPriority, SendId, Timing, WhyGivenUp, retry,
 };

@@ -14,25 +14,34 @@ use std::{
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CorrelatorConfig {
-    /// Slots: requests that the peer may hold at once, tombstones included. Default 8: a few requests
-    /// hide a round trip, and a few more slots carry the tombstones of those that were given up.
+    /// Slots: requests that the peer may hold at once, tombstones included. Default 8: a few requests hide a round
+    /// trip, and a few more slots carry the tombstones of requests that were given up.
     pub depth: NonZeroUsize,
     /// The longest silence of the peer while a caller waits for it. Default 30 s. A peer that leaves a request
-    /// unanswered for five times as long loses its connection, for the request's slot would never be free again.
+    /// unanswered for five times as long loses its connection, because the slot of the request would never be free
+    /// again.
     pub head_timeout: Duration,
     /// The slowest rate, in bytes per second, at which a reply may arrive: a reply of `n` bytes ends at
     /// `head_timeout + n / min_rate`, however steadily it drips. Default 8,000.
     pub min_rate: NonZeroU64,
-    /// Bytes of a reply that count for that bound although no reply of this connection was nearly so long. A peer cannot
-    /// buy time by announcing more. Default 1 MiB, above a full list of mainnet (0.6 MB).
+    /// The longest reply, in bytes, for which that bound counts in full before the peer has sent a true reply. After
+    /// one it is four times the longest true reply, if that is more. A length announced beyond it earns no time.
+    /// Default 1 MiB, above a full list of mainnet (0.6 MB).
     pub plausible_bytes: u64,
-    /// Every request is followed by a ping of its own. Default true. Without it a refusal shows only in the
-    /// reply to a later request or in a timeout, and a tombstone waits for one of the former. Switch it off only where a
-    /// ping would reach more than one peer.
+    /// Every request is followed by a ping of its own. Default true. Without pings a refusal is seen only by the reply
+    /// to a later request or by a timeout, and a tombstone waits for such a reply. Switch it off only where a ping
+    /// would reach more than one peer.
     pub fence: bool,
 }
 
 // === impl CorrelatorConfig ===
+
+impl CorrelatorConfig {
+    /// The longest time for a reply of this many bytes.
+    pub(crate) fn transfer_time(&self, bytes: u64) -> Duration {
+        Duration::from_millis(bytes.saturating_mul(1_000) / self.min_rate)
+    }
+}
 
 impl Default for CorrelatorConfig {
     fn default() -> Self {

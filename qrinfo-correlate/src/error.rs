@@ -4,8 +4,7 @@
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use qrinfo_core::{
-    AttemptErrorKind, Mismatch, PeerId, Reply,
-    stack::{LeaveReason, PeerEvent},
+    AttemptErrorKind, LeaveReason, Mismatch, PeerEvent, PeerId, SendId,
     wire::DecodeError,
     wire::frame::{Command, FrameError},
 };
@@ -15,12 +14,12 @@ use qrinfo_core::{
 #[non_exhaustive]
 pub enum Violation {
     /// A reply while nothing was asked.
-    #[error("{0} came without a request")]
+    #[error("{0} arrived, but no request was sent")]
     Unsolicited(Command),
     /// A reply that answers no request that was sent; it counts as the answer to the oldest.
-    #[error("the reply answers no request that was sent")]
+    #[error("the reply does not answer any request that was sent")]
     False(#[source] Mismatch),
-    /// A request that it neither answered nor refused for this long, whether or not a caller still waited.
+    /// A request that the peer neither answered nor refused for this long, whether or not a caller still waited.
     #[error("a request was left unanswered for {0:?}")]
     Unanswered(Duration),
     /// A reply that cannot be decoded.
@@ -43,7 +42,7 @@ pub enum Closed {
     ByPeer,
     /// The transport failed.
     Transport(Arc<dyn Error + Send + Sync>),
-    /// We ended it because of a fault of the peer.
+    /// The correlator ended it because of a fault of the peer.
     Violation(Violation),
     /// Every service was dropped, and no caller waited for a reply.
     Unused,
@@ -57,14 +56,14 @@ pub enum Closed {
 #[non_exhaustive]
 pub enum TimeoutCause {
     /// The peer was silent for this long.
-    #[error("nothing arrived for {0:?}")]
+    #[error("no bytes arrived for {0:?}")]
     Silent(Duration),
-    /// The reply came more slowly than the least rate allows.
-    #[error("a reply that was announced with {length} bytes was not complete after {allowed:?}")]
+    /// The reply came more slowly than [`min_rate`](crate::CorrelatorConfig::min_rate) allows.
+    #[error("a reply announced with {length} bytes was not complete after {allowed:?}")]
     TooSlow {
         /// Bytes of the message, as the peer announced them.
         length: u64,
-        /// The time for a reply, from the moment the peer could begin with it.
+        /// The time that a reply may take, from the moment the peer could begin with it.
         allowed: Duration,
     },
     /// The peer left a request unanswered for this long. It ends the connection.
@@ -75,31 +74,12 @@ pub enum TimeoutCause {
     Deadline,
 }
 
-/// The reason for which a [`QRInfoCorrelationManager`](crate::QRInfoCorrelationManager) takes no request now. The request
-/// must not be sent.
+/// A [`SendId`] that cannot be used now. The request was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RegisterError {
-    /// The limit of [`MAX_WAITING`](crate::MAX_WAITING) waiting callers is reached.
-    #[error("{} callers are waiting already", crate::MAX_WAITING)]
-    Full,
-    /// A reply to another request of this cycle may still come, and could not be told from the reply to this one.
-    #[error("another request of cycle {cycle_height} is in flight")]
-    CycleBusy {
-        /// The first block of the cycle.
-        cycle_height: u32,
-    },
-}
-
-/// A reply that answers no request, given back.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the reply answers no request")]
-pub struct Unmatched {
-    /// The reply.
-    pub reply: Reply,
-    /// The way in which it fails to answer the oldest request that waits; `None` if none waits.
-    #[source]
-    pub mismatch: Option<Mismatch>,
+#[error("sending {send} has not ended; give each sending an id of its own")]
+pub struct SendIdInUse {
+    /// The id.
+    pub send: SendId,
 }
 
 // === impl Closed ===
@@ -122,7 +102,7 @@ impl Closed {
         }
     }
 
-    /// The kind of failure for which the peer is to be banned, if it did wrong.
+    /// The kind of failure for which the peer is to be banned; `None` if the end is not its fault.
     pub fn fault(&self) -> Option<AttemptErrorKind> {
         match self {
             Self::Violation(Violation::Malformed { .. }) => Some(AttemptErrorKind::Malformed),
@@ -143,7 +123,7 @@ impl fmt::Display for Closed {
             Self::ByPeer => "the peer ended the connection",
             Self::Transport(_) => "the transport failed",
             Self::Violation(_) => "the connection was ended because of a fault of the peer",
-            Self::Unused => "the connection was not used any longer",
+            Self::Unused => "the connection was closed because it was not used",
             Self::DriverDropped => "the connection's driver was dropped",
         })
     }

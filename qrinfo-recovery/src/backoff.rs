@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-/// The draws of full jitter: a wait anywhere between nothing and a bound.
+/// Full jitter: random waits between zero and a bound.
 ///
-/// Full jitter spreads requests that failed together over the whole interval, so that they do not come back together.
-/// The draws follow from the seed: a run with a logged seed can be repeated. The bounds follow from
+/// It spreads requests that failed together over the whole interval, so that they are not repeated together. The waits
+/// follow from the seed, so a run with a logged seed can be repeated. The bounds come from
 /// [`RetryPolicy::backoff`](crate::RetryPolicy::backoff).
 ///
 /// ```
@@ -21,12 +21,12 @@ pub struct Backoff {
 // === impl Backoff ===
 
 impl Backoff {
-    /// Draws that follow from `seed`.
+    /// A sequence of waits that follows from `seed`.
     pub fn new(seed: u64) -> Self {
         Self { rng: fastrand::Rng::with_seed(seed) }
     }
 
-    /// A wait below `bound`, each one as likely as any other.
+    /// Draws a wait below `bound` from a uniform distribution.
     pub fn draw(&mut self, bound: Duration) -> Duration {
         bound.mul_f64(self.rng.f64())
     }

@@ -3,15 +3,15 @@ use std::time::{Duration, Instant};
 /// Tokens are counted in millionths, so that a fraction is exact: ten requests at 0.6 earn six retries.
 const TOKEN: u64 = 1_000_000;
 
-/// How many retries may be saved up.
+/// The largest number of retries that can be saved.
 const MOST_SAVED: u64 = 100_000;
 
-/// How many retries there may be for so many requests.
+/// A limit of retries in proportion to requests.
 ///
-/// Every request earns a share of a retry, and time earns some as well. A retry beyond that is not refused but put off:
-/// a storm of failures becomes a trickle of retries, and nothing is lost.
+/// Every request earns a share of a retry, and time earns some as well. A retry beyond that is not refused but delayed:
+/// a storm of failures becomes a trickle of retries, and no request is lost.
 ///
-/// tower's budget takes whole tokens, so that with it 0.6 and 0.9 allow one retry for each request alike.
+/// tower's budget counts whole tokens, so 0.6 and 0.9 both allow one retry for each request.
 ///
 /// ```
 /// use qrinfo_recovery::RetryBudget;
@@ -35,23 +35,23 @@ pub struct RetryBudget {
 // === impl RetryBudget ===
 
 impl RetryBudget {
-    /// A budget of `share` retries for each request, and `per_second` more for each second that passes. Both are cut to
-    /// what makes sense: 0 to 1,000.
+    /// A budget of `share` retries for each request, and `per_second` more for each second. Both are limited to the
+    /// range of 0 to 1,000; not-a-number counts as 0.
     pub fn new(share: f64, per_second: f64) -> Self {
         // As casts of floats saturate, not-a-number counts as nothing.
         let tokens = |value: f64| (value.clamp(0.0, 1_000.0) * TOKEN as f64).round() as u64;
         Self { share: tokens(share), per_second: tokens(per_second), saved: 0, counted: None }
     }
 
-    /// A request was made for the first time.
+    /// Adds the share of a request that is made for the first time.
     pub fn earn(&mut self) {
         self.save(self.share);
     }
 
-    /// Takes a retry, or says when there will be one.
+    /// Takes a retry.
     ///
     /// # Errors
-    /// The instant at which the next one is earned if no request earns it before; `None` if time earns nothing.
+    /// The instant at which time has earned the next retry, if no request earns it before; `None` if time earns none.
     pub fn take(&mut self, now: Instant) -> Result<(), Option<Instant>> {
         self.pass(now);
         if let Some(rest) = self.saved.checked_sub(TOKEN) {

@@ -1,8 +1,6 @@
 use std::{collections::VecDeque, time::Instant};
 
-use qrinfo_core::{AttemptErrorKind, PeerId, RequestId, SyncPhase};
-
-use crate::RecoveryStrategy;
+use qrinfo_core::{AttemptErrorKind, PeerId, RequestId, SyncPhase, retry::RecoveryStrategy};
 
 /// The number of decisions that are kept.
 const KEPT: usize = 256;

@@ -3,17 +3,22 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use qrinfo_core::stack::PeerTable;
+use qrinfo_core::{PeerTable, RecoveryEvent};
 use tokio::sync::watch;
 use tower_layer::Layer;
 
-use crate::{History, Recovery, RecoveryEvent, RecoverySettings};
+use crate::{
+    history::History,
+    service::{Observer, Recovery},
+    settings::RecoverySettings,
+};
 
-/// Makes a [`Recovery`] of a service, which asks again elsewhere what fails.
+/// A layer that repeats failed requests at other peers; its service is [`Recovery`].
 ///
-/// It belongs outside every limit, so that a request that waits to be asked again holds no permit, and around the
-/// checks of a reply, so that a false reply is asked for again. The service below chooses the peer; it has to keep to
-/// [`Attempt::avoid`](qrinfo_core::Attempt::avoid), as a scheduler does.
+/// It belongs outside every limit, so that a request that waits for a retry holds no permit, and around the checks of a
+/// reply, so that a request with a false reply is repeated. The service below chooses the peer. It should keep to
+/// [`Attempt::avoid`](qrinfo_core::Attempt::avoid), as a scheduler does; if it does not, each repeated failure uses up
+/// an attempt.
 ///
 /// ```
 /// use qrinfo_core::{Answer, Attempt, AttemptError, AttemptErrorKind};
@@ -38,26 +43,23 @@ pub struct RecoveryLayer {
     history: Arc<Mutex<History>>,
 }
 
-/// A listener to decisions.
-pub(crate) type Observer = Arc<dyn Fn(&RecoveryEvent) + Send + Sync>;
-
 // === impl RecoveryLayer ===
 
 impl RecoveryLayer {
-    /// A layer that keeps to `settings`, without a ledger of peers and without a listener.
+    /// A layer with these settings, without a ledger of peers and without an observer.
     pub fn new(settings: RecoverySettings) -> Self {
         Self { settings, peers: None, observer: Arc::new(|_| {}), history: Arc::default() }
     }
 
-    /// Follows a ledger of peers, such as a scheduler's: a request that all peers have refused is given up at once, one
-    /// that all have failed waits for another peer to join, and all are given up when no peer has been connected for
-    /// [`network_timeout`](crate::RetryPolicy::network_timeout).
+    /// Follows a ledger of peers, such as a scheduler's. A request that all peers have refused is then given up at
+    /// once, a request that all have failed waits for another peer to join, and all requests are given up when no peer
+    /// has been connected for [`network_timeout`](crate::RetryPolicy::network_timeout).
     #[must_use]
     pub fn with_peers(self, peers: watch::Receiver<PeerTable>) -> Self {
         Self { peers: Some(peers), ..self }
     }
 
-    /// Calls `observer` with every decision. It is called where the request's future is polled, so it must not block.
+    /// Calls `observer` with every decision, in the task that polls the request; it must not block.
     #[must_use]
     pub fn on_event(self, observer: impl Fn(&RecoveryEvent) + Send + Sync + 'static) -> Self {
         Self { observer: Arc::new(observer), ..self }
@@ -65,7 +67,7 @@ impl RecoveryLayer {
 
     /// The latest decisions of all services of this layer and its clones.
     pub fn history(&self) -> History {
-        // A record is complete whatever panicked.
+        // A panic elsewhere leaves no record incomplete.
         self.history.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

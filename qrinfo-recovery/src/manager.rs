@@ -1,27 +1,33 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, RequestId, SyncPhase, WhyGivenUp,
-    stack::retry::Congestion,
+    Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId, RequestId, SyncPhase,
+    WhyGivenUp,
+    retry::{Category, Congestion, FailureClass, RecoveryStrategy, RetryPolicy, RetryState},
 };
 
 use crate::{
-    Category, FailureClass, History, RecoveryRecord, RecoverySettings, RecoveryStrategy, RetryPolicy, RetryState,
+    history::{History, RecoveryRecord},
+    settings::RecoverySettings,
 };
 
 /// The number of requests whose failures are kept. Beyond it the request with the smallest id is forgotten, and gets
 /// its full number of attempts again.
 const KEPT: usize = 65_536;
 
-/// dash-spv's manager of that name: a [`RecoveryStrategy`] for each failure, for a client with a sync loop of its own.
+/// The length of a fall-back to sequential.
+const SEQUENTIAL_FOR: Duration = Duration::from_secs(60);
+
+/// The counterpart of dash-spv's manager of that name: a [`RecoveryStrategy`] for each failure, for a client with a
+/// sync loop of its own.
 ///
 /// It keeps a [`RetryState`] for each request, so that a batch of failures does not use up the attempts of a single
-/// request, and decides as that does without a ledger of peers. What has failed as often as its
-/// [category](Category::limit) allows is given up; in the phases of filters and blocks, which a wallet can do without
-/// for a while, the phase is skipped; after false replies the phase is restarted once.
+/// request, and decides like that state without a ledger of peers. A request that has failed more often than its
+/// [category](Category::limit) allows is given up. In the phases of filters and blocks, which a wallet can postpone,
+/// the phase is skipped instead. After false replies the phase is restarted once.
 ///
 /// | failure | strategy | at most |
 /// |---|---|---|
@@ -50,11 +56,11 @@ const KEPT: usize = 65_536;
 pub struct RecoveryManager {
     policy: RetryPolicy,
     requests: BTreeMap<RequestId, RetryState>,
-    /// Phases that were started again.
+    /// Phases that were restarted.
     restarted: BTreeSet<SyncPhase>,
     congestion: Congestion,
     stats: ParallelStats,
-    /// Attempts in batches since the last decision about all requests.
+    /// Attempts in batches since the last call of `determine_parallel_strategy`.
     recorded: usize,
     history: History,
 }
@@ -64,21 +70,21 @@ pub struct RecoveryManager {
 pub struct ParallelStats {
     /// Requests that were made in batches.
     pub attempts: u64,
-    /// Those that were answered.
+    /// Requests that were answered.
     pub successes: u64,
 }
 
 // === impl RecoveryManager ===
 
 impl RecoveryManager {
-    /// A manager that has seen no failure. Of the settings it takes the backoffs and the network timeout; the number of
-    /// attempts follows from the categories, and each request has a deadline of the caller's own.
+    /// A manager that has seen no failure. Of the settings, the backoffs and the network timeout count; the number of
+    /// attempts follows from the categories, and deadlines are left to the caller.
     pub fn new(settings: &RecoverySettings) -> Self {
         Self {
-            policy: RetryPolicy { max_attempts: u32::MAX, deadline: std::time::Duration::MAX, ..settings.retry },
+            policy: RetryPolicy { max_attempts: u32::MAX, deadline: Duration::MAX, ..settings.retry },
             requests: BTreeMap::new(),
             restarted: BTreeSet::new(),
-            congestion: Congestion::new(std::time::Duration::from_secs(60)),
+            congestion: Congestion::new(SEQUENTIAL_FOR),
             stats: ParallelStats::default(),
             recorded: 0,
             history: History::default(),
@@ -111,7 +117,7 @@ impl RecoveryManager {
 
     /// Decides about all requests together, as [`Congestion`] does: above 0.3 of failures at two or more peers half as
     /// many requests as `concurrent` at a time, above 0.5 one. The rate is `errors` by the attempts that were
-    /// [recorded](Self::record_parallel_attempt) since the decision before.
+    /// [recorded](Self::record_parallel_attempt) since the previous call.
     pub fn determine_parallel_strategy(
         &mut self,
         phase: SyncPhase,
@@ -166,7 +172,7 @@ impl RecoveryManager {
         &mut self,
         phase: SyncPhase,
         request: Option<RequestId>,
-        peer: Option<qrinfo_core::PeerId>,
+        peer: Option<PeerId>,
         error: AttemptErrorKind,
         strategy: &RecoveryStrategy,
         at: Instant,
@@ -175,7 +181,7 @@ impl RecoveryManager {
     }
 }
 
-/// An attempt whose question is the caller's own matter.
+/// An attempt in place of the request, which the manager is not given.
 fn unknown(id: RequestId) -> Attempt {
     let spec = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::ZERO };
     Attempt::new(id, spec.into())

@@ -8,8 +8,8 @@ use std::{
 };
 
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptResult, AttemptService, SyncPhase, WhyGivenUp,
-    stack::{PeerTable, retry::FailureClass},
+    Attempt, AttemptError, AttemptResult, AttemptService, PeerTable, RecoveryEvent, SyncPhase, WhyGivenUp,
+    retry::{FailureClass, RecoveryStrategy, RetryState},
 };
 use tokio::{
     sync::watch,
@@ -19,16 +19,18 @@ use tower_service::Service;
 use tracing::Instrument;
 
 use crate::{
-    Backoff, History, RecoveryEvent, RecoveryRecord, RecoverySettings, RecoveryStrategy, RetryBudget, RetryState,
-    layer::Observer,
+    backoff::Backoff,
+    budget::RetryBudget,
+    history::{History, RecoveryRecord},
+    settings::RecoverySettings,
 };
 
-/// Asks again elsewhere what fails, until there is a reply or a reason to give up. Made by a
-/// [`RecoveryLayer`](crate::RecoveryLayer).
+/// A service that repeats failed requests at other peers, until there is a reply or a reason to give up. A
+/// [`RecoveryLayer`](crate::RecoveryLayer) makes it.
 ///
-/// It is always ready: its requests wait for the service below as long as that takes. A request fails with the kind of
-/// its last failure and a [`GivenUp`](qrinfo_core::GivenUp) as source, which holds them all. Dropping the future cancels
-/// the request. Clones share one budget.
+/// It is always ready: its requests wait for the service below. A request fails with the kind of its last failure and a
+/// [`GivenUp`](qrinfo_core::GivenUp) as its source, which holds all failures. Dropping the future cancels the request.
+/// Clones share one budget.
 pub struct Recovery<S> {
     inner: S,
     shared: Arc<Shared>,
@@ -41,6 +43,9 @@ struct Shared {
     history: Arc<Mutex<History>>,
     draws: Mutex<Draws>,
 }
+
+/// The function that is called with every decision.
+pub(crate) type Observer = Arc<dyn Fn(&RecoveryEvent) + Send + Sync>;
 
 /// State that all requests share.
 struct Draws {
@@ -55,7 +60,7 @@ struct Ledger(Option<watch::Receiver<PeerTable>>);
 enum Ended {
     Answered(qrinfo_core::Answer),
     Failed(AttemptError),
-    /// There is nothing to wait for.
+    /// The request is given up while the service below still works on it.
     Over(WhyGivenUp),
 }
 
@@ -116,7 +121,7 @@ impl Shared {
         self.draws().budget.earn();
         let mut state = RetryState::new(&attempt, self.settings.retry);
         let why = loop {
-            // From before the attempt: a peer that joins during it need not be waited for afterwards.
+            // Taken before the attempt, so that a peer that joins during it is seen afterwards.
             let mut ledger = Ledger(self.peers.clone());
             let error = match self.attempt(&mut inner, &attempt, &state, &mut ledger).await {
                 Ended::Answered(answer) => return Ok(answer),
@@ -126,11 +131,11 @@ impl Shared {
             let kind = error.kind();
             let strategy = self.decide(&attempt, &mut state, error, &ledger);
             let done = self.carry_out(strategy, FailureClass::of(kind), &state, &mut ledger);
-            if let Err(why) = by(state.deadline(), done).await.unwrap_or(Err(WhyGivenUp::DeadlinePassed)) {
+            if let Err(why) = with_deadline(state.deadline(), done).await.unwrap_or(Err(WhyGivenUp::DeadlinePassed)) {
                 break why;
             }
         };
-        self.tell(&RecoveryEvent::GaveUp { request: attempt.id, why });
+        self.emit(&RecoveryEvent::GaveUp { request: attempt.id, why });
         Err(state.give_up(why).into_error())
     }
 
@@ -149,12 +154,12 @@ impl Shared {
         };
         tokio::select! {
             biased;
-            answer = by(deadline, answer) => match answer {
+            answer = with_deadline(deadline, answer) => match answer {
                 Some(Ok(answer)) => Ended::Answered(answer),
                 Some(Err(error)) => Ended::Failed(error),
                 None => Ended::Over(WhyGivenUp::DeadlinePassed),
             },
-            table = ledger.deserted(self.settings.retry.network_timeout) => Ended::Over(state.why_no_peer(&table)),
+            table = ledger.all_peers_gone(self.settings.retry.network_timeout) => Ended::Over(state.why_no_peer(&table)),
         }
     }
 
@@ -176,9 +181,9 @@ impl Shared {
             error: kind,
             strategy: strategy.clone(),
         };
-        // A record is complete whatever panicked.
+        // A panic elsewhere leaves no record incomplete.
         self.history.lock().unwrap_or_else(PoisonError::into_inner).push(record);
-        self.tell(&RecoveryEvent::Decided { request: attempt.id, peer, error: kind, strategy: strategy.clone() });
+        self.emit(&RecoveryEvent::Decided { request: attempt.id, peer, error: kind, strategy: strategy.clone() });
         strategy
     }
 
@@ -218,13 +223,13 @@ impl Shared {
         }
     }
 
-    fn tell(&self, event: &RecoveryEvent) {
+    fn emit(&self, event: &RecoveryEvent) {
         tracing::debug!(?event);
         (self.observer)(event);
     }
 
     fn draws(&self) -> MutexGuard<'_, Draws> {
-        // The state stays usable whatever panicked: at worst a count is off by one.
+        // The state stays usable after a panic: at worst a count is off by one.
         self.draws.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -236,14 +241,15 @@ impl Ledger {
         self.0.as_ref().map(|peers| peers.borrow().clone())
     }
 
-    /// Waits until no peer has been connected for this long, or none is and none will join. Never, without a ledger.
-    async fn deserted(&mut self, patience: Duration) -> PeerTable {
+    /// Waits until no peer has been connected for this long, or none is and none will join. Without a ledger it never
+    /// ends.
+    async fn all_peers_gone(&mut self, patience: Duration) -> PeerTable {
         let Some(peers) = &mut self.0 else { return std::future::pending().await };
         loop {
             let table = peers.borrow_and_update().clone();
             if !table.is_empty() {
                 if peers.changed().await.is_err() {
-                    // The ledger is gone, and the service below with it: its error says more.
+                    // The ledger has ended, and the service below with it: the error of that service says more.
                     return std::future::pending().await;
                 }
             } else if table.is_closed || !matches!(timeout(patience, peers.changed()).await, Ok(Ok(()))) {
@@ -265,8 +271,8 @@ impl Ledger {
     }
 }
 
-/// The output of a future, unless the deadline passes first.
-async fn by<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
+/// The output of a future, or `None` if the deadline passes first.
+async fn with_deadline<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
     match deadline {
         Some(deadline) => timeout_at(deadline.into(), future).await.ok(),
         None => Some(future.await),

@@ -1,5 +1,5 @@
 //! A stack of single parts for a client that has its own peers: a rate and a concurrency limit of this crate, tower's
-//! own timeout, and a service that knows nothing of any of them.
+//! own timeout, and a service that has none of them.
 //!
 //! `cargo run -p qrinfo-scheduler --example compose`
 
@@ -10,7 +10,7 @@ use qrinfo_scheduler::{ConcurrencyLimitLayer, Rate, RateLimitLayer};
 use tokio::time;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn, timeout::TimeoutLayer};
 
-/// Somebody else's service: it takes a block hash, gives bytes, and is slow now and then.
+/// A service of another project: it takes a block hash, gives bytes, and is slow now and then.
 async fn foreign(block: BlockHash) -> Result<Vec<u8>, Infallible> {
     let [first, ..] = *block.as_bytes();
     time::sleep(Duration::from_millis(if first == 5 { 5_000 } else { 100 })).await;

@@ -1,28 +1,15 @@
-//! The plain `Scheduler` against the scenario files, peers by the model: makespan over floor, median and worst.
+//! The plain `Scheduler` against the scenario files, with peers by the link model: makespan over floor, median and worst.
+//! `cargo run --release -p xtask -- bench makespan` measures the whole stack and has the targets.
 //!
 //! `cargo run --release -p qrinfo-scheduler --example makespan_model -- [--no-lengths] [--cap N] DIR`
 
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::{env, error::Error, path::PathBuf};
+use std::{env, error::Error, fs, path::PathBuf};
 
-use support::{
-    run::{Outcome, View, simulate},
-    scenario::Scenario,
-};
-
-/// Median and worst to reach, by scenario.
-const TARGETS: [(&str, f64, f64); 8] = [
-    ("clean", 1.08, 1.30),
-    ("uniform", 1.03, 1.06),
-    ("refusals", 1.09, 1.30),
-    ("stall", 1.09, 1.30),
-    ("stall-window64", 1.10, 1.45),
-    ("clean-window64", 1.13, 1.40),
-    ("three-peers", 1.05, 1.20),
-    ("eight-peers", 1.11, 1.40),
-];
+use spv_testkit::Scenario;
+use support::run::{Outcome, View, simulate};
 
 #[allow(clippy::print_stdout)]
 fn main() -> Result<(), Box<dyn Error>> {
@@ -36,34 +23,38 @@ fn main() -> Result<(), Box<dyn Error>> {
             path => directory = path.into(),
         }
     }
-    let base = tokio::time::Instant::now().into_std();
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(&directory)?.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
     println!(
-        "{:16} {:>7} {:>7} {:>15} {:>5} {:>6} {:>6} {:>6} {:>11} {:>9} {:>18}",
-        "scenario", "median", "worst", "target", "", "mean", "cap", "used", "depth used", "copies %", "one at a time"
+        "{:16} {:>7} {:>7} {:>6} {:>8} {:>6} {:>6} {:>11}",
+        "scenario", "median", "worst", "mean", "in use", "depth", "points", "copies %"
     );
-    for scenario in Scenario::load_all(&directory)? {
-        let outcomes: Vec<Outcome> = scenario.runs.iter().map(|run| simulate(&scenario, run, view, base)).collect();
-        let (median, worst, mean) = spread(outcomes.iter().map(|outcome| outcome.score).collect());
-        let (one, one_worst, _) = spread(scenario.runs.iter().map(|run| scenario.one_at_a_time(run)).collect());
-        let target = TARGETS.iter().find(|(name, ..)| *name == scenario.name);
-        let reached = target.map_or("", |&(_, m, w)| if median <= m && worst <= w { "ok" } else { "MISS" });
-        let copies = outcomes.iter().map(|outcome| 100.0 * outcome.duplicates as f64 / outcome.jobs as f64);
-        println!(
-            "{:16} {:>7.3} {:>7.3} {:>15} {:>5} {:>6.3} {:>6} {:>6} {:>11} {:>9} {:>18}",
-            scenario.name,
-            median,
-            worst,
-            target.map_or(String::new(), |(_, m, w)| format!("{m:.2} ({w:.2})")),
-            reached,
-            mean,
-            view.cap,
-            outcomes.iter().map(|outcome| outcome.highest_in_flight).max().unwrap_or(0),
-            outcomes.iter().map(|outcome| outcome.highest_depth).max().unwrap_or(0),
-            format!("{:.1}, {:.1}", copies.clone().sum::<f64>() / outcomes.len() as f64, copies.fold(0.0, f64::max)),
-            format!("{one:.2} ({one_worst:.2})"),
-        );
+    for file in files {
+        show(&Scenario::load(&file)?, view);
     }
     Ok(())
+}
+
+#[allow(clippy::print_stdout)]
+fn show(scenario: &Scenario, view: View) {
+    let start = support::now();
+    let outcomes: Vec<Outcome> = scenario.runs.iter().map(|run| simulate(scenario, run, view, start)).collect();
+    let score = |(outcome, run): (&Outcome, &spv_testkit::scenario::Run)| {
+        outcome.makespan.as_secs_f64() / (run.floor_us as f64 / 1e6)
+    };
+    let (median, worst, mean) = spread(outcomes.iter().zip(&scenario.runs).map(score).collect());
+    let copies =
+        outcomes.iter().zip(&scenario.runs).map(|(outcome, run)| 100.0 * outcome.duplicates as f64 / run.jobs() as f64);
+    println!(
+        "{:16} {median:>7.3} {worst:>7.3} {mean:>6.3} {:>8} {:>6} {:>6} {:>11}",
+        scenario.name,
+        outcomes.iter().map(|outcome| outcome.highest_in_flight).max().unwrap_or(0),
+        outcomes.iter().map(|outcome| outcome.highest_depth).max().unwrap_or(0),
+        outcomes.iter().map(|outcome| outcome.points).max().unwrap_or(0),
+        format!("{:.1}, {:.1}", copies.clone().sum::<f64>() / outcomes.len() as f64, copies.fold(0.0, f64::max)),
+    );
 }
 
 /// Median, greatest and mean.

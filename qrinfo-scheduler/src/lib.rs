@@ -7,8 +7,8 @@
 //!   [`Event`]s come out. It holds the queue, the limits and the ledger: a [`PeerHealth`] for each peer.
 //! * [`SchedulerService`] is a `tower` service around it and any peers that come and go. Its [`Driver`] is the future
 //!   that does the work; spawn it. A [`SchedulerHandle`] changes cap, rates and window while it runs, bans peers, and
-//!   publishes the ledger: a [`PeerTable`](qrinfo_core::stack::PeerTable) for the layers above, and every
-//!   [`PeerEvent`](qrinfo_core::stack::PeerEvent).
+//!   publishes the ledger: a [`PeerTable`](qrinfo_core::PeerTable) for the layers above, and every
+//!   [`PeerEvent`](qrinfo_core::PeerEvent).
 //! * [`ConcurrencyLimitLayer`] and [`RateLimitLayer`] are its limits as layers of their own, for other stacks.
 //!
 //! # Guarantees
@@ -22,7 +22,10 @@
 //!   and counted.
 //! * It causes at most [`MAX_POINTS`] misbehaviour points on a connection, plus the requests that the peer holds at that
 //!   moment. Guesses stop much earlier.
-//! * A peer that sends something false or malformed is banned: its requests go to other peers at once.
+//! * A peer that sends something false or malformed is banned, and not taken again. The requests that it holds fail at
+//!   once, so that other peers can be asked for them.
+//! * A peer whose reply all but stops, or is announced to be longer than any true reply, keeps no request from others,
+//!   also if it has never completed one.
 //! * A panic in the service of one peer ends that peer alone.
 //! * A request ends once: with a reply, or with an error that says why. Retrying is the caller's part: with the peers to
 //!   avoid in [`Attempt::avoid`](qrinfo_core::Attempt::avoid) and the same id, it keeps its place.

@@ -8,8 +8,8 @@ use std::{
 
 use qrinfo_core::RequestPriority;
 
-/// Of so many sends, one belongs to the request that has waited longest, once it has waited longer than the ageing
-/// bound. Greater would make Low wait longer; smaller would take more from those that somebody waits for.
+/// Of this many sends, one belongs to the request that has waited longest, once it has waited longer than the ageing
+/// bound. Greater would make Low wait longer; smaller would take more from requests that a user waits for.
 const AGED_SHARE: u32 = 8;
 
 const CLASSES: usize = 4;

@@ -2,28 +2,28 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use qrinfo_core::{AttemptErrorKind, Timing};
+use qrinfo_core::{AttemptErrorKind, RequestId, Timing};
 use qrinfo_scheduler::{Event, Scheduler, Settings};
+use spv_testkit::{
+    Scenario,
+    scenario::{PeerNumbers, Run, Stall},
+};
 use support::{
-    run::{View, attempt, peer_id, simulate},
-    scenario::{PeerNumbers, Run, Scenario, StallNumbers},
+    HEIGHT, attempt, decision, now as start, peer_id,
+    run::{View, simulate},
 };
 
 const ROUND_TRIP: Duration = Duration::from_millis(50);
 
-fn start() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
 fn two_peers(cap: usize) -> Scheduler {
     let mut scheduler = Scheduler::new(Settings { cap, ..Settings::default() });
-    (0..2).for_each(|peer| scheduler.peer_joined(peer_id(peer), ROUND_TRIP));
+    (0..2).for_each(|peer| assert!(scheduler.peer_joined(peer_id(peer), HEIGHT, ROUND_TRIP, start())));
     scheduler
 }
 
-/// What becomes of a request at a peer.
+/// The end of a request at a peer.
 enum Outcome {
     /// The first byte comes after so many milliseconds, the last one ten later.
     Reply { first_byte: u64, bytes: u64 },
@@ -40,23 +40,23 @@ fn one_at_a_time(jobs: u64, mut serve: impl FnMut(usize, usize) -> Outcome) -> V
         scheduler.submit(attempt(id), now).expect("there is room");
     }
     while let Some(dispatch) = scheduler.next(now) {
-        let peer = usize::from(dispatch.id.peer() == peer_id(1));
+        let peer = usize::from(dispatch.send.peer == peer_id(1));
         let sent = now;
         asked.push(peer);
         match serve(peer, asked.iter().filter(|one| **one == peer).count()) {
             Outcome::Reply { first_byte, bytes } => {
                 let first_byte = sent + Duration::from_millis(first_byte);
                 now = first_byte + Duration::from_millis(10);
-                let peer = dispatch.id.peer();
+                let peer = dispatch.send.peer;
                 let timing = Timing { peer, sent, head: None, first_byte: Some(first_byte), done: now, bytes };
-                scheduler.replied(dispatch.id, &timing);
+                scheduler.replied(dispatch.send, &timing);
                 replied += 1;
             }
             Outcome::Fails(kind) => {
                 now += Duration::from_millis(1);
-                scheduler.failed(dispatch.id, kind, now);
+                scheduler.failed(dispatch.send, kind, now);
                 let mut again = dispatch.attempt;
-                again.avoid.push(dispatch.id.peer());
+                again.avoid.push(dispatch.send.peer);
                 scheduler.submit(again, now).expect("there is room");
             }
         }
@@ -70,22 +70,24 @@ fn one_at_a_time(jobs: u64, mut serve: impl FnMut(usize, usize) -> Outcome) -> V
 fn a_timed_out_job_does_not_stay_and_starve_new_work() {
     let mut now = start();
     let mut scheduler = two_peers(1);
-    let stuck = scheduler.submit(attempt(0), now).expect("there is room");
+    scheduler.submit(attempt(0), now).expect("there is room");
+    let stuck = RequestId(0);
     let sent = scheduler.next(now).expect("there is a peer");
     now += Duration::from_secs(30);
-    scheduler.timed_out(sent.id, now);
-    assert_eq!(scheduler.event(), Some(Event::Failed(stuck, sent.id, AttemptErrorKind::Timeout)));
+    scheduler.timed_out(sent.send, now);
+    assert_eq!(decision(&mut scheduler), Some(Event::Failed(stuck, sent.send, AttemptErrorKind::Timeout)));
     assert_eq!((scheduler.unfinished(), scheduler.waiting()), (0, 0), "it has ended");
 
     for id in 1..100 {
-        let ticket = scheduler.submit(attempt(id), now).expect("there is room");
+        scheduler.submit(attempt(id), now).expect("there is room");
+        let request = RequestId(id);
         let dispatch = scheduler.next(now).expect("new work goes out at once");
-        assert_eq!((dispatch.ticket, scheduler.in_flight()), (ticket, 2), "the peer still holds the first");
+        assert_eq!((dispatch.attempt.id, scheduler.slots_in_use()), (request, 2), "the peer still holds the first");
         let done = now + Duration::from_secs(1);
-        let peer = dispatch.id.peer();
+        let peer = dispatch.send.peer;
         let timing = Timing { peer, sent: now, head: None, first_byte: Some(done), done, bytes: 20_000 };
-        scheduler.replied(dispatch.id, &timing);
-        assert_eq!(scheduler.event(), Some(Event::Replied(ticket, dispatch.id)));
+        scheduler.replied(dispatch.send, &timing);
+        assert_eq!(decision(&mut scheduler), Some(Event::Replied(request, dispatch.send)));
         now = done;
     }
 }
@@ -95,25 +97,28 @@ fn a_timed_out_job_does_not_stay_and_starve_new_work() {
 #[test]
 fn a_stalled_head_does_not_cost_a_flat_timeout() {
     const JOBS: usize = 200;
-    let seconds = |round_trips: &[f64], stall, cap| {
+    let seconds = |round_trips: &[u64], stall, cap| {
         let peer =
-            |rtt_us: &f64| PeerNumbers { rtt_us: *rtt_us, compute_us: vec![2e4; JOBS], transfer_us: vec![5e4; JOBS] };
+            |&rtt_us: &u64| PeerNumbers { rtt_us, compute_us: vec![20_000; JOBS], transfer_us: vec![50_000; JOBS] };
         let run = Run {
             peers: round_trips.iter().map(peer).collect(),
-            reply_bytes: vec![20e3; JOBS],
+            seed: 0,
+            reply_bytes: vec![20_000; JOBS],
             window: Some(16),
             refused: Vec::new(),
             stall,
-            floor_us: 1e6,
+            floor_us: 1,
+            lower_bound_us: 1,
+            clairvoyant_us: 1,
         };
-        let scenario = Scenario { name: "stalled".into(), send_buffer_bytes: 1e6, runs: Vec::new() };
-        simulate(&scenario, &run, View { lengths: true, cap }, start()).score
+        let scenario = Scenario { name: "stalled".into(), send_buffer_bytes: 1_000_000, runs: Vec::new() };
+        simulate(&scenario, &run, View { lengths: true, cap }, start()).makespan.as_secs_f64()
     };
-    // Under a low cap, the stalled peer holds all that may be under way.
+    // Under a low cap, the stalled peer holds all that may be in flight.
     for cap in [1, 3, 64] {
-        let stalls = Some(StallNumbers { peer: 0, at_us: 2e6, factor: 600.0 });
-        let with_it = seconds(&[2e4, 2e5, 2e5, 2e5], stalls, cap);
-        let without_it = seconds(&[2e5, 2e5, 2e5], None, cap);
+        let stalls = Some(Stall { peer: 0, at_us: 2_000_000, factor: 600 });
+        let with_it = seconds(&[20_000, 200_000, 200_000, 200_000], stalls, cap);
+        let without_it = seconds(&[200_000, 200_000, 200_000], None, cap);
         assert!(with_it < without_it + 1.0, "{with_it} s, without that peer {without_it} s, with a cap of {cap}");
     }
 }

@@ -10,7 +10,9 @@ use std::{
 };
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, RequestPriority};
+use qrinfo_core::{
+    Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, RequestId, RequestPriority,
+};
 use qrinfo_scheduler::{ConcurrencyLimit, ConcurrencyLimitLayer, Rate, RateLimitLayer};
 use tokio::time::{self, Instant};
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
@@ -74,9 +76,9 @@ impl Calls {
     fn service(&self, takes: fn(u64) -> u64) -> Stack {
         let calls = self.clone();
         BoxCloneService::new(service_fn(move |attempt: Attempt| {
-            lock(&calls.calls).push((calls.start.elapsed(), attempt.id));
+            lock(&calls.calls).push((calls.start.elapsed(), attempt.id.0));
             async move {
-                time::sleep(Duration::from_millis(takes(attempt.id))).await;
+                time::sleep(Duration::from_millis(takes(attempt.id.0))).await;
                 Ok(())
             }
         }))
@@ -131,7 +133,7 @@ async fn the_most_urgent_goes_next_and_is_woken() {
     assert_eq!(layer.in_use(), 1);
     for next in [0, 3, 2, 1] {
         let (request, respond) = handle.next_request().await.unwrap();
-        assert_eq!(request.id, next);
+        assert_eq!(request.id, RequestId(next));
         assert_pending!(task::spawn(handle.next_request()).poll());
         respond.send_response("reply");
         assert_ready_ok!(calls[next as usize].poll());
@@ -168,8 +170,8 @@ async fn a_dropped_call_gives_its_permit_or_its_place_back() {
     drop(second);
     assert!(third.is_woken());
     assert_pending!(third.poll());
-    assert_eq!((layer.in_use(), handle.next_request().await.unwrap().0.id), (1, 0));
-    assert_eq!(handle.next_request().await.unwrap().0.id, 2);
+    assert_eq!((layer.in_use(), handle.next_request().await.unwrap().0.id), (1, RequestId(0)));
+    assert_eq!(handle.next_request().await.unwrap().0.id, RequestId(2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,7 +216,7 @@ async fn no_permit_is_held_for_a_service_that_is_not_ready() {
     drop(second);
     assert!(first.is_woken());
     assert_pending!(first.poll());
-    assert_eq!((layer.in_use(), handle.next_request().await.unwrap().0.id), (1, 0));
+    assert_eq!((layer.in_use(), handle.next_request().await.unwrap().0.id), (1, RequestId(0)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,13 +267,13 @@ async fn a_limited_call_is_made_in_time_and_is_told_of_another_rate() {
     assert_pending!(first.poll());
     assert_pending!(second.poll());
     assert_pending!(third.poll());
-    assert_eq!(handle.next_request().await.unwrap().0.id, 0);
+    assert_eq!(handle.next_request().await.unwrap().0.id, RequestId(0));
     time::advance(Duration::from_millis(900)).await;
     assert!(!second.is_woken());
     time::advance(Duration::from_millis(101)).await;
     assert!(second.is_woken() && !third.is_woken());
     assert_pending!(second.poll());
-    assert_eq!(handle.next_request().await.unwrap().0.id, 1);
+    assert_eq!(handle.next_request().await.unwrap().0.id, RequestId(1));
 
     // The next one is told to set its timer, and then that it need not wait.
     assert!(third.is_woken());
@@ -279,7 +281,7 @@ async fn a_limited_call_is_made_in_time_and_is_told_of_another_rate() {
     layer.set_rate(Rate::per_second(1_000, 10_000));
     assert!(third.is_woken());
     assert_pending!(third.poll());
-    assert_eq!(handle.next_request().await.unwrap().0.id, 2);
+    assert_eq!(handle.next_request().await.unwrap().0.id, RequestId(2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -292,7 +294,7 @@ async fn no_turn_is_taken_for_a_service_that_is_not_ready() {
     let (mock, mut free) = mock::pair();
     free.allow(1);
     assert_pending!(task::spawn(layer.layer(Typed(mock)).call(normal(1))).poll());
-    assert_eq!(free.next_request().await.unwrap().0.id, 1);
+    assert_eq!(free.next_request().await.unwrap().0.id, RequestId(1));
 }
 
 /// A response that is held and not polled keeps nobody else from a permit.
@@ -367,7 +369,7 @@ async fn a_dropped_call_leaves_the_inner_limit_to_others() {
     drop(second);
     assert!(third.is_woken());
     assert_pending!(third.poll());
-    assert_eq!((inner.in_use(), handle.next_request().await.unwrap().0.id), (1, 2));
+    assert_eq!((inner.in_use(), handle.next_request().await.unwrap().0.id), (1, RequestId(2)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -448,7 +450,7 @@ fn the_limit_holds_on_many_threads() {
             let busy = Busy::enter(&busy);
             most.fetch_max(busy.count(), Ordering::SeqCst);
             async move {
-                for _ in 0..attempt.id % 4 {
+                for _ in 0..attempt.id.0 % 4 {
                     tokio::task::yield_now().await;
                 }
                 drop(busy);
@@ -544,7 +546,7 @@ impl Watch {
         let busy = Busy::enter(&self.busy);
         assert!(busy.count() <= self.limit.limit(), "{} of {}", busy.count(), self.limit.limit());
         let mut waiting = lock(&self.waiting);
-        let (_, takes) = waiting.remove(&attempt.id).expect("it waits");
+        let (_, takes) = waiting.remove(&attempt.id.0).expect("it waits");
         assert!(waiting.values().all(|&(other, _)| other <= attempt.priority), "{attempt:?} before {waiting:?}");
         let now = Instant::now();
         let (interval, last) = &mut *lock(&self.state);

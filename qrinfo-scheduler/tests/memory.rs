@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use qrinfo_core::Timing;
 use qrinfo_scheduler::{Scheduler, Settings};
-use support::run::{attempt, peer_id};
+use support::{HEIGHT, attempt, peer_id};
 
 /// A request that waits takes its own bytes and a few hundred for its places, and gives them back.
 #[test]
@@ -15,7 +15,7 @@ fn ten_thousand_waiting_requests_take_a_few_megabytes_and_give_them_back() {
     const REQUESTS: u64 = 10_000;
     let mut now = tokio::time::Instant::now().into_std();
     let mut scheduler = Scheduler::new(Settings { cap: 8, ..Settings::default() });
-    scheduler.peer_joined(peer_id(0), Duration::from_millis(50));
+    scheduler.peer_joined(peer_id(0), HEIGHT, Duration::from_millis(50), now);
     let waiting = allocation_counter::measure(|| {
         for id in 0..REQUESTS {
             scheduler.submit(attempt(id), now).unwrap();
@@ -27,10 +27,10 @@ fn ten_thousand_waiting_requests_take_a_few_megabytes_and_give_them_back() {
 
     let served = allocation_counter::measure(|| {
         while let Some(dispatch) = scheduler.next(now) {
-            let (sent, peer) = (now, dispatch.id.peer());
+            let (sent, peer) = (now, dispatch.send.peer);
             now += Duration::from_millis(1);
             let timing = Timing { peer, sent, head: None, first_byte: Some(now), done: now, bytes: 1_000 };
-            scheduler.replied(dispatch.id, &timing);
+            scheduler.replied(dispatch.send, &timing);
             while scheduler.event().is_some() {}
         }
     });

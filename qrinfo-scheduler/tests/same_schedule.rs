@@ -5,21 +5,27 @@
 mod support;
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use fastrand::Rng;
-use futures_util::{StreamExt, future::BoxFuture, stream};
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, Reply, Request, Timing};
-use qrinfo_scheduler::{Peer, Reporter, SchedulerService, Settings, reports};
-use support::{
-    model::ModelPeer,
-    run::{View, attempt, job_of, peer_id, simulate},
-    scenario::{PeerNumbers, Run, Scenario, StallNumbers},
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
+use qrinfo_core::{Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, PeerEvent, Timing};
+use qrinfo_scheduler::{Peer, SchedulerService, Settings};
+use spv_testkit::{
+    LinkModel, Scenario,
+    scenario::{PeerNumbers, Run, Stall},
 };
-use tokio::time::{self, Instant};
+use support::{
+    HEIGHT, attempt, block, peer_id, reply,
+    run::{View, cost, link, simulate},
+};
+use tokio::{
+    sync::mpsc,
+    time::{self, Instant},
+};
 use tower::{Service, ServiceExt, discover::Change};
 
 const JOBS: usize = 120;
@@ -28,35 +34,36 @@ const JOBS: usize = 120;
 fn scenario(seed: u64) -> Scenario {
     let mut rng = Rng::with_seed(seed);
     let spread = |rng: &mut Rng, factor: f64| ((rng.f64() + rng.f64() - 1.0) * factor).exp();
-    let reply_bytes: Vec<f64> = (0..JOBS).map(|_| (300e3 * spread(&mut rng, 2.0)).round()).collect();
+    let reply_bytes: Vec<u64> = (0..JOBS).map(|_| (300e3 * spread(&mut rng, 2.0)) as u64).collect();
     let peers = (0..4)
         .map(|_| {
             let (rate, compute) = (1.2 * spread(&mut rng, 1.0), 50e3 * spread(&mut rng, 1.0));
+            let transfer = |bytes: &u64| (*bytes as f64 / rate * spread(&mut rng, 0.5)) as u64;
             PeerNumbers {
-                rtt_us: (30e3 + rng.f64() * 250e3).round(),
-                compute_us: (0..JOBS).map(|_| (compute * spread(&mut rng, 0.8)).round()).collect(),
-                transfer_us: reply_bytes.iter().map(|bytes| (bytes / rate * spread(&mut rng, 0.5)).round()).collect(),
+                transfer_us: reply_bytes.iter().map(transfer).collect(),
+                rtt_us: 30_000 + rng.u64(..250_000),
+                compute_us: (0..JOBS).map(|_| (compute * spread(&mut rng, 0.8)) as u64).collect(),
             }
         })
         .collect();
     let refused = (0..4).map(|_| (0..JOBS).filter(|_| rng.f64() < 0.03).collect()).collect();
-    let stall = Some(StallNumbers { peer: 1, at_us: 3e6, factor: 30.0 });
-    let run = Run { peers, reply_bytes, window: None, refused, stall, floor_us: 1e6 };
-    Scenario { name: "unequal".into(), send_buffer_bytes: 1e6, runs: vec![run] }
+    let stall = Some(Stall { peer: 1, at_us: 3_000_000, factor: 30 });
+    let (floor_us, lower_bound_us, clairvoyant_us) = (1, 1, 1);
+    let run = Run { seed, peers, reply_bytes, window: None, refused, stall, floor_us, lower_bound_us, clairvoyant_us };
+    Scenario { name: "unequal".into(), send_buffer_bytes: 1_000_000, runs: vec![run] }
 }
 
 struct ReportingPeer {
     index: usize,
     scenario: Arc<Scenario>,
-    model: ModelPeer,
-    reporter: Reporter,
-    start: Instant,
+    link: LinkModel,
+    events: mpsc::UnboundedSender<PeerEvent>,
 }
 
 impl Service<Attempt> for ReportingPeer {
-    type Response = (Reply, Timing);
+    type Response = Answer;
     type Error = AttemptError;
-    type Future = BoxFuture<'static, Result<(Reply, Timing), AttemptError>>;
+    type Future = BoxFuture<'static, AttemptResult>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
         Poll::Ready(Ok(()))
@@ -64,34 +71,27 @@ impl Service<Attempt> for ReportingPeer {
 
     fn call(&mut self, attempt: Attempt) -> Self::Future {
         let sent = Instant::now();
-        let Request::MnListDiff(spec) = &attempt.request else { panic!("{attempt:?}") };
-        let cost = self.scenario.runs[0].cost(self.index, job_of(&spec.block_hash));
-        let seen = self.model.serve(cost, sent.duration_since(self.start).as_micros() as f64);
-        let start = self.start;
-        let at = move |us: f64| start + Duration::from_micros(us.round() as u64);
-        let (id, reporter, length) = (peer_id(self.index), self.reporter.clone(), cost.bytes as u64);
-        Box::pin(async move {
+        let cost = cost(&self.scenario.runs[0], self.index, attempt.id.0 as usize);
+        let transit = cost.serve(&mut self.link, sent.into_std());
+        let (link, events) = (self.link.clone(), self.events.clone());
+        let (peer, send) = (peer_id(self.index), attempt.send.unwrap());
+        async move {
             if cost.refused {
-                time::sleep_until(at(seen.done)).await;
+                time::sleep_until(Instant::from_std(transit.last_byte)).await;
                 return Err(AttemptError::new(AttemptErrorKind::Refused));
             }
-            for bytes in (0..length).step_by(16_384) {
-                time::sleep_until(at(seen.when(bytes as f64))).await;
-                reporter.progress(attempt.id, bytes, Some(length), Instant::now().into_std());
+            for received in (0..cost.bytes).step_by(16_384) {
+                let at = link.arrival(transit, cost.transfer, received, cost.bytes);
+                time::sleep_until(Instant::from_std(at)).await;
+                let (length, at) = (Some(cost.bytes), Instant::now().into_std());
+                events.send(PeerEvent::Progress { send, received, length, at }).unwrap();
             }
-            time::sleep_until(at(seen.done)).await;
-            let first_byte = Some(at(seen.first_byte).into_std());
-            let done = Instant::now().into_std();
-            let timing = Timing { peer: id, sent: sent.into_std(), head: None, first_byte, done, bytes: length };
-            Ok((support::run::reply(spec_hash(&attempt)), timing))
-        })
-    }
-}
-
-fn spec_hash(attempt: &Attempt) -> qrinfo_core::BlockHash {
-    match &attempt.request {
-        Request::MnListDiff(spec) => spec.block_hash,
-        Request::QrInfo(spec) => spec.block_hash,
+            time::sleep_until(Instant::from_std(transit.last_byte)).await;
+            let (first_byte, done) = (Some(transit.first_byte), Instant::now().into_std());
+            let timing = Timing { peer, sent: sent.into_std(), head: None, first_byte, done, bytes: cost.bytes };
+            Ok(Answer { reply: reply(block(&attempt.request)), timing })
+        }
+        .boxed()
     }
 }
 
@@ -100,32 +100,30 @@ async fn through_the_service(scenario: Scenario) -> Duration {
     let scenario = Arc::new(scenario);
     let peers: Vec<_> = (0..4)
         .map(|index| {
-            let (reporter, reports) = reports();
-            let model = scenario.peer(&scenario.runs[0], index);
-            let service = ReportingPeer { index, scenario: scenario.clone(), model, reporter, start };
-            let round_trip = Duration::from_micros(scenario.runs[0].peers[index].rtt_us as u64);
-            let peer = Peer::new(service, round_trip).with_reports(reports);
+            let (sender, events) = mpsc::unbounded_channel();
+            let run = &scenario.runs[0];
+            let link = link(&scenario, run, index, start.into_std());
+            let service = ReportingPeer { index, scenario: scenario.clone(), link, events: sender };
+            let round_trip = Duration::from_micros(run.peers[index].rtt_us);
+            let peer = Peer::new(service, HEIGHT, round_trip).with_events(events);
             Ok::<_, AttemptError>(Change::Insert(peer_id(index), peer))
         })
         .collect();
     let settings = Settings { cap: 64, ..Settings::default() };
     let (service, driver) = SchedulerService::new(stream::iter(peers).chain(stream::pending()), settings);
     tokio::spawn(driver);
-    let last = Arc::new(Mutex::new(start));
     let jobs = (0..JOBS as u64).map(|id| {
-        let (service, last) = (service.clone(), last.clone());
+        let service = service.clone();
         async move {
             let mut attempt = attempt(id);
             while let Err(error) = service.clone().oneshot(attempt.clone()).await {
                 assert_eq!(error.kind(), AttemptErrorKind::Refused);
                 attempt.avoid.extend(error.peer());
             }
-            *last.lock().expect("nobody panics") = Instant::now();
         }
     });
     futures_util::future::join_all(jobs).await;
-    let last = *last.lock().expect("nobody panics");
-    last.duration_since(start)
+    start.elapsed()
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,7 +133,7 @@ async fn the_service_is_as_fast_as_the_plain_scheduler() {
         let scenario = scenario(seed);
         let base = Instant::now().into_std();
         let view = View { lengths: true, cap: 64 };
-        plain += simulate(&scenario, &scenario.runs[0], view, base).score;
+        plain += simulate(&scenario, &scenario.runs[0], view, base).makespan.as_secs_f64();
         service += through_the_service(scenario).await.as_secs_f64();
     }
     // Timers that round up to the next millisecond change a schedule here and there.

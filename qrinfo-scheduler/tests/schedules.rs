@@ -13,17 +13,17 @@ use std::{
 };
 
 use fastrand::Rng;
-use qrinfo_core::{Attempt, AttemptErrorKind, PeerId, RequestPriority, Timing};
-use qrinfo_scheduler::{DispatchId, Event, MAX_DEPTH, MAX_POINTS, Rate, Scheduler, Settings, Ticket, Window};
-use support::{
-    model::{Cost, ModelPeer, Seen, Stall},
-    run::{attempt, peer_id},
+use qrinfo_core::{
+    Attempt, AttemptErrorKind, LeaveReason, PeerEvent, PeerId, RequestId, RequestPriority, SendId, Timing,
 };
+use qrinfo_scheduler::{Event, MAX_DEPTH, MAX_POINTS, Rate, Scheduler, Settings, Window};
+use spv_testkit::{LinkModel, Transit};
+use support::{Cost, HEIGHT, attempt, peer_id, us};
 
 const JOBS: usize = 40;
 const HEAD_TIMEOUT: f64 = 5e6;
 /// After so long a connection is closed.
-const PATIENCE: f64 = 60e6;
+const SLOT_TIMEOUT: f64 = 60e6;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
@@ -33,15 +33,15 @@ enum Step {
     Submit(usize),
     Cancel(usize),
     Retry(usize),
-    Progress(DispatchId),
-    TimedOut(DispatchId),
-    Done(DispatchId),
+    Progress(SendId),
+    TimedOut(SendId),
+    Done(SendId),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Planned,
-    Waiting(Ticket),
+    Waiting,
     Delivered,
     Ended,
 }
@@ -49,7 +49,7 @@ enum Fate {
 struct Copy {
     job: usize,
     sent: f64,
-    seen: Seen,
+    transit: Transit,
     cost: Cost,
     reported: u64,
 }
@@ -60,9 +60,11 @@ struct Server {
     compute: f64,
     rate: f64,
     refuses: f64,
-    stall: Option<Stall>,
-    model: Option<ModelPeer>,
+    stall: Option<(f64, u32)>,
+    link: Option<LinkModel>,
+    /// On this connection.
     refusals: u32,
+    is_banned: bool,
     sent: Vec<f64>,
 }
 
@@ -77,7 +79,7 @@ struct Schedule {
     agenda: BinaryHeap<Reverse<(u64, u64, Step)>>,
     steps: u64,
     wakeup: Option<u64>,
-    copies: BTreeMap<DispatchId, Copy>,
+    copies: BTreeMap<SendId, Copy>,
     attempts: Vec<Attempt>,
     fates: Vec<Fate>,
     tries: Vec<u32>,
@@ -97,6 +99,8 @@ impl Schedule {
             ageing: Duration::from_secs(rng.u64(1..60)),
             rate: chance(&mut rng, 0.2).then(|| Rate::per_second(rng.u32(2..50), rng.u32(1..5))),
             peer_rate: chance(&mut rng, 0.2).then(|| Rate::per_second(rng.u32(2..50), rng.u32(1..5))),
+            adaptive: chance(&mut rng, 0.5),
+            sequential_for: Duration::from_secs(rng.u64(1..60)),
         };
         let refusing = chance(&mut rng, 0.4);
         let servers: Vec<Server> = (0..rng.usize(1..6))
@@ -105,9 +109,10 @@ impl Schedule {
                 compute: 1e3 + rng.f64() * 2e5,
                 rate: 0.01 + rng.f64() * 4.0,
                 refuses: if refusing { rng.f64() * [0.1, 0.5, 1.0][rng.usize(..3)] } else { 0.0 },
-                stall: chance(&mut rng, 0.3).then(|| Stall { at: rng.f64() * 1e7, factor: 2.0 + rng.f64() * 100.0 }),
-                model: None,
+                stall: chance(&mut rng, 0.3).then(|| (rng.f64() * 1e7, rng.u32(2..100))),
+                link: None,
                 refusals: 0,
+                is_banned: false,
                 sent: Vec::new(),
             })
             .collect();
@@ -166,6 +171,10 @@ impl Schedule {
         self.base + Duration::from_micros(us as u64)
     }
 
+    fn micros(&self, at: Instant) -> f64 {
+        at.duration_since(self.base).as_secs_f64() * 1e6
+    }
+
     fn plan(&mut self, at: f64, step: Step) {
         self.steps += 1;
         self.agenda.push(Reverse((at.max(self.now).round() as u64, self.steps, step)));
@@ -176,7 +185,7 @@ impl Schedule {
             self.first += 1;
         }
         if let Some(length) = self.window {
-            self.scheduler.set_window(Some(Window { first: self.first as u64, length }));
+            self.scheduler.set_window(Some(Window { first: RequestId(self.first as u64), length }));
         }
     }
 
@@ -208,34 +217,45 @@ impl Schedule {
             Step::Wakeup => {}
             Step::Join(server) => {
                 let Server { round_trip, stall, .. } = self.servers[server];
-                self.copies.retain(|id, _| id.peer() != peer_id(server));
-                self.servers[server].model = Some(ModelPeer::new(round_trip, 1e6, stall));
+                self.copies.retain(|id, _| id.peer != peer_id(server));
+                let link = LinkModel::new(us(round_trip));
+                self.servers[server].link = Some(match stall {
+                    Some((at, factor)) => link.slow(self.instant(at), factor),
+                    None => link,
+                });
                 self.servers[server].sent.clear();
-                self.scheduler.peer_joined(peer_id(server), Duration::from_micros(round_trip as u64));
+                self.servers[server].refusals = 0;
+                let joined = self.scheduler.peer_joined(peer_id(server), HEIGHT, us(round_trip), now);
+                assert_eq!(joined, !self.servers[server].is_banned, "a banned peer is not taken");
+                if !joined {
+                    self.servers[server].link = None;
+                }
             }
             Step::Leave(server) => {
-                self.servers[server].model = None;
-                self.copies.retain(|id, _| id.peer() != peer_id(server));
-                self.scheduler.peer_left(peer_id(server));
+                self.servers[server].link = None;
+                self.copies.retain(|id, _| id.peer != peer_id(server));
+                self.scheduler.peer_left(peer_id(server), LeaveReason::Disconnected, now);
                 if !self.agenda.iter().any(|Reverse((_, _, step))| matches!(step, Step::Join(_))) {
-                    // Somebody has to stay, or nothing need ever end.
+                    // A peer has to stay, or nothing need ever end.
                     self.plan(self.now + 1e6, Step::Join(server));
                 }
             }
             Step::Submit(job) | Step::Retry(job) => self.submit(job),
             Step::Cancel(job) => {
-                if let Fate::Waiting(ticket) = self.fates[job] {
-                    self.scheduler.cancel(ticket);
+                if self.fates[job] == Fate::Waiting {
+                    self.scheduler.cancel(RequestId(job as u64));
                     self.fates[job] = Fate::Ended;
                     self.move_window();
                 }
             }
             Step::Progress(id) => {
                 let Some(copy) = self.copies.get_mut(&id) else { return };
-                self.scheduler.progress(id, copy.reported, Some(copy.cost.bytes as u64), now);
+                self.scheduler.progress(id, copy.reported, Some(copy.cost.bytes), now);
                 copy.reported += 16_384;
-                if (copy.reported as f64) < copy.cost.bytes {
-                    let at = copy.seen.when(copy.reported as f64);
+                if copy.reported < copy.cost.bytes {
+                    let link = self.servers[index(id.peer)].link.as_ref().expect("a peer that is there");
+                    let at = link.arrival(copy.transit, copy.cost.transfer, copy.reported, copy.cost.bytes);
+                    let at = self.micros(at);
                     self.plan(at, Step::Progress(id));
                 }
             }
@@ -253,27 +273,27 @@ impl Schedule {
         if self.fates[job] != Fate::Planned {
             return;
         }
-        let ticket = self.scheduler.submit(self.attempts[job].clone(), self.instant(self.now)).expect("room");
-        self.fates[job] = Fate::Waiting(ticket);
+        self.scheduler.submit(self.attempts[job].clone(), self.instant(self.now)).expect("room");
+        self.fates[job] = Fate::Waiting;
     }
 
-    fn done(&mut self, id: DispatchId, now: Instant) {
+    fn done(&mut self, id: SendId, now: Instant) {
         let Some(copy) = self.copies.remove(&id) else { return };
-        let server = self.servers.iter_mut().enumerate().find(|(index, _)| peer_id(*index) == id.peer());
         if copy.cost.refused {
-            server.expect("a known peer").1.refusals += 1;
-            return self.scheduler.failed(id, AttemptErrorKind::Refused, now);
+            self.servers[index(id.peer)].refusals += 1;
+            self.scheduler.failed(id, AttemptErrorKind::Refused, now);
+            return self.replace_the_last(index(id.peer));
         }
         if chance(&mut self.rng, 0.005) {
             return self.scheduler.failed(id, AttemptErrorKind::False, now);
         }
         let timing = Timing {
-            peer: id.peer(),
+            peer: id.peer,
             sent: self.instant(copy.sent),
             head: None,
-            first_byte: Some(self.instant(copy.seen.first_byte)),
+            first_byte: Some(copy.transit.first_byte),
             done: now,
-            bytes: copy.cost.bytes as u64,
+            bytes: copy.cost.bytes,
         };
         self.scheduler.replied(id, &timing);
     }
@@ -285,7 +305,7 @@ impl Schedule {
                 self.on_event(event);
             }
             let Some(dispatch) = self.scheduler.next(now) else { break };
-            self.send(dispatch.id, dispatch.ticket, &dispatch.attempt);
+            self.send(dispatch.send, &dispatch.attempt);
         }
         // The last question may have found a deadline passed.
         while let Some(event) = self.scheduler.event() {
@@ -301,23 +321,27 @@ impl Schedule {
         }
     }
 
-    fn send(&mut self, id: DispatchId, ticket: Ticket, attempt: &Attempt) {
-        let job = attempt.id as usize;
-        let index = (0..self.servers.len()).find(|&index| peer_id(index) == id.peer()).expect("a known peer");
-        assert_eq!(self.fates[job], Fate::Waiting(ticket), "sent, though nobody waits for it");
-        assert!(!self.attempts[job].avoid.contains(&id.peer()), "sent to a peer that it avoids");
-        assert!(self.copies.iter().all(|(other, copy)| other.peer() != id.peer() || copy.job != job || {
+    fn send(&mut self, id: SendId, attempt: &Attempt) {
+        let job = attempt.id.0 as usize;
+        let index = index(id.peer);
+        assert_eq!(attempt.send, Some(id));
+        assert_eq!(self.fates[job], Fate::Waiting, "sent, though no caller waits for it");
+        assert!(!self.attempts[job].avoid.contains(&id.peer), "sent to a peer that it avoids");
+        assert!(self.copies.iter().all(|(other, copy)| other.peer != id.peer || copy.job != job || {
             // A copy that timed out there may be followed by one of the retry.
             self.tries[job] > 0
         }));
         if let Some(length) = self.window {
-            assert!(attempt.id < self.first as u64 + length, "sent from beyond the window");
+            assert!(attempt.id.0 < self.first as u64 + length, "sent from beyond the window");
         }
-        assert!(self.scheduler.under_way() <= self.settings.cap, "above the cap");
-        let health = self.scheduler.peer(&id.peer()).expect("sent to a peer that is there");
+        assert!(self.scheduler.cap() <= self.settings.cap && self.scheduler.cap() > 0);
+        assert!(self.settings.adaptive || self.scheduler.cap() == self.settings.cap);
+        assert!(self.scheduler.counted_in_flight() <= self.settings.cap, "above the cap");
+        let health = self.scheduler.peer(&id.peer).expect("sent to a peer that is there");
         assert!(health.outstanding() <= health.depth_limit() && health.depth_limit() <= MAX_DEPTH, "above its depth");
-        assert!(health.points() < MAX_POINTS, "sent to a peer that should be left");
+        assert!(health.points() < MAX_POINTS, "sent to a peer that has its points");
 
+        let now = self.instant(self.now);
         let size = 1e4 + self.rng.f64().powi(4) * 3e6;
         let server = &mut self.servers[index];
         if let Some(Rate { interval, burst }) = self.settings.peer_rate {
@@ -329,61 +353,77 @@ impl Schedule {
         }
         let refused = self.rng.f64() < server.refuses;
         let spread = 0.2 + 2.0 * self.rng.f64();
-        let cost = Cost { compute: server.compute * spread, transfer: size / server.rate, bytes: size, refused };
-        let seen = server.model.as_mut().expect("a peer that is there").serve(cost, self.now);
-        self.copies.insert(id, Copy { job, sent: self.now, seen, cost, reported: 0 });
+        let (compute, transfer) = (us(server.compute * spread), us(size / server.rate));
+        let cost = Cost { compute, transfer, bytes: size as u64, refused };
+        let transit = cost.serve(server.link.as_mut().expect("a peer that is there"), now);
+        self.copies.insert(id, Copy { job, sent: self.now, transit, cost, reported: 0 });
+        let (first_byte, done) = (self.micros(transit.first_byte), self.micros(transit.last_byte));
         if !refused {
-            self.plan(seen.first_byte, Step::Progress(id));
+            self.plan(first_byte, Step::Progress(id));
         }
-        if seen.done > self.now + HEAD_TIMEOUT {
+        if done > self.now + HEAD_TIMEOUT {
             self.plan(self.now + HEAD_TIMEOUT, Step::TimedOut(id));
         }
-        if seen.done > self.now + PATIENCE {
-            self.plan(self.now + PATIENCE, Step::Leave(index));
+        if done > self.now + SLOT_TIMEOUT {
+            self.plan(self.now + SLOT_TIMEOUT, Step::Leave(index));
         }
-        self.plan(seen.done, Step::Done(id));
+        self.plan(done, Step::Done(id));
     }
 
     fn on_event(&mut self, event: Event) {
-        let job_of = |schedule: &Self, ticket| {
-            let fate = schedule.fates.iter().position(|fate| *fate == Fate::Waiting(ticket));
-            fate.expect("a request ends once, and only while somebody waits")
-        };
         match event {
-            Event::Replied(ticket, _) => {
-                let job = job_of(self, ticket);
+            Event::Replied(id, _) => {
+                let job = self.ends(id);
                 self.fates[job] = Fate::Delivered;
                 self.move_window();
             }
-            Event::Expired(ticket) => {
-                let job = job_of(self, ticket);
+            Event::Expired(id) => {
+                let job = self.ends(id);
                 assert!(self.attempts[job].deadline.is_some_and(|deadline| deadline <= self.instant(self.now)));
                 self.fates[job] = Fate::Ended;
                 self.move_window();
             }
-            Event::Failed(ticket, id, kind) => {
-                let job = job_of(self, ticket);
-                self.retry(job, Some(id.peer()), kind);
+            Event::Failed(id, send, kind) => {
+                let job = self.ends(id);
+                self.retry(job, Some(send.peer), kind);
             }
-            Event::NobodyLeft(ticket) => {
-                let job = job_of(self, ticket);
+            Event::NoPeerLeft(id) => {
+                let job = self.ends(id);
                 self.retry(job, None, AttemptErrorKind::Local);
             }
-            Event::Dismissed(peer) => {
-                assert!(self.copies.keys().all(|id| id.peer() != peer), "dismissed with requests");
-                if let Some(index) = (0..self.servers.len()).find(|&index| peer_id(index) == peer) {
-                    self.servers[index].model = None;
-                    let rejoins = self.servers.iter().all(|server| server.model.is_none());
-                    if rejoins && !self.agenda.iter().any(|Reverse((_, _, step))| matches!(step, Step::Join(_))) {
-                        // The last one. Another server takes its place, or nothing need ever end.
-                        let mut server = self.servers[index].clone();
-                        (server.refuses, server.refusals) = (0.0, 0);
-                        self.servers.push(server);
-                        self.plan(self.now + 1e6, Step::Join(self.servers.len() - 1));
-                    }
-                }
-            }
+            Event::Peer(event) => self.on_peer_event(event),
+            Event::SlowedDown { .. } => assert!(self.settings.adaptive),
             event => panic!("{event:?}"),
+        }
+    }
+
+    /// A request ends once, and only while its caller waits.
+    fn ends(&self, id: RequestId) -> usize {
+        assert_eq!(self.fates[id.0 as usize], Fate::Waiting);
+        id.0 as usize
+    }
+
+    fn on_peer_event(&mut self, event: PeerEvent) {
+        let PeerEvent::Banned { peer, .. } = event else { return };
+        let index = index(peer);
+        self.copies.retain(|id, _| id.peer != peer);
+        self.servers[index].link = None;
+        self.servers[index].is_banned = true;
+        self.replace_the_last(index);
+    }
+
+    /// Another server takes the place of the last one that can be asked, or nothing need ever end.
+    fn replace_the_last(&mut self, index: usize) {
+        let can_be_asked = |server: &Server| server.link.is_some() && server.refusals < MAX_POINTS;
+        let will_join = |Reverse((_, _, step)): &Reverse<(u64, u64, Step)>| match step {
+            Step::Join(server) => !self.servers[*server].is_banned,
+            _ => false,
+        };
+        if !self.servers.iter().any(can_be_asked) && !self.agenda.iter().any(will_join) {
+            let mut server = self.servers[index].clone();
+            (server.refuses, server.refusals, server.is_banned) = (0.0, 0, false);
+            self.servers.push(server);
+            self.plan(self.now + 1e6, Step::Join(self.servers.len() - 1));
         }
     }
 
@@ -403,17 +443,21 @@ impl Schedule {
     }
 
     fn check(&mut self) {
-        assert_eq!(self.scheduler.in_flight(), self.copies.len(), "slots in use are requests at peers");
-        let waiting = self.fates.iter().filter(|fate| matches!(fate, Fate::Waiting(_))).count();
+        assert_eq!(self.scheduler.slots_in_use(), self.copies.len(), "slots in use are requests at peers");
+        let waiting = self.fates.iter().filter(|fate| matches!(fate, Fate::Waiting)).count();
         assert_eq!(self.scheduler.unfinished(), waiting, "nothing is lost, nothing is kept");
         assert!(self.scheduler.waiting() <= waiting);
         for (index, server) in self.servers.iter().enumerate() {
-            assert!(server.refusals < MAX_POINTS + MAX_DEPTH as u32, "banned by our own requests");
+            assert!(server.refusals < MAX_POINTS + MAX_DEPTH as u32, "our requests had it ban us");
             if let Some(health) = self.scheduler.peer(&peer_id(index)) {
-                assert!(health.points() <= server.refusals && server.model.is_some());
+                assert!(health.points() == server.refusals && server.link.is_some() && !server.is_banned);
             }
         }
     }
+}
+
+fn index(peer: PeerId) -> usize {
+    (0..).find(|&index| peer_id(index) == peer).expect("a known peer")
 }
 
 #[test]

@@ -3,166 +3,19 @@
 
 mod support;
 
-use std::{
-    error::Error,
-    sync::{Arc, Mutex},
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{error::Error, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture, stream};
-use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, BlockHash, PeerId, Reply, Request, RequestPriority, Timing,
-};
-use qrinfo_scheduler::{Peer, Reporter, ScheduleError, SchedulerHandle, SchedulerService, Settings, reports};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, RequestPriority};
+use qrinfo_scheduler::{Peer, ScheduleError, SchedulerService, Settings};
 use support::{
-    model::{Cost, ModelPeer},
-    run::{attempt, hash, peer_id, reply},
+    HEIGHT, attempt, hash, peer_id,
+    peers::{Asked, Manner, TestPeer, ask, join, join_reporting_peer, join_test_peer, scheduler},
+    reply,
 };
-use tokio::{
-    sync::mpsc,
-    time::{self, Instant},
-};
+use tokio::time::{self, Instant};
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower::{Service, ServiceExt, discover::Change, timeout::Timeout};
-
-const REPLY_BYTES: u64 = 100_000;
-
-fn block(request: &Request) -> BlockHash {
-    match request {
-        Request::MnListDiff(spec) => spec.block_hash,
-        Request::QrInfo(spec) => spec.block_hash,
-    }
-}
-
-/// What all peers of a test were asked, and when.
-#[derive(Clone)]
-struct Asked {
-    base: Instant,
-    log: Arc<Mutex<Vec<(Duration, PeerId, BlockHash)>>>,
-}
-
-impl Asked {
-    fn new() -> Self {
-        Self { base: Instant::now(), log: Arc::default() }
-    }
-
-    fn times(&self) -> Vec<u64> {
-        self.log.lock().expect("nobody panics").iter().map(|(at, ..)| at.as_millis() as u64).collect()
-    }
-
-    fn blocks(&self) -> Vec<BlockHash> {
-        self.log.lock().expect("nobody panics").iter().map(|(.., block)| *block).collect()
-    }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Manner {
-    Answers,
-    Refuses,
-    /// Times out at our side after a second; it reports that it has dealt with the request seven seconds later.
-    TimesOut,
-}
-
-/// A peer by the model: 20 ms to compute, 100 ms on the link, round trip 50 ms.
-struct TestPeer {
-    id: PeerId,
-    asked: Asked,
-    manner: Manner,
-    model: ModelPeer,
-    reporter: Option<Reporter>,
-}
-
-impl TestPeer {
-    fn new(index: usize, asked: &Asked, manner: Manner) -> Self {
-        let model = ModelPeer::new(50e3, 1e6, None);
-        Self { id: peer_id(index), asked: asked.clone(), manner, model, reporter: None }
-    }
-}
-
-impl Service<Attempt> for TestPeer {
-    type Response = (Reply, Timing);
-    type Error = AttemptError;
-    type Future = BoxFuture<'static, Result<(Reply, Timing), AttemptError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, attempt: Attempt) -> Self::Future {
-        let now = Instant::now();
-        let elapsed = now.duration_since(self.asked.base);
-        let block = block(&attempt.request);
-        self.asked.log.lock().expect("nobody panics").push((elapsed, self.id, block));
-        let refused = self.manner == Manner::Refuses;
-        let cost = Cost { compute: 20e3, transfer: 100e3, bytes: REPLY_BYTES as f64, refused };
-        let seen = self.model.serve(cost, elapsed.as_micros() as f64);
-        let at = |us: f64| self.asked.base + Duration::from_micros(us as u64);
-        let (first_byte, done) = (at(seen.first_byte), at(seen.done));
-        let (id, manner, reporter) = (self.id, self.manner, self.reporter.clone());
-        Box::pin(async move {
-            if manner == Manner::TimesOut {
-                time::sleep(Duration::from_secs(1)).await;
-                let settled = now + Duration::from_secs(8);
-                tokio::spawn(async move {
-                    time::sleep_until(settled).await;
-                    if let Some(reporter) = reporter {
-                        reporter.settled(attempt.id, Err(AttemptErrorKind::Refused), settled.into_std());
-                    }
-                });
-                return Err(AttemptError::new(AttemptErrorKind::Timeout));
-            }
-            time::sleep_until(done).await;
-            if refused {
-                return Err(AttemptError::new(AttemptErrorKind::Refused));
-            }
-            let timing = Timing {
-                peer: id,
-                sent: now.into_std(),
-                head: None,
-                first_byte: Some(first_byte.into_std()),
-                done: done.into_std(),
-                bytes: REPLY_BYTES,
-            };
-            Ok((reply(block), timing))
-        })
-    }
-}
-
-type Changes<S> = mpsc::UnboundedSender<Result<Change<PeerId, Peer<S>>, AttemptError>>;
-
-/// A scheduler whose peers are sent by hand.
-fn scheduler<S>(settings: Settings) -> (SchedulerService, SchedulerHandle, Changes<S>)
-where
-    S: Service<Attempt, Response = (Reply, Timing), Error: Into<tower::BoxError>> + Send + 'static,
-    S::Future: Send,
-{
-    let (changes, received) = mpsc::unbounded_channel();
-    let peers = stream::unfold(received, async |mut received: mpsc::UnboundedReceiver<_>| {
-        let change = received.recv().await?;
-        Some((change, received))
-    });
-    let (service, driver) = SchedulerService::new(peers.boxed(), settings);
-    let handle = service.handle();
-    tokio::spawn(driver);
-    (service, handle, changes)
-}
-
-fn join<S>(changes: &Changes<S>, index: usize, service: S) {
-    let peer = Peer::new(service, Duration::from_millis(50));
-    assert!(changes.send(Ok(Change::Insert(peer_id(index), peer))).is_ok());
-}
-
-fn join_test_peer(changes: &Changes<TestPeer>, index: usize, asked: &Asked, manner: Manner) {
-    join(changes, index, TestPeer::new(index, asked, manner));
-}
-
-fn ask(
-    service: &SchedulerService,
-    attempt: Attempt,
-) -> impl Future<Output = Result<(Reply, Timing), AttemptError>> + use<> {
-    service.clone().oneshot(attempt)
-}
 
 fn sequential() -> Settings {
     Settings { cap: 1, ..Settings::default() }
@@ -192,7 +45,7 @@ async fn sequential_takes_as_long_as_a_bare_loop() {
     // tokio's timers round up to the next millisecond.
     assert!(start.elapsed() <= loop_took + Duration::from_millis(20), "{:?}", start.elapsed());
     for (id, result) in replies.into_iter().enumerate() {
-        assert_eq!(result.unwrap().0, reply(hash(id as u64)));
+        assert_eq!(result.unwrap().reply, reply(hash(id as u64)));
     }
     assert_eq!(asked.blocks(), (0..20).map(hash).collect::<Vec<_>>());
 }
@@ -204,7 +57,7 @@ async fn peers_share_the_work_as_they_join() {
     let requests = (0..60).map(|id| ask(&service, attempt(id)));
     let all = tokio::spawn(futures_util::future::join_all(requests.collect::<Vec<_>>()));
     time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(asked.times().len(), 0, "nobody to ask");
+    assert_eq!(asked.times().len(), 0, "no peer to ask");
     for index in 0..3 {
         join_test_peer(&changes, index, &asked, Manner::Answers);
     }
@@ -282,7 +135,7 @@ async fn critical_overtakes_what_waits() {
     let late = async {
         time::sleep(Duration::from_millis(10)).await;
         join_test_peer(&changes, 0, &asked, Manner::Answers);
-        Ok((reply(hash(0)), critical.await?.1))
+        critical.await
     };
     let all = normal.map(|request| -> BoxFuture<'_, _> { Box::pin(request) });
     let all = all.chain([Box::pin(late) as BoxFuture<'_, _>]);
@@ -314,7 +167,7 @@ async fn the_settings_reach_a_running_scheduler() {
 #[tokio::test(start_paused = true)]
 async fn errors_keep_their_kind_their_peer_and_their_source() {
     let asked = Asked::new();
-    let (service, _, changes) = scheduler(sequential());
+    let (service, handle, changes) = scheduler(sequential());
     // tower's own timeout around a peer: its error is not one of ours.
     let slow = Timeout::new(TestPeer::new(0, &asked, Manner::Answers), Duration::from_millis(30));
     join(&changes, 0, slow);
@@ -324,23 +177,21 @@ async fn errors_keep_their_kind_their_peer_and_their_source() {
 
     let hopeless = Attempt { avoid: vec![peer_id(0)], ..attempt(1) };
     let error = ask(&service, hopeless).await.unwrap_err();
-    assert_eq!((error.kind(), source(&error)), (AttemptErrorKind::NoPeer, Some(ScheduleError::NobodyLeft)));
+    assert_eq!((error.kind(), source(&error)), (AttemptErrorKind::NoPeer, Some(ScheduleError::NoPeerLeft)));
 
+    handle.set_cap(0);
     let deadline = (Instant::now() + Duration::from_millis(100)).into_std();
     let start = Instant::now();
     let error = ask(&service, Attempt { deadline: Some(deadline), ..attempt(2) }).await.unwrap_err();
     assert_eq!((error.kind(), source(&error)), (AttemptErrorKind::Cancelled, Some(ScheduleError::DeadlinePassed)));
-    assert_eq!(start.elapsed(), Duration::from_millis(100), "the peer rests");
+    assert_eq!(start.elapsed(), Duration::from_millis(100), "paused until then");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_timed_out_request_keeps_its_slot_until_its_peer_reports() {
     let asked = Asked::new();
     let (service, _, changes) = scheduler(sequential());
-    let (reporter, reports) = reports();
-    let slow = TestPeer { reporter: Some(reporter), ..TestPeer::new(0, &asked, Manner::TimesOut) };
-    let peer = Peer::new(slow, Duration::from_millis(50)).with_reports(reports);
-    changes.send(Ok(Change::Insert(peer_id(0), peer))).unwrap();
+    join_reporting_peer(&changes, 0, &asked, Manner::TimesOut);
     let error = ask(&service, attempt(0)).await.unwrap_err();
     assert_eq!(error.kind(), AttemptErrorKind::Timeout);
     ask(&service, attempt(1)).await.unwrap_err();
@@ -349,18 +200,21 @@ async fn a_timed_out_request_keeps_its_slot_until_its_peer_reports() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusing_peer_is_dismissed() {
+async fn a_refusing_peer_is_asked_until_its_points_are_used_up() {
     let asked = Asked::new();
     let (service, _, changes) = scheduler(Settings { cap: 64, ..Settings::default() });
     join_test_peer(&changes, 0, &asked, Manner::Refuses);
     drop(changes);
-    let results = futures_util::future::join_all((0..80).map(|id| ask(&service, attempt(id)))).await;
+    let results = futures_util::future::join_all((0..120).map(|id| ask(&service, attempt(id)))).await;
     let refused =
         results.iter().filter(|result| result.as_ref().is_err_and(|error| error.kind() == AttemptErrorKind::Refused));
     let refused = refused.count() as u32;
     let most = qrinfo_scheduler::MAX_POINTS + qrinfo_scheduler::MAX_DEPTH as u32;
     assert!((qrinfo_scheduler::MAX_POINTS..most).contains(&refused), "{refused}");
     assert_eq!(asked.times().len() as u32, refused);
+    let has_no_peer = |error: &AttemptError| source(error) == Some(ScheduleError::NoPeerLeft);
+    let without_peer = results.iter().filter(|result| result.as_ref().is_err_and(has_no_peer));
+    assert_eq!(without_peer.count() as u32, 120 - refused);
 }
 
 #[tokio::test(start_paused = true)]
@@ -382,7 +236,7 @@ async fn shutdown_ends_everything() {
 #[tokio::test(start_paused = true)]
 async fn the_driver_ends_with_its_last_service_and_with_a_failed_discover() {
     let asked = Asked::new();
-    let peer = Peer::new(TestPeer::new(0, &asked, Manner::Answers), Duration::from_millis(50));
+    let peer = Peer::new(TestPeer::new(0, &asked, Manner::Answers), HEIGHT, Duration::from_millis(50));
     let peers = stream::iter([Ok::<_, AttemptError>(Change::Insert(peer_id(0), peer))]).chain(stream::pending());
     let (service, driver) = SchedulerService::new(peers, sequential());
     let driver = tokio::spawn(driver);

@@ -4,20 +4,16 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use qrinfo_core::{Attempt, AttemptErrorKind, RequestPriority, Timing};
-use qrinfo_scheduler::{Dispatch, Event, PeerState, Rate, Scheduler, Settings};
-use support::run::{attempt, peer_id};
+use qrinfo_core::{Attempt, AttemptErrorKind, RequestId, RequestPriority, Timing};
+use qrinfo_scheduler::{Dispatch, Event, PeerState, Rate, Scheduler, Settings, SubmitError};
+use support::{HEIGHT, attempt, decision, now as start, peer_id};
 
 const ROUND_TRIP: Duration = Duration::from_millis(50);
-
-fn start() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
 
 fn with_peers(settings: Settings, peers: usize) -> Scheduler {
     let mut scheduler = Scheduler::new(settings);
     for peer in 0..peers {
-        scheduler.peer_joined(peer_id(peer), ROUND_TRIP);
+        scheduler.peer_joined(peer_id(peer), HEIGHT, ROUND_TRIP, start());
     }
     scheduler
 }
@@ -34,9 +30,9 @@ fn priority(id: u64, priority: RequestPriority) -> Attempt {
 fn answer(scheduler: &mut Scheduler, dispatch: &Dispatch, sent: Instant, after: Duration) -> Instant {
     let done = sent + after;
     let timing =
-        Timing { peer: dispatch.id.peer(), sent, head: None, first_byte: Some(sent + after / 2), done, bytes: 20_000 };
-    scheduler.replied(dispatch.id, &timing);
-    assert_eq!(scheduler.event(), Some(Event::Replied(dispatch.ticket, dispatch.id)));
+        Timing { peer: dispatch.send.peer, sent, head: None, first_byte: Some(sent + after / 2), done, bytes: 20_000 };
+    scheduler.replied(dispatch.send, &timing);
+    assert_eq!(decision(scheduler), Some(Event::Replied(dispatch.attempt.id, dispatch.send)));
     done
 }
 
@@ -50,19 +46,20 @@ fn ten_thousand_wait_and_critical_overtakes_them_all() {
     }
     scheduler.submit(priority(99_999, RequestPriority::Critical), now).unwrap();
     let refused = scheduler.submit(attempt(5), now).unwrap_err();
-    assert_eq!((refused.capacity, refused.attempt.id), (10_001, 5));
+    let SubmitError::QueueFull { attempt, capacity } = refused else { panic!("{refused}") };
+    assert_eq!((capacity, attempt.id), (10_001, RequestId(5)));
 
     let mut order = Vec::new();
     while let Some(dispatch) = scheduler.next(now) {
         assert!(scheduler.next(now).is_none(), "one at a time");
-        order.push(dispatch.attempt.id);
+        order.push(dispatch.attempt.id.0);
         now = answer(&mut scheduler, &dispatch, now, Duration::from_micros(100));
     }
     assert_eq!(order.len(), 10_001);
     assert_eq!(order[0], 99_999);
     let rank = |id: &u64| (id % 3, *id);
     assert!(order[1..].is_sorted_by_key(rank), "by priority, oldest first within one");
-    assert_eq!((scheduler.unfinished(), scheduler.waiting(), scheduler.in_flight()), (0, 0, 0));
+    assert_eq!((scheduler.unfinished(), scheduler.waiting(), scheduler.slots_in_use()), (0, 0, 0));
 }
 
 #[test]
@@ -70,7 +67,8 @@ fn low_is_served_within_its_bound_under_a_flood() {
     let mut now = start();
     let settings = Settings { ageing: Duration::from_secs(10), ..sequential() };
     let mut scheduler = with_peers(settings, 1);
-    let low = scheduler.submit(priority(0, RequestPriority::Low), now).unwrap();
+    scheduler.submit(priority(0, RequestPriority::Low), now).unwrap();
+    let low = RequestId(0);
     let since = now;
     let mut sends_overdue = 0;
     for id in 1.. {
@@ -78,7 +76,7 @@ fn low_is_served_within_its_bound_under_a_flood() {
         scheduler.submit(priority(id, RequestPriority::Critical), now).unwrap();
         let dispatch = scheduler.next(now).unwrap();
         let waited = now.duration_since(since);
-        if dispatch.ticket == low {
+        if dispatch.attempt.id == low {
             assert!(waited >= Duration::from_secs(10), "not before its time: {waited:?}");
             break;
         }
@@ -96,37 +94,49 @@ fn a_retry_keeps_its_place_and_avoids_its_peer() {
         scheduler.submit(attempt(id), now).unwrap();
     }
     let first = scheduler.next(now).unwrap();
-    assert_eq!(first.attempt.id, 0);
-    scheduler.failed(first.id, AttemptErrorKind::Refused, now);
-    assert_eq!(scheduler.event(), Some(Event::Failed(first.ticket, first.id, AttemptErrorKind::Refused)));
+    assert_eq!(first.attempt.id, RequestId(0));
+    scheduler.failed(first.send, AttemptErrorKind::Refused, now);
+    assert_eq!(decision(&mut scheduler), Some(Event::Failed(first.attempt.id, first.send, AttemptErrorKind::Refused)));
 
     let mut retry = first.attempt.clone();
-    retry.avoid.push(first.id.peer());
+    retry.avoid.push(first.send.peer);
     scheduler.submit(retry.clone(), now).unwrap();
     let second = scheduler.next(now).unwrap();
-    assert_eq!(second.attempt.id, 0);
-    assert_ne!(second.id.peer(), first.id.peer());
+    assert_eq!(second.attempt.id, RequestId(0));
+    assert_ne!(second.send.peer, first.send.peer);
 
-    retry.avoid.push(second.id.peer());
-    let hopeless = scheduler.submit(retry, now).unwrap();
-    assert_eq!(scheduler.event(), Some(Event::NobodyLeft(hopeless)));
+    scheduler.failed(second.send, AttemptErrorKind::Refused, now);
+    assert_eq!(decision(&mut scheduler), Some(Event::Failed(RequestId(0), second.send, AttemptErrorKind::Refused)));
+    retry.avoid.push(second.send.peer);
+    scheduler.submit(retry, now).unwrap();
+    assert_eq!(decision(&mut scheduler), Some(Event::NoPeerLeft(RequestId(0))));
+}
+
+#[test]
+fn a_request_that_avoids_the_only_peer_that_joins_ends() {
+    let now = start();
+    let mut scheduler = with_peers(sequential(), 0);
+    scheduler.submit(Attempt { avoid: vec![peer_id(0)], ..attempt(0) }, now).unwrap();
+    scheduler.submit(attempt(1), now).unwrap();
+    assert_eq!(decision(&mut scheduler), None, "it waits for a peer");
+    scheduler.peer_joined(peer_id(0), HEIGHT, ROUND_TRIP, now);
+    assert_eq!(decision(&mut scheduler), Some(Event::NoPeerLeft(RequestId(0))));
+    assert_eq!(scheduler.unfinished(), 1);
 }
 
 #[test]
 fn a_cancelled_request_leaves_the_queue_and_keeps_its_slot() {
     let now = start();
     let mut scheduler = with_peers(sequential(), 1);
-    let sent = scheduler.submit(attempt(0), now).unwrap();
-    let waiting = scheduler.submit(attempt(1), now).unwrap();
-    let third = scheduler.submit(attempt(2), now).unwrap();
+    (0..3).for_each(|id| scheduler.submit(attempt(id), now).unwrap());
     let dispatch = scheduler.next(now).unwrap();
-    scheduler.cancel(sent);
-    scheduler.cancel(waiting);
-    assert_eq!((scheduler.unfinished(), scheduler.in_flight()), (1, 1));
+    scheduler.cancel(RequestId(0));
+    scheduler.cancel(RequestId(1));
+    assert_eq!((scheduler.unfinished(), scheduler.slots_in_use()), (1, 1));
     assert!(scheduler.next(now).is_none(), "the peer still holds the cancelled one");
-    scheduler.failed(dispatch.id, AttemptErrorKind::Cancelled, now);
-    assert_eq!(scheduler.event(), None);
-    assert_eq!(scheduler.next(now).unwrap().ticket, third);
+    scheduler.failed(dispatch.send, AttemptErrorKind::Cancelled, now);
+    assert_eq!(decision(&mut scheduler), None);
+    assert_eq!(scheduler.next(now).unwrap().attempt.id, RequestId(2));
 }
 
 #[test]
@@ -134,13 +144,15 @@ fn a_deadline_ends_what_waits_and_what_is_sent() {
     let now = start();
     let mut scheduler = with_peers(sequential(), 1);
     let deadline = now + Duration::from_secs(1);
-    let tickets = [0, 1].map(|id| scheduler.submit(Attempt { deadline: Some(deadline), ..attempt(id) }, now).unwrap());
+    for id in [0, 1] {
+        scheduler.submit(Attempt { deadline: Some(deadline), ..attempt(id) }, now).unwrap();
+    }
     scheduler.next(now).unwrap();
     assert_eq!(scheduler.next_wakeup(deadline - Duration::from_millis(1)), Some(deadline));
     assert!(scheduler.next(deadline).is_none());
-    assert_eq!(scheduler.event(), Some(Event::Expired(tickets[0])));
-    assert_eq!(scheduler.event(), Some(Event::Expired(tickets[1])));
-    assert_eq!(scheduler.in_flight(), 1);
+    assert_eq!(decision(&mut scheduler), Some(Event::Expired(RequestId(0))));
+    assert_eq!(decision(&mut scheduler), Some(Event::Expired(RequestId(1))));
+    assert_eq!(scheduler.slots_in_use(), 1);
 }
 
 #[test]
@@ -167,15 +179,20 @@ fn the_cap_and_the_rates_can_be_changed_while_it_runs() {
 #[test]
 fn a_peer_that_times_out_rests_and_comes_back_with_one_probe() {
     let mut now = start();
-    let mut scheduler = with_peers(Settings { cap: 64, ..Settings::default() }, 1);
+    let mut scheduler = with_peers(Settings { cap: 64, ..Settings::default() }, 2);
+    // It could be asked later: the first need not be asked while it rests.
+    scheduler.set_ready(&peer_id(1), false);
     for id in 0..20 {
         scheduler.submit(attempt(id), now).unwrap();
     }
     let sent: Vec<Dispatch> = std::iter::from_fn(|| scheduler.next(now)).collect();
     assert_eq!(sent.len(), 2, "two until it has shown what it can");
     now += Duration::from_secs(30);
-    scheduler.timed_out(sent[0].id, now);
-    assert_eq!(scheduler.event(), Some(Event::Failed(sent[0].ticket, sent[0].id, AttemptErrorKind::Timeout)));
+    scheduler.timed_out(sent[0].send, now);
+    assert_eq!(
+        decision(&mut scheduler),
+        Some(Event::Failed(sent[0].attempt.id, sent[0].send, AttemptErrorKind::Timeout))
+    );
     let health = |scheduler: &Scheduler| scheduler.peer(&peer_id(0)).unwrap().clone();
     let PeerState::Cooling { until } = health(&scheduler).state() else { panic!("{:?}", health(&scheduler)) };
     assert_eq!(health(&scheduler).depth_limit(), 4);
@@ -183,20 +200,40 @@ fn a_peer_that_times_out_rests_and_comes_back_with_one_probe() {
 
     assert!(scheduler.next(now).is_none());
     for dispatch in &sent {
-        scheduler.failed(dispatch.id, AttemptErrorKind::Timeout, now);
+        scheduler.failed(dispatch.send, AttemptErrorKind::Timeout, now);
     }
-    assert_eq!(scheduler.event(), Some(Event::Failed(sent[1].ticket, sent[1].id, AttemptErrorKind::Timeout)));
+    assert_eq!(decision(&mut scheduler), None, "the other request waits for the other peer");
     assert_eq!(health(&scheduler).depth_limit(), 4, "what fails together is one failure");
     assert_eq!(scheduler.next_wakeup(now), Some(until));
     let probe = scheduler.next(until).unwrap();
     assert!(scheduler.next(until).is_none(), "one probe");
-    assert_eq!(health(&scheduler).state(), PeerState::HalfOpen { probe: Some(probe.id) });
+    assert_eq!(health(&scheduler).state(), PeerState::HalfOpen { probe: Some(probe.send) });
     answer(&mut scheduler, &probe, until, Duration::from_millis(200));
     assert_eq!(health(&scheduler).state(), PeerState::Open);
 }
 
 #[test]
-fn a_peer_is_left_long_before_it_would_ban_us_and_remembers_it() {
+fn where_every_peer_rests_the_first_to_wake_is_asked_at_once() {
+    let mut now = start();
+    let mut scheduler = with_peers(sequential(), 2);
+    scheduler.submit(attempt(0), now).unwrap();
+    let mut asked = Vec::new();
+    for _ in 0..2 {
+        let dispatch = scheduler.next(now).unwrap();
+        asked.push(dispatch.send.peer);
+        now += Duration::from_secs(1);
+        scheduler.failed(dispatch.send, AttemptErrorKind::Timeout, now);
+        scheduler.submit(Attempt { avoid: asked.clone(), ..attempt(0) }, now).unwrap();
+    }
+    scheduler.submit(attempt(1), now).unwrap();
+    let dispatch = scheduler.next(now).unwrap();
+    assert_eq!(dispatch.send.peer, asked[0]);
+    assert_eq!(scheduler.next(now), None, "one probe");
+}
+
+/// The points belong to the connection: a peer that joins again starts without any.
+#[test]
+fn a_peer_that_refuses_everything_is_not_asked_until_it_bans_us() {
     let now = start();
     let mut scheduler = with_peers(Settings { cap: 64, capacity: 1_000, ..Settings::default() }, 1);
     for id in 0..200 {
@@ -204,17 +241,19 @@ fn a_peer_is_left_long_before_it_would_ban_us_and_remembers_it() {
     }
     let mut refused = 0;
     while let Some(dispatch) = scheduler.next(now) {
-        scheduler.failed(dispatch.id, AttemptErrorKind::Refused, now);
+        scheduler.failed(dispatch.send, AttemptErrorKind::Refused, now);
         refused += 1;
     }
     assert_eq!(refused, qrinfo_scheduler::MAX_POINTS);
-    let dismissed = Event::Dismissed(peer_id(0));
-    assert!(std::iter::from_fn(|| scheduler.event()).any(|event| event == dismissed));
-    assert!(scheduler.peer(&peer_id(0)).is_none());
+    assert!(scheduler.peer(&peer_id(0)).is_some() && scheduler.table().iter().all(|(_, known)| known.is_spent));
+    let ends: Vec<Event> = std::iter::from_fn(|| decision(&mut scheduler)).collect();
+    let without_peer = ends.iter().filter(|event| matches!(event, Event::NoPeerLeft(_))).count();
+    assert_eq!((ends.len(), without_peer), (200, 200 - refused as usize), "those that wait end too");
+    assert_eq!(scheduler.unfinished(), 0);
 
-    scheduler.peer_joined(peer_id(0), ROUND_TRIP);
-    assert!(std::iter::from_fn(|| scheduler.event()).any(|event| event == dismissed));
-    assert!(scheduler.next(now).is_none());
+    assert!(scheduler.peer_joined(peer_id(0), HEIGHT, ROUND_TRIP, now));
+    scheduler.submit(attempt(500), now).unwrap();
+    assert!(scheduler.next(now).is_some());
 }
 
 /// A refusal comes quickly, so by its times alone this peer would look like the fastest.
@@ -227,18 +266,18 @@ fn a_peer_that_refuses_everything_is_asked_only_for_what_the_others_refused() {
     }
     let mut refused = 0;
     while let Some(dispatch) = scheduler.next(now) {
-        if dispatch.id.peer() == peer_id(0) {
+        if dispatch.send.peer == peer_id(0) {
             now += Duration::from_millis(1);
-            scheduler.failed(dispatch.id, AttemptErrorKind::Refused, now);
+            scheduler.failed(dispatch.send, AttemptErrorKind::Refused, now);
             let again = Attempt { avoid: vec![peer_id(0)], ..dispatch.attempt };
             scheduler.submit(again, now).unwrap();
             refused += 1;
         } else {
             now += Duration::from_millis(100);
             scheduler.replied(
-                dispatch.id,
+                dispatch.send,
                 &Timing {
-                    peer: dispatch.id.peer(),
+                    peer: dispatch.send.peer,
                     sent: now - Duration::from_millis(100),
                     head: None,
                     first_byte: Some(now - Duration::from_millis(40)),
@@ -252,5 +291,5 @@ fn a_peer_that_refuses_everything_is_asked_only_for_what_the_others_refused() {
 
     // What the other has failed is asked of it at once.
     scheduler.submit(Attempt { avoid: vec![peer_id(1)], ..attempt(40) }, now).unwrap();
-    assert_eq!(scheduler.next(now).unwrap().id.peer(), peer_id(0));
+    assert_eq!(scheduler.next(now).unwrap().send.peer, peer_id(0));
 }

@@ -1,25 +1,25 @@
 use std::collections::HashMap;
 
-use qrinfo_core::{BlockHash, Hash256, Network, header::BlockHeader};
+use qrinfo_core::{BlockHash, BlockHeader, Hash256, Network};
 
-/// What must be known of a block of our header chain to prove something by it.
+/// The facts about a block of our header chain that proofs need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownBlock {
     /// The block's height.
     pub height: u32,
-    /// The merkle root of its transactions, as its header has it.
+    /// The merkle root of its transactions, from its header.
     pub merkle_root: Hash256,
 }
 
-/// Headers in memory, by hash: one way to answer what [`check`](crate::check()) and
-/// [`ListStage::take`](crate::ListStage::take) ask of the header chain.
+/// Headers in memory, by hash: one implementation of the lookup that [`check`](crate::check()) and
+/// [`ListStage::apply`](crate::ListStage::apply) need.
 ///
-/// They take any `Fn(&BlockHash) -> Option<KnownBlock>` that answers for the blocks of the best chain alone, so a store
-/// can serve them as well. A store that can only be asked in async code fills a map with the
-/// [`blocks_named`](crate::blocks_named) by a request and its reply.
+/// Both take any `Fn(&BlockHash) -> Option<KnownBlock>` that answers for the blocks of the best chain only, so a store
+/// can serve them as well. A store with async access fills a map with the [`blocks_named`](crate::blocks_named) by a
+/// request and its reply.
 ///
 /// ```
-/// use qrinfo_core::{BlockHash, header::BlockHeader};
+/// use qrinfo_core::{BlockHash, BlockHeader};
 /// use qrinfo_verify::HeaderMap;
 ///
 /// let mut headers = HeaderMap::default();
@@ -36,12 +36,12 @@ pub struct HeaderMap {
 // === impl HeaderMap ===
 
 impl HeaderMap {
-    /// Adds a block of the best chain. The hash is the header's, which is not checked here.
+    /// Adds a block of the best chain. The hash must be the header's; it is not checked.
     pub fn insert(&mut self, height: u32, hash: BlockHash, header: &BlockHeader) {
         self.blocks.insert(hash, KnownBlock { height, merkle_root: header.merkle_root() });
     }
 
-    /// The block with this hash, if it was added.
+    /// Returns the block with this hash, if it was added.
     pub fn find(&self, hash: &BlockHash) -> Option<KnownBlock> {
         self.blocks.get(hash).copied()
     }
@@ -53,8 +53,8 @@ impl FromIterator<(BlockHash, KnownBlock)> for HeaderMap {
     }
 }
 
-/// Genesis has no list and no quorums on any network, and a client whose headers start at a checkpoint lacks its header.
-/// All zero stands for it in `getmnlistd`.
+/// Returns true for genesis, which has no lists on any network. A client whose headers start at a checkpoint lacks its
+/// header. `getmnlistd` also writes it as all zeros.
 pub(crate) fn is_genesis(hash: &BlockHash) -> bool {
     Network::ALL.iter().any(|network| network.is_genesis(hash))
 }

@@ -1,16 +1,17 @@
-//! Whether a `qrinfo` or `mnlistdiff` reply is true: proven against block headers, as far as it can be.
+//! Verification of `qrinfo` and `mnlistdiff` replies against block headers.
 //!
-//! A light client asks strangers. What they answer counts when it follows from the headers that the client has:
+//! A light client cannot trust its peers. It accepts a reply if the reply follows from the client's own headers:
 //!
 //! 1. [`check`](check()) needs only the request and the headers: the reply answers the request, its coinbases are in
 //!    their blocks, and its parts fit one another. It is a plain function, and with the feature `tower` a
 //!    [`CheckLayer`] around the service of a peer, whose false reply is then a failed attempt that is retried elsewhere.
 //! 2. [`ListStage`] takes replies in the order of their plan, applies their diffs and compares the roots of both lists
-//!    with those in the coinbases; at [`Level::Full`] it also draws members and verifies signatures. A false reply leaves
-//!    it as it was, so that the same request can be put to another peer.
+//!    with those in the coinbases. At [`Level::Full`] it also selects members and verifies signatures. A false reply
+//!    leaves it unchanged, so that the same request can be sent to another peer.
 //!
-//! Every result says what it did *not* prove ([`Unproven`]), and an error says whose fault it is: [`Falsehood`] the
-//! peer's, [`Missing`] ours. Nothing that a peer sends makes this panic or allocate more than in proportion to its length.
+//! Every result lists what was *not* proven ([`Unproven`]), and an error says whether the peer is at fault
+//! ([`Falsehood`]) or our side lacks data ([`Missing`]). No input from a peer causes a panic, or allocations out of
+//! proportion to its length.
 //!
 //! ```
 //! use qrinfo_core::Network;
@@ -18,7 +19,7 @@
 //!
 //! let headers = HeaderMap::default();
 //! let stage = ListStage::new(Network::Regtest, Level::Roots);
-//! // For each reply of the plan: `stage.take(&request, &reply, |hash| headers.find(hash))?.lists`.
+//! // For each reply of the plan: `stage.apply(&request, &reply, |hash| headers.find(hash))?.lists`.
 //! let lists = stage.lists(0).ok_or("genesis has empty lists")?;
 //! let mut quorums = Quorums::starting_at(Network::Regtest, lists.height());
 //! quorums.learn(lists, |hash| headers.find(hash));
@@ -26,62 +27,43 @@
 //! # Ok::<(), &str>(())
 //! ```
 //!
-//! # What no header proves
+//! `docs/glossary.md` in the repository explains the terms of this project.
 //!
-//! The diff to the peer's own tip, where that is not on our chain; the number of transactions in a diff's block;
-//! `quorumsCLSigs`, which are only compared with coinbases; the order of a diff's items, which means nothing; and what
-//! snapshots say of masternodes that signed nothing.
+//! # Parts that no header proves
 //!
-//! Signatures of before v19 are verified with the feature `legacy-bls` alone. Without it they are
+//! The diff to the peer's own tip, if that is not on our chain; the number of transactions in a diff's block;
+//! `quorumsCLSigs`, which are only compared with coinbases; the order of a diff's items, which has no meaning; and the
+//! bits of snapshots for masternodes that signed nothing.
+//!
+//! Signatures from before v19 are verified only with the feature `legacy-bls`. Without it they are
 //! [`Unverified::Legacy`]. Their scheme comes from `dash-pkc`, a crate of the Dash project that has had no formal
-//! security review; no other signature is verified with it.
+//! security review; no other signature is verified with it. The members of quorums from before v19 cannot be selected
+//! with certainty, so a members' signature that does not fit is no proof against the peer
+//! ([`Unverified::LegacyMembers`]); a false signature of the quorum itself is.
 //!
 //! # Members and signatures
 //!
-//! [`Quarters`] and [`rotated_members`] draw the members of rotated quorums as Dash Core does, [`top_members`] those of
-//! the others; [`verify_quorums`] checks commitments against them on as many threads as it is given. [`Quorums`] knows
-//! which ones are active at a height and which of them signs, and verifies their InstantSend locks and ChainLocks.
+//! [`Quarters`] and [`rotated_members`] select the members of rotated quorums as Dash Core does, [`top_members`] those
+//! of the others. [`verify_quorums`] checks commitments against them on a given number of threads. [`Quorums`] knows
+//! the active quorums at a height and the one that signs, and verifies InstantSend locks and ChainLocks.
 
-mod active;
-mod bls;
-mod check;
-mod commitment;
-mod error;
-mod full;
 mod headers;
-mod inferred;
-mod lane;
 #[cfg(feature = "tower")]
 mod layer;
-#[cfg(feature = "legacy-bls")]
-mod legacy;
-mod level;
 mod lists;
-mod locks;
-mod masternodes;
-mod members;
-mod merkle;
-mod modifier;
-mod namesakes;
-mod quorums;
-mod sorted;
-mod stage;
+mod quorum;
+mod reply;
 
-pub use active::{ActiveQuorums, MinedQuorum, Quorums, SIGN_HEIGHT_OFFSET};
-pub use check::{Checked, ProvenDiff, blocks_named, check};
-pub use commitment::{Proof, QuorumCheck, QuorumFault, QuorumProof, Unverified, commitment_hash, verify_quorums};
-pub use error::{CommitmentFault, DiffFault, DiffName, Falsehood, Missing, SnapshotFault, VerifyError};
-pub use full::VerifiedQuorum;
 pub use headers::{HeaderMap, KnownBlock};
-pub use inferred::infer_request;
 #[cfg(feature = "tower")]
 pub use layer::{CheckFuture, CheckLayer, CheckReplies};
-pub use level::{Level, Unproven};
-pub use lists::{ApplyFault, Lists, RootFault};
-pub use locks::{LockError, SignedBy};
-pub use masternodes::MasternodeList;
-pub use members::{Deregistered, Quarters, rotated_members, top_members};
-pub use merkle::ProofFault;
-pub use modifier::Modifier;
-pub use quorums::QuorumList;
-pub use stage::{ListStage, Verified};
+pub use lists::{ApplyFault, Lists, MasternodeList, ProofFault, QuorumList, RootFault};
+pub use quorum::{
+    ActiveQuorums, Deregistered, LockError, MinedQuorum, Modifier, Proof, Quarters, QuorumCheck, QuorumFault,
+    QuorumProof, Quorums, SIGN_HEIGHT_OFFSET, SignedBy, Unverified, commitment_hash, rotated_members, top_members,
+    verify_quorums,
+};
+pub use reply::{
+    Checked, CommitmentFault, DiffFault, DiffName, Falsehood, Level, ListStage, Missing, ProvenDiff, SnapshotFault,
+    Unproven, Verified, VerifiedQuorum, VerifyError, blocks_named, check, infer_request,
+};

@@ -8,8 +8,7 @@ use std::{error::Error, sync::Arc};
 
 use qrinfo::{ParallelOptions, ParallelSync, adopt, plan::Planner, verify::Verifier};
 use qrinfo_core::{
-    Network, PeerId, ProTxHash, Reply,
-    header::BlockHeader,
+    BlockHeader, Network, PeerId, ProTxHash, Reply,
     message::{ChainLock, QRInfo},
 };
 use qrinfo_correlate::CorrelatorConfig;
@@ -37,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let check = CheckLayer::new(move |hash| for_checks.find(hash));
     let mut peers = Vec::new();
     for (host, node) in (1..).zip(&nodes) {
-        let id = PeerId(([203, 0, 113, host], 19899).into());
+        let id = PeerId::Address(([203, 0, 113, host], 19899).into());
         let connection = handshake(node.connect(), id, &PeerConfig::new(Network::Regtest, 7)).await?;
         peers.push(adopt(connection, CorrelatorConfig::default()).map(|service| check.layer(service)));
     }

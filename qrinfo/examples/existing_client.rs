@@ -64,7 +64,7 @@ fn network(chain: &Chain) -> MockNetworkManager {
     let mut network = MockNetworkManager::new();
     for host in 1..=3 {
         let node = SimulatedPeer::builder(chain.clone()).profile(profile).build();
-        network.add_peer(PeerId(([203, 0, 113, host], 19899).into()), node);
+        network.add_peer(PeerId::Address(([203, 0, 113, host], 19899).into()), node);
     }
     network
 }

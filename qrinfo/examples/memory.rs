@@ -17,7 +17,7 @@ use qrinfo::{
     Delivered, OrderedSync, ParallelOptions, ParallelSync, SequentialOptions, SequentialSync, SyncReport, connect,
     plan::{PlanKind, Planner, anchor},
 };
-use qrinfo_core::{QRInfoRequestSpec, header::BlockHeader};
+use qrinfo_core::{BlockHeader, QRInfoRequestSpec};
 use qrinfo_correlate::CorrelatorConfig;
 use qrinfo_verify::{HeaderMap, Level, ListStage};
 use spv_peer::PeerConfig;
@@ -156,7 +156,7 @@ impl Consumer {
             Self::Keeps(kept) => kept.push(delivered),
             Self::Verifies(stage, headers) => {
                 let spec = plan.get(delivered.index).ok_or("a reply to nothing")?;
-                stage.take(&spec.clone().into(), &delivered.reply, |hash| headers.find(hash))?;
+                stage.apply(&spec.clone().into(), &delivered.reply, |hash| headers.find(hash))?;
             }
             Self::Drops => {}
             Self::TakesItsTime => tokio::time::sleep(Duration::from_millis(50)).await,

@@ -2,24 +2,30 @@
 //!
 //! *A plan of requests goes in, replies come out in the order of the plan.*
 //!
-//! * [`plan`] decides which blocks to ask for and from which bases.
+//! * [`plan`] chooses the blocks to ask for and their bases.
 //! * [`SequentialSync`] asks one peer at a time, one request at a time: the default.
 //! * [`ParallelSync`], behind the feature `parallel-qrinfo`, keeps several peers busy at once.
 //!   [`OrderedSync`] is what both have in common.
 //! * [`verify`], behind the feature of that name, proves replies against headers. The feature `legacy-bls` adds
 //!   signatures of before v19, by a crate that has had no formal security review.
 //! * The feature `metrics` counts for a recorder of the `metrics` facade.
-//! * [`connect`] makes a peer out of an address. Any other `tower` service that takes an
+//! * [`connect`], behind the feature `tcp`, makes a peer out of an address. Any other `tower` service that takes an
 //!   [`Attempt`](qrinfo_core::Attempt) is a peer as well.
-//! * [`network`] makes peers out of a client's own network stack. [`MasternodeSyncManager`] and [`MessageHandler`] are
-//!   dash-spv's, above it.
-//! * [`config`] says what a client's settings mean here.
+//! * [`network`] makes peers out of a client's own network stack.
+//! * [`MasternodeSyncManager`] and [`MessageHandler`], behind the feature `config`, are dash-spv's, above it. [`config`]
+//!   maps a client's settings to those of this library.
+//!
+//! `tcp` and `config` are on by default. A client with a stack and settings of its own turns them off.
 //!
 //! The sequential run works only while [`next`](SequentialSync::next) is awaited, the parallel one in the background as
-//! far as its window allows. Dropping either cancels what is under way. Both end in the same typed [`SyncReport`], which never calls a sync complete that is not.
+//! far as its window allows. Dropping either cancels what is in flight. Both end in the same typed [`SyncReport`]: it
+//! calls a sync complete only if every request was answered.
 
 // The documentation is that of all features.
-#![cfg_attr(not(all(feature = "parallel-qrinfo", feature = "verify")), allow(rustdoc::broken_intra_doc_links))]
+#![cfg_attr(
+    not(all(feature = "config", feature = "parallel-qrinfo", feature = "tcp", feature = "verify")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 
 pub mod dash_spv;
 #[cfg(feature = "metrics")]
@@ -28,17 +34,18 @@ mod peer;
 pub mod plan;
 mod probe;
 mod run;
-#[cfg(feature = "storage")]
-pub mod storage;
 #[cfg(feature = "verify")]
 pub mod verify;
 
+#[cfg(feature = "config")]
 pub use self::dash_spv::*;
+#[cfg(feature = "tcp")]
+pub use self::peer::{adopt, connect};
 #[cfg(feature = "parallel-qrinfo")]
 pub use self::run::{ParallelOptions, ParallelSync};
 pub use self::{
-    dash_spv::{config, network},
-    peer::{Peer, adopt, connect},
+    dash_spv::network,
+    peer::Peer,
     probe::{ProbeError, first_answerable_cycle},
     run::{
         Delivered, LostPeer, Missing, OrderedSync, PlannedRequest, SequentialOptions, SequentialSync, SyncEvent,
@@ -46,3 +53,7 @@ pub use self::{
     },
 };
 pub use qrinfo_core::AttemptService;
+
+#[cfg(all(doctest, feature = "parallel-qrinfo", feature = "verify"))]
+#[doc = include_str!("../../docs/adopting.md")]
+struct Adopting;

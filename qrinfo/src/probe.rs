@@ -1,74 +1,193 @@
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, AttemptService, BlockHash, Request, dip24::CYCLES_BACK};
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, AttemptService, BlockHash, CYCLES_BACK, Request};
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     peer::{Peer, ask},
     plan::{PlanError, Planner},
 };
 
-/// Why the first answerable cycle was not found.
+/// Questions that the peers may refuse: each costs a misbehaviour point of the hundred at which a node disconnects. A
+/// search with fewer refusals needs more answers: a chain of a million blocks takes at most 30 questions.
+const REFUSALS: u32 = 4;
+
+/// The time for the other peers after one has refused. A silent peer must not hold up the search for its whole timeout.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The reason for which the first answerable cycle was not found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProbeError {
     /// Our headers do not reach far enough to ask for anything.
-    #[error("no cycle can be asked for yet")]
+    #[error("no cycle can be asked for yet; sync more headers")]
     Plan(#[from] PlanError),
-    /// The peer refused even the newest cycle: this chain has no rotated quorums, or the peer is not on our chain.
-    #[error("the peer refuses even the newest cycle, {0}; it has no rotated quorums or is on another chain")]
+    /// Every peer refused even the newest cycle: this chain has no rotated quorums, or no peer is on our chain.
+    #[error("every peer refuses even the newest cycle, {0}; the chain has no rotated quorums, or no peer is on it")]
     NothingAnswerable(u32),
-    /// The peer failed otherwise.
-    #[error("cannot find out which cycle is the first")]
-    Peer(#[from] AttemptError),
+    /// Every peer failed otherwise.
+    #[error("no peer answers which cycle is the first; connect to other peers")]
+    Peers(#[from] AttemptError),
+    /// There is no peer to ask.
+    #[error("no peer to ask for the first cycle; connect to a peer")]
+    NoPeer,
 }
 
-/// The first cycle that a peer can answer: the first whose four cycles before have stored snapshots. Without the extra
-/// share Dash Core asks for three from 23.1 on.
+/// The search for the first answerable cycle, as a plain struct. Cycles are counted from genesis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Search {
+    /// Every cycle up to this one is refused.
+    refused: u32,
+    /// This cycle is answered.
+    answered: u32,
+    /// Refusals that may still be caused.
+    refusals: u32,
+}
+
+/// Finds the first cycle that can be answered: the first whose cycles before have stored snapshots.
 ///
-/// On mainnet and testnet it follows from the height at which rotation began, and is the first that all versions
-/// answer. Other chains set their own, so the peer
-/// is asked, halving the range each time: each refusal on the way costs one point of the hundred at which a node bans
-/// us, and a chain of a million blocks takes at most sixteen.
+/// On mainnet and testnet it follows from the height at which rotation began. Other chains set their own, so the peers
+/// are asked, all of them each time: one reply is enough for a cycle to be answerable, and only if every peer refuses it,
+/// or is silent for 2 s after another one refused, it is not. At most five refusals are caused at a peer.
 ///
 /// # Errors
 /// [`ProbeError`].
-pub async fn first_answerable_cycle<S: AttemptService>(
-    peer: &mut Peer<S>,
+pub async fn first_answerable_cycle<S: AttemptService + Clone>(
+    peers: &[Peer<S>],
     planner: &Planner,
     hash_at: impl Fn(u32) -> Option<BlockHash>,
 ) -> Result<u32, ProbeError> {
     let cycles = planner.network.cycles();
     let length = cycles.length();
     if let Some(height) = planner.network.dip24_height() {
-        return Ok(cycles.end(height) + 1 + CYCLES_BACK * length);
+        return Ok(cycles.end(cycles.start_of(height)) + 1 + CYCLES_BACK * length);
     }
-    // In cycles: everything below `refused` is refused, `answered` is answered.
-    let mut refused = planner.lists_back();
-    let mut answered = planner.tip / length;
-    if !answers(peer, planner, answered * length, &hash_at).await? {
-        return Err(ProbeError::NothingAnswerable(answered * length));
+    let newest = planner.tip / length;
+    let is_answered = async |cycle: u32| is_answered(peers, planner, cycle * length, &hash_at).await;
+    if !is_answered(newest).await? {
+        return Err(ProbeError::NothingAnswerable(newest * length));
     }
-    while answered - refused > 1 {
-        let middle = refused + (answered - refused) / 2;
-        match answers(peer, planner, middle * length, &hash_at).await? {
-            true => answered = middle,
-            false => refused = middle,
-        }
+    let mut search = Search { refused: planner.lists_back(), answered: newest, refusals: REFUSALS };
+    while let Some(cycle) = search.next() {
+        search.told(cycle, is_answered(cycle).await?);
     }
-    Ok(answered * length)
+    Ok(search.answered * length)
 }
 
-async fn answers<S: AttemptService>(
-    peer: &mut Peer<S>,
+/// Whether any peer answers this cycle.
+async fn is_answered<S: AttemptService + Clone>(
+    peers: &[Peer<S>],
     planner: &Planner,
     cycle: u32,
     hash_at: &impl Fn(u32) -> Option<BlockHash>,
 ) -> Result<bool, ProbeError> {
-    let plan = planner.plan(cycle, cycle, hash_at)?;
-    for spec in plan {
-        match ask(peer.id, &mut peer.service, Attempt::new(u64::from(cycle), Request::from(spec))).await {
-            Ok(_) => {}
-            Err(error) if error.kind() == AttemptErrorKind::Refused => return Ok(false),
-            Err(error) => return Err(error.into()),
+    let spec = planner.plan(cycle, cycle, hash_at)?.into_iter().next().ok_or(ProbeError::NothingAnswerable(cycle))?;
+    let request = Request::from(spec);
+    let mut asked: FuturesUnordered<_> = peers
+        .iter()
+        .map(|peer| {
+            let (id, mut service) = (peer.id, peer.service.clone());
+            let attempt = Attempt::new(u64::from(cycle), request.clone());
+            async move { ask(id, &mut service, attempt).await }
+        })
+        .collect();
+    let (mut refused_at, mut failure) = (None, None);
+    loop {
+        let grace = refused_at.map(|at: Instant| at + GRACE);
+        let answer = tokio::select! {
+            answer = asked.next() => answer,
+            () = sleep_until(grace.unwrap_or_else(Instant::now)), if grace.is_some() => None,
+        };
+        match answer {
+            Some(Ok(_)) => return Ok(true),
+            Some(Err(error)) if error.kind() == AttemptErrorKind::Refused => {
+                refused_at.get_or_insert_with(Instant::now);
+            }
+            Some(Err(error)) => failure = Some(error),
+            None if refused_at.is_some() => return Ok(false),
+            None => return Err(failure.map_or(ProbeError::NoPeer, ProbeError::Peers)),
         }
     }
-    Ok(true)
+}
+
+// === impl Search ===
+
+impl Search {
+    /// The next cycle to ask for, or `None` when `answered` is the first.
+    ///
+    /// With `r` refusals left and `q` questions, at most as many cycles can be told apart as there are ways to place the
+    /// refusals among the questions. The question splits the range accordingly: low enough that the answers alone would
+    /// find the first cycle, high enough that a refusal leaves no more than the rest of the questions can tell apart.
+    fn next(&self) -> Option<u32> {
+        let open = self.answered.checked_sub(self.refused + 1).filter(|open| *open > 0)?;
+        if self.refusals == 0 {
+            return Some(self.answered - 1);
+        }
+        let mut questions = 1;
+        while reach(questions, self.refusals) < u64::from(open) {
+            questions += 1;
+        }
+        // If it is refused, the cycles above it are searched with one question and one refusal less.
+        let above = reach(questions - 1, self.refusals.saturating_sub(1)).min(u64::from(open - 1));
+        Some(self.answered - 1 - u32::try_from(above).unwrap_or(open - 1))
+    }
+
+    fn told(&mut self, cycle: u32, is_answered: bool) {
+        match is_answered {
+            true => self.answered = cycle,
+            false => {
+                self.refused = cycle;
+                self.refusals = self.refusals.saturating_sub(1);
+            }
+        }
+    }
+}
+
+/// Cycles below an answered one among which `questions` with at most `refusals` find the first answered one.
+fn reach(questions: u32, refusals: u32) -> u64 {
+    let (mut sum, mut term) = (0_u64, 1_u64);
+    for place in 1..=refusals.min(questions) {
+        term = term * u64::from(questions - place + 1) / u64::from(place);
+        sum += term;
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Searches with a known first cycle, and counts questions and refusals.
+    fn search(newest: u32, first: u32) -> (u32, u32, u32) {
+        let mut search = Search { refused: 4, answered: newest, refusals: REFUSALS };
+        let (mut questions, mut refusals) = (0, 0);
+        while let Some(cycle) = search.next() {
+            assert!((search.refused + 1..search.answered).contains(&cycle), "{search:?} asks {cycle}");
+            questions += 1;
+            refusals += u32::from(cycle < first);
+            search.told(cycle, cycle >= first);
+        }
+        (search.answered, questions, refusals)
+    }
+
+    #[test]
+    fn every_first_cycle_is_found_with_few_refusals() {
+        for newest in 5..150 {
+            for first in 5..=newest {
+                let (found, questions, refusals) = search(newest, first);
+                assert_eq!(found, first, "of {newest}");
+                assert!(refusals <= REFUSALS + 1 && questions <= 12, "{newest} {first}: {questions}, {refusals}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_chain_takes_few_questions() {
+        for first in [5, 1_000, 20_832, 41_666] {
+            let (found, questions, refusals) = search(41_666, first);
+            assert_eq!(found, first);
+            assert!(questions <= 40 && refusals <= REFUSALS + 1, "{questions}, {refusals}");
+        }
+    }
 }

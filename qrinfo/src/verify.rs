@@ -61,17 +61,17 @@ impl Verifier {
         Self { stage: Arc::new(Mutex::new(stage)), headers: Arc::new(headers) }
     }
 
-    /// Takes the next reply of the plan, as [`ListStage::take`] does.
+    /// Takes the next reply of the plan, as [`ListStage::apply`] does.
     ///
     /// When it is dropped before its end, the reply is taken or not: take it again.
     ///
     /// # Errors
-    /// Those of [`ListStage::take`], which leave the stage as it was.
+    /// Those of [`ListStage::apply`], which leave the stage as it was.
     pub async fn take(&mut self, request: impl Into<Request>, reply: &Reply) -> Result<Verified, VerifyError> {
         let (stage, headers) = (self.stage.clone(), self.headers.clone());
         // The parts of a reply are slices of what was received: a copy of it copies little.
         let (request, reply) = (request.into(), reply.clone());
-        let taken = spawn_blocking(move || lock(&stage).take(&request, &reply, |hash| headers(hash))).await;
+        let taken = spawn_blocking(move || lock(&stage).apply(&request, &reply, |hash| headers(hash))).await;
         match taken.map_err(|error| error.try_into_panic()) {
             Ok(taken) => taken,
             // The caller's headers panicked.

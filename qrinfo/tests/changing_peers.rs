@@ -1,6 +1,6 @@
 //! Peers that join, leave, come back, lie and fall silent while a sync runs, in virtual time: every sync ends, and asks
 //! nobody whom it should not.
-#![cfg(feature = "parallel-qrinfo")]
+#![cfg(all(feature = "parallel-qrinfo", feature = "tcp"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
@@ -16,15 +16,16 @@ use std::{
 
 use futures_util::{Sink, Stream, StreamExt, stream};
 use qrinfo::{
-    Delivered, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncOutcome, SyncReport, observe,
+    Delivered, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncEvent, SyncOutcome,
+    SyncReport,
 };
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, BlockHash, PeerId, QRInfoRequestSpec, Reply, Request, Timing, WhyGivenUp,
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, BlockHash, PeerEvent, PeerId, QRInfoRequestSpec,
+    Reply, Request, Timing, WhyGivenUp,
     message::{NetworkMessage, PROTOCOL_VERSION},
     wire::frame::{Frame, FrameEvent},
 };
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
-use qrinfo_recovery::RecoveryEvent;
 use spv_testkit::{Chain, builder};
 use support::{assert_true, chain, plan};
 use tokio::{
@@ -54,9 +55,9 @@ struct Scripted {
 }
 
 impl Service<Attempt> for Scripted {
-    type Response = (Reply, Timing);
+    type Response = Answer;
     type Error = AttemptError;
-    type Future = Pin<Box<dyn Future<Output = Result<(Reply, Timing), AttemptError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = AttemptResult> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
         Poll::Ready(match self.breaks {
@@ -82,7 +83,10 @@ impl Service<Attempt> for Scripted {
             let timing = Timing { peer: id, sent, head: None, first_byte: None, done, bytes: 5_000 };
             match failure {
                 Some(kind) => Err(AttemptError::new(kind).at(id).timed(timing)),
-                None => Ok((builder::answer(&chain, &message, PROTOCOL_VERSION).unwrap().unwrap(), timing)),
+                None => {
+                    let reply = builder::answer(&chain, &message, PROTOCOL_VERSION).unwrap().unwrap();
+                    Ok(Answer { reply, timing })
+                }
             }
         })
     }
@@ -147,7 +151,7 @@ impl World {
 }
 
 fn id(number: u8) -> PeerId {
-    PeerId(([203, 0, 113, number], 19899).into())
+    PeerId::Address(([203, 0, 113, number], 19899).into())
 }
 
 const fn ms(millis: u64) -> Duration {
@@ -195,7 +199,7 @@ async fn a_service_that_breaks_does_not_hang_the_sync() {
         let keep = tokio::spawn(async move { changes.closed().await });
         let (_, report) = run(sync).await;
         assert!(
-            matches!(report.outcome, SyncOutcome::Failed { why: WhyGivenUp::NoPeers, .. }),
+            matches!(report.outcome, SyncOutcome::Failed { why: WhyGivenUp::AllPeersGone, .. }),
             "{kind:?}: {}",
             report.outcome
         );
@@ -265,7 +269,7 @@ async fn a_false_copy_is_held_against_its_peer_though_another_copy_is_true() {
     world.assert_complete(&delivered, &sync.into_report());
     let mut banned = Vec::new();
     while let Ok(event) = events.try_recv() {
-        if let RecoveryEvent::Banned { peer, .. } = event {
+        if let SyncEvent::Peer(PeerEvent::Banned { peer, .. }) = event {
             banned.push(peer);
         }
     }
@@ -336,7 +340,8 @@ async fn in_sequence_a_refusal_is_final() {
     let peers = vec![world.peer(1, 0, fails(Refused)), world.peer(2, 0, fails(Overloaded))];
     let mut sync = SequentialSync::new(world.plan.clone(), peers, SequentialOptions::default());
     while sync.next().await.is_some() {}
-    assert_eq!((world.asked_for(1, hard), world.asked_for(2, hard)), (1, 5));
+    // An overload is waited for three times.
+    assert_eq!((world.asked_for(1, hard), world.asked_for(2, hard)), (1, 4));
     assert_eq!(sync.into_report().outcome.missing().len(), 1);
 }
 
@@ -381,11 +386,12 @@ async fn a_suspended_machine_does_not_hang_the_sync() {
     let world = World::new(4);
     let (to_us, inbound) = mpsc::unbounded_channel();
     let (outbound, mut sent) = mpsc::unbounded_channel();
-    let (reporter, reports) = qrinfo_scheduler::reports();
+    let (reporter, events) = mpsc::unbounded_channel();
     let pipe = Pipe { inbound, outbound };
-    let (service, driver) = PeerService::new(id(1), pipe, CorrelatorConfig::default(), observe(reporter));
+    let (service, driver) =
+        PeerService::new(id(1), pipe, CorrelatorConfig::default(), move |event| drop(reporter.send(event)));
     tokio::spawn(driver);
-    let peer = Peer::new(id(1), service, world.chain.tip()).with_reports(reports);
+    let peer = Peer::new(id(1), service, world.chain.tip()).with_events(events);
     let peers = stream::iter([Change::Insert(id(1), peer)]).chain(stream::pending());
     let options = ParallelOptions { max_concurrent: NonZeroUsize::MIN, ..ParallelOptions::default() };
     let sync = ParallelSync::with_changing_peers(world.plan.clone(), peers, options);

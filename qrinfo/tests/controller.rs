@@ -1,14 +1,15 @@
 //! Request control by phase, over simulated nodes in virtual time.
-#![cfg(feature = "parallel-qrinfo")]
+#![cfg(all(feature = "config", feature = "parallel-qrinfo", feature = "tcp"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{convert::Infallible, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use qrinfo::{NotAllowed, RequestController, adopt, plan::Planner};
-use qrinfo_core::{Attempt, Network, PeerId, RequestPriority, SyncPhase};
+use qrinfo_core::{Attempt, Network, PeerId, RequestId, RequestPriority, SyncPhase};
 use qrinfo_correlate::CorrelatorConfig;
 use qrinfo_scheduler::{Rate, SchedulerService, Settings};
+use spv_config::ClientConfig;
 use spv_peer::{PeerConfig, handshake};
 use spv_testkit::{Chain, PeerProfile, Recording, SimulatedPeer};
 use tokio::time::Instant;
@@ -25,21 +26,24 @@ async fn controller() -> (SimulatedPeer, RequestController<SchedulerService>) {
         planner.plan(240, 240 + 24 * (REQUESTS - 1), |height| chain.block(height).map(|block| block.hash)).unwrap();
     let (round_trip, compute) = (Duration::from_millis(100), Duration::from_millis(50));
     let node = SimulatedPeer::builder(chain).profile(PeerProfile { round_trip, compute, rate: None }).build();
-    let id = PeerId(([203, 0, 113, 1], 19899).into());
+    let id = PeerId::Address(([203, 0, 113, 1], 19899).into());
     let connection = handshake(node.connect(), id, &PeerConfig::new(Network::Regtest, 7)).await.unwrap();
     let peer = adopt(connection, CorrelatorConfig::default());
-    let peer = qrinfo_scheduler::Peer::new(peer.service, peer.round_trip);
+    let peer = qrinfo_scheduler::Peer::from(peer);
     let peers = stream::iter([Ok::<_, Infallible>(Change::Insert(id, peer))]).chain(stream::pending());
     let (service, driver) = SchedulerService::new(peers, Settings::default());
     tokio::spawn(driver);
-    let mut controller = RequestController::new(service.clone(), service.handle());
+    let mut controller = RequestController::new(&ClientConfig::regtest(), service.clone(), service.handle());
     for (id, spec) in (0..).zip(plan) {
         controller.queue_request(PHASE, Attempt::new(id, spec.into())).unwrap();
     }
     (node, controller)
 }
 
-async fn process(controller: &mut RequestController<SchedulerService>, max: Option<usize>) -> (Vec<u64>, Duration) {
+async fn process(
+    controller: &mut RequestController<SchedulerService>,
+    max: Option<usize>,
+) -> (Vec<RequestId>, Duration) {
     let started = Instant::now();
     let mut ids = Vec::new();
     let deliver = |id, result: Result<_, _>| {
@@ -55,7 +59,7 @@ async fn one_is_sequential_and_more_hide_the_round_trip() {
     let (_node, mut controller) = controller().await;
     controller.set_rate_limit(PHASE, None);
     let (ids, one) = process(&mut controller, Some(1)).await;
-    assert_eq!(ids, (0..u64::from(REQUESTS)).collect::<Vec<_>>());
+    assert_eq!(ids, (0..u64::from(REQUESTS)).map(RequestId).collect::<Vec<_>>());
     assert_eq!(one, Duration::from_millis(150) * REQUESTS);
 
     let (_node, mut controller) = self::controller().await;
@@ -85,7 +89,7 @@ async fn what_is_critical_overtakes_what_waits() {
     for spec in plan.unwrap() {
         let attempt = Attempt { priority: RequestPriority::Critical, ..Attempt::new(99, spec.into()) };
         controller.queue_request(PHASE, attempt).unwrap();
-        urgent = Some(99);
+        urgent = Some(RequestId(99));
     }
     let (ids, _) = process(&mut controller, Some(1)).await;
     assert_eq!(ids.first().copied(), urgent);

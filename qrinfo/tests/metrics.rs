@@ -29,7 +29,7 @@ fn a_sync_is_counted() {
                 if let Some(fault) = fault {
                     node = node.fault(3..4, fault);
                 }
-                let id = PeerId(([203, 0, 113, number], 19899).into());
+                let id = PeerId::Address(([203, 0, 113, number], 19899).into());
                 let config = PeerConfig::new(Network::Regtest, 7);
                 let node = node.build();
                 let connection = handshake(node.connect(), id, &config).await.unwrap();

@@ -1,4 +1,5 @@
 //! The lists that a client asks for after a sync, one at a time and from three peers, in virtual time.
+#![cfg(feature = "tcp")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "support/lists.rs"]
@@ -10,11 +11,11 @@ use std::{collections::BTreeSet, sync::LazyLock};
 use lists::Lists;
 use qrinfo::{
     Delivered, Peer, SyncReport,
-    plan::{MnListDiffPlanner, PlannedRequest, Planner},
+    plan::{MnListDiffPlanner, Planner},
 };
 use qrinfo_core::{
-    AttemptErrorKind, BlockHash, MnListDiffRequestSpec, Network, Reply, Request, WhyGivenUp, header::BlockHeader,
-    message::PROTOCOL_VERSION, wire::Wire,
+    AttemptErrorKind, BlockHash, BlockHeader, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request,
+    RequestPriority, WhyGivenUp, message::PROTOCOL_VERSION, wire::Wire,
 };
 use qrinfo_correlate::PeerService;
 use qrinfo_verify::{HeaderMap, Level, ListStage};
@@ -45,7 +46,7 @@ fn height_of(hash: BlockHash) -> Option<u32> {
     }
 }
 
-fn qr_infos() -> Vec<PlannedRequest> {
+fn qr_infos() -> Vec<(QRInfoRequestSpec, RequestPriority)> {
     Planner::new(Network::Mainnet, CHAIN.tip()).plan_newest_first(FIRST_CYCLE, CHAIN.tip(), hash_at).unwrap()
 }
 
@@ -95,10 +96,10 @@ async fn sync_rotated() -> BTreeSet<u32> {
 }
 
 /// Applies the replies of a sync; says which lists they lead to.
-fn newest_first(plan: &[PlannedRequest], delivered: &[Delivered]) -> BTreeSet<u32> {
+fn newest_first(plan: &[(QRInfoRequestSpec, RequestPriority)], delivered: &[Delivered]) -> BTreeSet<u32> {
     let mut lists = Lists::new(&CHAIN, &BTreeSet::new());
-    for (planned, delivered) in plan.iter().zip(delivered) {
-        assert_eq!(delivered.index, planned.place);
+    for (index, delivered) in delivered.iter().take(plan.len()).enumerate() {
+        assert_eq!(delivered.index, index);
         let Reply::QrInfo(reply) = &delivered.reply else { panic!("another reply") };
         lists.take(reply);
         assert!(lists.heights().contains(&CHAIN.tip()), "from the first reply on");
@@ -190,7 +191,7 @@ async fn a_diff_that_nobody_has_is_missing_from_the_report() {
     assert_eq!(delivered.len(), plan.len() - 1);
     let [missing] = report.outcome.missing() else { panic!("one is missing: {}", report.outcome) };
     assert_eq!((missing.index, &missing.request), (1, &Request::from(plan[1].clone())));
-    assert_eq!(missing.why, WhyGivenUp::NobodyElse);
+    assert_eq!(missing.why, WhyGivenUp::NoOtherPeer);
 }
 
 /// A wallet's whole way: the newest cycle, its history, and the lists of the other quorums, each proven by its roots.
@@ -205,9 +206,9 @@ async fn newest_first_history_and_other_lists_are_proven_by_one_stage() {
     let plan = qr_infos();
     let (delivered, _, _) = sequential(&plan, peers).await;
     for (planned, delivered) in plan.iter().zip(&delivered) {
-        let request = Request::from(planned.spec.clone());
-        let verified = stage.take(&request, &delivered.reply, |hash| headers.find(hash)).unwrap();
-        assert_eq!(verified.lists.unwrap().block_hash(), planned.spec.work_block_hashes[0]);
+        let request = Request::from(planned.0.clone());
+        let verified = stage.apply(&request, &delivered.reply, |hash| headers.find(hash)).unwrap();
+        assert_eq!(verified.lists.unwrap().block_hash(), planned.0.work_block_hashes[0]);
     }
     assert_eq!(delivered.len(), plan.len());
 
@@ -218,7 +219,7 @@ async fn newest_first_history_and_other_lists_are_proven_by_one_stage() {
     let (_nodes, peers) = connect(vec![node()]).await;
     let (delivered, _, _) = sequential(&plan, peers).await;
     for (spec, delivered) in plan.iter().zip(&delivered) {
-        let verified = stage.take(&spec.clone().into(), &delivered.reply, |hash| headers.find(hash)).unwrap();
+        let verified = stage.apply(&spec.clone().into(), &delivered.reply, |hash| headers.find(hash)).unwrap();
         assert_eq!(verified.lists.unwrap().block_hash(), spec.block_hash);
     }
     assert_eq!(delivered.len(), plan.len());

@@ -1,5 +1,6 @@
 //! One suite of scenarios for both modes, through the manager that a client adopts, in virtual time. Replies are equal in
 //! everything but the tip diff, which is the answering node's own, and come in the same order.
+#![cfg(all(feature = "config", feature = "tcp"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
@@ -163,16 +164,23 @@ async fn run(
         delivered
     };
     let (report, delivered) = tokio::join!(sync, take);
-    assert_eq!(progress.recv().await.unwrap(), SyncProgress::Started { phase: SyncPhase::MasternodeLists, requests });
-    for next in &delivered {
-        let Ok(SyncProgress::Delivered { index, .. }) = progress.recv().await else { panic!() };
-        assert_eq!(index, next.index);
-    }
-    for _ in report.outcome.missing() {
-        assert!(matches!(progress.recv().await, Ok(SyncProgress::Missing { .. })));
-    }
+    let told: Vec<_> = std::iter::from_fn(|| progress.try_recv().ok()).collect();
     let complete = report.outcome.is_complete();
-    assert_eq!(progress.recv().await.unwrap(), SyncProgress::Finished { complete });
+    assert_eq!(told.first(), Some(&SyncProgress::Started { phase: SyncPhase::MasternodeLists, requests }));
+    assert_eq!(told.last(), Some(&SyncProgress::Finished { complete }));
+    let is_delivered = told.iter().filter_map(|event| match event {
+        SyncProgress::Delivered { index, .. } => Some(*index),
+        _ => None,
+    });
+    assert!(is_delivered.eq(delivered.iter().map(|next| next.index)));
+    let is_missing = told.iter().filter_map(|event| match event {
+        SyncProgress::Missing { index, .. } => Some(*index),
+        _ => None,
+    });
+    assert!(is_missing.eq(report.outcome.missing().iter().map(|missing| missing.index)));
+    // Every failure is told as it happens.
+    let failures = told.iter().filter(|event| matches!(event, SyncProgress::Failed { .. })).count();
+    assert!(failures >= usize::from(report.stats.refusals + report.stats.timeouts > 0), "{told:?}");
     (delivered, report)
 }
 
@@ -401,55 +409,13 @@ async fn registered_requests_get_their_own_replies() {
         assert!(matches!(routed, RoutedReply::Correlated(_)), "{routed:?}");
     }
     for (spec, receiver) in waiting {
-        let (reply, _) = receiver.await.unwrap().unwrap();
+        let reply = receiver.await.unwrap().unwrap().reply;
         assert_eq!(qrinfo_core::Request::from(spec).check_reply(&reply), Ok(()));
     }
     assert_eq!(handler.cleanup_expired_requests(now()), 0);
 }
 
-/// The first of the two tests of the design that this grew from.
-#[cfg(feature = "parallel-qrinfo")]
-#[tokio::test(start_paused = true)]
-async fn test_parallel_qrinfo_with_existing_mocks() {
-    let chain = chain();
-    let mut mock_network = network(vec![node(&chain), node(&chain)]).await;
-    let config = ClientConfig::regtest().with_parallel_qrinfo_settings(3, true, Duration::from_secs(10));
-    let mut mn_sync = MasternodeSyncManager::new(&config);
-    let (deliver, mut replies) = mpsc::channel(2);
-    let two = requests(&chain)[..2].to_vec();
-    let three = std::num::NonZeroUsize::new(3).unwrap();
-    let report = mn_sync.request_qrinfo_parallel(&mut mock_network, two, three, deliver, |_| {}).await.unwrap();
-    assert!(report.outcome.is_complete(), "parallel requests should succeed: {}", report.outcome);
-    assert_eq!((replies.recv().await.unwrap().index, replies.recv().await.unwrap().index), (0, 1));
-}
-
-/// The second one.
-#[cfg(feature = "parallel-qrinfo")]
-#[tokio::test(start_paused = true)]
-async fn test_enhanced_request_controller_concurrency() {
-    use qrinfo::RequestController;
-    use qrinfo_scheduler::{SchedulerService, Settings};
-
-    let config = ClientConfig::default().with_max_concurrent_filter_requests(8).with_parallel_qrinfo_settings(
-        4,
-        true,
-        Duration::from_secs(15),
-    );
-    let nobody = futures_util::stream::pending::<
-        Result<
-            tower::discover::Change<qrinfo_core::PeerId, qrinfo_scheduler::Peer<qrinfo_correlate::PeerService>>,
-            std::io::Error,
-        >,
-    >();
-    let (service, _driver) = SchedulerService::new(nobody, Settings::default());
-    let handle = service.handle();
-    let mut request_controller = RequestController::new(service, handle);
-    request_controller.set_parallel_limits(SyncPhase::MasternodeLists, config.max_concurrent_qrinfo_requests());
-    assert_eq!(request_controller.limits(SyncPhase::MasternodeLists).max_concurrent, 4);
-    assert_eq!(config.validate(), Ok(()));
-}
-
-/// Nobody names his refusal over a network without names: it costs timeouts, and only that request.
+/// A refusal has no name over a network without names: it costs timeouts, and only that request.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_no_peer_without_a_name_answers_costs_only_itself() {
     let chain = chain();

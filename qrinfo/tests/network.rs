@@ -1,4 +1,5 @@
 //! Syncs over a client's own network stack, in virtual time.
+#![cfg(feature = "tcp")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
@@ -22,7 +23,7 @@ fn node(chain: &Chain) -> SimulatedPeerBuilder {
 }
 
 fn id(host: usize) -> PeerId {
-    PeerId(([203, 0, 113, host as u8], 19899).into())
+    PeerId::Address(([203, 0, 113, host as u8], 19899).into())
 }
 
 /// A connected network of these nodes, the first one being `id(0)`.
@@ -71,7 +72,7 @@ async fn a_nameless_network_is_one_peer() {
     let plan = plan(&chain);
     let mut manager = manager([node(&chain), node(&chain), node(&chain)]).await;
     let ((delivered, report, took), closed) = broadcast(&mut manager, async |peer| {
-        assert_eq!((peer.id, peer.start_height), (network::ALL_PEERS, chain.tip()));
+        assert_eq!((peer.id, peer.start_height), (PeerId::ALL, chain.tip()));
         sequential(&plan, vec![peer]).await
     })
     .await;
@@ -248,6 +249,15 @@ async fn a_dropped_driver_ends_every_request() {
 
 #[cfg(feature = "parallel-qrinfo")]
 mod parallel {
+    use std::collections::BTreeSet;
+
+    use futures_util::{Stream, sink, stream};
+    use qrinfo::{ParallelOptions, ParallelSync, network::NetworkEvent};
+    use qrinfo_core::{Reply, message::PROTOCOL_VERSION};
+    use spv_testkit::builder;
+    use tokio::{sync::mpsc, time::sleep};
+    use tokio_util::sync::PollSender;
+
     use super::{support::parallel, *};
 
     #[tokio::test(start_paused = true)]
@@ -303,5 +313,148 @@ mod parallel {
         assert_eq!(requests(&manager), plan.len());
         // Every peer answers everything; only the way there and back is saved.
         assert!(took * 3 < one_by_one * 2, "{took:?} of {one_by_one:?}");
+    }
+
+    /// Runs a client's network in a loop of its own: events out, messages in. `late` joins after a second.
+    async fn pump(
+        mut manager: MockNetworkManager,
+        events: mpsc::UnboundedSender<NetworkEvent>,
+        mut messages: mpsc::Receiver<(PeerId, NetworkMessage)>,
+        late: PeerId,
+    ) {
+        let mut known = BTreeSet::new();
+        let joins_late = Instant::now() + Duration::from_secs(1);
+        loop {
+            let is_there = |peer: &PeerId| *peer != late || Instant::now() >= joins_late;
+            let peers: BTreeSet<_> = manager.peers().into_iter().filter(is_there).collect();
+            for &peer in peers.difference(&known) {
+                let height = manager.peer_height(peer).unwrap();
+                events.send(NetworkEvent::Joined { peer, height }).unwrap();
+            }
+            for &peer in known.difference(&peers) {
+                events.send(NetworkEvent::Left { peer }).unwrap();
+            }
+            known = peers;
+            tokio::select! {
+                message = messages.recv() => match message {
+                    Some((peer, message)) => drop(manager.send_to(peer, message).await),
+                    None => return,
+                },
+                received = manager.receive_from() => match received.unwrap() {
+                    Some((peer, message)) => events.send(NetworkEvent::Message { peer, message }).unwrap(),
+                    None => sleep(Duration::from_millis(10)).await,
+                },
+            }
+        }
+    }
+
+    fn events_of(mut events: mpsc::UnboundedReceiver<NetworkEvent>) -> impl Stream<Item = NetworkEvent> + Unpin {
+        stream::poll_fn(move |cx| events.poll_recv(cx))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_and_a_sink_are_a_network() {
+        let chain = chain();
+        let plan = plan(&chain);
+        let nodes = [
+            node(&chain).fault(5.., Fault::Close),
+            node(&chain).lie(4.., |reply| reply.mn_list_diff_h.block_hash = BlockHash::ZERO),
+            node(&chain).profile(profile(100, 400)),
+            node(&chain),
+        ];
+        let (to_us, events) = mpsc::unbounded_channel();
+        // A sink of little room: messages wait, and events are taken meanwhile.
+        let (to_network, messages) = mpsc::channel(1);
+        let network = tokio::spawn(pump(manager(nodes).await, to_us, messages, id(3)));
+        let mut others = Vec::new();
+        let (peers, driver) = network::by_stream(
+            events_of(events),
+            PollSender::new(to_network),
+            CorrelatorConfig::default(),
+            |peer, _| {
+                others.push(peer);
+            },
+        );
+        let sync = async {
+            let mut sync = ParallelSync::with_changing_peers(plan.clone(), peers, ParallelOptions::default());
+            let mut delivered = Vec::new();
+            while let Some(next) = sync.next().await {
+                delivered.push(next);
+            }
+            (delivered, sync.into_report())
+        };
+        let ((delivered, report), (events, sink, closed)) = tokio::join!(sync, driver.run());
+        assert!(report.outcome.is_complete(), "{}", report.outcome);
+        assert_eq!(delivered.iter().map(|next| next.index).collect::<Vec<_>>(), (0..plan.len()).collect::<Vec<_>>());
+        assert_true(&chain, &plan, &delivered);
+        assert!(delivered.iter().any(|next| next.timing.peer == id(3)), "the peer that joined late was asked");
+        let lost: Vec<_> = report.lost.iter().map(|lost| (lost.peer, lost.why)).collect();
+        assert_eq!(lost, [(id(0), Kind::Disconnected), (id(1), Kind::False)]);
+        assert!(matches!(closed, Closed::Unused), "{closed:?}");
+        assert!(others.contains(&id(3)), "other messages go to the rest of the client");
+        drop((events, sink));
+        network.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_the_events_ends_every_request() {
+        let chain = chain();
+        let (to_us, events) = mpsc::unbounded_channel();
+        to_us.send(NetworkEvent::Joined { peer: id(0), height: chain.tip() }).unwrap();
+        let (peers, driver) =
+            network::by_stream(events_of(events), sink::drain(), CorrelatorConfig::default(), |_, _| {});
+        let mut sync = ParallelSync::with_changing_peers(plan(&chain), peers, ParallelOptions::default());
+        let started = Instant::now();
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(3)).await;
+            drop(to_us);
+        });
+        let (next, (_, _, closed)) = tokio::join!(sync.next(), driver.run());
+        assert!(next.is_none() && matches!(closed, Closed::ByPeer), "{closed:?}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert!(!sync.into_report().outcome.is_complete());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_comes_back_is_a_new_connection() {
+        let chain = chain();
+        let (to_us, events) = mpsc::unbounded_channel();
+        let (to_network, mut messages) = mpsc::channel(64);
+        let (peers, driver) =
+            network::by_stream(events_of(events), PollSender::new(to_network), CorrelatorConfig::default(), |_, _| {});
+        let plan = plan(&chain)[..6].to_vec();
+        let mut sync = ParallelSync::with_changing_peers(plan.clone(), peers, ParallelOptions::default());
+        let answering = chain.clone();
+        tokio::spawn(async move {
+            let joined = || NetworkEvent::Joined { peer: id(0), height: answering.tip() };
+            // The first connection swallows everything.
+            to_us.send(joined()).unwrap();
+            sleep(Duration::from_secs(2)).await;
+            while messages.try_recv().is_ok() {}
+            to_us.send(NetworkEvent::Left { peer: id(0) }).unwrap();
+            to_us.send(joined()).unwrap();
+            while let Some((peer, message)) = messages.recv().await {
+                let message = match message {
+                    NetworkMessage::Ping(nonce) => NetworkMessage::Pong(nonce),
+                    message => match builder::answer(&answering, &message, PROTOCOL_VERSION).unwrap().unwrap() {
+                        Reply::QrInfo(reply) => NetworkMessage::QRInfo(reply),
+                        Reply::MnListDiff(diff) => NetworkMessage::MnListDiff(diff),
+                    },
+                };
+                if to_us.send(NetworkEvent::Message { peer, message }).is_err() {
+                    return;
+                }
+            }
+        });
+        let take = async {
+            let mut delivered = Vec::new();
+            while let Some(next) = sync.next().await {
+                delivered.push(next);
+            }
+            (delivered, sync.into_report())
+        };
+        let ((delivered, report), _) = tokio::join!(take, driver.run());
+        assert!(report.outcome.is_complete(), "{}", report.outcome);
+        assert_true(&chain, &plan, &delivered);
     }
 }

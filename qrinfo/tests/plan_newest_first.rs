@@ -7,8 +7,11 @@ mod lists;
 use std::collections::BTreeSet;
 
 use lists::Lists;
-use qrinfo::plan::{PlanKind, PlannedRequest, Planner, anchor};
-use qrinfo_core::{Attempt, QRInfoRequestSpec, Reply, Request, RequestPriority, message::QRInfo, wire::Wire};
+use qrinfo::{
+    PlannedRequest,
+    plan::{PlanKind, Planner, anchor},
+};
+use qrinfo_core::{QRInfoRequestSpec, Reply, Request, RequestPriority, message::QRInfo, wire::Wire};
 use spv_testkit::{Chain, Recording, builder};
 
 const PROTOCOLS: [i32; 2] = [70_230, 70_237];
@@ -40,7 +43,7 @@ fn planners(chain: &Chain, known_lists: &BTreeSet<u32>) -> Vec<Planner> {
     planners
 }
 
-fn newest_first(planner: &Planner, chain: &Chain, first: u32) -> Vec<PlannedRequest> {
+fn newest_first(planner: &Planner, chain: &Chain, first: u32) -> Vec<(QRInfoRequestSpec, RequestPriority)> {
     planner.plan_newest_first(first, chain.tip(), |height| chain.block(height).map(|block| block.hash)).unwrap()
 }
 
@@ -60,15 +63,15 @@ fn the_newest_reply_stands_on_its_own_and_history_joins_it() {
             let plan = newest_first(&planner, &chain, first);
             for protocol in PROTOCOLS {
                 let mut lists = Lists::new(&chain, &BTreeSet::new());
-                let newest = chain.network().cycles().start(chain.tip());
-                lists.take(&answer(&chain, &plan[0].spec, protocol));
+                let newest = chain.network().cycles().start_of(chain.tip()).height();
+                lists.take(&answer(&chain, &plan[0].0, protocol));
                 let brought = if planner.extra_share { 4 } else { 3 };
                 let work_blocks: BTreeSet<_> = (0..=brought).map(|back| newest - back * length - 8).collect();
                 assert!(lists.heights().is_superset(&work_blocks));
                 assert!(lists.heights().contains(&chain.tip()), "the current quorums");
 
-                for planned in &plan[1..] {
-                    lists.take(&answer(&chain, &planned.spec, protocol));
+                for (spec, _) in &plan[1..] {
+                    lists.take(&answer(&chain, spec, protocol));
                 }
                 let all = (first - brought * length..=newest).step_by(length as usize).map(|cycle| cycle - 8);
                 assert!(lists.heights().is_superset(&all.collect()));
@@ -84,8 +87,8 @@ fn no_later_reply_starts_from_nothing() {
         let planner = Planner { anchor: anchor([chain.tip()]), ..Planner::new(chain.network(), chain.tip()) };
         let plan = newest_first(&planner, &chain, first_cycle(&chain));
         let mut lists = Lists::new(&chain, &BTreeSet::new());
-        for planned in &plan {
-            lists.take(&answer(&chain, &planned.spec, 70_237));
+        for (spec, _) in &plan {
+            lists.take(&answer(&chain, spec, 70_237));
         }
         assert_eq!(lists.from_genesis, 2);
     }
@@ -98,9 +101,9 @@ fn the_step_to_the_newest_lists_is_the_last_that_is_made() {
         for planner in planners(&chain, &BTreeSet::new()) {
             let plan = newest_first(&planner, &chain, first_cycle(&chain));
             let brought = if planner.extra_share { 5 } else { 4 };
-            let brought = &plan[0].spec.work_block_hashes[..brought];
+            let brought = &plan[0].0.work_block_hashes[..brought];
             for protocol in PROTOCOLS {
-                let replies = plan[1..].iter().map(|planned| answer(&chain, &planned.spec, protocol));
+                let replies = plan[1..].iter().map(|(spec, _)| answer(&chain, spec, protocol));
                 let diffs: Vec<_> = replies.flat_map(|reply| reply.diffs().cloned().collect::<Vec<_>>()).collect();
                 let again: Vec<_> = diffs.iter().filter(|diff| brought.contains(&diff.block_hash)).collect();
                 assert!(again.len() >= 6, "{}", again.len());
@@ -115,17 +118,15 @@ fn places_and_priorities_say_the_order() {
     let chain = &chains()[0];
     let planner = Planner::new(chain.network(), chain.tip());
     let plan = newest_first(&planner, chain, FIRST_CYCLE);
-    assert_eq!(plan[0].priority, RequestPriority::Critical);
-    assert!(plan[1..].iter().all(|planned| planned.priority == RequestPriority::Normal));
-    assert!(plan.iter().enumerate().all(|(index, planned)| planned.place == index));
-    let cycles: Vec<_> = plan.iter().map(|planned| planned.spec.cycle_height).collect();
-    let newest = chain.network().cycles().start(chain.tip());
+    assert_eq!(plan[0].1, RequestPriority::Critical);
+    assert!(plan[1..].iter().all(|(_, priority)| *priority == RequestPriority::Normal));
+    let cycles: Vec<_> = plan.iter().map(|(spec, _)| spec.cycle.height()).collect();
+    let newest = chain.network().cycles().start_of(chain.tip()).height();
     assert_eq!(cycles[0], newest);
     assert!(cycles[1..].iter().copied().eq((FIRST_CYCLE..newest).step_by(24)));
 
-    let attempt = Attempt::from(plan[3].clone());
-    assert_eq!((attempt.id, attempt.priority), (3, RequestPriority::Normal));
-    assert_eq!(attempt.request, Request::from(plan[3].clone()));
+    let planned = PlannedRequest::from(plan[0].clone());
+    assert_eq!((planned.request, planned.priority), (plan[0].0.clone().into(), RequestPriority::Critical));
 
     let alone = newest_first(&planner, chain, newest);
     assert_eq!(alone.len(), 1);
@@ -139,10 +140,10 @@ fn the_newest_request_is_that_of_a_plan_for_its_cycle_alone() {
     let hash = |height| chain.block(height).map(|block| block.hash);
     for planner in planners(chain, &[1000, 1130, 1144, 1760].into()) {
         let plan = newest_first(&planner, chain, FIRST_CYCLE);
-        assert_eq!(vec![plan[0].spec.clone()], planner.plan(chain.tip(), chain.tip(), hash).unwrap());
+        assert_eq!(vec![plan[0].0.clone()], planner.plan(chain.tip(), chain.tip(), hash).unwrap());
         let anchor = planner.anchor.and_then(hash);
-        assert!(!plan[0].spec.base_block_hashes.contains(&anchor.unwrap_or_default()));
-        assert_eq!(anchor.is_some_and(|anchor| plan[1].spec.base_block_hashes.contains(&anchor)), anchor.is_some());
+        assert!(!plan[0].0.base_block_hashes.contains(&anchor.unwrap_or_default()));
+        assert_eq!(anchor.is_some_and(|anchor| plan[1].0.base_block_hashes.contains(&anchor)), anchor.is_some());
     }
 }
 

@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 
 use proptest::{collection::btree_set, prelude::*, sample::select};
 use qrinfo::plan::{MnListDiffPlanner, PlanKind, Planner, member_list_height};
-use qrinfo_core::{
-    BlockHash, LlmqType, MnListDiffRequestSpec, Network, QRInfoRequestSpec, QuorumHash, llmq::LlmqParams,
-};
+use qrinfo_core::{BlockHash, LlmqParams, LlmqType, MnListDiffRequestSpec, Network, QRInfoRequestSpec, QuorumHash};
 
 const TIP: u32 = 2_300;
 
@@ -60,7 +58,7 @@ fn check_qr_infos<'a>(planner: &Planner, plan: impl IntoIterator<Item = &'a QRIn
         assert!((1..=MAX_BASES).contains(&bases.len()), "{bases:?}");
         assert!(bases.iter().all(|base| *base <= planner.tip));
         let work_blocks = heights(&spec.work_block_hashes);
-        let is_newest = spec.cycle_height == planner.network.cycles().start(planner.tip);
+        let is_newest = spec.cycle == planner.network.cycles().start_of(planner.tip);
         for base in &bases {
             let is_anchor = !is_newest && Some(*base) == planner.anchor && *base > work_blocks[0];
             assert!(is_anchor || held.contains(base), "{base} of {bases:?}");
@@ -79,7 +77,7 @@ proptest! {
     fn bases_are_there_when_a_reply_is_applied(planner in planners(), first in 120..TIP, last in 120..TIP) {
         if let Ok(plan) = planner.plan(first, last, |height| Some(hash(height))) {
             check_qr_infos(&planner, &plan);
-            let cycles = plan.iter().map(|spec| spec.cycle_height);
+            let cycles = plan.iter().map(|spec| spec.cycle.height());
             prop_assert!(cycles.eq((first - first % 24..=last).step_by(24)));
         }
     }
@@ -90,9 +88,9 @@ proptest! {
         let plan = planner.plan_newest_first(first, last, |height| Some(hash(height)));
         prop_assert_eq!(plan.as_ref().err(), in_order.as_ref().err());
         if let (Ok(plan), Ok(in_order)) = (plan, in_order) {
-            check_qr_infos(&planner, plan.iter().map(|planned| &planned.spec));
-            let of = |spec: &QRInfoRequestSpec| (spec.cycle_height, spec.block_hash, spec.work_block_hashes);
-            let mut same: Vec<_> = plan.iter().map(|planned| of(&planned.spec)).collect();
+            check_qr_infos(&planner, plan.iter().map(|(spec, _)| spec));
+            let of = |spec: &QRInfoRequestSpec| (spec.cycle.height(), spec.block_hash, spec.work_block_hashes);
+            let mut same: Vec<_> = plan.iter().map(|(spec, _)| of(spec)).collect();
             same.rotate_left(1);
             prop_assert_eq!(same, in_order.iter().map(of).collect::<Vec<_>>());
         }

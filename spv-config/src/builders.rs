@@ -23,6 +23,20 @@ impl ClientConfig {
         self
     }
 
+    /// Sets [`proxy`](Self::proxy).
+    #[must_use]
+    pub fn with_proxy(mut self, proxy: SocketAddr) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
+    /// Sets [`devnet`](Self::devnet).
+    #[must_use]
+    pub fn with_devnet(mut self, name: impl Into<String>) -> Self {
+        self.devnet = Some(name.into());
+        self
+    }
+
     /// Sets [`storage_path`](Self::storage_path).
     #[must_use]
     pub fn with_storage_path(mut self, path: impl Into<PathBuf>) -> Self {

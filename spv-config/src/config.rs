@@ -36,6 +36,13 @@ pub struct ClientConfig {
     pub peers: Vec<SocketAddr>,
     /// Maximum number of connected nodes, within [`PEERS`](Self::PEERS). Default: 8.
     pub max_peers: u32,
+    /// SOCKS5 proxy for all connections, such as Tor. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<SocketAddr>,
+    /// Name of the devnet, as `dashd -devnet=NAME` takes it. Nodes of a devnet close connections without it. Default:
+    /// none, which is right for every other network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub devnet: Option<String>,
     /// Directory for synced data. Default: none; the data stays in memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_path: Option<PathBuf>,
@@ -122,6 +129,8 @@ impl ClientConfig {
             network,
             peers: Vec::new(),
             max_peers: 8,
+            proxy: None,
+            devnet: None,
             storage_path: None,
             max_concurrent_filter_requests: 16,
             connection_timeout: Duration::from_secs(30),

@@ -3,10 +3,12 @@
 /// Prefix of every environment variable.
 pub(crate) const PREFIX: &str = "QRINFO_";
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 11] = [
     "network",
     "peers",
     "max_peers",
+    "proxy",
+    "devnet",
     "storage_path",
     "max_concurrent_filter_requests",
     "connection_timeout",

@@ -64,6 +64,8 @@ fn every_variable_is_read() {
         ("QRINFO_NETWORK", "devnet"),
         ("QRINFO_PEERS", "192.0.2.1:1, [2001:db8::1]:2,"),
         ("QRINFO_MAX_PEERS", "9"),
+        ("QRINFO_PROXY", "127.0.0.1:9050"),
+        ("QRINFO_DEVNET", "333"),
         // Not a number, though it looks like one.
         ("QRINFO_STORAGE_PATH", "123"),
         ("QRINFO_MAX_CONCURRENT_FILTER_REQUESTS", "10"),
@@ -75,6 +77,8 @@ fn every_variable_is_read() {
     let expected = ClientConfig::new(Network::Devnet)
         .with_peers(["192.0.2.1:1".parse().unwrap(), "[2001:db8::1]:2".parse().unwrap()])
         .with_max_peers(9)
+        .with_proxy("127.0.0.1:9050".parse().unwrap())
+        .with_devnet("333")
         .with_storage_path("123")
         .with_max_concurrent_filter_requests(10)
         .with_connection_timeout(Duration::from_secs(11))

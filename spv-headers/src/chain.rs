@@ -3,7 +3,7 @@ use std::{
     iter,
 };
 
-use qrinfo_core::{BlockHash, Hash256, header::Target};
+use qrinfo_core::{BlockHash, Hash256, Target};
 
 use crate::{
     check::{CheckedHeader, HeaderError, Place},
@@ -215,7 +215,7 @@ pub(crate) fn work(bits: u32) -> u128 {
 #[cfg(test)]
 pub(crate) mod tests {
     use proptest::prelude::*;
-    use qrinfo_core::header::BlockHeader;
+    use qrinfo_core::BlockHeader;
 
     use super::*;
 
@@ -224,7 +224,7 @@ pub(crate) mod tests {
         let mut bytes = [branch; 80];
         bytes[4..36].copy_from_slice(prev.as_bytes());
         bytes[72..76].copy_from_slice(&0x207f_ffff_u32.to_le_bytes());
-        let hash = BlockHash::from_bytes(qrinfo_core::hash::sha256d(&bytes));
+        let hash = BlockHash::from_bytes(qrinfo_core::sha256d(&bytes));
         CheckedHeader { header: BlockHeader::from_bytes(bytes), hash }
     }
 

@@ -1,10 +1,6 @@
 use std::{num::NonZeroUsize, thread};
 
-use qrinfo_core::{
-    BlockHash, Network,
-    header::{BlockHeader, Target},
-    message::Headers2,
-};
+use qrinfo_core::{BlockHash, BlockHeader, Network, Target, message::Headers2};
 
 use crate::target::{Pace, Window};
 

@@ -6,8 +6,7 @@ use std::{
 };
 
 use qrinfo_core::{
-    BlockHash, Network, PeerId,
-    header::BlockHeader,
+    BlockHash, BlockHeader, Network, PeerId,
     message::{Headers2, MAX_HEADERS, MAX_HEADERS2},
 };
 

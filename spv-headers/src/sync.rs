@@ -7,9 +7,8 @@ use std::{
 
 use futures_util::{SinkExt, Stream, StreamExt, stream::FuturesUnordered};
 use qrinfo_core::{
-    BlockHash, PeerId,
+    AttemptErrorKind, BlockHash, LeaveReason, PeerEvent, PeerId,
     message::{GetHeaders, HEADERS2_PROTOCOL_VERSION, Headers, Headers2, NODE_HEADERS_COMPRESSED, PROTOCOL_VERSION},
-    stack::{AttemptErrorKind, LeaveReason, PeerEvent},
     wire::{
         DecodeError, Wire,
         frame::{Command, Frame, FrameEvent},

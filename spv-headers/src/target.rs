@@ -1,6 +1,6 @@
 use std::cmp::Ordering;
 
-use qrinfo_core::{Network, header::BlockHeader};
+use qrinfo_core::{BlockHeader, Network};
 
 /// The number of headers from which the next target follows (Dark Gravity Wave 3).
 pub(crate) const WINDOW: usize = 24;
@@ -163,7 +163,7 @@ mod tests {
     use std::{fs, io::BufReader, path::Path};
 
     use proptest::prelude::*;
-    use qrinfo_core::header::Target;
+    use qrinfo_core::Target;
 
     use super::*;
 

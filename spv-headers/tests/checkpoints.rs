@@ -1,150 +1,84 @@
-//! Segments between blocks that are taken on trust.
+//! The checkpoints of the networks are blocks of their chains.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod made;
+use std::{collections::BTreeMap, fs::File, io::BufReader, path::Path};
 
-use std::time::Duration;
+use qrinfo_core::{BlockHash, BlockHeader, HEADER_LEN, Network, Target};
 
-use made::{Made, Node, Synced, connections, run_by, stand_in};
-use qrinfo_core::{Network, stack::PeerEvent};
-use spv_headers::{HeaderChain, HeaderError, HeaderRules, HeaderSyncConfig, PeerProblem};
-use spv_testkit::{HeaderFault, PeerProfile, Recording};
+/// A network in ASCII, a height, and a header.
+const RECORD: usize = 4 + 4 + HEADER_LEN;
 
-const SPACING: usize = 3_000;
+type Headers = BTreeMap<(Network4, u32), BlockHeader>;
+type Network4 = [u8; 4];
 
-/// A sync from genesis with a checkpoint at every 3,000 blocks of `made`.
-async fn sync(rules: HeaderRules, made: &Made, nodes: Vec<Node>) -> Synced {
-    let heights = (SPACING as u32..made.tip()).step_by(SPACING);
-    let rules = rules.checkpoints(heights.map(|height| (height, made.hash_at(height))));
-    let from = HeaderChain::new(0, Network::Regtest.genesis_hash());
-    run_by(rules, from, connections(nodes).await, HeaderSyncConfig::default()).await.unwrap()
+fn name(network: Network) -> Network4 {
+    *network.to_string().as_bytes().first_chunk().unwrap()
 }
 
-fn regtest() -> HeaderRules {
-    HeaderRules::from(Network::Regtest)
+/// Headers of mainnet and testnet, one of 576. `None` where the vectors are not present.
+fn headers() -> Option<Headers> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../shared/vectors/testnet/checkpoints_net4_height4_header80.bin.xz");
+    let Ok(file) = File::open(&path) else {
+        eprintln!("{} is missing: the headers of checkpoints are not tested", path.display());
+        return None;
+    };
+    let mut bytes = Vec::new();
+    lzma_rs::xz_decompress(&mut BufReader::new(file), &mut bytes).unwrap();
+    let (records, rest) = bytes.as_chunks::<RECORD>();
+    assert_eq!((records.len(), rest.len()), (6_227, 0));
+    let header = |record: &[u8; RECORD]| {
+        let (network, rest) = record.split_first_chunk().unwrap();
+        let (height, header) = rest.split_first_chunk().unwrap();
+        ((*network, u32::from_le_bytes(*height)), BlockHeader::from_bytes(*header.first_chunk().unwrap()))
+    };
+    Some(records.iter().map(header).collect())
 }
 
-#[tokio::test(start_paused = true)]
-async fn segments_come_from_several_peers_and_are_kept_in_order() {
-    let made = Made::stand_in(40_000);
-    for compresses in [false, true] {
-        let mut nodes: Vec<_> = (0..4).map(|_| Node::new(&made).compresses(compresses)).collect();
-        nodes.push(Node::new(&made).fault(HeaderFault::Silence));
-        // One that has no more than the first segments.
-        nodes.push(Node::new(&made.until(7_000)).compresses(!compresses));
-        let sync = sync(regtest().hash(stand_in), &made, nodes).await;
-        assert_eq!(sync.kept, made.checked(1..=40_000));
-        assert_eq!(sync.chain.tip_hash(), made.hash_at(40_000));
-        assert!(sync.left.iter().all(|left| matches!(left.why, PeerProblem::Silent)), "{:?}", sync.left);
-    }
+fn checkpoints(network: Network) -> impl Iterator<Item = (u32, BlockHash)> {
+    network.checkpoints().iter().map(|(height, hash)| (*height, hash.parse().unwrap()))
 }
 
-/// A peer on a branch that leaves the chain below a checkpoint is not on the network's chain.
-#[tokio::test(start_paused = true)]
-async fn a_branch_below_a_checkpoint_is_refused_and_costs_little() {
-    let made = Made::recorded(&Recording::bundled().unwrap()).grown(1_772, 6_000, 3);
-    let other = made.grown(2_500, 5_272, 4);
-    for compresses in [false, true] {
-        let honest = || Node::new(&made).far().compresses(compresses);
-        let nodes = vec![Node::new(&other).compresses(compresses), honest(), honest()];
-        let sync = sync(regtest(), &made, nodes).await;
-        assert_eq!(sync.kept, made.checked(1..=made.tip()));
-        assert_eq!(sync.shared(), [7_772, 7_772]);
-        let [left] = sync.left.as_slice() else { panic!("{:?}", sync.left) };
-        let why = &left.why;
-        assert!(
-            matches!(why, PeerProblem::Headers(HeaderError::NotCheckpoint { .. } | HeaderError::Unconnected(_))),
-            "{why:?}"
-        );
-        assert!(matches!(left.event(), PeerEvent::Banned { .. }));
-    }
+/// Returns `true` if a header has this hash, and its hash meets its target, which the network allows.
+fn is_block(network: Network, header: &BlockHeader, hash: BlockHash) -> bool {
+    let target = Target::from_bits(header.bits()).filter(|target| *target <= network.easiest_target());
+    BlockHash::from_bytes(spv_x11::x11(header.as_bytes())) == hash && target.unwrap().is_met_by(&hash)
 }
 
-#[tokio::test(start_paused = true)]
-async fn false_headers_in_a_segment_are_fetched_again_from_others() {
-    let made = Made::recorded(&Recording::bundled().unwrap()).grown(1_772, 6_000, 3);
-    for fault in [HeaderFault::BrokenLink, HeaderFault::NoWork, HeaderFault::Unconnected, HeaderFault::Truncated] {
-        let nodes = vec![Node::new(&made).fault(fault), Node::new(&made).far()];
-        let sync = sync(regtest(), &made, nodes).await;
-        assert_eq!(sync.kept, made.checked(1..=made.tip()), "{fault:?}");
-        assert_eq!(sync.left.len(), 1, "{fault:?}");
-    }
-}
-
-/// Where no peer reaches the next checkpoint, the sync ends soon, with what they have.
-#[tokio::test(start_paused = true)]
-async fn peers_below_the_next_checkpoint_are_enough() {
-    let made = Made::recorded(&Recording::bundled().unwrap()).grown(1_772, 6_000, 3);
-    let behind = made.until(4_000);
-    let start = tokio::time::Instant::now();
-    // One announces more than it has.
-    let nodes = vec![Node::new(&behind), Node::new(&behind), Node::new(&behind).announces(7_000)];
-    let sync = sync(regtest(), &made, nodes).await;
-    assert_eq!((sync.chain.tip(), sync.shared()), (4_000, vec![4_000; 3]));
-    assert_eq!(sync.kept, made.checked(1..=4_000));
-    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
-}
-
-/// Two peers on a false branch and two on the chain, whose answers come mixed: the chain's are found, and no honest peer
-/// is blamed.
-#[tokio::test(start_paused = true)]
-async fn a_mixed_segment_is_fetched_again_from_one_peer() {
-    let made = Made::recorded(&Recording::bundled().unwrap()).grown(1_772, 10_000, 3);
-    let other = made.grown(1_900, 9_872, 4);
-    for order in [[0, 1, 0, 1], [1, 0, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1]] {
-        let nodes = order.map(|is_false| if is_false == 1 { Node::new(&other) } else { Node::new(&made) });
-        let sync = sync(regtest(), &made, nodes.into()).await;
-        assert_eq!(sync.kept, made.checked(1..=made.tip()), "{order:?}");
-        assert_eq!(sync.shared(), [11_772, 11_772], "{order:?}: {:?}", sync.left);
-    }
-}
-
-/// Five nodes at 1.5 MB/s and 150 ms: the time is at most 1.25 times that of the bytes at the rate of all, and four round
-/// trips, also where one more node is silent or slow.
-#[tokio::test(start_paused = true)]
-async fn the_rates_of_all_peers_add_up() {
-    let made = Made::stand_in(173_000);
-    let (rate, round_trip) = (1_500_000, Duration::from_millis(150));
-    let profile = PeerProfile { round_trip, rate: Some(rate), ..PeerProfile::default() };
-    let slow = PeerProfile { rate: Some(20_000), ..profile };
-    for (compresses, spacing, bytes) in [(false, 2_000, 81), (true, 8_000, 43)] {
-        let node = || Node::new(&made).profile(profile).compresses(compresses);
-        for more in [None, Some(node().fault(HeaderFault::Silence)), Some(node().profile(slow))] {
-            let company = format!("{compresses} {more:?}").chars().take(20).collect::<String>();
-            let connections = connections(more.into_iter().chain((0..5).map(|_| node()))).await;
-            let heights = (spacing..made.tip()).step_by(spacing as usize);
-            let rules = regtest().hash(stand_in).checkpoints(heights.map(|height| (height, made.hash_at(height))));
-            let from = HeaderChain::new(0, Network::Regtest.genesis_hash());
-            let config = HeaderSyncConfig { wanted_peers: 5, ..HeaderSyncConfig::default() };
-            let start = tokio::time::Instant::now();
-            let sync = run_by(rules, from, connections, config).await.unwrap();
-            let ideal = Duration::from_secs(1) * made.tip() * bytes / (5 * rate as u32);
-            let bound = ideal * 5 / 4 + 4 * round_trip;
-            assert_eq!(sync.kept.len(), 173_000);
-            assert!(start.elapsed() <= bound, "{company}: {:?} of {bound:?}", start.elapsed());
-        }
-    }
-}
-
-/// No header of a long chain takes more than 60 bytes.
 #[test]
-fn a_chain_takes_at_most_sixty_bytes_a_header() {
-    let made = Made::stand_in(173_000);
-    let headers = made.checked(1..=173_000);
-    let mut chain = HeaderChain::new(0, Network::Regtest.genesis_hash());
-    let used = allocation_counter::measure(|| {
-        for batch in headers.chunks(2_000) {
-            chain.restore(batch.iter().copied()).unwrap();
-        }
-    });
-    let bytes = used.bytes_current as f64 / 173_000.0;
-    assert!(bytes <= 60.0, "{bytes} bytes a header");
-    // Every block that a quorum is named after, and every one that a reply ends at, has its merkle root.
-    let known: std::collections::BTreeMap<_, _> = chain.blocks().map(|(height, hash, _)| (height, hash)).collect();
-    for cycle in (288..172_000).step_by(288) {
-        for height in [cycle - 8, cycle, cycle + 31] {
-            assert_eq!(known.get(&height), Some(&made.hash_at(height)));
+fn the_hash_of_each_checkpoint_has_done_work() {
+    for network in Network::ALL {
+        // On mainnet at least 52 zero bits since 2019.
+        let mainnet = Target::from_bits(0x1a0f_ffff).unwrap();
+        let easiest = if network == Network::Mainnet { mainnet } else { network.easiest_target() };
+        for (height, hash) in checkpoints(network) {
+            assert!(easiest.is_met_by(&hash), "{network} {height}");
         }
     }
-    assert!((170_700..=173_000).all(|height| known.contains_key(&height)));
+}
+
+#[test]
+fn the_header_of_each_checkpoint_that_is_recorded_has_its_hash_and_meets_its_target() {
+    let Some(headers) = headers() else { return };
+    for network in [Network::Mainnet, Network::Testnet] {
+        let mut tested = 0;
+        for (height, hash) in checkpoints(network) {
+            let Some(header) = headers.get(&(name(network), height)) else { continue };
+            assert!(is_block(network, header, hash), "{network} {height}");
+            tested += 1;
+        }
+        assert!(tested > 0, "{network}");
+    }
+}
+
+#[test]
+fn a_sync_from_the_first_rotated_quorums_starts_less_than_a_thousand_blocks_below_what_it_needs() {
+    for network in [Network::Mainnet, Network::Testnet] {
+        // Ten cycles: the oldest quorum of an index that fails again and again, and the three cycles it is built from.
+        let cycles = network.cycles();
+        let first = cycles.start_of(network.dip24_height().unwrap());
+        let needed = cycles.work_height_back(first, 10).unwrap();
+        let (height, _) = network.checkpoint_below(needed);
+        assert!(needed - height < 1_000, "{network}: {height} for {needed}");
+    }
 }

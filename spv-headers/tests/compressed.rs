@@ -4,8 +4,7 @@
 use std::{fs::File, io::BufReader, path::Path};
 
 use qrinfo_core::{
-    BlockHash,
-    header::BlockHeader,
+    BlockHash, BlockHeader,
     message::{Headers, Headers2, MAX_HEADERS, MAX_HEADERS2},
     wire::Wire,
 };

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use made::{Made, Node, run, run_with};
 use proptest::prelude::*;
-use qrinfo_core::{BlockHash, Network, header::BlockHeader, stack::PeerEvent};
+use qrinfo_core::{BlockHash, BlockHeader, Network, PeerEvent};
 use spv_headers::{HeaderChain, HeaderError, HeaderSyncConfig, HeaderSyncError, PeerProblem, check};
 use spv_peer::{PeerConfig, connect, round_trip};
 use spv_testkit::{HeaderFault, PeerProfile, RecordedPeer, Recording};

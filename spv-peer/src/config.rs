@@ -7,6 +7,9 @@ use crate::{LongReads, PeerError};
 /// The longest user agent that peers accept, in bytes (Dash Core's `MAX_SUBVERSION_LENGTH`).
 const MAX_USER_AGENT: usize = 256;
 
+/// The start of a devnet's full name, which Dash Core puts before the name that it is given.
+const DEVNET_PREFIX: &str = "devnet-";
+
 /// How to connect to a peer, and what to say of ourselves.
 ///
 /// ```
@@ -15,6 +18,9 @@ const MAX_USER_AGENT: usize = 256;
 ///
 /// let config = PeerConfig { user_agent: "/my wallet:1.0/".into(), ..PeerConfig::new(Network::Testnet, 42) };
 /// assert_eq!(config.handshake_timeout.as_secs(), 10);
+///
+/// let devnet = PeerConfig { devnet: Some("paloma".into()), ..PeerConfig::new(Network::Devnet, 42) };
+/// assert!(devnet.announced_user_agent().ends_with("(devnet.devnet-paloma)/"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerConfig {
@@ -25,6 +31,9 @@ pub struct PeerConfig {
     pub nonce: u64,
     /// Our name and version in the form of BIP 14, at most 256 bytes.
     pub user_agent: String,
+    /// The name of the devnet, as `dashd -devnet=NAME` takes it. Nodes of a devnet close connections whose user agent
+    /// does not have it. Default: none, which is right for every other network.
+    pub devnet: Option<String>,
     /// How long the transport may take to connect. Default: 10 s, enough for two lost SYNs and their retries after
     /// 1 s and 3 s.
     pub connect_timeout: Duration,
@@ -44,15 +53,23 @@ impl PeerConfig {
             network,
             nonce,
             user_agent: concat!("/spv-peer:", env!("CARGO_PKG_VERSION"), "/").to_owned(),
+            devnet: None,
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             long_reads: LongReads::default(),
         }
     }
 
+    /// The user agent that is sent: [`user_agent`](Self::user_agent), with the devnet's name as a comment of BIP 14.
+    pub fn announced_user_agent(&self) -> String {
+        let Some(name) = &self.devnet else { return self.user_agent.clone() };
+        let name = name.strip_prefix(DEVNET_PREFIX).unwrap_or(name);
+        format!("{}(devnet.{DEVNET_PREFIX}{name})/", self.user_agent.trim_end_matches('/'))
+    }
+
     /// Refuses what no peer would accept.
     pub(crate) fn check(&self) -> Result<(), PeerError> {
-        match self.user_agent.len() {
+        match self.announced_user_agent().len() {
             0..=MAX_USER_AGENT => Ok(()),
             length => Err(PeerError::UserAgentTooLong { length, limit: MAX_USER_AGENT }),
         }

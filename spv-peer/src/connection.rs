@@ -20,6 +20,7 @@ use tokio_util::codec::Framed;
 
 use crate::{
     FrameCodec, PeerError,
+    gossip::{AddressSender, Gossip},
     handshake::pong,
     long_reads::{LongRead, LongReads},
 };
@@ -50,6 +51,7 @@ pub struct Connection<Io = TcpStream> {
     version: VersionMessage,
     greeting_time: Duration,
     pongs: Pongs,
+    gossip: Option<Gossip>,
     /// The message that is being read, as its header announced it.
     announced: usize,
     long_read: LongRead,
@@ -76,7 +78,8 @@ impl<Io> Connection<Io> {
         long_reads: &LongReads,
     ) -> Self {
         let long_read = long_reads.connection();
-        Self { framed, peer, version, greeting_time, pongs: Pongs::default(), announced: 0, long_read, ended: false }
+        let (pongs, gossip) = (Pongs::default(), None);
+        Self { framed, peer, version, greeting_time, pongs, gossip, announced: 0, long_read, ended: false }
     }
 
     /// The peer's name: the address that was connected to.
@@ -98,6 +101,13 @@ impl<Io> Connection<Io> {
     /// The height of the peer's tip when it greeted us; 0 if it claimed less.
     pub fn start_height(&self) -> u32 {
         u32::try_from(self.version.start_height).unwrap_or(0)
+    }
+
+    /// Sends the addresses that the peer names, `addr` and `addrv2`, to `to` from now on, and no longer hands them on.
+    ///
+    /// A few messages of a connection are sent, enough for the answer to a `getaddr`. The rest is dropped.
+    pub fn send_addresses_to(&mut self, to: AddressSender) {
+        self.gossip = Some(Gossip::new(to));
     }
 
     /// How long the peer took to answer our greeting: a round trip, and what an idle node sleeps before it looks at
@@ -146,6 +156,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                     self.pongs.waiting.push_back(pong(&frame));
                 }
                 Poll::Ready(Some(FrameEvent::Partial(Partial { command: Command::PING, .. }))) => {}
+                Poll::Ready(Some(event)) if self.gossip.is_some() && Gossip::takes(event.command()) => {
+                    if let (Some(gossip), FrameEvent::Frame(frame)) = (&mut self.gossip, event) {
+                        gossip.take(self.peer, frame);
+                    }
+                }
                 Poll::Ready(event) => return Poll::Ready(event.map(Ok)),
                 // A peer that has closed cannot be answered, but what it sent before is still worth reading: a
                 // failure to write counts only when there is nothing to read.

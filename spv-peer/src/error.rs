@@ -1,7 +1,7 @@
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use qrinfo_core::{
-    Network,
+    Network, PeerId,
     wire::{
         DecodeError,
         frame::{Command, FrameError},
@@ -18,6 +18,21 @@ pub enum PeerError {
     /// The peer's address did not answer in time.
     #[error("no connection within {0:?}")]
     ConnectTimeout(Duration),
+    /// The proxy could not be reached, or could not connect to the peer.
+    #[error("cannot connect through the proxy {proxy}")]
+    Proxy {
+        /// The proxy's address.
+        proxy: SocketAddr,
+        /// The answer of the proxy, or of the transport to it.
+        #[source]
+        source: io::Error,
+    },
+    /// The peer's name is no `HOST:PORT` that a proxy could connect to.
+    #[error("{0} is no HOST:PORT, which a proxy needs")]
+    BadHost(PeerId),
+    /// The peer has no IP address, and no proxy is set that could connect to it by name.
+    #[error("{0} has no IP address; it can be connected to through a proxy")]
+    NeedsProxy(PeerId),
     /// Our user agent is longer than peers accept. Nothing was sent.
     #[error("our user agent of {length} bytes is over the limit of {limit}")]
     UserAgentTooLong {
@@ -55,8 +70,10 @@ pub enum PeerError {
     },
     /// The connection ended during the handshake. A node that does not want us, or that is on another network, may
     /// do this without a word.
-    #[error("connection ended before {awaited}{}", hint(*.awaited))]
+    #[error("connection ended before {awaited}{}", hint(*.awaited, *.expected))]
     HandshakeClosed {
+        /// Our network.
+        expected: Network,
         /// The message that was missing.
         awaited: Command,
         /// What the transport said, unless the peer closed in good order.
@@ -90,11 +107,29 @@ pub enum PeerError {
 // === impl PeerError ===
 
 impl PeerError {
+    /// Returns `true` for errors that another attempt would meet again: the peer is not one that can be used, or cannot
+    /// be reached with these settings.
+    pub const fn is_lasting(&self) -> bool {
+        matches!(
+            self,
+            Self::UserAgentTooLong { .. }
+                | Self::BadHost(_)
+                | Self::NeedsProxy(_)
+                | Self::WrongNetwork { .. }
+                | Self::TooOld { .. }
+                | Self::SelfConnection
+                | Self::MalformedVersion(_)
+        )
+    }
+
     /// A stable word for logs and metrics.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Connect(_) => "connect",
             Self::ConnectTimeout(_) => "connect_timeout",
+            Self::Proxy { .. } => "proxy",
+            Self::BadHost(_) => "bad_host",
+            Self::NeedsProxy(_) => "needs_proxy",
             Self::UserAgentTooLong { .. } => "user_agent_too_long",
             Self::WrongNetwork { .. } => "wrong_network",
             Self::TooOld { .. } => "too_old",
@@ -112,8 +147,13 @@ impl PeerError {
 }
 
 /// A node says nothing to a peer of another network: it closes the connection at the first bytes.
-fn hint(awaited: Command) -> &'static str {
-    if awaited == Command::VERSION { "; the node may be on another network, or accept no more connections" } else { "" }
+fn hint(awaited: Command, expected: Network) -> String {
+    match awaited {
+        Command::VERSION => {
+            format!("; the node may be on another network than {expected}, or accept no more connections")
+        }
+        _ => String::new(),
+    }
 }
 
 fn speaks(magic: [u8; 4]) -> String {

@@ -1,5 +1,6 @@
 use std::{
     future::poll_fn,
+    io,
     pin::Pin,
     time::{Duration, SystemTime},
 };
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
 use qrinfo_core::{
-    PeerId,
+    Network, PeerId,
     message::{MIN_PROTOCOL_VERSION, VersionMessage},
     wire::{
         Wire,
@@ -29,7 +30,8 @@ const MAX_MESSAGES: usize = 32;
 
 /// Shakes hands over a byte stream that leads to the node `peer`, and hands out the session.
 ///
-/// We send `version`; the node answers with its own, which we acknowledge, and with `verack`. Other messages may come
+/// We send `version`; the node answers with its own, which we acknowledge behind a `sendaddrv2` (BIP-155), and with
+/// `verack`. Other messages may come
 /// between: pings are answered, the rest is dropped, and their number and the whole time are limited. The connection
 /// is handed out when both sides have acknowledged, for a node ignores `getqrinfo` before that.
 ///
@@ -48,7 +50,7 @@ const MAX_MESSAGES: usize = 32;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() {
 /// let (ours, theirs) = tokio::io::duplex(1024);
-/// let peer = PeerId(([203, 0, 113, 5], 19899).into());
+/// let peer = PeerId::Address(([203, 0, 113, 5], 19899).into());
 /// let result = handshake(ours, peer, &PeerConfig::new(Network::Regtest, 42)).await;
 /// assert!(matches!(result, Err(PeerError::HandshakeTimeout { .. })));
 /// # drop(theirs);
@@ -60,8 +62,8 @@ where
 {
     config.check()?;
     let mut framed = Framed::new(io, FrameCodec::new(config.network));
-    let mut handshake = Handshake::new(config.nonce);
-    let ours = VersionMessage::for_client(peer.0, unix_time(), config.nonce, &config.user_agent);
+    let mut handshake = Handshake::new(config.network, config.nonce);
+    let ours = VersionMessage::for_client(peer, unix_time(), config.nonce, &config.announced_user_agent());
     let result = timeout(config.handshake_timeout, drive(&mut framed, &mut handshake, &ours)).await;
     let awaited = handshake.awaited();
     let (theirs, round_trip) = match result {
@@ -69,7 +71,9 @@ where
         Ok(Err(PeerError::Frame(FrameError::WrongMagic(magic)))) if awaited == Command::VERSION => {
             return Err(PeerError::WrongNetwork { expected: config.network, magic });
         }
-        Ok(Err(PeerError::Io(error))) => return Err(PeerError::HandshakeClosed { awaited, source: Some(error) }),
+        Ok(Err(PeerError::Io(error))) => {
+            return Err(handshake.closed(Some(error)));
+        }
         Ok(Err(error)) => return Err(error),
         Err(_) => return Err(PeerError::HandshakeTimeout { awaited, after: config.handshake_timeout }),
     };
@@ -94,30 +98,34 @@ where
 {
     let sent = Instant::now();
     let mut round_trip = None;
-    send(framed, Frame { command: Command::VERSION, payload: ours.to_wire() }).await?;
+    send(framed, vec![Frame { command: Command::VERSION, payload: ours.to_wire() }]).await?;
     loop {
         let frame = match poll_fn(|cx| Pin::new(&mut *framed).poll_next(cx)).await {
             Some(Ok(FrameEvent::Frame(frame))) => frame,
             Some(Ok(FrameEvent::Partial(_))) => continue,
             Some(Err(error)) => return Err(error),
-            None => return Err(PeerError::HandshakeClosed { awaited: handshake.awaited(), source: None }),
+            None => return Err(handshake.closed(None)),
         };
         let round_trip = *round_trip.get_or_insert_with(|| sent.elapsed());
         match handshake.on_frame(frame)? {
             Step::Wait => {}
-            Step::Send(frame) => send(framed, frame).await?,
+            Step::Send(frames) => {
+                send(framed, frames).await?;
+            }
             Step::Done(theirs) => return Ok((theirs, round_trip)),
         }
     }
 }
 
-async fn send<Io>(framed: &mut Framed<Io, FrameCodec>, frame: Frame) -> Result<(), PeerError>
+async fn send<Io>(framed: &mut Framed<Io, FrameCodec>, frames: Vec<Frame>) -> Result<(), PeerError>
 where
     Io: AsyncRead + AsyncWrite + Unpin,
 {
     let mut framed = Pin::new(framed);
-    poll_fn(|cx| framed.as_mut().poll_ready(cx)).await?;
-    framed.as_mut().start_send(frame)?;
+    for frame in frames {
+        poll_fn(|cx| framed.as_mut().poll_ready(cx)).await?;
+        framed.as_mut().start_send(frame)?;
+    }
     poll_fn(|cx| Sink::<Frame>::poll_flush(framed.as_mut(), cx)).await
 }
 
@@ -130,6 +138,7 @@ fn unix_time() -> i64 {
 /// The decisions: what each frame of the peer means, given those before.
 #[derive(Debug)]
 struct Handshake {
+    network: Network,
     nonce: u64,
     theirs: Option<VersionMessage>,
     messages: usize,
@@ -140,8 +149,8 @@ struct Handshake {
 enum Step {
     /// Read the next one.
     Wait,
-    /// Send this, then read the next one.
-    Send(Frame),
+    /// Send these, then read the next one.
+    Send(Vec<Frame>),
     /// The peer has acknowledged our `version`, and we its own.
     Done(VersionMessage),
 }
@@ -149,8 +158,8 @@ enum Step {
 // === impl Handshake ===
 
 impl Handshake {
-    fn new(nonce: u64) -> Self {
-        Self { nonce, theirs: None, messages: 0 }
+    fn new(network: Network, nonce: u64) -> Self {
+        Self { network, nonce, theirs: None, messages: 0 }
     }
 
     /// The message without which the handshake cannot go on.
@@ -158,19 +167,26 @@ impl Handshake {
         if self.theirs.is_none() { Command::VERSION } else { Command::VERACK }
     }
 
+    /// The error of a connection that ended here.
+    fn closed(&self, source: Option<io::Error>) -> PeerError {
+        PeerError::HandshakeClosed { expected: self.network, awaited: self.awaited(), source }
+    }
+
     fn on_frame(&mut self, frame: Frame) -> Result<Step, PeerError> {
         self.messages += 1;
         match frame.command {
             Command::VERSION if self.theirs.is_none() => {
                 self.theirs = Some(self.accept(frame)?);
-                Ok(Step::Send(Frame { command: Command::VERACK, payload: Bytes::new() }))
+                // A node takes note of `sendaddrv2` before `verack` alone.
+                let answers = [Command::SEND_ADDR_V2, Command::VERACK];
+                Ok(Step::Send(answers.map(|command| Frame { command, payload: Bytes::new() }).into()))
             }
             Command::VERSION => Err(PeerError::HandshakeOrder(frame.command)),
             Command::VERACK => self.theirs.take().map(Step::Done).ok_or(PeerError::HandshakeOrder(frame.command)),
             _ if self.messages >= MAX_MESSAGES => {
                 Err(PeerError::HandshakeFlood { awaited: self.awaited(), limit: MAX_MESSAGES })
             }
-            Command::PING => Ok(Step::Send(pong(&frame))),
+            Command::PING => Ok(Step::Send(vec![pong(&frame)])),
             _ => Ok(Step::Wait),
         }
     }
@@ -229,13 +245,13 @@ mod tests {
                 .filter(|(i, command)| !quiet || i % 16 == 5 || ![Command::VERSION, Command::VERACK].contains(command))
                 .map(|(_, command)| command)
                 .collect();
-            let mut handshake = Handshake::new(1);
+            let mut handshake = Handshake::new(Network::Regtest, 1);
             let mut sent = Vec::new();
             let mut outcome = "waits";
             for &command in &commands {
                 match handshake.on_frame(frame(command)) {
                     Ok(Step::Wait) => {}
-                    Ok(Step::Send(frame)) => sent.push(frame.command),
+                    Ok(Step::Send(frames)) => sent.extend(frames.iter().map(|frame| frame.command)),
                     Ok(Step::Done(_)) => outcome = "done",
                     Err(error) => outcome = error.label(),
                 }
@@ -267,10 +283,10 @@ mod tests {
             let until = [flood, end].into_iter().flatten().min().unwrap_or(commands.len());
             let answers: Vec<_> = commands[..until]
                 .iter()
-                .filter_map(|&command| match command {
-                    Command::VERSION => Some(Command::VERACK),
-                    Command::PING => Some(Command::PONG),
-                    _ => None,
+                .flat_map(|&command| match command {
+                    Command::VERSION => vec![Command::SEND_ADDR_V2, Command::VERACK],
+                    Command::PING => vec![Command::PONG],
+                    _ => vec![],
                 })
                 .collect();
             prop_assert_eq!(sent, answers);

@@ -1,6 +1,6 @@
 //! One Dash peer over TCP: frames, handshake, and the session that follows.
 //!
-//! [`connect`] opens a connection and shakes hands; [`handshake`] does the second half over any byte stream, so that
+//! [`connect`] opens a connection and shakes hands, [`connect_through`] does so through a SOCKS5 proxy; [`handshake`] does the second half over any byte stream, so that
 //! a proxy, a pipe in a test or another transport works as well. Either gives a [`Connection`]: a
 //! [`Stream`](futures_core::Stream) of [`FrameEvent`](qrinfo_core::wire::frame::FrameEvent)s and a
 //! [`Sink`](futures_sink::Sink) of [`Frame`](qrinfo_core::wire::frame::Frame)s.
@@ -34,15 +34,17 @@ mod config;
 mod connect;
 mod connection;
 mod error;
+mod gossip;
 mod handshake;
 mod long_reads;
 mod ping;
 
 pub use codec::FrameCodec;
 pub use config::PeerConfig;
-pub use connect::connect;
+pub use connect::{connect, connect_through};
 pub use connection::Connection;
 pub use error::PeerError;
+pub use gossip::{AddressSender, known_nodes};
 pub use handshake::handshake;
 pub use long_reads::LongReads;
 pub use ping::round_trip;

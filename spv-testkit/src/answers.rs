@@ -1,6 +1,6 @@
 use std::{fmt, time::Duration};
 
-use qrinfo_core::{BlockHash, Network, header::BlockHeader, message::Headers, wire::frame::Frame};
+use qrinfo_core::{BlockHash, BlockHeader, Network, message::Headers, wire::frame::Frame};
 
 use crate::ServerSession;
 

@@ -176,12 +176,12 @@ impl Chain {
         let past = |back: u32| {
             let start = cycle.checked_sub(back * params.interval)?;
             let modifier = Modifier::of_block(self, params.llmq_type, start)?;
-            let list = self.masternodes().core_order(start.checked_sub(qrinfo_core::dip24::WORK_BLOCK_OFFSET)?);
+            let list = self.masternodes().core_order(start.checked_sub(qrinfo_core::WORK_BLOCK_OFFSET)?);
             Some(Quarters::from_snapshot(&params, &list, modifier, self.snapshot(start)?))
         };
         let past = [past(1)?, past(2)?, past(3)?];
         let modifier = Modifier::of_block(self, params.llmq_type, cycle)?;
-        let list = self.masternodes().core_order(cycle.checked_sub(qrinfo_core::dip24::WORK_BLOCK_OFFSET)?);
+        let list = self.masternodes().core_order(cycle.checked_sub(qrinfo_core::WORK_BLOCK_OFFSET)?);
         let (new, _) = Quarters::new(&params, &list, modifier, &past, cycle >= self.v19_height())?;
         Some(Quarters::members(&past, &new))
     }

@@ -81,6 +81,13 @@ impl LinkModel {
         self
     }
 
+    /// The same peer, but from this instant on everything takes `factor` times as long.
+    #[must_use]
+    pub fn slow(mut self, from: Instant, factor: u32) -> Self {
+        self.pace.slow(from, factor);
+        self
+    }
+
     /// At another speed from some instants on.
     #[must_use]
     pub(crate) fn pace(mut self, pace: Pace) -> Self {
@@ -102,8 +109,8 @@ impl LinkModel {
         Transit { first_byte: later(start, self.half_trip), last_byte: later(end, self.half_trip) }
     }
 
-    /// When `part` of the `whole` bytes of an answer that takes `transfer` on the link have arrived.
-    pub(crate) fn arrival(&self, transit: Transit, transfer: Duration, part: u64, whole: u64) -> Instant {
+    /// The instant at which `part` of the `whole` bytes of an answer that takes `transfer` on the link have arrived.
+    pub fn arrival(&self, transit: Transit, transfer: Duration, part: u64, whole: u64) -> Instant {
         // The link's clock is half a round trip behind the client's.
         let start = transit.first_byte - self.half_trip;
         later(self.pace.after(start, share(transfer, part, whole)), self.half_trip)

@@ -41,7 +41,7 @@ use crate::SimulatedPeer;
 /// for host in 1..=3 {
 ///     let node = SimulatedPeer::builder(chain.clone());
 ///     let node = if host == 1 { node.fault(.., Fault::Silent) } else { node };
-///     network.add_peer(PeerId(([203, 0, 113, host], 19899).into()), node.build());
+///     network.add_peer(PeerId::Address(([203, 0, 113, host], 19899).into()), node.build());
 /// }
 /// network.connect().await?;
 /// assert_eq!(network.peer_count(), 3);

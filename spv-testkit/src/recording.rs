@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use include_dir::{Dir, include_dir};
-use qrinfo_core::{BlockHash, Network, hash::ParseHashError, network::UnknownNetwork};
+use qrinfo_core::{BlockHash, Network, ParseHashError, UnknownNetwork};
 use serde::Deserialize;
 
 /// The part of a recording that is compiled in; its README says what it holds.

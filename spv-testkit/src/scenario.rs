@@ -58,7 +58,7 @@ use crate::{
 /// let timeline = Timeline::exact(Instant::now() + ten_seconds);
 /// let peer = scenario.peer(0, 0, timeline).ok_or("no such peer")?.build();
 /// let config = PeerConfig { handshake_timeout: ten_seconds, ..PeerConfig::new(scenario::NETWORK, 7) };
-/// let mut connection = handshake(peer.connect(), PeerId(([203, 0, 113, 5], 9999).into()), &config).await?;
+/// let mut connection = handshake(peer.connect(), PeerId::Address(([203, 0, 113, 5], 9999).into()), &config).await?;
 ///
 /// sleep_until(timeline.start()).await;
 /// connection.send(Request::from(scenario::request(0)).to_message().to_frame()).await?;

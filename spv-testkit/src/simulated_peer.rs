@@ -76,7 +76,7 @@ const PROGRESS: Duration = Duration::from_millis(5);
 /// let profile = PeerProfile { round_trip: Duration::from_millis(80), ..PeerProfile::default() };
 /// let peer = SimulatedPeer::builder(answers).profile(profile).build();
 ///
-/// let name = PeerId(([203, 0, 113, 5], 19899).into());
+/// let name = PeerId::Address(([203, 0, 113, 5], 19899).into());
 /// let connection = handshake(peer.connect(), name, &PeerConfig::new(Network::Regtest, 7)).await?;
 /// assert_eq!(connection.start_height(), 1772);
 /// # Ok(())

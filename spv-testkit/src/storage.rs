@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use qrinfo_core::{
-    BlockHash, PeerId,
+    BlockHash, BlockHeader, HEADER_LEN, PeerId,
     client::{Ban, ClientError, StorageManager, StoredReply},
-    header::BlockHeader,
 };
 
 /// A [`StorageManager`] that forgets everything when it is dropped.
@@ -141,19 +140,32 @@ async fn check_all(storage: &mut impl StorageManager) -> Result<(), ClientError>
     storage.store_masternode_state(b"new").await?;
     assert_eq!(storage.load_masternode_state().await?.as_deref(), Some(&b"new"[..]));
 
-    let ban = |until| Ban { peer: PeerId(([127, 0, 0, 1], 9).into()), until, reason: "a false list".into() };
+    let ban = |until| Ban { peer: PeerId::Address(([127, 0, 0, 1], 9).into()), until, reason: "a false list".into() };
     storage.ban_peer(&ban(50)).await?;
     storage.ban_peer(&ban(100)).await?;
     assert_eq!((storage.bans(99).await?, storage.bans(100).await?), (vec![ban(100)], vec![]));
     Ok(())
 }
 
+/// Headers of a branch, each of which names the one before it. The first one forks off from branch 1.
 fn headers(heights: std::ops::Range<u32>, branch: u8) -> Vec<(BlockHeader, BlockHash)> {
-    heights.map(|height| header(height, branch)).collect()
+    let first = heights.start;
+    let parent = |height: u32| hash(height.saturating_sub(1), if height == first { 1 } else { branch });
+    heights.map(|height| (header_after(parent(height), height), hash(height, branch))).collect()
 }
 
 fn header(height: u32, branch: u8) -> (BlockHeader, BlockHash) {
+    (header_after(hash(height.saturating_sub(1), branch), height), hash(height, branch))
+}
+
+fn header_after(parent: BlockHash, height: u32) -> BlockHeader {
+    let mut bytes = [height as u8; HEADER_LEN];
+    bytes[4..36].copy_from_slice(parent.as_bytes());
+    BlockHeader::from_bytes(bytes)
+}
+
+fn hash(height: u32, branch: u8) -> BlockHash {
     let mut hash = [branch; 32];
     hash[..4].copy_from_slice(&height.to_le_bytes());
-    (BlockHeader::from_bytes([height as u8; 80]), BlockHash::from_bytes(hash))
+    BlockHash::from_bytes(hash)
 }

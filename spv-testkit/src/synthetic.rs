@@ -12,11 +12,9 @@ use std::{
 };
 
 use qrinfo_core::{
-    BlockHash, LlmqType, QuorumHash,
-    dip24::WORK_BLOCK_OFFSET,
-    hash::sha256d,
-    llmq::LlmqParams,
+    BlockHash, LlmqParams, LlmqType, QuorumHash, WORK_BLOCK_OFFSET,
     message::{QuorumSnapshot, SmlEntry},
+    sha256d,
     wire::Wire,
 };
 

@@ -10,8 +10,8 @@ use blst::{
 };
 use qrinfo_core::{
     ProTxHash,
-    hash::sha256d,
     message::{Commitment, GetQRInfo, SmlEntry},
+    sha256d,
     wire::{Wire, put_var_bytes},
 };
 use sha2::{Digest, Sha256};

@@ -12,7 +12,7 @@ use spv_testkit::{Chain, Fault, MockNetworkManager, PeerProfile, Recording, Simu
 use tokio::time::{Instant, timeout};
 
 fn id(host: u8) -> PeerId {
-    PeerId(([203, 0, 113, host], 19899).into())
+    PeerId::Address(([203, 0, 113, host], 19899).into())
 }
 
 fn chain() -> Chain {

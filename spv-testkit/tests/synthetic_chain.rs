@@ -37,7 +37,7 @@ fn sync(chain: &Chain, first: u32, protocol: i32, light: &mut Light<'_>) -> usiz
         let known = known.filter(|at| start > first && *at >= first - 4 * length).map(|start| start - 8);
         let request = GetQRInfo {
             base_block_hashes: [0].into_iter().chain(known).map(hash).collect(),
-            block_hash: hash(cycles.block_to_ask(start, chain.tip())),
+            block_hash: hash(cycles.block_to_ask(cycles.start_of(start), chain.tip())),
             extra_share: true,
         };
         light.take(&builder::qr_info(chain, &request, protocol).unwrap());

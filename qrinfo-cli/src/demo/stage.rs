@@ -6,11 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use qrinfo::plan::{Planner, anchor};
 use qrinfo_core::{
-    BlockHash, Network, QRInfoRequestSpec, Reply, Request,
-    dip24::CYCLES_BACK,
-    header::{BlockHeader, HEADER_LEN},
-    message::PROTOCOL_VERSION,
-    wire::Wire,
+    BlockHash, BlockHeader, CYCLES_BACK, HEADER_LEN, Network, QRInfoRequestSpec, Reply, Request,
+    message::PROTOCOL_VERSION, wire::Wire,
 };
 use qrinfo_verify::HeaderMap;
 use spv_testkit::{
@@ -84,7 +81,7 @@ impl Stage {
         let params = SyntheticParams::mainnet_like(MAINNET_CYCLES + CYCLES_BACK + 1);
         let chain = tokio::task::spawn_blocking(move || SyntheticChain::generate(SEED, &params).chain).await?;
         let (network, tip) = (chain.network(), chain.tip());
-        let first = network.cycles().start(tip) - (MAINNET_CYCLES - 1) * network.cycles().length();
+        let first = network.cycles().start_of(tip).height() - (MAINNET_CYCLES - 1) * network.cycles().length();
         let plan = Planner { anchor: anchor([tip]), ..Planner::new(network, tip) }
             .plan(first, tip, |height| chain.block(height).map(|block| block.hash))?;
         let expected = plan.iter().map(|spec| reply(&chain, spec)).collect::<Result<_>>()?;
@@ -123,7 +120,7 @@ fn reply(chain: &Chain, spec: &QRInfoRequestSpec) -> Result<Bytes> {
     let request = Request::from(spec.clone()).to_message();
     match builder::answer(chain, &request, PROTOCOL_VERSION) {
         Some(Ok(Reply::QrInfo(reply))) => Ok(reply.to_wire()),
-        Some(Err(refusal)) => bail!("cycle {}: {refusal}", spec.cycle_height),
-        _ => bail!("cycle {}: no reply", spec.cycle_height),
+        Some(Err(refusal)) => bail!("cycle {}: {refusal}", spec.cycle.height()),
+        _ => bail!("cycle {}: no reply", spec.cycle.height()),
     }
 }

@@ -1,122 +1,157 @@
-//! Where block hashes come from: a file, the store, and the nodes.
+//! The chain of headers, from a file, the store, and the nodes.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use futures_util::stream;
-use qrinfo::storage::Store;
-use qrinfo_core::{BlockHash, Network, stack::PeerEvent};
+use futures_util::{StreamExt, stream};
+use qrinfo_core::{BlockHash, Network, PeerEvent};
 use qrinfo_verify::HeaderMap;
-use spv_headers::{CheckedHeader, HeaderBatch, HeaderChain, HeaderSync, HeaderSyncConfig, SyncedPeer, sync_headers};
+use spv_headers::{
+    CheckedHeader, HeaderBatch, HeaderChain, HeaderSync, HeaderSyncConfig, HeaderSyncError, LeftPeer, SyncedPeer,
+    sync_headers,
+};
 use spv_peer::Connection;
-use tokio::sync::mpsc;
+use spv_store::{HeaderWriter, Store};
+use tokio::{
+    sync::mpsc,
+    task::spawn_blocking,
+    time::{Instant, timeout_at},
+};
 
-use super::peers;
+use super::{Range, ledger::Ledger, nodes::Nodes};
 use crate::headers;
 
-/// How many cycles old the newest quorum of an index may be, and three more, as verification asks for: the DKG of an
-/// index may fail several times in a row.
+/// The age in cycles of the newest quorum of an index, and three more, as verification asks for: the DKG of an index may
+/// fail several times in a row.
 const STRAGGLERS: u32 = 10;
 
-/// How far a node may be behind our chain: one that is further behind lacks the anchor of the plan.
-const MAX_BEHIND: u32 = 8;
+/// The depth at which every node on the chain has the same block. A node that is further behind is not asked.
+pub(super) const MAX_BEHIND: u32 = 8;
 
-/// Batches of headers that may wait to be stored.
-const BATCHES: usize = 16;
+/// Batches of headers that wait for the store.
+const BATCHES: usize = 4;
 
-/// The chain of headers that a sync works with.
+/// The time for further nodes after the first one, where headers come from a file.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// The time in which a node that joins late tells its tip.
+const LATE: Duration = Duration::from_secs(10);
+
+/// The source of headers.
 pub(super) struct Source {
     network: Network,
     chain: HeaderChain,
-    /// Whether the nodes are asked for what is not there yet.
+    /// The first block whose header the sync needs is not known before the tip is.
+    is_newest: bool,
+    /// Headers come from the nodes.
     ask: bool,
-    /// The newest height of the chain that the nodes agree on.
-    agreed_tip: u32,
+}
+
+/// The chain that a sync works with, and the nodes that are on it.
+pub(super) struct Agreed {
+    pub(super) network: Network,
+    pub(super) chain: HeaderChain,
+    /// Nodes whose newest block is on the chain, however far behind.
+    pub(super) followers: usize,
+    /// Nodes that can be asked, each with the height of the newest block of the chain that it has.
+    pub(super) nodes: Vec<(Connection, u32)>,
+    ask: bool,
+}
+
+/// Decides which nodes that come later can be asked.
+#[derive(Clone)]
+pub(super) struct Admission {
+    network: Network,
+    chain: Arc<HeaderChain>,
+    /// The height of the newest block that a node must have.
+    needed: u32,
+    ask: bool,
+    ledger: Ledger,
 }
 
 impl Source {
     /// Takes what is known already: all of a file, or what the store holds.
-    pub(super) fn open(
-        network: Network,
-        from_cycle: Option<u32>,
-        file: Option<&Path>,
-        store: Option<&Store>,
-    ) -> Result<Self> {
+    pub(super) fn open(network: Network, range: Range, file: Option<&Path>, store: Option<&Store>) -> Result<Self> {
+        let is_newest = matches!(range, Range::Newest);
         if let Some(path) = file {
             let chain = headers::read(path, network, 0)?;
-            return Ok(Self { network, chain, ask: false, agreed_tip: 0 });
+            return Ok(Self { network, chain, is_newest, ask: false });
         }
-        let (start, hash) = network.checkpoint_below(first_needed(network, from_cycle));
+        let (start, hash) = network.checkpoint_below(first_needed(network, range));
         let mut chain = HeaderChain::new(start, hash);
         if let Some(store) = store {
             restore(&mut chain, store, network)?;
         }
-        Ok(Self { network, chain, ask: true, agreed_tip: 0 })
+        Ok(Self { network, chain, is_newest, ask: true })
     }
 
-    /// Asks the nodes for headers that are not there yet, and for their tips. Gives those that can be asked for quorums;
-    /// says of each other why it cannot.
-    pub(super) async fn sync(&mut self, nodes: Vec<Connection>, store: Option<&Store>) -> Result<Vec<Connection>> {
-        if !self.ask {
-            self.agreed_tip = self.chain.tip();
-            let is_near = |node: &Connection| node.start_height().saturating_add(MAX_BEHIND) >= self.agreed_tip;
-            let (near, behind): (Vec<_>, Vec<_>) = nodes.into_iter().partition(is_near);
-            for node in behind {
-                eprintln!("qrinfo: {} is not asked: it is behind, at {}", node.peer(), node.start_height());
-            }
-            ensure!(!near.is_empty(), "no node is left that can be asked");
-            return Ok(near);
-        }
-        let (keep, mut batches) = mpsc::channel::<HeaderBatch>(BATCHES);
-        let config = HeaderSyncConfig::default();
-        let chain = std::mem::replace(&mut self.chain, HeaderChain::new(0, self.network.genesis_hash()));
-        let sync = sync_headers(stream::iter(nodes), self.network, chain, config, keep);
-        let storing = async move {
-            while let Some(batch) = batches.recv().await {
-                if let Some(store) = store {
-                    let headers: Vec<_> = batch.headers.iter().map(|checked| (checked.header, checked.hash)).collect();
-                    tokio::task::block_in_place(|| store.store_headers(batch.first, &headers))?;
-                }
-            }
-            anyhow::Ok(())
+    /// Asks all nodes for the headers that are not there yet, and finds the chain that they agree on.
+    pub(super) async fn sync(self, nodes: &mut Nodes, store: Option<&Store>) -> Result<Agreed> {
+        let agreed = match self.ask {
+            true => self.ask(nodes, store).await?,
+            false => self.take_as_they_are(nodes).await,
         };
-        let (sync, stored) = tokio::join!(sync, storing);
-        stored?;
-        let HeaderSync { chain, peers: synced, left, .. } = sync?;
-        for left in left {
-            let (peer, is_false) = (left.peer, matches!(left.event(), PeerEvent::Banned { .. }));
-            let why = anyhow::Error::new(left.why);
-            if let (Some(store), true) = (store, is_false) {
-                eprintln!("qrinfo: {peer} was given up: {why:#}");
-                peers::ban(store, peer, &format!("{why:#}"))?;
-            } else if is_false {
-                eprintln!("qrinfo: {peer} was given up: {why:#}");
-            } else {
-                eprintln!("qrinfo: {peer} is not asked: {why:#}");
+        ensure!(!agreed.nodes.is_empty(), "no node can be asked; add more with --peer");
+        Ok(agreed)
+    }
+
+    async fn ask(self, nodes: &mut Nodes, store: Option<&Store>) -> Result<Agreed> {
+        let ledger = nodes.ledger.clone();
+        let (batches, waiting) = mpsc::channel(BATCHES);
+        let store = store.cloned();
+        let keeping = spawn_blocking(move || keep(waiting, store.as_ref()));
+        let config = HeaderSyncConfig::default();
+        let synced = sync_headers(nodes.first(), self.network, self.chain, config, batches).await;
+        keeping.await??;
+        let HeaderSync { chain, peers, left, .. } = match synced {
+            Err(HeaderSyncError::NoPeers) => {
+                bail!("no node can be asked: none is left that sends headers; add more with --peer")
             }
+            synced => synced?,
+        };
+        if self.is_newest {
+            check_start(self.network, &chain)?;
         }
-        self.chain = chain;
-        self.agreed_tip = self.chain.tip();
+        left.iter().for_each(|left| leave(&ledger, left));
+        let followers = peers.iter().filter(|peer| peer.standing.tip.0 == peer.standing.shared).count();
+        let near = chain.tip().saturating_sub(MAX_BEHIND);
         let mut usable = Vec::new();
-        for SyncedPeer { connection, standing } in synced {
-            // A node that is further behind, or on another branch, lacks blocks that the plan names.
-            if standing.is_on_chain() && standing.shared.saturating_add(MAX_BEHIND) >= self.agreed_tip {
-                usable.push(connection);
-            } else {
-                let (peer, shared) = (connection.peer(), standing.shared);
-                eprintln!("qrinfo: {peer} is not asked: it has the chain up to {shared} of {}", self.agreed_tip);
+        for SyncedPeer { connection, standing } in peers {
+            match standing.shared >= near {
+                true => usable.push((connection, standing.shared)),
+                false => ledger.left(connection.peer(), &not_asked(standing.shared, standing.tip.0)),
             }
         }
-        ensure!(!usable.is_empty(), "no node is left that can be asked");
-        Ok(usable)
+        usable.sort_by_key(|(connection, _)| connection.greeting_time());
+        Ok(Agreed { network: self.network, chain, followers, nodes: usable, ask: true })
     }
 
-    /// The newest height that can be asked for.
-    pub(super) fn tip(&self) -> u32 {
-        self.agreed_tip
+    /// Takes the nodes at their word, for the headers are those of a file.
+    async fn take_as_they_are(self, nodes: &mut Nodes) -> Agreed {
+        let tip = self.chain.tip();
+        let ledger = nodes.ledger.clone();
+        let (mut usable, mut end) = (Vec::new(), None);
+        let mut first = std::pin::pin!(nodes.first());
+        while let Ok(Some(connection)) = match end {
+            Some(end) => timeout_at(end, first.next()).await,
+            None => Ok(first.next().await),
+        } {
+            end = end.or(Some(Instant::now() + SETTLE));
+            let height = connection.start_height().min(tip);
+            match height >= tip.saturating_sub(MAX_BEHIND) {
+                true => usable.push((connection, height)),
+                false => ledger.left(connection.peer(), &not_asked(height, height)),
+            }
+        }
+        let followers = usable.len();
+        Agreed { network: self.network, chain: self.chain, followers, nodes: usable, ask: false }
     }
+}
 
-    /// Every block that there is a header of.
+// === impl Agreed ===
+
+impl Agreed {
+    /// Every block of which the header is known.
     pub(super) fn known_blocks(&self) -> HeaderMap {
         headers::known_blocks(&self.chain)
     }
@@ -124,13 +159,127 @@ impl Source {
     pub(super) fn hash_at(&self, height: u32) -> Option<BlockHash> {
         self.chain.hash_at(height)
     }
+
+    /// The rule for nodes that come later.
+    pub(super) fn admission(self, needed: u32, ledger: Ledger) -> Admission {
+        Admission { network: self.network, chain: Arc::new(self.chain), needed, ask: self.ask, ledger }
+    }
 }
 
-/// The oldest block whose hash a sync from this cycle needs.
-fn first_needed(network: Network, from_cycle: Option<u32>) -> u32 {
+// === impl Admission ===
+
+impl Admission {
+    /// The connection, and the height of the newest block of our chain that the node has, if it can be asked.
+    pub(super) async fn admit(&self, connection: Connection) -> Option<(Connection, u32)> {
+        let peer = connection.peer();
+        let (connection, height) = match self.ask {
+            false => {
+                let height = connection.start_height().min(self.chain.tip());
+                (connection, height)
+            }
+            true => self.ask(connection).await?,
+        };
+        if height < self.needed {
+            self.ledger.left(peer, &not_asked(height, height));
+            return None;
+        }
+        Some((connection, height))
+    }
+
+    async fn ask(&self, connection: Connection) -> Option<(Connection, u32)> {
+        let (batches, mut unused) = mpsc::channel(BATCHES);
+        let config = HeaderSyncConfig { total_time: LATE, settle: Duration::ZERO, ..HeaderSyncConfig::default() };
+        let peer = connection.peer();
+        let asked =
+            sync_headers(stream::iter([connection]), self.network, HeaderChain::clone(&self.chain), config, batches);
+        let (synced, ()) = tokio::join!(asked, async { while unused.recv().await.is_some() {} });
+        match synced {
+            Ok(synced) => {
+                synced.left.iter().for_each(|left| leave(&self.ledger, left));
+                let SyncedPeer { connection, standing } = synced.peers.into_iter().next()?;
+                Some((connection, self.shared(&synced.chain).min(standing.shared)))
+            }
+            Err(error) => {
+                self.ledger.left(peer, &format!("is not asked: {error}"));
+                None
+            }
+        }
+    }
+
+    /// The height of the newest block of our chain that is on another one as well.
+    fn shared(&self, other: &HeaderChain) -> u32 {
+        let (mut low, mut high) = (self.chain.start(), self.chain.tip().min(other.tip()));
+        while low < high {
+            let middle = high - (high - low) / 2;
+            match self.chain.hash_at(middle) == other.hash_at(middle) {
+                true => low = middle,
+                false => high = middle - 1,
+            }
+        }
+        low
+    }
+}
+
+fn not_asked(shared: u32, tip: u32) -> String {
+    match tip > shared {
+        true => format!("is not asked: it is on another branch since block {shared}"),
+        false => format!("is not asked: it is behind, at block {shared}"),
+    }
+}
+
+fn leave(ledger: &Ledger, left: &LeftPeer) {
+    let (mut why, mut source) = (left.why.to_string(), std::error::Error::source(&left.why));
+    while let Some(cause) = source {
+        why = format!("{why}: {cause}");
+        source = cause.source();
+    }
+    match left.event() {
+        PeerEvent::Banned { peer, .. } => ledger.ban(peer, &why),
+        _ => ledger.left(left.peer, &format!("is not asked: {why}")),
+    }
+}
+
+/// Stores headers as they come.
+fn keep(mut batches: mpsc::Receiver<HeaderBatch>, store: Option<&Store>) -> Result<()> {
+    let mut writer = match store {
+        Some(store) => Some(HeaderWriter::new(store).context("cannot keep headers")?),
+        None => None,
+    };
+    while let Some(HeaderBatch { first, headers }) = batches.blocking_recv() {
+        if let Some(writer) = &mut writer {
+            let headers = headers.into_iter().map(|checked| (checked.header, checked.hash)).collect();
+            writer.write(first, headers).context("cannot keep headers")?;
+        }
+    }
+    writer.map_or(Ok(()), HeaderWriter::finish).context("cannot keep headers")
+}
+
+/// The oldest block whose header a sync needs.
+fn first_needed(network: Network, range: Range) -> u32 {
+    let first = match range {
+        Range::Newest => return u32::MAX,
+        Range::From(height) => height,
+        Range::History => network.dip24_height().unwrap_or(0),
+    };
+    oldest_of(network, first)
+}
+
+/// The oldest block whose header the cycle at a height needs.
+fn oldest_of(network: Network, height: u32) -> u32 {
     let cycles = network.cycles();
-    let first = from_cycle.or(network.dip24_height()).unwrap_or(0);
-    cycles.work_height_back(first, STRAGGLERS).unwrap_or(0)
+    cycles.work_height_back(cycles.start_of(height), STRAGGLERS).unwrap_or(0)
+}
+
+/// The newest checkpoint may be too near to the tip.
+fn check_start(network: Network, chain: &HeaderChain) -> Result<()> {
+    let oldest = oldest_of(network, chain.tip());
+    ensure!(
+        chain.start() <= oldest,
+        "the headers begin at block {}, and the newest cycle needs them from {oldest} on; use --from-cycle {}",
+        chain.start(),
+        chain.tip()
+    );
+    Ok(())
 }
 
 /// Goes on from stored headers, if they start at or below what is needed.
@@ -145,7 +294,7 @@ fn restore(chain: &mut HeaderChain, store: &Store, network: Network) -> Result<(
     }
     let mut result = Ok(());
     store.visit_headers(|_, header, hash| {
-        result = chain.connect(&[CheckedHeader { header, hash }]).map(drop);
+        result = chain.restore([CheckedHeader { header, hash }]);
         result.is_ok()
     })?;
     result.context("stored headers do not fit together; move the data directory away")

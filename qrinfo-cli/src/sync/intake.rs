@@ -3,9 +3,10 @@
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use anyhow::{Context, Result};
-use qrinfo::{Delivered, storage::Store, verify::Verifier};
+use qrinfo::{Delivered, verify::Verifier};
 use qrinfo_core::{Network, QRInfoRequestSpec, Reply, client::StoredReply, message::QRInfo, wire::Wire};
 use qrinfo_verify::{Falsehood, HeaderMap, Level, ListStage, Verified, VerifyError};
+use spv_store::Store;
 use tokio::task::block_in_place;
 
 use super::output::{Row, Unverified};
@@ -36,7 +37,7 @@ impl<'a> Intake<'a> {
         let mut stored = BTreeSet::new();
         for (place, spec) in plan.iter().enumerate() {
             if let Some(store) = store
-                && block_in_place(|| store.reply_block(spec.cycle_height))? == Some(spec.block_hash)
+                && block_in_place(|| store.reply_block(spec.cycle.height()))? == Some(spec.block_hash)
             {
                 stored.insert(place);
             }
@@ -76,10 +77,10 @@ impl<'a> Intake<'a> {
                 if let (Some(store), Reply::QrInfo(reply)) = (self.store, &delivered.reply) {
                     keep(store, spec, QRInfo::clone(reply), &verified)?;
                 }
-                self.rows.push(Row::fresh(spec.cycle_height, delivered, &verified));
+                self.rows.push(Row::fresh(spec.cycle.height(), delivered, &verified));
             }
             Err(VerifyError::False(falsehood)) => return Ok(Err(falsehood)),
-            Err(missing) => self.unverified.push(Unverified::new(spec.cycle_height, &missing)),
+            Err(missing) => self.unverified.push(Unverified::new(spec.cycle.height(), &missing)),
         }
         Ok(Ok(()))
     }
@@ -88,7 +89,7 @@ impl<'a> Intake<'a> {
     /// again: it was verified at a lower level, or the file was changed.
     async fn take_stored(&mut self, spec: &QRInfoRequestSpec) -> Result<bool> {
         let Some(store) = self.store else { return Ok(false) };
-        let Some(stored) = block_in_place(|| store.reply(spec.cycle_height))? else { return Ok(false) };
+        let Some(stored) = block_in_place(|| store.reply(spec.cycle.height()))? else { return Ok(false) };
         let length = stored.payload.len();
         let why = match QRInfo::from_wire(stored.payload) {
             Err(error) => error.to_string(),
@@ -101,14 +102,14 @@ impl<'a> Intake<'a> {
                     }
                     Err(VerifyError::False(falsehood)) => format!("{:#}", anyhow::Error::new(falsehood)),
                     Err(missing) => {
-                        self.unverified.push(Unverified::new(spec.cycle_height, &missing));
+                        self.unverified.push(Unverified::new(spec.cycle.height(), &missing));
                         return Ok(true);
                     }
                 }
             }
         };
-        eprintln!("qrinfo: the stored reply of cycle {} is asked for again: {why}", spec.cycle_height);
-        block_in_place(|| store.delete_reply(spec.cycle_height)).context("cannot delete a stored reply")?;
+        eprintln!("qrinfo: the stored reply of cycle {} is asked for again: {why}", spec.cycle.height());
+        block_in_place(|| store.delete_reply(spec.cycle.height())).context("cannot delete a stored reply")?;
         Ok(false)
     }
 
@@ -127,6 +128,7 @@ fn keep(store: &Store, spec: &QRInfoRequestSpec, mut reply: QRInfo, verified: &V
     if verified.tip.is_none() {
         reply.drop_tip_diff();
     }
-    let stored = StoredReply { cycle_height: spec.cycle_height, block_hash: spec.block_hash, payload: reply.to_wire() };
+    let stored =
+        StoredReply { cycle_height: spec.cycle.height(), block_hash: spec.block_hash, payload: reply.to_wire() };
     block_in_place(|| store.store_reply(&stored)).context("cannot keep a reply")
 }

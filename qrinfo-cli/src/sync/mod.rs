@@ -2,40 +2,55 @@
 
 mod chain;
 mod intake;
+mod ledger;
+mod nodes;
 mod output;
-mod peers;
+mod roster;
 mod settings;
 
-use std::{io::Write, num::NonZeroUsize, path::PathBuf, sync::Arc};
+use std::{io::Write, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use qrinfo::{
-    AttemptService, OrderedSync, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncReport, adopt,
+    AttemptService, OrderedSync, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncEvent, SyncReport, adopt,
     first_answerable_cycle,
     plan::{Planner, anchor},
-    storage::Store,
 };
-use qrinfo_core::{AttemptErrorKind, Network, QRInfoRequestSpec};
+use qrinfo_core::{AttemptErrorKind, Network, PeerEvent, QRInfoRequestSpec};
 use qrinfo_verify::CheckLayer;
 use spv_config::ClientConfig;
-use tokio::time::Instant;
+use spv_peer::Connection;
+use spv_store::Store;
+use tokio::{
+    sync::{broadcast, mpsc},
+    time::Instant,
+};
 use tower::Layer;
 
 pub(crate) use self::settings::is_misconfigured;
-use self::{intake::Intake, output::Row};
+use self::{
+    chain::Admission,
+    intake::Intake,
+    ledger::Ledger,
+    nodes::Nodes,
+    output::{Row, Tip},
+    roster::{Held, Roster},
+};
 use crate::{
     depth::Depth,
     progress::{Progress, Stderr},
 };
 
-/// Syncs rotated quorums from nodes.
+/// Syncs rotated quorums from nodes: those of the newest cycle, and the masternode list at the tip.
 ///
-/// Headers come from the nodes as well, unless a file brings them. With --data-dir, headers and replies are kept: a
+/// --history brings every cycle before it as well, --from-cycle those from a height on.
+///
+/// Headers come from the nodes as well, unless a file brings them. The chain is the one that the most nodes are on. With --data-dir, headers and replies are kept: a
 /// sync that was stopped goes on where it was, without asking again. Kept replies are verified again in each sync; one
 /// that fails is deleted and asked for again.
 ///
-/// Every reply is verified against the headers. One that is false is asked of another node, and who sent it is not
-/// asked again.
+/// Every reply is verified against the headers. One that is false is asked of another node, and its sender is not asked
+/// again.
 ///
 /// Settings come from these options, then from environment variables whose names begin with QRINFO_, then from the file
 /// of --config. The documentation of the crate spv-config lists them.
@@ -53,13 +68,19 @@ pub(crate) struct Options {
     /// Nodes to ask [default: peers of the configuration, or nodes from the network's DNS seeds]
     #[arg(long = "peer", value_name = "HOST:PORT", num_args = 1..)]
     peers: Vec<String>,
+    /// SOCKS5 proxy for all connections, such as 127.0.0.1:9050 for Tor [default: proxy of the configuration, or none]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    proxy: Option<SocketAddr>,
     /// Block headers in a file, 80 bytes each, from block 0 on; without it they are asked from the nodes
     #[arg(long, value_name = "FILE")]
     headers: Option<PathBuf>,
     /// Directory for headers and replies [default: storage_path of the configuration, or none]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// The first cycle, by the height of any of its blocks; without it, the first that the nodes can answer
+    /// Bring every cycle from the first that the nodes can answer
+    #[arg(long, conflicts_with = "from_cycle")]
+    history: bool,
+    /// The first cycle, by the height of any of its blocks; without it, the last alone
     #[arg(long, value_name = "HEIGHT")]
     from_cycle: Option<u32>,
     /// The last cycle, by the height of any of its blocks; without it, the newest
@@ -81,42 +102,68 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// Runs the sync and says whether it is complete.
+/// The cycles to sync.
+#[derive(Debug, Clone, Copy)]
+enum Range {
+    /// The last one alone.
+    Newest,
+    /// From a height on.
+    From(u32),
+    /// From the first that the nodes can answer.
+    History,
+}
+
+/// Runs the sync. Returns true if it is complete.
 pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool> {
+    let started = Instant::now();
     let config = settings::load(options)?;
     let network = config.network;
     let store = match &config.storage_path {
         Some(directory) => Some(Store::open(directory, network)?),
         None => None,
     };
-    let mut chain = chain::Source::open(network, options.from_cycle, options.headers.as_deref(), store.as_ref())?;
-    let candidates = peers::connect(&config, &options.peers, store.as_ref()).await?;
-    let connections = chain.sync(candidates, store.as_ref()).await?;
-    let correlator = settings::correlator(&config, options.sequential);
-    let mut peers: Vec<_> = connections.into_iter().map(|connection| adopt(connection, correlator)).collect();
+    let mut nodes = nodes::connect(&config, &options.peers, store.as_ref()).await?;
+    let source = chain::Source::open(network, options.range(), options.headers.as_deref(), store.as_ref())?;
+    let mut agreed = source.sync(&mut nodes, store.as_ref()).await?;
+    let tip = Tip { height: agreed.chain.tip(), hash: agreed.chain.tip_hash(), nodes: agreed.followers };
 
-    let hash_at = |height| chain.hash_at(height);
-    let tip = chain.tip();
-    let anchor = anchor(peers.iter().map(|peer| peer.start_height).chain([tip]));
-    let planner = Planner { anchor, ..Planner::new(network, tip) };
-    let first = match (options.from_cycle, peers.first_mut()) {
-        (Some(height), _) => height,
-        (None, Some(peer)) => first_answerable_cycle(peer, &planner, hash_at).await?,
-        (None, None) => anyhow::bail!("no peer is left"),
-    };
-    let plan = planner.plan(first, options.to_cycle.unwrap_or(tip), hash_at)?;
-
-    let started = Instant::now();
-    let headers = Arc::new(chain.known_blocks());
+    let headers = Arc::new(agreed.known_blocks());
     let for_checks = headers.clone();
     let check = CheckLayer::new(move |hash| for_checks.find(hash));
-    let peers = peers.into_iter().map(|peer| peer.map(|service| check.layer(service))).collect();
+    let correlator = settings::correlator(&config, options.sequential);
+    let ledger = nodes.ledger.clone();
+    let places = ledger.clone();
+    let ask = move |connection: Connection, height| {
+        let id = connection.peer();
+        let peer = adopt(connection, correlator).map(|service| Held::new(check.layer(service), places.used(id)));
+        peer.with_start_height(height)
+    };
+    let peers: Vec<_> = agreed.nodes.drain(..).map(|(connection, height)| ask(connection, height)).collect();
+
+    let hash_at = |height| agreed.hash_at(height);
+    let planner = Planner { anchor: anchor([tip.height]), ..Planner::new(network, tip.height) };
+    let last = options.to_cycle.unwrap_or(tip.height);
+    let first = match options.range() {
+        Range::Newest => last,
+        Range::From(height) => height,
+        Range::History => first_answerable_cycle(&peers, &planner, hash_at).await?,
+    };
+    let plan = planner.plan(first, last, hash_at)?;
+    let needed = plan.last().and_then(|spec| agreed.chain.height_of(&spec.block_hash)).max(planner.anchor);
+    let needed = needed.unwrap_or_default();
+    let (peers, behind): (Vec<_>, Vec<_>) = peers.into_iter().partition(|peer| peer.start_height >= needed);
+    behind.into_iter().for_each(|peer| ledger.left(peer.id, "is not asked: it is behind"));
+
+    let (sender, late) = mpsc::channel(1);
+    tokio::spawn(admit(nodes, agreed.admission(needed, ledger.clone()), ask, sender));
     let mut intake = Intake::new(network, options.verify.level(), &plan, store.as_ref(), headers)?;
-    let report = fetch(options, &config, &plan, peers, store.as_ref(), &mut intake).await?;
+    let report = fetch(options, &config, &plan, (Roster::new(peers, late), &ledger), &mut intake).await?;
     let Intake { mut rows, unverified, .. } = intake;
     rows.sort_by_key(Row::cycle);
-    let level = options.verify.name();
-    let result = output::Outcome { network, level, rows, unverified, report, wall_time: started.elapsed() };
+    ledger.remember(rows.iter().filter_map(Row::sender)).await?;
+    let (wall_time, level) = (started.elapsed(), options.verify.name());
+    let (used, left) = (ledger.count_used(), ledger.all_left());
+    let result = output::Outcome { network, tip, used, left, level, rows, unverified, report, wall_time };
     match options.json {
         true => result.write_json(out)?,
         false => result.write_text(out)?,
@@ -127,13 +174,35 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
     Ok(result.is_complete())
 }
 
+/// Lets nodes join that were not there from the start, if they are on our chain.
+async fn admit<S: Send + 'static>(
+    mut nodes: Nodes,
+    admission: Admission,
+    ask: impl Fn(Connection, u32) -> Peer<S> + Clone + Send + 'static,
+    joined: mpsc::Sender<Peer<S>>,
+) {
+    loop {
+        let connection = tokio::select! {
+            connection = nodes.next() => connection,
+            () = joined.closed() => None,
+        };
+        let Some(connection) = connection else { return };
+        let (admission, ask, joined) = (admission.clone(), ask.clone(), joined.clone());
+        tokio::spawn(async move {
+            if let Some((connection, height)) = admission.admit(connection).await {
+                // Nobody waits for it after the end of the sync.
+                let _ = joined.send(ask(connection, height)).await;
+            }
+        });
+    }
+}
+
 /// Asks for what is not there yet, and takes each reply in as it is delivered.
 async fn fetch<S>(
     options: &Options,
     config: &ClientConfig,
     plan: &[QRInfoRequestSpec],
-    mut peers: Vec<Peer<S>>,
-    store: Option<&Store>,
+    (mut roster, ledger): (Roster<S>, &Ledger),
     intake: &mut Intake<'_>,
 ) -> Result<SyncReport>
 where
@@ -145,25 +214,18 @@ where
         if gap.is_empty() {
             break;
         }
-        // Only where stored replies follow is there another round, and only for that are connections kept.
-        let kept = if intake.has_stored() { peers.iter().map(copy).collect() } else { Vec::new() };
-        let round = ask(options, config, (&plan[gap.clone()], gap.start), peers, intake).await?;
+        let round = ask(options, config, (&plan[gap.clone()], gap.start), (&mut roster, ledger), intake).await?;
         report = report.and_later(round, gap.start);
-        peers = kept;
-        peers.retain(|peer| report.lost.iter().all(|lost| lost.peer != peer.id));
+        roster.after(&report);
     }
     for lost in &report.lost {
-        eprintln!("qrinfo: {} was given up: {}", lost.peer, lost.why);
-        if let (Some(store), AttemptErrorKind::Malformed | AttemptErrorKind::False) = (store, lost.why) {
-            peers::ban(store, lost.peer, &lost.why.to_string()).context("cannot keep a ban")?;
+        let why = lost.why.to_string();
+        match lost.why {
+            AttemptErrorKind::Malformed | AttemptErrorKind::False => ledger.ban(lost.peer, &why),
+            _ => ledger.left(lost.peer, &format!("is not asked any further: {why}")),
         }
     }
     Ok(report)
-}
-
-/// The same peer for a later round. Progress is reported to the first alone.
-fn copy<S: Clone>(peer: &Peer<S>) -> Peer<S> {
-    Peer::new(peer.id, peer.service.clone(), peer.start_height).with_round_trip(peer.round_trip)
 }
 
 /// Asks for a part of the plan, which begins at position `first`.
@@ -171,32 +233,49 @@ async fn ask<S>(
     options: &Options,
     config: &ClientConfig,
     (todo, first): (&[QRInfoRequestSpec], usize),
-    peers: Vec<Peer<S>>,
+    (roster, ledger): (&mut Roster<S>, &Ledger),
     intake: &mut Intake<'_>,
 ) -> Result<SyncReport>
 where
     S: AttemptService<Future: Send + 'static> + Clone + Send + 'static,
 {
+    // Only where stored replies follow is there another round.
+    let is_last = !intake.has_stored();
     let label = match options.sequential {
         true => "one at a time".to_owned(),
-        false => format!("{} peers in parallel", peers.len()),
+        false => format!("{} peers in parallel", roster.len()),
     };
     let progress = Progress::new(label, todo.len());
     let todo = todo.to_vec();
     if options.sequential {
-        take_in(SequentialSync::new(todo, peers, SequentialOptions::default()), first, intake, progress).await
+        let run = SequentialSync::new(todo, roster.present(is_last), SequentialOptions::default());
+        take_in(run, first, ledger, intake, progress).await
     } else {
-        let parallel = settings::parallel(config, peers.len());
-        take_in(ParallelSync::new(todo, peers, parallel), first, intake, progress).await
+        let parallel = settings::parallel(config, roster.len());
+        let run = ParallelSync::with_changing_peers(todo, roster.all(is_last), parallel);
+        take_in(run, first, ledger, intake, progress).await
+    }
+}
+
+/// Bans nodes as soon as they are caught, so that others take their places.
+async fn ban_liars(mut events: broadcast::Receiver<SyncEvent>, ledger: Ledger) {
+    loop {
+        match events.recv().await {
+            Ok(SyncEvent::Peer(PeerEvent::Banned { peer, why })) => ledger.ban(peer, &why.to_string()),
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
     }
 }
 
 async fn take_in(
     mut run: impl OrderedSync,
     first: usize,
+    ledger: &Ledger,
     intake: &mut Intake<'_>,
     mut progress: Progress,
 ) -> Result<SyncReport> {
+    tokio::spawn(ban_liars(run.events(), ledger.clone()));
     while let Some(delivered) = run.next().await {
         match intake.take(first + delivered.index, &delivered).await? {
             Ok(()) => progress.update(&run.stats()),
@@ -210,4 +289,16 @@ async fn take_in(
     }
     progress.finish();
     Ok(run.into_report())
+}
+
+// === impl Options ===
+
+impl Options {
+    fn range(&self) -> Range {
+        match (self.from_cycle, self.history) {
+            (Some(height), _) => Range::From(height),
+            (None, true) => Range::History,
+            (None, false) => Range::Newest,
+        }
+    }
 }

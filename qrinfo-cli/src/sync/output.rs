@@ -1,6 +1,7 @@
 //! What a sync brought, for people and for programs.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     io::{self, Write},
     time::Duration,
@@ -38,7 +39,7 @@ impl Row {
     }
 
     pub(super) fn stored(spec: &QRInfoRequestSpec, reply: &Reply, bytes: usize, verified: &Verified) -> Self {
-        Self::of(spec.cycle_height, reply, bytes as u64, None, verified)
+        Self::of(spec.cycle.height(), reply, bytes as u64, None, verified)
     }
 
     fn of(cycle: u32, reply: &Reply, bytes: u64, source: Option<(PeerId, Duration)>, verified: &Verified) -> Self {
@@ -52,6 +53,11 @@ impl Row {
 
     pub(super) fn cycle(&self) -> u32 {
         self.cycle
+    }
+
+    /// The node that sent it, unless it was stored.
+    pub(super) fn sender(&self) -> Option<PeerId> {
+        self.source.map(|(peer, _)| peer)
     }
 }
 
@@ -67,9 +73,22 @@ impl Unverified {
     }
 }
 
+/// The newest block of the chain that the sync works with.
+pub(super) struct Tip {
+    pub(super) height: u32,
+    pub(super) hash: BlockHash,
+    /// The number of nodes whose newest block is on the chain.
+    pub(super) nodes: usize,
+}
+
 /// A whole sync.
 pub(super) struct Outcome {
     pub(super) network: Network,
+    pub(super) tip: Tip,
+    /// The number of nodes that were asked for quorums.
+    pub(super) used: usize,
+    /// Nodes that were not asked, or not any further, and why.
+    pub(super) left: BTreeMap<PeerId, String>,
     pub(super) level: &'static str,
     pub(super) rows: Vec<Row>,
     pub(super) unverified: Vec<Unverified>,
@@ -102,6 +121,14 @@ impl Outcome {
         for missing in self.report.outcome.missing() {
             writeln!(out, "missing: {missing}")?;
         }
+        writeln!(
+            out,
+            "tip {:>10}  {}  {} of {} nodes on it",
+            self.tip.height,
+            self.tip.hash,
+            self.tip.nodes,
+            self.used.max(self.tip.nodes)
+        )?;
         let stats = &self.report.stats;
         writeln!(
             out,
@@ -139,6 +166,7 @@ impl Outcome {
         let missing = self.report.outcome.missing().iter();
         let missing =
             missing.map(|missing| json!({ "request": missing.request.to_string(), "why": missing.to_string() }));
+        let left = self.left.iter().map(|(peer, why)| json!({ "peer": peer.to_string(), "why": why }));
         let unverified =
             self.unverified.iter().map(|unverified| json!({ "cycle": unverified.cycle, "why": unverified.why }));
         let value = json!({
@@ -146,6 +174,13 @@ impl Outcome {
             "complete": self.is_complete(),
             "verified": self.level,
             "outcome": self.report.outcome.to_string(),
+            "tip": {
+                "height": self.tip.height,
+                "hash": self.tip.hash.to_string(),
+                "peers": self.tip.nodes,
+            },
+            "peersUsed": self.used,
+            "peersLeft": left.collect::<Vec<_>>(),
             "replies": stats.delivered,
             "bytes": stats.bytes,
             "milliseconds": self.wall_time.as_millis() as u64,

@@ -19,6 +19,7 @@ pub(super) fn load(options: &Options) -> Result<ClientConfig> {
     if !options.peers.is_empty() {
         config.peers.clear();
     }
+    config.proxy = options.proxy.or(config.proxy);
     if let Some(directory) = &options.data_dir {
         config.storage_path = Some(directory.clone());
     }

@@ -30,9 +30,9 @@ impl Judge {
     }
 
     /// Applies a `mnlistdiff`, so that messages can start from the lists that it leads to.
-    pub(super) fn hold(&mut self, file: &Path) -> Result<()> {
+    pub(super) fn pin(&mut self, file: &Path) -> Result<()> {
         let lists = self.given_lists(file).with_context(|| format!("list {}", file.display()))?;
-        self.stage.hold(lists);
+        self.stage.pin(lists);
         Ok(())
     }
 
@@ -64,10 +64,10 @@ impl Judge {
         let Self { network, chain, blocks, stage } = self;
         let find = |hash: &BlockHash| blocks.find(hash);
         let request = infer_request(*network, reply, find, |height| chain.hash_at(height))?;
-        let verified = stage.take(&request, reply, find)?;
+        let verified = stage.apply(&request, reply, find)?;
         // The stage drops what a plan does not need any more. The next file may start from any list.
         let proven: Vec<_> = stage.kept().cloned().collect();
-        proven.into_iter().for_each(|lists| stage.hold(lists));
+        proven.into_iter().for_each(|lists| stage.pin(lists));
         Ok(verified)
     }
 

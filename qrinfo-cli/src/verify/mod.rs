@@ -63,7 +63,7 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<ExitCode> {
     let chain = headers::read(&options.headers, options.network, options.headers_from)?;
     let mut judge = Judge::new(options.network, options.level.level(), chain);
     for file in &options.lists {
-        judge.hold(file)?;
+        judge.pin(file)?;
     }
     let standard_input = [PathBuf::from("-")];
     let files = if options.files.is_empty() { &standard_input } else { &options.files[..] };

@@ -2,11 +2,12 @@ use async_trait::async_trait;
 
 use super::ClientError;
 use crate::{
-    BlockHash, PeerId,
+    chain::BlockHash,
     message::{GetQRInfo, NetworkMessage},
+    stack::PeerId,
 };
 
-/// A client's connections to its peers, without their names.
+/// A client's connections to its peers, without the names of the peers.
 ///
 /// It can be used as `Box<dyn NetworkManager>` and lent as `&mut dyn NetworkManager`; both are managers themselves.
 ///
@@ -35,23 +36,23 @@ pub trait NetworkManager: Send + Sync {
     /// Must be safe to cancel: a dropped call has sent either nothing or the whole message.
     async fn send_message(&mut self, message: NetworkMessage) -> Result<(), ClientError>;
 
-    /// The next message of any peer. `None` says that there is none for now: a manager may return it after a wait of its
-    /// own, as dash-spv's does after 100 ms. Once all connections have ended it returns `None` as well, at once, and
-    /// [`is_connected`](Self::is_connected) tells the two apart.
+    /// Returns the next message of any peer. `None` means that there is none for now: a manager may return it after a
+    /// wait of its own, as dash-spv's does after 100 ms. Once all connections have ended it returns `None` at once, and
+    /// [`is_connected`](Self::is_connected) distinguishes the two cases.
     ///
     /// The manager answers the pings of its peers itself.
     ///
-    /// Must be safe to cancel: a dropped call has not taken a message. Whoever waits for messages also has some to send,
-    /// and drops the call for that as often as need be.
+    /// Must be safe to cancel: a dropped call has not taken a message. The driver drops and re-issues this call
+    /// whenever it needs to send.
     async fn receive_message(&mut self) -> Result<Option<NetworkMessage>, ClientError>;
 
-    /// Whether at least one peer is connected.
+    /// Returns true if at least one peer is connected.
     fn is_connected(&self) -> bool;
 
-    /// How many peers are connected.
+    /// Returns the number of connected peers.
     fn peer_count(&self) -> usize;
 
-    /// The greatest height that a connected peer has announced.
+    /// Returns the greatest height that a connected peer has announced.
     async fn get_peer_best_height(&self) -> Result<Option<u32>, ClientError>;
 
     /// Asks every peer for rotated quorums.
@@ -67,10 +68,10 @@ pub trait NetworkManager: Send + Sync {
 
 /// A client's connections to its peers, each with its name.
 ///
-/// A client that implements this as well asks one peer at a time, so that its peers share the work instead of repeating
-/// it, and sees a refusal after a round trip: a `ping` behind each request, the fence, comes back before any reply to it
-/// could. For that, [`receive_from`](Self::receive_from) hands on the `pong`s to pings that went through
-/// [`send_to`](Self::send_to).
+/// A client that implements this as well sends each request to one peer, so that its peers share the work instead of
+/// repeating it. It also sees a refusal after one round trip: a `ping` after each request, the fence, is answered
+/// before any reply could be. For that, [`receive_from`](Self::receive_from) passes on the `pong`s to pings that were
+/// sent through [`send_to`](Self::send_to).
 #[async_trait]
 pub trait NamedNetworkManager: NetworkManager {
     /// The connected peers.
@@ -81,18 +82,18 @@ pub trait NamedNetworkManager: NetworkManager {
     /// Must be safe to cancel, as [`send_message`](NetworkManager::send_message).
     async fn send_to(&mut self, peer: PeerId, message: NetworkMessage) -> Result<(), ClientError>;
 
-    /// The next message and who sent it, in the order in which that peer sent its messages. Takes from the same messages
-    /// as [`receive_message`](NetworkManager::receive_message), and all that is said there holds. A manager that returns
-    /// `None` when a peer comes or goes has it noticed at once.
+    /// Returns the next message and its peer, in the order in which that peer sent its messages. It takes from the same
+    /// messages as [`receive_message`](NetworkManager::receive_message), and the rules of that method apply. A manager
+    /// that returns `None` when a peer joins or leaves makes that visible at once.
     async fn receive_from(&mut self) -> Result<Option<(PeerId, NetworkMessage)>, ClientError>;
 
-    /// The height that a connected peer has announced; `None`, the default, where it is not known.
+    /// Returns the height that a connected peer has announced; `None`, the default, if it is not known.
     fn peer_height(&self, _peer: PeerId) -> Option<u32> {
         None
     }
 
-    /// Ends the connection to a peer that has sent what it must not. By default nothing happens, and the peer is only
-    /// not asked any more.
+    /// Ends the connection to a peer that broke the protocol. By default nothing happens, and the peer only gets no
+    /// further requests.
     async fn disconnect_peer(&mut self, _peer: PeerId) -> Result<(), ClientError> {
         Ok(())
     }

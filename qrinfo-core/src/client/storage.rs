@@ -2,11 +2,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::ClientError;
-use crate::{BlockHash, PeerId, header::BlockHeader};
+use crate::{
+    chain::{BlockHash, BlockHeader},
+    stack::PeerId,
+};
 
-/// What outlives the process: headers, replies, the client's own state, and the peers not to ask.
+/// Persistent storage: headers, replies, the client's own state, and banned peers.
 ///
-/// A method that returns `Ok` has stored what it was given: it is there after a crash.
+/// A method that returns `Ok` has stored its argument durably, also in the event of a crash.
 #[async_trait]
 pub trait StorageManager: Send + Sync {
     /// The height of the newest header, or `None` while there is none.
@@ -23,8 +26,8 @@ pub trait StorageManager: Send + Sync {
 
     /// Stores headers with their hashes from height `first` on.
     ///
-    /// Headers stored at or above `first` are replaced: a reorganisation; replies whose requested block goes with them
-    /// are dropped. Fails if the headers would leave a gap behind those stored.
+    /// Headers stored at or above `first` are replaced (a reorganisation), and replies whose requested block is removed
+    /// with them are dropped. Fails if the headers would leave a gap above the stored ones.
     async fn store_headers(&mut self, first: u32, headers: &[(BlockHeader, BlockHash)]) -> Result<(), ClientError>;
 
     /// Stores a cycle's reply, replacing an older one.
@@ -49,24 +52,24 @@ pub trait StorageManager: Send + Sync {
     async fn bans(&self, now: u64) -> Result<Vec<Ban>, ClientError>;
 }
 
-/// A reply as it is stored.
+/// A stored reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredReply {
-    /// The first block of the cycle that it brings.
+    /// The first block of its cycle.
     pub cycle_height: u32,
-    /// The block that was asked for.
+    /// The requested block.
     pub block_hash: BlockHash,
     /// The `qrinfo` payload.
     pub payload: Bytes,
 }
 
-/// A peer not to ask.
+/// A banned peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ban {
     /// The peer.
     pub peer: PeerId,
-    /// When the ban ends, in seconds since 1970.
+    /// The end of the ban, in seconds since 1970.
     pub until: u64,
-    /// What the peer did.
+    /// The reason.
     pub reason: String,
 }

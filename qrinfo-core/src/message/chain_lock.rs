@@ -1,12 +1,11 @@
 use bytes::{BufMut, BytesMut};
 
 use crate::{
-    BlockHash, Hash256,
-    hash::sha256d,
+    chain::{BlockHash, Hash256, sha256d},
     wire::{DecodeError, Reader, Wire, put_var_bytes},
 };
 
-/// `clsig`: a quorum's word that a block is final (DIP-8).
+/// `clsig`: a quorum's signature that makes a block final (DIP-8).
 ///
 /// The form for several quorums that DIP-22 proposes is not read.
 ///
@@ -30,7 +29,7 @@ pub struct ChainLock {
 }
 
 impl ChainLock {
-    /// What quorums are asked to sign for a height, whatever the block: it selects the quorum (DIP-8).
+    /// The id that quorums sign for a height, independent of the block. It selects the quorum (DIP-8).
     pub fn request_id(&self) -> Hash256 {
         let mut bytes = BytesMut::with_capacity(10);
         put_var_bytes(&mut bytes, b"clsig");

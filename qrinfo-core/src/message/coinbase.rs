@@ -1,14 +1,14 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
-    Hash256,
+    chain::Hash256,
     wire::{DecodeError, DecodeErrorKind, Reader, Wire, put_compact_size, put_var_bytes},
 };
 
 /// The transaction type of a coinbase with a payload (DIP-4).
 const TYPE_COINBASE: u16 = 5;
 
-/// A block's coinbase transaction. It is kept as it came; its payload is decoded.
+/// A block's coinbase transaction. Its bytes are kept as received; its payload is decoded.
 ///
 /// ```
 /// use qrinfo_core::{Hash256, message::{Coinbase, CoinbasePayload}};
@@ -51,14 +51,14 @@ impl Coinbase {
         &self.transaction
     }
 
-    /// What a coinbase commits to since DIP-4; `None` in older blocks.
+    /// The payload with the roots of both lists, since DIP-4; `None` in older blocks.
     pub fn payload(&self) -> Option<&CoinbasePayload> {
         self.payload.as_ref()
     }
 
     /// The transaction's id.
     pub fn txid(&self) -> Hash256 {
-        Hash256::from_bytes(crate::hash::sha256d(&self.transaction))
+        Hash256::from_bytes(crate::chain::sha256d(&self.transaction))
     }
 }
 
@@ -102,10 +102,10 @@ impl Wire for Coinbase {
     }
 }
 
-/// What the coinbase of a block commits to (DIP-4, and DIP-29 from version 3 on).
+/// The roots of the lists at a block and the data around them, from its coinbase (DIP-4, and DIP-29 from version 3 on).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoinbasePayload {
-    /// 1, 2 or 3; decides which of the fields below there are.
+    /// 1, 2 or 3; determines which of the fields below are present.
     pub version: u16,
     /// The block's height.
     pub height: i32,
@@ -120,9 +120,9 @@ pub struct CoinbasePayload {
 /// The newest ChainLock that a block's miner knew, and the credit pool's balance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreditPool {
-    /// How many blocks below the parent of this block the ChainLock's block lies.
+    /// The number of blocks from the ChainLock's block up to the parent of this block.
     pub best_cl_height_diff: u32,
-    /// The ChainLock's signature; all zero where the miner knew none.
+    /// The ChainLock's signature; all zero if the miner knew none.
     pub best_cl_signature: [u8; 96],
     /// In duffs.
     pub balance: i64,

@@ -1,7 +1,7 @@
 use bytes::BufMut;
 
 use crate::{
-    Hash256, LlmqType, QuorumHash,
+    chain::{Hash256, LlmqType, QuorumHash},
     wire::{Bits, DecodeError, DecodeErrorKind, Reader, Wire},
 };
 
@@ -17,7 +17,7 @@ pub struct Commitment {
     pub llmq_type: LlmqType,
     /// The block at which the DKG started.
     pub quorum_hash: QuorumHash,
-    /// Which of its cycle's quorums it is; only in versions 2 and 4.
+    /// The index among its cycle's quorums; only in versions 2 and 4.
     pub quorum_index: Option<QuorumIndex>,
     /// Members that signed the commitment.
     pub signers: Bits,
@@ -34,7 +34,7 @@ pub struct Commitment {
 }
 
 impl Commitment {
-    /// Whether a commitment of this version carries an index.
+    /// Returns true if a commitment of this version carries an index.
     const fn is_indexed(version: u16) -> bool {
         matches!(version, 2 | 4)
     }

@@ -1,16 +1,16 @@
 use bytes::BufMut;
 
 use crate::{
-    BlockHash,
+    chain::BlockHash,
     wire::{DecodeError, Reader, Wire},
 };
 
 /// `getmnlistd`: asks for the difference between the masternode lists at two blocks (DIP-4).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GetMnListDiff {
-    /// The block whose list the asker has; all zero means genesis, the empty list.
+    /// The base block, whose list the sender has. All zero means genesis, the empty list.
     pub base_block_hash: BlockHash,
-    /// The block whose list is wanted.
+    /// The target block, whose list is requested.
     pub block_hash: BlockHash,
 }
 

@@ -1,20 +1,20 @@
 use bytes::BufMut;
 
 use crate::{
-    BlockHash,
+    chain::BlockHash,
     wire::{DecodeError, Reader, Wire, put_len},
 };
 
 /// `getqrinfo`: asks for the rotated quorums around one block (DIP-24).
 ///
-/// A server that does not have one of the blocks on its active chain sends nothing back.
+/// A server that does not have one of the blocks on its active chain sends no reply.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GetQRInfo {
-    /// Blocks whose lists the asker has. Empty means genesis. Send few (at most about ten), sorted by height.
+    /// Blocks whose lists the sender has. Empty means genesis. Send few (at most about ten), sorted by height.
     pub base_block_hashes: Vec<BlockHash>,
-    /// The block asked for; see [`Cycles::block_to_ask`](crate::dip24::Cycles::block_to_ask).
+    /// The requested block; see [`Cycles::block_to_ask`](crate::Cycles::block_to_ask).
     pub block_hash: BlockHash,
-    /// Whether the snapshot and list at `H-4C` are wanted too.
+    /// True if the snapshot and list at `H-4C` are requested too.
     pub extra_share: bool,
 }
 

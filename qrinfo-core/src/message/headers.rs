@@ -1,8 +1,7 @@
 use bytes::BufMut;
 
 use crate::{
-    BlockHash,
-    header::BlockHeader,
+    chain::{BlockHash, BlockHeader},
     wire::{DecodeError, DecodeErrorKind, Reader, Wire, put_len},
 };
 
@@ -15,9 +14,9 @@ const MAX_LOCATOR: usize = 101;
 /// `getheaders`: asks for the headers behind the newest of the given blocks that the receiver has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GetHeaders {
-    /// The protocol version; nobody looks at it.
+    /// The protocol version. Receivers ignore it.
     pub version: u32,
-    /// Blocks that the asker has, the newest first.
+    /// Blocks that the sender has, the newest first.
     pub locator: Vec<BlockHash>,
     /// The last block wanted; zero for as many as there are.
     pub stop: BlockHash,
@@ -60,7 +59,7 @@ impl Wire for Headers {
         }
         let header = |_| {
             let header = BlockHeader::decode(reader)?;
-            // The place of a block's transaction count, which is always zero here.
+            // The position of a block's transaction count, which is always zero here.
             let offset = reader.offset();
             match reader.u8("transaction count")? {
                 0 => Ok(header),

@@ -3,8 +3,7 @@ use std::{array, collections::VecDeque};
 use bytes::BufMut;
 
 use crate::{
-    BlockHash, Hash256,
-    header::BlockHeader,
+    chain::{BlockHash, BlockHeader, Hash256},
     wire::{DecodeError, DecodeErrorKind, Reader, Wire, put_len},
 };
 
@@ -36,7 +35,7 @@ const DEFINED: u8 = VERSION_OFFSET | HAS_PREV | HAS_TIME | HAS_BITS;
 /// use qrinfo_core::{BlockHash, header::BlockHeader, message::Headers2, wire::Wire};
 ///
 /// // The hash of a header is X11, which this crate does not compute. Here: a stand-in.
-/// let hash = |header: &BlockHeader| BlockHash::from_bytes(qrinfo_core::hash::sha256d(header.as_bytes()));
+/// let hash = |header: &BlockHeader| BlockHash::from_bytes(qrinfo_core::sha256d(header.as_bytes()));
 /// let first = BlockHeader::from_bytes([1; 80]);
 /// let mut second = [1; 80];
 /// second[4..36].copy_from_slice(hash(&first).as_bytes());
@@ -302,7 +301,7 @@ mod tests {
     use super::*;
 
     fn hash(header: &BlockHeader) -> BlockHash {
-        BlockHash::from_bytes(crate::hash::sha256d(header.as_bytes()))
+        BlockHash::from_bytes(crate::chain::sha256d(header.as_bytes()))
     }
 
     /// A chain of headers with these versions, time steps and targets.

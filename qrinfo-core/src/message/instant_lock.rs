@@ -1,15 +1,14 @@
 use bytes::{BufMut, BytesMut};
 
 use crate::{
-    BlockHash, Hash256,
-    hash::sha256d,
+    chain::{BlockHash, Hash256, sha256d},
     wire::{DecodeError, DecodeErrorKind, Reader, Wire, put_len, put_var_bytes},
 };
 
 /// The only version of the deterministic form.
 const VERSION: u8 = 1;
 
-/// `isdlock`: a quorum's word that no other transaction will spend these inputs (DIP-10, DIP-24).
+/// `isdlock`: a quorum's signature that reserves these inputs for one transaction (DIP-10, DIP-24).
 ///
 /// The older `islock`, without version and cycle, is not decoded: quorums stopped signing it when rotation began.
 ///
@@ -44,12 +43,12 @@ pub struct InstantLock {
 pub struct OutPoint {
     /// The transaction.
     pub txid: Hash256,
-    /// Which of its outputs.
+    /// The position among its outputs.
     pub vout: u32,
 }
 
 impl InstantLock {
-    /// What quorums are asked to sign for these inputs, whatever the transaction: it selects the quorum (DIP-10).
+    /// The id that quorums sign for these inputs, independent of the transaction. It selects the quorum (DIP-10).
     pub fn request_id(&self) -> Hash256 {
         let mut bytes = BytesMut::with_capacity(16 + 36 * self.inputs.len());
         put_var_bytes(&mut bytes, b"islock");

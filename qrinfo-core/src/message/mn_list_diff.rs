@@ -2,7 +2,7 @@ use bytes::{BufMut, Bytes};
 
 use super::{Coinbase, CoinbasePayload, Commitment, SmlEntry};
 use crate::{
-    BlockHash, Hash256, LlmqType, ProTxHash, QuorumHash,
+    chain::{BlockHash, Hash256, LlmqType, ProTxHash, QuorumHash},
     wire::{DecodeError, DecodeErrorKind, Reader, Seq, Wire, put_len, put_var_bytes},
 };
 
@@ -14,7 +14,7 @@ const MAX_MASTERNODES: usize = 20_000;
 /// most 132 are active at a time, those of all 14 types together; the rest is room for newer types.
 const MAX_QUORUMS: usize = 1_024;
 
-/// `mnlistdiff`: how the masternode list and the active quorums changed from one block to another (DIP-4), with the
+/// `mnlistdiff`: the changes of the masternode list and the active quorums from one block to another (DIP-4), with the
 /// later block's coinbase and the proof that it is in that block.
 ///
 /// A diff whose base is its target is empty but for the coinbase and its proof.
@@ -22,11 +22,11 @@ const MAX_QUORUMS: usize = 1_024;
 pub struct MnListDiff {
     /// 1.
     pub version: u16,
-    /// The block whose list this applies to; genesis for a full list.
+    /// The base block: the list that the changes apply to. Genesis for a full list.
     pub base_block_hash: BlockHash,
-    /// The block whose list this leads to.
+    /// The target block: the list that results.
     pub block_hash: BlockHash,
-    /// How many transactions the later block has.
+    /// The number of transactions in the later block.
     pub total_transactions: u32,
     /// The partial merkle tree's hashes.
     pub merkle_hashes: Seq<Hash256>,
@@ -46,21 +46,32 @@ pub struct MnListDiff {
     pub quorums_cl_sigs: Seq<QuorumClSig>,
 }
 
+// === impl MnListDiff ===
+
 impl MnListDiff {
-    /// A diff from no block to no block, in which nothing changes.
-    pub(super) fn to_no_block() -> Self {
+    /// A diff without changes, with the least coinbase of a block at height 1. It proves nothing: for tests and
+    /// simulations.
+    ///
+    /// ```
+    /// use qrinfo_core::{BlockHash, message::MnListDiff, wire::Wire};
+    ///
+    /// let diff = MnListDiff::empty(BlockHash::ZERO, BlockHash::from_bytes([3; 32]));
+    /// assert_eq!(MnListDiff::from_wire(diff.to_wire())?, diff);
+    /// # Ok::<(), qrinfo_core::wire::DecodeError>(())
+    /// ```
+    pub fn empty(base_block_hash: BlockHash, block_hash: BlockHash) -> Self {
         let payload = CoinbasePayload {
             version: 1,
-            height: 0,
-            merkle_root_mn_list: Hash256::ZERO,
+            height: 1,
+            merkle_root_mn_list: Hash256::from_bytes([0; 32]),
             merkle_root_quorums: None,
             credit_pool: None,
         };
         Self {
             version: 1,
-            base_block_hash: BlockHash::ZERO,
-            block_hash: BlockHash::ZERO,
-            total_transactions: 0,
+            base_block_hash,
+            block_hash,
+            total_transactions: 1,
             merkle_hashes: Seq::default(),
             merkle_flags: Bytes::new(),
             coinbase: Coinbase::new(payload),

@@ -1,7 +1,8 @@
-//! The messages of a session in which rotated quorums are asked for, and the locks that quorums sign.
+//! The messages of a session that requests rotated quorums, and the locks that quorums sign.
 //!
 //! Names follow dashcore; layouts follow Dash Core 23 at protocol version 70230 and newer.
 
+mod addr;
 mod chain_lock;
 mod coinbase;
 mod commitment;
@@ -19,6 +20,7 @@ mod version;
 
 use bytes::Bytes;
 
+pub use addr::{Addr, AddrV2, KnownNode, MAX_ADDRESSES, NetAddress};
 pub use chain_lock::ChainLock;
 pub use coinbase::{Coinbase, CoinbasePayload, CreditPool};
 pub use commitment::{Commitment, QuorumIndex};
@@ -51,9 +53,9 @@ pub enum NetworkMessage {
     GetMnListD(GetMnListDiff),
     /// Its reply.
     MnListDiff(Box<MnListDiff>),
-    /// A question whether the other side is there.
+    /// A check that the peer still answers.
     Ping(u64),
-    /// The answer, with the question's number.
+    /// Its answer, with the same number.
     Pong(u64),
     /// Any other message, as it came.
     Other(Frame),

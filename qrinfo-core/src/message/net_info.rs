@@ -14,7 +14,7 @@ const MAX_DOMAIN: usize = 253;
 /// The longest address of ADDRV2 (BIP-155), in bytes.
 const MAX_ADDRESS: usize = 512;
 
-/// Where a masternode can be reached.
+/// The addresses of a masternode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetInfo {
     /// Entry versions 1 and 2: one address. IPv4 is `::ffff:a.b.c.d`; an unset address is all zero.
@@ -30,7 +30,7 @@ pub enum NetInfo {
     Unknown(u8),
 }
 
-/// What an address is for: 0 `core_p2p`, 1 `platform_p2p`, 2 `platform_https`. Other numbers are kept as they came.
+/// The purpose of an address: 0 `core_p2p`, 1 `platform_p2p`, 2 `platform_https`. Other numbers are kept as received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NetInfoPurpose(pub u8);
 

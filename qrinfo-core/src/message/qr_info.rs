@@ -2,7 +2,7 @@ use bytes::BufMut;
 
 use super::{Commitment, MnListDiff, QuorumSnapshot};
 use crate::{
-    BlockHash,
+    chain::BlockHash,
     wire::{DecodeError, DecodeErrorKind, Reader, Seq, Wire, put_len},
 };
 
@@ -10,7 +10,7 @@ use crate::{
 /// decoded diff is several times larger than its shortest form on the wire, so the count has to be bounded as well.
 const MAX_TRAILING: usize = 128;
 
-/// `qrinfo`: what is needed to compute the members of one cycle's rotated quorums (DIP-24).
+/// `qrinfo`: the data from which the members of one cycle's rotated quorums are computed (DIP-24).
 ///
 /// `H` is the start of the requested block's cycle. Each diff "at H" leads to the list at that cycle's *work block*,
 /// eight blocks below its start. The tip diff leads to the *server's own tip*, whatever was asked: it does not name
@@ -55,7 +55,7 @@ pub struct ExtraShare {
 }
 
 impl QRInfo {
-    /// The work block of the cycle that was asked for: what identifies a reply.
+    /// The work block of the requested cycle. It identifies the reply.
     pub fn work_block_hash(&self) -> BlockHash {
         self.mn_list_diff_h.block_hash
     }
@@ -93,7 +93,7 @@ impl QRInfo {
     /// }
     /// ```
     pub fn drop_tip_diff(&mut self) {
-        self.mn_list_diff_tip = MnListDiff::to_no_block();
+        self.mn_list_diff_tip = MnListDiff::empty(BlockHash::ZERO, BlockHash::ZERO);
     }
 }
 

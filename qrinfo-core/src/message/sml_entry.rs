@@ -2,7 +2,7 @@ use bytes::BufMut;
 
 use super::NetInfo;
 use crate::{
-    Hash256, ProTxHash,
+    chain::{Hash256, ProTxHash},
     wire::{DecodeError, DecodeErrorKind, Reader, Wire},
 };
 
@@ -15,7 +15,7 @@ pub struct SmlEntry {
     pub pro_reg_tx_hash: ProTxHash,
     /// The block that confirmed the registration; zero until then.
     pub confirmed_hash: Hash256,
-    /// Where it can be reached.
+    /// The addresses.
     pub net_info: NetInfo,
     /// The operator's BLS key, in the legacy encoding exactly in version 1.
     pub pub_key_operator: [u8; 48],

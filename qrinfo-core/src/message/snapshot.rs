@@ -6,7 +6,7 @@ use crate::wire::{Bits, DecodeError, DecodeErrorKind, Reader, Wire, put_len};
 /// at most, and there are some three thousand.
 const MAX_SKIP_LIST: usize = 1 << 16;
 
-/// How a cycle's quarter is picked from its sorted list (DIP-24).
+/// The mode in which a cycle's quarter is picked from its sorted list (DIP-24).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum SkipListMode {
@@ -14,21 +14,21 @@ pub enum SkipListMode {
     NoSkipping = 0,
     /// The positions in the skip list are passed over.
     SkipFirst = 1,
-    /// As above for all but the listed positions; no quarter is built from it today.
+    /// All positions but the listed ones are passed over; no quarter is built from it today.
     SkipExcept = 2,
     /// Every entry is passed over; no quarter is built from it today.
     SkipAll = 3,
 }
 
-/// Which masternodes a cycle's rotated quorums used, and which were passed over (DIP-24).
+/// The masternodes that a cycle's rotated quorums used, and those that were passed over (DIP-24).
 ///
 /// Nothing in a block proves a snapshot. A false one shows only when the members it leads to do not fit a commitment's
 /// signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuorumSnapshot {
-    /// How to read `skip_list`.
+    /// The meaning of `skip_list`.
     pub skip_list_mode: SkipListMode,
-    /// One bit per masternode of the list sorted by score: whether the earlier quarters had used it.
+    /// One bit per masternode of the list sorted by score; set if the earlier quarters had used it.
     pub active_quorum_members: Bits,
     /// Positions to pass over: the first is absolute, each later one relative to the first.
     pub skip_list: Vec<i32>,

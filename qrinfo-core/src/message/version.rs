@@ -2,7 +2,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::{BufMut, Bytes};
 
-use crate::wire::{DecodeError, DecodeErrorKind, Reader, Wire, put_var_bytes};
+use crate::{
+    PeerId,
+    wire::{DecodeError, DecodeErrorKind, Reader, Wire, put_var_bytes},
+};
 
 /// The protocol version that this library announces: the efficient construction of `qrinfo`.
 pub const PROTOCOL_VERSION: i32 = 70237;
@@ -18,7 +21,7 @@ const MAX_USER_AGENT: usize = 256;
 pub struct VersionMessage {
     /// The newest protocol that the sender speaks; a session uses the lower of both.
     pub protocol_version: i32,
-    /// What the sender offers, as bits. A light client offers nothing.
+    /// Services of the sender, as bits. A light client offers none.
     pub services: u64,
     /// The sender's clock, in seconds since 1970.
     pub timestamp: i64,
@@ -30,15 +33,16 @@ pub struct VersionMessage {
     pub user_agent: String,
     /// The height of the sender's tip.
     pub start_height: i32,
-    /// Whether the receiver should announce transactions.
+    /// True if the receiver should announce transactions.
     pub relay: bool,
-    /// What Dash adds behind the relay flag (a masternode's challenge); kept as it came.
+    /// Bytes that Dash adds after the relay flag (a masternode's challenge), kept as received.
     pub trailing: Bytes,
 }
 
 impl VersionMessage {
-    /// What a light client says first to the peer at `receiver`.
-    pub fn for_client(receiver: SocketAddr, timestamp: i64, nonce: u64, user_agent: &str) -> Self {
+    /// Creates the first message of a light client to a peer. A peer without an IP address is named by the unspecified one.
+    pub fn for_client(receiver: PeerId, timestamp: i64, nonce: u64, user_agent: &str) -> Self {
+        let receiver = receiver.address().unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
         Self {
             protocol_version: PROTOCOL_VERSION,
             services: 0,
@@ -101,12 +105,21 @@ impl Wire for VersionMessage {
 
 fn decode_address(reader: &mut Reader) -> Result<SocketAddr, DecodeError> {
     reader.u64("address services")?;
+    decode_ip(reader)
+}
+
+/// Reads an address and its port as `version` and `addr` write them.
+pub(super) fn decode_ip(reader: &mut Reader) -> Result<SocketAddr, DecodeError> {
     let ip = IpAddr::from(reader.array::<16>("address")?).to_canonical();
     Ok(SocketAddr::from((ip, reader.u16_be("port")?)))
 }
 
 fn encode_address(address: SocketAddr, services: u64, out: &mut impl BufMut) {
     out.put_u64_le(services);
+    encode_ip(address, out);
+}
+
+pub(super) fn encode_ip(address: SocketAddr, out: &mut impl BufMut) {
     out.put_slice(&match address.ip() {
         IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
         IpAddr::V6(ip) => ip.octets(),

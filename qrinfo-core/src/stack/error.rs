@@ -1,7 +1,6 @@
 use std::{error::Error, fmt};
 
-use super::{PeerId, Timing};
-use crate::BlockHash;
+use super::{peer_id::PeerId, timing::Timing};
 
 type Source = Box<dyn Error + Send + Sync>;
 
@@ -10,7 +9,7 @@ type Source = Box<dyn Error + Send + Sync>;
 /// ```
 /// use qrinfo_core::{AttemptError, AttemptErrorKind, PeerId};
 ///
-/// let peer = PeerId(([127, 0, 0, 1], 19899).into());
+/// let peer = PeerId::Address(([127, 0, 0, 1], 19899).into());
 /// let error = AttemptError::new(AttemptErrorKind::Refused).at(peer);
 /// assert_eq!(error.kind(), AttemptErrorKind::Refused);
 /// assert_eq!(error.to_string(), "127.0.0.1:19899: refused the request");
@@ -27,7 +26,7 @@ struct Inner {
     earlier: Vec<AttemptError>,
 }
 
-/// The kinds of failure; a layer decides by these, never by an error's text.
+/// The kinds of failure. Layers decide by the kind, never by the text of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AttemptErrorKind {
@@ -35,15 +34,15 @@ pub enum AttemptErrorKind {
     Timeout,
     /// The connection ended before the reply.
     Disconnected,
-    /// The peer declined: it lacks a block that the request names. It is neither broken nor congested.
+    /// The peer refused: it lacks a block that the request names. It is neither faulty nor overloaded.
     Refused,
-    /// The peer sent bytes that are no message.
+    /// The peer sent bytes that are not a valid message.
     Malformed,
-    /// The peer sent a message that does not answer what was asked, or that is proven false.
+    /// The peer sent a reply that does not answer the request, or that is proven false.
     False,
-    /// The stack has no room for the attempt now.
+    /// A limit of the stack is reached; the attempt can be made later.
     Overloaded,
-    /// The caller has given the request up.
+    /// The caller has cancelled the request.
     Cancelled,
     /// No peer is available: none is connected, or all are in [`Attempt::avoid`](crate::Attempt::avoid).
     NoPeer,
@@ -72,14 +71,14 @@ impl fmt::Display for AttemptErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Timeout => "timed out",
-            Self::Disconnected => "connection ended before the reply",
+            Self::Disconnected => "the connection ended before the reply",
             Self::Refused => "refused the request",
             Self::Malformed => "sent a malformed message",
             Self::False => "sent a false reply",
-            Self::Overloaded => "no room for the request now",
-            Self::Cancelled => "request was cancelled",
-            Self::NoPeer => "no peer to ask",
-            Self::Local => "failure on our side",
+            Self::Overloaded => "too many requests are in flight; try again later",
+            Self::Cancelled => "the request was cancelled",
+            Self::NoPeer => "no peer is available",
+            Self::Local => "a local failure, not caused by a peer",
         })
     }
 }
@@ -87,7 +86,7 @@ impl fmt::Display for AttemptErrorKind {
 // === impl AttemptError ===
 
 impl AttemptError {
-    /// An error of this kind with nothing else known.
+    /// An error of this kind, without a peer, timing or cause.
     pub fn new(kind: AttemptErrorKind) -> Self {
         Self(Box::new(Inner { kind, peer: None, timing: None, source: None, earlier: Vec::new() }))
     }
@@ -135,12 +134,17 @@ impl AttemptError {
         self.0.timing
     }
 
-    /// Takes out the earlier failures; see [`after`](Self::after).
+    /// Returns true if the peer said nothing: the attempt timed out, or the connection ended.
+    pub fn is_silence(&self) -> bool {
+        matches!(self.kind(), AttemptErrorKind::Timeout | AttemptErrorKind::Disconnected)
+    }
+
+    /// Removes and returns the earlier failures; see [`after`](Self::after).
     pub fn take_earlier(&mut self) -> Vec<AttemptError> {
         std::mem::take(&mut self.0.earlier)
     }
 
-    /// The cause, taken out of the error.
+    /// Consumes the error and returns its cause.
     pub fn into_source(self) -> Option<Box<dyn Error + Send + Sync>> {
         self.0.source
     }
@@ -159,53 +163,4 @@ impl Error for AttemptError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
     }
-}
-
-/// The way in which a well-formed reply fails to answer a request.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Mismatch {
-    /// A reply of the other kind.
-    #[error("expected {expected}, got {got}")]
-    Message {
-        /// The command that answers the request.
-        expected: &'static str,
-        /// The command that came.
-        got: &'static str,
-    },
-    /// A diff of a `qrinfo` leads to another block than the cycle's work block.
-    #[error("expected the work block of H-{cycles_back}C to be {expected}, got {got}")]
-    WorkBlock {
-        /// How many cycles before the requested one.
-        cycles_back: u32,
-        /// The work block by our headers.
-        expected: BlockHash,
-        /// The target of the diff that came.
-        got: BlockHash,
-    },
-    /// A diff starts from a block that was not sent as a base, is not genesis, and is the target of no other diff of the
-    /// reply.
-    #[error(
-        "the diff to {target} starts from {got}, which is neither a base that was sent nor the target of another diff"
-    )]
-    Base {
-        /// The diff's target.
-        target: BlockHash,
-        /// The diff's base.
-        got: BlockHash,
-    },
-    /// A `mnlistdiff` leads to another block.
-    #[error("expected a diff to {expected}, got one to {got}")]
-    Target {
-        /// The block asked for.
-        expected: BlockHash,
-        /// The target of the diff that came.
-        got: BlockHash,
-    },
-    /// The part for `H-4C` is there unasked, or missing.
-    #[error("the extra share was {}", if *.expected { "asked for and is missing" } else { "not asked for and is there" })]
-    ExtraShare {
-        /// Whether it was asked for.
-        expected: bool,
-    },
 }

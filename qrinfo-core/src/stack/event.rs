@@ -3,9 +3,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AttemptErrorKind, PeerId, RequestId, SendId, Timing, WhyGivenUp, retry::RecoveryStrategy};
+use super::{
+    error::AttemptErrorKind,
+    given_up::WhyGivenUp,
+    ids::{RequestId, SendId},
+    peer_id::PeerId,
+    retry::RecoveryStrategy,
+    timing::Timing,
+};
 
-/// An event at a peer, as the one ledger of peers publishes it.
+/// An event at a peer. Connections report them, and the ledger of peers publishes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeerEvent {
@@ -13,9 +20,9 @@ pub enum PeerEvent {
     Joined {
         /// The peer.
         peer: PeerId,
-        /// The height of its tip, as it announced it.
+        /// The height of its tip, announced by the peer.
         height: u32,
-        /// The time of a ping, or a guess.
+        /// The round trip time of a ping, or an estimate.
         round_trip: Duration,
     },
     /// A part of a reply has arrived. An announcement of the length comes first, with 0 bytes.
@@ -29,6 +36,14 @@ pub enum PeerEvent {
         /// The time of the arrival.
         at: Instant,
     },
+    /// The caller waits no longer for a sending, while the peer still holds it. [`Ended`](Self::Ended) follows when the
+    /// peer has dealt with it.
+    TimedOut {
+        /// The sending.
+        send: SendId,
+        /// The time of the timeout.
+        at: Instant,
+    },
     /// The peer has dealt with a sending, whether or not a caller still waited. Its slot is free.
     Ended {
         /// The sending.
@@ -38,7 +53,7 @@ pub enum PeerEvent {
         /// The time of the end.
         at: Instant,
     },
-    /// The peer is gone. What it held has failed.
+    /// The peer is gone. Its requests have failed.
     Left {
         /// The peer.
         peer: PeerId,
@@ -49,7 +64,7 @@ pub enum PeerEvent {
     Banned {
         /// The peer.
         peer: PeerId,
-        /// What it sent.
+        /// The kind of fault.
         why: AttemptErrorKind,
     },
 }
@@ -58,7 +73,7 @@ pub enum PeerEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LeaveReason {
-    /// Its connection ended, or it was taken away.
+    /// Its connection ended, or it was removed.
     Disconnected,
     /// It left a request unanswered for too long.
     Unanswered,
@@ -66,11 +81,11 @@ pub enum LeaveReason {
     Panicked,
 }
 
-/// A decision about a failure, as it is carried out.
+/// A decision about failures that is carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecoveryEvent {
-    /// An attempt failed, and this is done about it.
+    /// An attempt failed.
     Decided {
         /// The request.
         request: RequestId,
@@ -81,7 +96,7 @@ pub enum RecoveryEvent {
         /// The decision.
         strategy: RecoveryStrategy,
     },
-    /// Failures mount at several peers: there are fewer requests at a time.
+    /// Failures mount at several peers: fewer requests are made at a time.
     SlowedDown {
         /// The decision.
         strategy: RecoveryStrategy,

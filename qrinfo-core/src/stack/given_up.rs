@@ -1,14 +1,14 @@
 use std::{error::Error, fmt};
 
-use super::{AttemptError, AttemptErrorKind};
+use super::error::{AttemptError, AttemptErrorKind};
 
-/// The end of a request without a reply: the reason, and the failure at each peer that was asked. It is the source of
+/// The end of a request without a reply: the reason, and the failures at the peers that were asked. It is the source of
 /// the error that a recovery layer returns.
 ///
 /// ```
 /// use qrinfo_core::{AttemptError, AttemptErrorKind, GivenUp, PeerId, WhyGivenUp};
 ///
-/// let refused = AttemptError::new(AttemptErrorKind::Refused).at(PeerId(([203, 0, 113, 5], 9999).into()));
+/// let refused = AttemptError::new(AttemptErrorKind::Refused).at(PeerId::Address(([203, 0, 113, 5], 9999).into()));
 /// let error = GivenUp { why: WhyGivenUp::NoOtherPeer, attempts: vec![refused] }.into_error();
 /// assert_eq!(error.kind(), AttemptErrorKind::Refused);
 /// let source = error.into_source().and_then(|source| source.downcast::<GivenUp>().ok());
@@ -27,48 +27,49 @@ pub struct GivenUp {
 #[non_exhaustive]
 pub enum WhyGivenUp {
     /// Every connected peer that has the request's blocks, by its height, has refused it, and at least two have.
-    #[error("every peer refused it; check its blocks against the best chain")]
+    #[error("every peer refused the request; check its blocks against the best chain")]
     Unanswerable,
     /// It used up its attempts.
-    #[error("it used up its attempts; connect to other peers")]
+    #[error("the request used up its attempts; connect to other peers")]
     Exhausted,
     /// The time for all its attempts is over.
-    #[error("its deadline passed")]
+    #[error("the deadline of the request passed")]
     DeadlinePassed,
-    /// No peer was connected for as long as the network timeout allows.
-    #[error("no peer was connected; check the network")]
+    /// No peer could be asked: none was connected for the whole network timeout, or none in any of its attempts.
+    #[error("no peer was available; check the network")]
     NoPeers,
     /// Every peer that was asked is gone, and no other one joined.
-    #[error("every peer is gone; connect to other peers")]
+    #[error("every peer left or was given up; connect to other peers")]
     AllPeersGone,
-    /// The peers that are connected have failed it, too few to conclude from, and no other one joined.
+    /// The connected peers have failed it, too few for a conclusion, and no other peer joined.
     #[error("no other peer was available; connect to more peers")]
     NoOtherPeer,
     /// No peer showed a sign of life while a request used up its attempts.
-    #[error("no peer answered anything; check the network, or connect to other peers")]
+    #[error("no peer answered any request; check the network, or connect to other peers")]
     Silence,
     /// The time for the whole sync is over.
-    #[error("the time for the whole sync is over")]
+    #[error("the deadline of the whole sync passed")]
     SyncDeadlinePassed,
     /// The sync was stopped.
     #[error("the sync was stopped")]
     Stopped,
-    /// The failure is on our side, or the caller's wish: another peer would not help.
-    #[error("the failure is on our side; another peer would not help")]
+    /// A local failure, or a cancellation by the caller: another peer would not help.
+    #[error("the failure is local; another peer would not help")]
     LocalFailure,
 }
 
 // === impl GivenUp ===
 
 impl GivenUp {
-    /// Whether no peer said anything about the request: it used up its attempts in timeouts and lost connections.
+    /// Returns true if the request used up its attempts or its time in timeouts and lost connections alone, without a
+    /// reply or a refusal.
     ///
-    /// If meanwhile no other request had a reply or a refusal either, a sync ends with it
-    /// ([`WhyGivenUp::Silence`]): the requests behind it would only wait as long again, each of them.
+    /// If meanwhile no other request had a reply or a refusal either, a sync ends with it ([`WhyGivenUp::Silence`]):
+    /// each further request would only wait for as long again.
     pub fn is_silence(&self) -> bool {
-        let is_silent =
-            |error: &AttemptError| matches!(error.kind(), AttemptErrorKind::Timeout | AttemptErrorKind::Disconnected);
-        self.why == WhyGivenUp::Exhausted && self.attempts.iter().all(is_silent)
+        matches!(self.why, WhyGivenUp::Exhausted | WhyGivenUp::DeadlinePassed)
+            && !self.attempts.is_empty()
+            && self.attempts.iter().all(AttemptError::is_silence)
     }
 
     /// The error of a request that ended so: its kind is that of the last attempt, unless the reason says more.

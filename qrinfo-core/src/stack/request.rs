@@ -1,8 +1,8 @@
 use std::fmt;
 
-use super::Mismatch;
+use super::mismatch::Mismatch;
 use crate::{
-    BlockHash, Network,
+    chain::{BlockHash, CycleStart, Network},
     message::{GetMnListDiff, GetQRInfo, MnListDiff, NetworkMessage, QRInfo},
 };
 
@@ -20,7 +20,7 @@ pub enum RequestPriority {
     Critical = 3,
 }
 
-/// A question to a peer.
+/// A request to a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Request {
     /// `getqrinfo`
@@ -31,19 +31,19 @@ pub enum Request {
 
 /// A `getqrinfo` and what its reply must show.
 ///
-/// The reply does not name its request, so the asker says beforehand which work blocks it must lead to. A client that
-/// has the headers knows them; [`Cycles`](crate::dip24::Cycles) tells their heights.
+/// The reply does not name its request, so the request lists the work blocks to which the reply must lead. A client
+/// that has the headers knows them; [`Cycles`](crate::Cycles) computes their heights.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct QRInfoRequestSpec {
     /// The network asked, for its genesis block: a base that every server has.
     pub network: Network,
     /// The first block of the cycle asked for, `H`.
-    pub cycle_height: u32,
+    pub cycle: CycleStart,
     /// Blocks whose lists the client has when it applies the reply. Empty means genesis.
     pub base_block_hashes: Vec<BlockHash>,
     /// The block to ask for.
     pub block_hash: BlockHash,
-    /// Whether `H-4C` is wanted too.
+    /// True to request the part for `H-4C` as well.
     pub extra_share: bool,
     /// The work blocks of `H`, `H-C`, `H-2C`, `H-3C` and `H-4C`.
     pub work_block_hashes: [BlockHash; 5],
@@ -70,7 +70,7 @@ pub enum Reply {
 // === impl Request ===
 
 impl Request {
-    /// The message that asks this.
+    /// The message of this request.
     pub fn to_message(&self) -> NetworkMessage {
         match self {
             Self::QrInfo(spec) => NetworkMessage::GetQRInfo(GetQRInfo {
@@ -85,14 +85,14 @@ impl Request {
         }
     }
 
-    /// Whether `reply` answers this request, as far as its own fields tell.
+    /// Checks that `reply` answers this request, as far as the fields of the reply tell.
     ///
     /// For `qrinfo`: the work blocks, the base of every diff (one that was sent, genesis as its hash or as all zeros, or
     /// the target of another diff of the reply), and the extra share. The tip diff's target is the server's own tip and
     /// is not judged. For `mnlistdiff`: both blocks; genesis may be all zeros in one and its hash in the other.
     ///
     /// # Errors
-    /// [`Mismatch`] says what was expected and what came.
+    /// [`Mismatch`], with the expected value and the value in the reply.
     pub fn check_reply(&self, reply: &Reply) -> Result<(), Mismatch> {
         match (self, reply) {
             (Self::QrInfo(spec), Reply::QrInfo(qr_info)) => spec.check_reply(qr_info),
@@ -106,7 +106,7 @@ impl Request {
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::QrInfo(spec) => write!(f, "cycle {}", spec.cycle_height),
+            Self::QrInfo(spec) => write!(f, "cycle {}", spec.cycle.height()),
             Self::MnListDiff(spec) => write!(f, "list at {}", spec.block_hash),
         }
     }

@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes};
 
 use super::{DecodeError, DecodeErrorKind, Reader, Wire, put_len};
 
-/// A row of bits as the wire carries it: a CompactSize count of bits, then the bits, least significant first.
+/// A row of bits in its wire form: a CompactSize count of bits, then the bits, least significant first.
 ///
 /// ```
 /// use qrinfo_core::wire::{Bits, Wire};
@@ -27,7 +27,7 @@ impl Bits {
         self.len
     }
 
-    /// Whether there are no bits.
+    /// Returns true if there are no bits.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -43,7 +43,7 @@ impl Bits {
         self.bytes.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1)).take(self.len)
     }
 
-    /// How many bits are set.
+    /// The number of bits that are set.
     pub fn count_ones(&self) -> usize {
         // Padding bits are zero, so whole bytes can be counted.
         self.bytes.iter().map(|byte| byte.count_ones() as usize).sum()

@@ -1,16 +1,16 @@
-/// Bytes that are not what the wire format allows: where, and why.
+/// Error of bytes that the wire format does not allow: the field, its offset and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} at byte {offset}: {kind}")]
 pub struct DecodeError {
     /// The field that was being read.
     pub field: &'static str,
-    /// Where that field starts, in bytes from the start of the payload.
+    /// The offset of that field, in bytes from the start of the payload.
     pub offset: usize,
-    /// What is wrong with it.
+    /// The reason.
     pub kind: DecodeErrorKind,
 }
 
-/// What is wrong with a field.
+/// The reason why a field cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {

@@ -4,12 +4,12 @@ use std::fmt;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::{Network, hash::sha256d};
+use crate::chain::{Network, sha256d};
 
 /// The length of a frame's header in bytes.
 pub const HEADER_LEN: usize = 24;
 
-/// How many bytes of a payload arrive between one [`FrameEvent::Partial`] and the next.
+/// The number of bytes of a payload between one [`FrameEvent::Partial`] and the next.
 pub const PROGRESS_STEP: usize = 16 * 1024;
 
 /// The name of a message: up to twelve printable ASCII characters, filled up with zero bytes.
@@ -43,6 +43,14 @@ impl Command {
     pub const PING: Self = Self::new(b"ping");
     /// `pong`
     pub const PONG: Self = Self::new(b"pong");
+    /// `getaddr`
+    pub const GET_ADDR: Self = Self::new(b"getaddr");
+    /// `addr`
+    pub const ADDR: Self = Self::new(b"addr");
+    /// `addrv2`
+    pub const ADDR_V2: Self = Self::new(b"addrv2");
+    /// `sendaddrv2`
+    pub const SEND_ADDR_V2: Self = Self::new(b"sendaddrv2");
     /// `isdlock`
     pub const INSTANT_LOCK: Self = Self::new(b"isdlock");
     /// `clsig`
@@ -89,7 +97,7 @@ impl fmt::Debug for Command {
 /// One message: its name and its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// What the payload is.
+    /// The name of the message.
     pub command: Command,
     /// The message itself.
     pub payload: Bytes,
@@ -139,24 +147,37 @@ pub fn max_payload(command: Command) -> usize {
         Command::MN_LIST_DIFF => 4 << 20,
         Command::PING | Command::PONG => 64,
         Command::VERSION => 4 << 10,
+        // 1,000 addresses of 534 bytes are longer than any real message: most have 26 to 50.
+        Command::ADDR | Command::ADDR_V2 => 528 << 10,
         _ => 3 << 20,
     }
 }
 
-/// What a [`FrameDecoder`] found.
+/// An event of a [`FrameDecoder`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FrameEvent {
     /// A whole message.
     Frame(Frame),
-    /// A message of which a part has arrived: told once when its header is complete, then after every
-    /// [`PROGRESS_STEP`].
+    /// Part of a message: reported once when its header is complete, then after every [`PROGRESS_STEP`].
     Partial(Partial),
 }
 
-/// How far a message has arrived.
+// === impl FrameEvent ===
+
+impl FrameEvent {
+    /// The name of the message, whole or in part.
+    pub const fn command(&self) -> Command {
+        match self {
+            Self::Frame(frame) => frame.command,
+            Self::Partial(partial) => partial.command,
+        }
+    }
+}
+
+/// The progress of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Partial {
-    /// What the message is.
+    /// The name of the message.
     pub command: Command,
     /// Bytes of its payload received so far.
     pub received: usize,
@@ -167,7 +188,7 @@ pub struct Partial {
 /// A stream of bytes that is not a stream of frames of our network. Such a connection cannot be used any further.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// The peer speaks for another network, or no Dash at all.
+    /// The peer is on another network, or does not speak the Dash protocol.
     #[error("frame starts with {}; this peer is not on our network", hex(.0))]
     WrongMagic([u8; 4]),
     /// The command is not printable ASCII.
@@ -219,7 +240,7 @@ impl FrameDecoder {
         Self { network, header: None, reported: 0 }
     }
 
-    /// Takes the next frame, or the news of a frame's progress, off the front of `buffer`.
+    /// Takes the next frame, or the progress of a frame, off the front of `buffer`.
     ///
     /// # Errors
     /// [`FrameError`]; the connection has to be closed, there is no way to find the next frame.
@@ -252,7 +273,7 @@ impl FrameDecoder {
         Ok(Some(FrameEvent::Frame(Frame { command, payload })))
     }
 
-    /// Says whether a stream that ends here, with `buffer` left, ends between two frames.
+    /// Checks that a stream that ends here, with `buffer` left, ends between two frames.
     ///
     /// # Errors
     /// [`FrameError::Truncated`].

@@ -34,7 +34,7 @@ pub trait Wire: Sized {
     /// Decodes a whole message payload; bytes left over are an error. Big parts of the result are slices of `payload`.
     ///
     /// # Errors
-    /// As [`decode`](Self::decode), and [`DecodeErrorKind::TrailingBytes`].
+    /// The errors of [`decode`](Self::decode), and [`DecodeErrorKind::TrailingBytes`].
     fn from_wire(payload: impl Into<Bytes>) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(payload.into());
         let value = Self::decode(&mut reader)?;

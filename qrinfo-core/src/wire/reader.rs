@@ -2,7 +2,7 @@ use bytes::{Buf, Bytes};
 
 use super::{DecodeError, DecodeErrorKind};
 
-/// A cursor over one payload that names the field and offset of whatever is wrong.
+/// A cursor over one payload. Its errors name the field and the offset.
 #[derive(Debug, Clone)]
 pub struct Reader {
     bytes: Bytes,
@@ -83,7 +83,7 @@ impl Reader {
     /// A count of items of at least `min_size` bytes each, bounded by the bytes that are left.
     ///
     /// # Errors
-    /// As [`compact_size`](Self::compact_size), and [`DecodeErrorKind::ImpossibleCount`].
+    /// The errors of [`compact_size`](Self::compact_size), and [`DecodeErrorKind::ImpossibleCount`].
     pub fn count(&mut self, field: &'static str, min_size: usize) -> Result<usize, DecodeError> {
         let start = self.offset();
         let count = self.compact_size(field)?;
@@ -97,7 +97,7 @@ impl Reader {
     /// A CompactSize length and that many bytes, as a slice of the payload.
     ///
     /// # Errors
-    /// As [`count`](Self::count).
+    /// The errors of [`count`](Self::count).
     pub fn var_bytes(&mut self, field: &'static str) -> Result<Bytes, DecodeError> {
         let len = self.count(field, 1)?;
         self.bytes(field, len)

@@ -30,7 +30,7 @@ impl<T: Wire> Seq<T> {
         self.len
     }
 
-    /// Whether there are no items.
+    /// Returns true if there are no items.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

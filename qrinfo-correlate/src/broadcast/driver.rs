@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qrinfo_core::{AttemptError, AttemptErrorKind, PeerId, RequestId, client::NetworkManager, message::NetworkMessage};
+use qrinfo_core::{AttemptError, AttemptErrorKind, PeerId, SendId, client::NetworkManager, message::NetworkMessage};
 use tokio::{
     select,
     sync::OwnedSemaphorePermit,
@@ -13,7 +13,7 @@ use tokio::{
     time::{self, sleep, sleep_until},
 };
 
-use super::QRInfoCorrelationManager;
+use super::manager::QRInfoCorrelationManager;
 use crate::{
     error::{Closed, TimeoutCause},
     service::inbox::{Command, Inbox, Submission},
@@ -22,7 +22,7 @@ use crate::{
 /// The wait when the network has no message for now and has not waited itself.
 const IDLE_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The distance between two looks at the connection, while a caller waits for a reply.
+/// The time between two checks of the connection while a caller waits for a reply.
 const CONNECTION_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The future that speaks with a network that does not name its peers; see
@@ -33,10 +33,10 @@ pub struct BroadcastDriver<N, F> {
     others: F,
     timeout: Duration,
     correlator: QRInfoCorrelationManager,
-    /// Requests that cannot be sent yet: a reply to another of their cycle may still come.
+    /// Requests that cannot be sent yet: a reply to another request of the same cycle may still come.
     held: VecDeque<Submission>,
-    /// The slots of those that peers may still be at work for.
-    slots: Vec<(RequestId, OwnedSemaphorePermit)>,
+    /// The slots of requests that peers may still be working on.
+    slots: Vec<(SendId, OwnedSemaphorePermit)>,
     inbox: Inbox,
 }
 
@@ -55,8 +55,8 @@ impl<N: NetworkManager, F: FnMut(NetworkMessage)> BroadcastDriver<N, F> {
         }
     }
 
-    /// Speaks with the network until it is disconnected or fails, or until all services are dropped and nobody waits for
-    /// a reply. Gives the network back and says why it ended; every request has ended by then.
+    /// Speaks with the network until it is disconnected or fails, or until all services are dropped and no caller waits
+    /// for a reply. Returns the network and the reason of the end; every request has ended by then.
     ///
     /// Dropping this future ends every request as well.
     ///
@@ -110,7 +110,7 @@ impl<N: NetworkManager, F: FnMut(NetworkMessage)> BroadcastDriver<N, F> {
             && let Some(Submission { respond, .. }) = self.held.remove(index)
         {
             let error = AttemptError::new(AttemptErrorKind::Timeout).at(PeerId::ALL).because(TimeoutCause::Deadline);
-            // Whoever has gone meanwhile misses nothing.
+            // The caller may be gone.
             let _ = respond.send(Err(error));
         }
     }
@@ -133,7 +133,7 @@ impl<N: NetworkManager, F: FnMut(NetworkMessage)> BroadcastDriver<N, F> {
         let Ok((id, message)) = self.correlator.register_attempt(attempt, respond, peers, now()) else { return Ok(()) };
         self.slots.push((id, permit));
         let Some(message) = message else { return Ok(()) };
-        // A network that takes no message for so long takes none.
+        // A network that accepts no message for this long is treated as failed.
         match time::timeout(self.timeout, self.network.send_message(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) if self.network.is_connected() => {

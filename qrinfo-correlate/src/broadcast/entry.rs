@@ -1,17 +1,25 @@
-//! One request to all peers, and what is left of it when it has ended.
+//! One request to all peers, and its remainder after its end.
 
 use std::time::{Duration, Instant};
 
 use qrinfo_core::{
-    Answer, AttemptError, AttemptErrorKind, PeerId, QRInfoRequestSpec, Reply, Request, RequestId, Timing, wire::Wire,
+    Answer, AttemptError, AttemptErrorKind, PeerId, QRInfoRequestSpec, Reply, Request, SendId, Timing, wire::Wire,
 };
 
-use super::manager::{Correlated, ReplySender};
-use crate::error::TimeoutCause;
+use crate::{error::TimeoutCause, reply::ReplySender};
+
+/// The destination of a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Correlated {
+    /// It answered this request.
+    Answered(SendId),
+    /// It was dropped: a copy from another peer was accepted before, or no caller waits for it.
+    Dropped(SendId),
+}
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) id: RequestId,
+    pub(super) id: SendId,
     pub(super) request: Request,
     sent: Instant,
     /// Everything asked before was settled.
@@ -40,7 +48,7 @@ pub(super) struct Caller {
 // === impl Entry ===
 
 impl Entry {
-    pub(super) fn new(id: RequestId, request: Request, copies: usize, caller: Caller, now: Instant) -> Self {
+    pub(super) fn new(id: SendId, request: Request, copies: usize, caller: Caller, now: Instant) -> Self {
         Self { id, request, sent: now, head: None, copies, state: State::Waiting(vec![caller]) }
     }
 
@@ -77,7 +85,7 @@ impl Entry {
         }
     }
 
-    /// Whether a reply to this request could be taken for one to `spec`, which is another.
+    /// True if a reply to this request could be mistaken for a reply to `spec`, a different request.
     pub(super) fn collides_with(&self, spec: &QRInfoRequestSpec) -> bool {
         match &self.request {
             Request::QrInfo(own) => own != spec && own.work_block_hashes.first() == spec.work_block_hashes.first(),
@@ -85,7 +93,7 @@ impl Entry {
         }
     }
 
-    /// When something becomes due, apart from the timeout of the oldest.
+    /// The next instant at which something becomes due, apart from the timeout of the oldest.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Waiting(callers) => callers.iter().filter_map(|caller| caller.deadline).min(),
@@ -111,7 +119,7 @@ impl Entry {
             bytes: payload_length(&reply),
         };
         for caller in callers {
-            // A caller that has just gone misses nothing.
+            // The caller may be gone.
             let _ = caller.respond.send(Ok(Answer { reply: reply.clone(), timing }));
         }
         let _ = last.respond.send(Ok(Answer { reply, timing }));

@@ -4,72 +4,59 @@ use std::{
 };
 
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, AttemptResult, MnListDiffRequestSpec, PeerId, QRInfoRequestSpec, Reply,
-    Request, RequestId,
+    Attempt, AttemptError, AttemptErrorKind, MnListDiffRequestSpec, PeerId, QRInfoRequestSpec, Reply, Request, SendId,
     message::{MnListDiff, NetworkMessage, QRInfo},
 };
 use tokio::sync::oneshot;
 
-use super::entry::{Caller, Entry};
-use crate::error::{Closed, RegisterError, Unmatched};
+use super::{
+    entry::{Caller, Correlated, Entry},
+    error::{MAX_WAITING, RegisterError, Unmatched},
+};
+use crate::{
+    error::Closed,
+    reply::{ReplyReceiver, ReplySender},
+};
 
-/// Callers that may wait at once. Far more than any client has in flight, and little memory.
-pub const MAX_WAITING: usize = 256;
-
-/// Settled requests that are remembered, for the copies of their replies. Beyond that the oldest is forgotten.
+/// Requests that have ended and are remembered for the copies of their replies. Beyond that the oldest is forgotten.
 pub const MAX_REMEMBERED: usize = 1024;
 
 /// The longest timeout, so that no instant overflows.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The sender of a request's end: once, a reply or a typed error.
-pub type ReplySender = oneshot::Sender<AttemptResult>;
-
-/// The receiver of a request's end. Dropping it gives up the reply.
-pub type ReplyReceiver = oneshot::Receiver<AttemptResult>;
-
 /// A request that waits for its reply.
 #[derive(Debug)]
 pub struct Registered {
-    /// The request's id, given by the manager.
-    pub id: RequestId,
+    /// The id of the sending, given by the manager; its peer is [`PeerId::ALL`].
+    pub id: SendId,
     /// The receiver of its end.
     pub receiver: ReplyReceiver,
     /// The message to send now; `None` if the same request is in flight already, which answers this one too.
     pub message: Option<NetworkMessage>,
 }
 
-/// The destination of a reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Correlated {
-    /// It answered this request.
-    Answered(RequestId),
-    /// It was dropped: it is another peer's copy of a reply that was taken before, or no caller waits for it.
-    Dropped(RequestId),
-}
-
-/// Which reply answers which request, for a client that sends each request to *all* its peers and is not told who
-/// answers: P peers send up to P copies of a reply.
+/// A correlator of replies and requests for a client that sends each request to *all* its peers and cannot see which
+/// one answers: P peers send up to P copies of a reply.
 ///
-/// This is for networks like dash-spv's, whose `NetworkManager` hands out messages without the name of their peer. A
-/// client that knows its peers takes a [`PeerService`](crate::PeerService) for each: it asks one peer at a time, so P
-/// peers share the work instead of repeating it, it sees a refusal after a round trip, and it knows whom to blame for a
-/// false reply. Here a refusal is silence until the timeout, and the first reply that fits is taken, whoever sent it.
+/// It is made for networks like dash-spv's, whose `NetworkManager` returns messages without their peer. A client that
+/// knows its peers uses a [`PeerService`](crate::PeerService) for each instead: P peers then share the work instead of
+/// repeating it, a refusal is seen after a round trip, and a false reply has a known sender. Here a refusal is silence
+/// until the timeout, and the first reply that fits is accepted from any peer.
 ///
 /// A reply goes to the oldest request that it answers by work block, bases and extra share, as
 /// [`Request::check_reply`] judges; the tip diff, which is the server's own tip, plays no part. So:
 ///
-/// * Different requests of one cycle are never outstanding together, for their replies can be told apart by nothing:
-///   the second is turned away as [`RegisterError::CycleBusy`] until no copy of the first one's reply is to come.
+/// * Different requests of one cycle are never outstanding together, because nothing distinguishes their replies: the
+///   second is refused as [`RegisterError::CycleBusy`] until no further copy of the first one's reply can come.
 /// * Identical requests are one: the second caller waits for the reply to the first.
-/// * A request that has ended is remembered until all P copies have come, or none has for the time of a timeout. What
-///   comes meanwhile is dropped, and belongs to nothing else. The same request asked again is answered by any of them.
-/// * A timeout counts while a request is the oldest that somebody waits for, not from when it was sent.
+/// * A request that has ended is remembered until all P copies have come, or until the timeout has passed since its
+///   end. Copies that come meanwhile are dropped, unless the same request was made again: any copy answers it.
+/// * The timeout counts while a request is the oldest one with a waiting caller, not from its sending.
 ///
-/// A plain state machine: tell it the time with every call, and call
+/// A plain state machine: pass the time with every call, and call
 /// [`cleanup_expired_requests`](Self::cleanup_expired_requests) at [`next_deadline`](Self::next_deadline) or every
 /// second or so. Instants must not run backwards. It holds at most [`MAX_WAITING`] callers and [`MAX_REMEMBERED`]
-/// settled requests, and nothing of a reply.
+/// requests that have ended, and no part of a reply.
 ///
 /// ```
 /// use std::time::Duration;
@@ -78,7 +65,7 @@ pub enum Correlated {
 ///
 /// # let spec = QRInfoRequestSpec {
 /// #     network: Network::Regtest,
-/// #     cycle_height: 600,
+/// #     cycle: Network::Regtest.cycles().start_of(600),
 /// #     base_block_hashes: Vec::new(),
 /// #     block_hash: BlockHash::from_bytes([1; 32]),
 /// #     extra_share: false,
@@ -90,10 +77,10 @@ pub enum Correlated {
 /// // Sent to three peers.
 /// let mut registered = correlator.register_request(spec.clone(), 3, now)?;
 /// assert!(registered.message.is_some());
-/// // Asked again while it is under way: nothing is sent.
+/// // The same request while it is in flight: nothing is sent.
 /// assert!(correlator.register_request(spec, 3, now)?.message.is_none());
 ///
-/// // Feed it with `handle_message`; here nobody answers.
+/// // Pass each message to `handle_message`; here no peer answers.
 /// assert_eq!(correlator.cleanup_expired_requests(now + Duration::from_secs(30)), 1);
 /// let error = registered.receiver.try_recv()?.unwrap_err();
 /// assert_eq!(error.kind(), AttemptErrorKind::Timeout);
@@ -103,22 +90,22 @@ pub enum Correlated {
 pub struct QRInfoCorrelationManager {
     timeout: Duration,
     registered: u64,
-    /// In the order of sending.
+    /// Requests in the order of sending.
     entries: VecDeque<Entry>,
-    /// The oldest request that somebody waits for, and since when it is.
-    head: Option<(RequestId, Instant)>,
+    /// The oldest request with a waiting caller, and the instant from which it is the oldest.
+    head: Option<(SendId, Instant)>,
 }
 
 // === impl QRInfoCorrelationManager ===
 
 impl QRInfoCorrelationManager {
-    /// A correlator of a network on which nothing is under way. `timeout` is how long the oldest request may wait, a day
-    /// at most. It has to be longer than the longest reply takes: of a message that is on its way nothing is seen.
+    /// A correlator of a network on which no request is in flight. `timeout` is the longest wait of the oldest request,
+    /// a day at most. It has to be longer than the longest reply takes, because the progress of a message is not seen.
     pub fn new(timeout: Duration) -> Self {
         Self { timeout: timeout.min(MAX_TIMEOUT), registered: 0, entries: VecDeque::new(), head: None }
     }
 
-    /// Registers a `getqrinfo` that is now sent to `peers` peers.
+    /// Registers a `getqrinfo` that the caller sends now to `peers` peers.
     ///
     /// # Errors
     /// [`RegisterError`]; then it must not be sent.
@@ -131,8 +118,8 @@ impl QRInfoCorrelationManager {
         self.register(spec.into(), peers, now)
     }
 
-    /// Registers a `getmnlistd` that is now sent to `peers` peers. Its reply names both blocks, so any number may be
-    /// outstanding.
+    /// Registers a `getmnlistd` that the caller sends now to `peers` peers. Its reply names both blocks, so any number
+    /// may be outstanding.
     ///
     /// # Errors
     /// [`RegisterError`]; then it must not be sent.
@@ -148,8 +135,8 @@ impl QRInfoCorrelationManager {
     /// Takes a `qrinfo`.
     ///
     /// # Errors
-    /// [`Unmatched`] gives it back if it answers nothing that was asked: another part of the client may have asked for
-    /// it, or a peer sent it unasked.
+    /// [`Unmatched`], with the reply, if it answers no request: another part of the client may have requested it, or a
+    /// peer sent it without a request.
     pub fn handle_qr_info_response(
         &mut self,
         qr_info: impl Into<Box<QRInfo>>,
@@ -161,7 +148,7 @@ impl QRInfoCorrelationManager {
     /// Takes a `mnlistdiff`.
     ///
     /// # Errors
-    /// As [`handle_qr_info_response`](Self::handle_qr_info_response).
+    /// [`Unmatched`], like [`handle_qr_info_response`](Self::handle_qr_info_response).
     pub fn handle_mn_list_diff_response(
         &mut self,
         diff: impl Into<Box<MnListDiff>>,
@@ -170,7 +157,7 @@ impl QRInfoCorrelationManager {
         self.handle(Reply::MnListDiff(diff.into()), now)
     }
 
-    /// Takes a message of any kind, and gives it back if it answers nothing that was asked.
+    /// Takes a message of any kind, and returns it if it answers no request.
     pub fn handle_message(&mut self, message: NetworkMessage, now: Instant) -> Option<NetworkMessage> {
         let handled = match message {
             NetworkMessage::QRInfo(qr_info) => self.handle(Reply::QrInfo(qr_info), now),
@@ -183,8 +170,8 @@ impl QRInfoCorrelationManager {
         })
     }
 
-    /// Ends every request whose time is over with [`Timeout`](AttemptErrorKind::Timeout), and forgets what was settled
-    /// long enough ago. Says how many requests ended so.
+    /// Ends every request whose time is over with [`Timeout`](AttemptErrorKind::Timeout), and forgets requests that
+    /// have ended long enough ago. Returns the number of requests that timed out.
     pub fn cleanup_expired_requests(&mut self, now: Instant) -> usize {
         let mut expired = 0;
         for entry in &mut self.entries {
@@ -209,36 +196,36 @@ impl QRInfoCorrelationManager {
         expired
     }
 
-    /// When to call [`cleanup_expired_requests`](Self::cleanup_expired_requests) next, unless something else happens
-    /// before.
+    /// The instant of the next call of [`cleanup_expired_requests`](Self::cleanup_expired_requests), unless another
+    /// call comes before.
     pub fn next_deadline(&self) -> Option<Instant> {
         let head = self.head.and_then(|(_, since)| since.checked_add(self.timeout));
         self.entries.iter().filter_map(Entry::deadline).chain(head).min()
     }
 
-    /// Whether a request could be registered now.
+    /// Checks that a request could be registered now.
     ///
     /// # Errors
-    /// [`RegisterError`] says why not.
+    /// [`RegisterError`] if it could not.
     pub fn admits(&self, request: &Request) -> Result<(), RegisterError> {
         if self.waiting() >= MAX_WAITING {
             return Err(RegisterError::Full);
         }
         match request {
             Request::QrInfo(spec) if self.entries.iter().any(|entry| entry.collides_with(spec)) => {
-                Err(RegisterError::CycleBusy { cycle_height: spec.cycle_height })
+                Err(RegisterError::CycleBusy { cycle_height: spec.cycle.height() })
             }
             _ => Ok(()),
         }
     }
 
-    /// Registers an attempt, of any kind, whose end is to be told to `respond`: for services. Of the attempt, the
-    /// request and the deadline count.
+    /// Registers an attempt of any kind whose end is sent to `respond`: for services. Of the attempt, the request and
+    /// the deadline count.
     ///
-    /// The message is what has to be sent now, if anything.
+    /// Returns the message that has to be sent now, if any.
     ///
     /// # Errors
-    /// [`RegisterError`], which `respond` is told as the source of an [`Overloaded`](AttemptErrorKind::Overloaded). Ask
+    /// [`RegisterError`]; `respond` gets it as the source of an [`Overloaded`](AttemptErrorKind::Overloaded). Call
     /// [`admits`](Self::admits) before.
     pub fn register_attempt(
         &mut self,
@@ -246,12 +233,12 @@ impl QRInfoCorrelationManager {
         respond: ReplySender,
         peers: usize,
         now: Instant,
-    ) -> Result<(RequestId, Option<NetworkMessage>), RegisterError> {
+    ) -> Result<(SendId, Option<NetworkMessage>), RegisterError> {
         self.cleanup_expired_requests(now);
         let Attempt { request, deadline, .. } = attempt;
         if let Err(error) = self.admits(&request) {
             let overloaded = AttemptError::new(AttemptErrorKind::Overloaded).at(PeerId::ALL).because(error);
-            // Whoever has gone meanwhile misses nothing.
+            // The caller may be gone.
             let _ = respond.send(Err(overloaded));
             return Err(error);
         }
@@ -261,7 +248,7 @@ impl QRInfoCorrelationManager {
         if let Some(entry) = same.and_then(|index| self.entries.get_mut(index)) {
             match entry.join(caller) {
                 Ok(()) => return Ok((entry.id, None)),
-                // It has ended. What is still to come of it answers this one as well.
+                // It has ended. Copies of its reply that are still to come answer this one as well.
                 Err(returned) => {
                     caller = returned;
                     copies = copies.saturating_add(entry.copies);
@@ -271,7 +258,7 @@ impl QRInfoCorrelationManager {
         if let Some(index) = same {
             self.entries.remove(index);
         }
-        let id = RequestId(self.registered);
+        let id = SendId { peer: PeerId::ALL, seq: self.registered };
         self.registered += 1;
         let message = request.to_message();
         self.entries.push_back(Entry::new(id, request, copies, caller, now));
@@ -279,9 +266,8 @@ impl QRInfoCorrelationManager {
         Ok((id, Some(message)))
     }
 
-    /// Takes back a request that could not be sent. Whoever waits for it gets [`NoPeer`](AttemptErrorKind::NoPeer) for
-    /// this reason.
-    pub fn withdraw(&mut self, id: RequestId, why: &Closed, now: Instant) {
+    /// Removes a request that could not be sent. Its callers get [`NoPeer`](AttemptErrorKind::NoPeer) with this reason.
+    pub fn withdraw(&mut self, id: SendId, why: &Closed, now: Instant) {
         if let Some(index) = self.entries.iter().position(|entry| entry.id == id)
             && let Some(entry) = self.entries.remove(index)
         {
@@ -290,8 +276,8 @@ impl QRInfoCorrelationManager {
         self.cleanup_expired_requests(now);
     }
 
-    /// Ends every request with [`Disconnected`](AttemptErrorKind::Disconnected) and forgets all that was asked: the
-    /// network is gone, and on a new one no old reply will come.
+    /// Ends every request with [`Disconnected`](AttemptErrorKind::Disconnected) and forgets all requests: the network
+    /// is gone, and no reply to an old request will come on a new one.
     pub fn disconnected(&mut self, why: &Closed) {
         self.head = None;
         for entry in self.entries.drain(..) {
@@ -299,18 +285,18 @@ impl QRInfoCorrelationManager {
         }
     }
 
-    /// How many callers wait for a reply.
+    /// The number of callers that wait for a reply.
     pub fn waiting(&self) -> usize {
         self.entries.iter().map(Entry::callers).sum()
     }
 
-    /// How many requests that have ended are remembered, for the copies of their replies.
+    /// The number of requests that have ended and are remembered for the copies of their replies.
     pub fn remembered(&self) -> usize {
         self.entries.iter().filter(|entry| !entry.is_waiting()).count()
     }
 
-    /// Whether peers may still be at work for this request: none has answered it, and it is not forgotten either.
-    pub fn is_outstanding(&self, id: RequestId) -> bool {
+    /// Returns true if peers may still be working on this request: no reply has come, and it is not forgotten.
+    pub fn is_outstanding(&self, id: SendId) -> bool {
         self.entries.iter().any(|entry| entry.id == id && !entry.is_answered())
     }
 
@@ -327,7 +313,7 @@ impl QRInfoCorrelationManager {
         });
         let Some(entry) = answered.and_then(|index| self.entries.get_mut(index)) else {
             self.cleanup_expired_requests(now);
-            tracing::debug!(?mismatch, "a reply answers nothing that was asked");
+            tracing::debug!(?mismatch, "a reply answers no request");
             return Err(Unmatched { reply, mismatch });
         };
         let correlated = entry.answer(reply, self.timeout, now);
@@ -358,7 +344,7 @@ impl QRInfoCorrelationManager {
 }
 
 impl Default for QRInfoCorrelationManager {
-    /// With a timeout of 30 s.
+    /// A manager with a timeout of 30 s.
     fn default() -> Self {
         Self::new(Duration::from_secs(30))
     }

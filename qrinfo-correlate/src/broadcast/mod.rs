@@ -2,11 +2,12 @@
 
 mod driver;
 mod entry;
+mod error;
 mod manager;
 
 pub use self::{
     driver::BroadcastDriver,
-    manager::{
-        Correlated, MAX_REMEMBERED, MAX_WAITING, QRInfoCorrelationManager, Registered, ReplyReceiver, ReplySender,
-    },
+    entry::Correlated,
+    error::{MAX_WAITING, RegisterError, Unmatched},
+    manager::{MAX_REMEMBERED, QRInfoCorrelationManager, Registered},
 };

@@ -1,6 +1,6 @@
 //! The clock of the first request that a caller waits for.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::{config::CorrelatorConfig, error::TimeoutCause};
 
@@ -39,14 +39,5 @@ impl HeadClock {
             true => (silent, TimeoutCause::Silent(config.head_timeout)),
             false => (total, TimeoutCause::TooSlow { length: self.longest, allowed: config.head_timeout + transfer }),
         })
-    }
-}
-
-// === impl CorrelatorConfig ===
-
-impl CorrelatorConfig {
-    /// The longest time for a reply of this many bytes.
-    pub(super) fn transfer_time(&self, bytes: u64) -> Duration {
-        Duration::from_millis(bytes.saturating_mul(1_000) / self.min_rate)
     }
 }

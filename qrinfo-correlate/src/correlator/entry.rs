@@ -11,7 +11,7 @@ pub(crate) struct Entry {
     pub(crate) deadline: Option<Instant>,
     /// The number in its fence; no other entry of the connection has it.
     pub(crate) nonce: u64,
-    /// A caller waits for it. If not, and it was sent, it is a tombstone.
+    /// True while a caller waits for it. Otherwise, once sent, it is a tombstone.
     pub(crate) is_awaited: bool,
     pub(crate) stage: Stage,
 }
@@ -31,7 +31,7 @@ pub(crate) enum Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) at: Instant,
-    /// Everything asked before was settled.
+    /// The instant at which the peer had dealt with everything before it.
     pub(crate) head: Option<Instant>,
 }
 
@@ -68,7 +68,7 @@ impl Entry {
         matches!(self.stage, Stage::Fenced(_))
     }
 
-    /// Everything before it is settled, from now on or from before.
+    /// Notes that the peer has dealt with everything before it, unless that was noted before.
     pub(crate) fn becomes_head(&mut self, now: Instant) {
         if let Stage::Sent(sent) | Stage::Fenced(sent) = &mut self.stage {
             sent.head.get_or_insert(now);

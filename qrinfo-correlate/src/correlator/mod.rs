@@ -1,4 +1,4 @@
-//! One peer's queue.
+//! The queue of requests at one peer.
 
 mod clock;
 mod entry;
@@ -9,9 +9,8 @@ use std::{
 };
 
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, PeerId, Reply, SendId, Timing,
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, PeerEvent, PeerId, Reply, SendId, Timing,
     message::NetworkMessage,
-    stack::PeerEvent,
     wire::{
         DecodeError,
         frame::{Command, Frame, FrameEvent, Partial},
@@ -24,7 +23,7 @@ use self::{
 };
 use crate::{
     config::CorrelatorConfig,
-    error::{Closed, TimeoutCause, Violation},
+    error::{Closed, SendIdInUse, TimeoutCause, Violation},
 };
 
 /// An input of a [`Correlator`].
@@ -45,33 +44,33 @@ pub enum Event {
 /// An output of a [`Correlator`].
 #[derive(Debug)]
 pub enum Action {
-    /// Tell the caller the end of its attempt: once for every sending that was not cancelled before. A request that timed
-    /// out keeps its slot after this.
+    /// The end of an attempt, for its caller: once for every sending that was not cancelled before. A request that
+    /// timed out keeps its slot after this.
     Answer {
         /// The sending.
         send: SendId,
         /// Its end.
         result: AttemptResult,
     },
-    /// The slot is free: once for every sending, after everything else about it.
+    /// The slot is free: once for every sending, after all its other actions.
     Release {
         /// The sending.
         send: SendId,
     },
-    /// Tell the ledger of peers. Of each sending there is exactly one [`PeerEvent::Ended`], whether or not a caller still
-    /// waited; the last event of the connection is [`PeerEvent::Left`] or [`PeerEvent::Banned`].
+    /// An event for the ledger of peers. Of each sending there is exactly one [`PeerEvent::Ended`], whether or not a
+    /// caller still waited; the last event of the connection is [`PeerEvent::Left`] or [`PeerEvent::Banned`].
     Report(PeerEvent),
-    /// Close the connection. Nothing comes after this.
+    /// The connection has to be closed. No action comes after this.
     Close(Violation),
 }
 
-/// One peer's queue: it matches replies to requests, and ends requests that take too long.
+/// The queue of requests at one peer. It matches replies to requests, and ends requests that take too long.
 ///
-/// A plain state machine. **Tell it one event, then take everything it has to say, then wait:**
+/// A plain state machine. **Pass it one event, then carry out all its actions, then wait:**
 ///
 /// ```text
 /// loop {
-///     tell it what happened                          submit, or handle(event); Event::Tick at the deadline
+///     correlator.submit(..) or .handle(event, now)   Event::Tick at the deadline
 ///     while let Some(action) = correlator.next_action() { carry it out }
 ///     while the transport takes a frame: send correlator.next_frame(now)
 ///     wait for the next event, or until correlator.next_deadline()
@@ -80,8 +79,8 @@ pub enum Action {
 ///
 /// Instants must not run backwards.
 ///
-/// It holds at most [`depth`](CorrelatorConfig::depth) requests and nothing of a reply. `qrinfo` and `mnlistdiff` are
-/// decoded, once; any other message but `pong` is ignored, so answering the peer's own `ping` is the transport's part.
+/// It holds at most [`depth`](CorrelatorConfig::depth) requests and no part of a reply. `qrinfo` and `mnlistdiff` are
+/// decoded once. Any other message but `pong` is ignored, so the transport has to answer the peer's own `ping`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -89,7 +88,7 @@ pub enum Action {
 /// use qrinfo_core::message::NetworkMessage;
 /// use qrinfo_correlate::{Action, Correlator, CorrelatorConfig, Event};
 ///
-/// let peer = PeerId(([127, 0, 0, 1], 19899).into());
+/// let peer = PeerId::Address(([127, 0, 0, 1], 19899).into());
 /// let mut correlator = Correlator::new(peer, CorrelatorConfig::default());
 /// let request = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::from_bytes([3; 32]) };
 /// let now = tokio::time::Instant::now().into_std();
@@ -114,7 +113,8 @@ pub enum Action {
 pub struct Correlator {
     peer: PeerId,
     config: CorrelatorConfig,
-    /// In the order of submission. Those that were sent come first, and of those only the last can lack its fence.
+    /// Requests in the order of submission. Those that were sent come first, and of those only the last can lack its
+    /// fence.
     entries: VecDeque<Entry>,
     actions: VecDeque<Action>,
     submitted: u64,
@@ -128,11 +128,11 @@ pub struct Correlator {
     closed: Option<Closed>,
 }
 
-/// A peer that holds a request for this many times the head timeout does not answer again. Its pong would have been
-/// enough.
+/// A peer that holds a request for this many times the head timeout is given up: a pong would have been enough to free
+/// the slot.
 const STUCK_AFTER: u32 = 5;
 
-/// Replies may be this many times as long as the longest true one before, and still earn time for all of their length.
+/// The longest true reply of the connection times this is plausible: so long a reply earns time for all of its length.
 const PLAUSIBLE_GROWTH: u64 = 4;
 
 // === impl Correlator ===
@@ -158,8 +158,9 @@ impl Correlator {
     ///
     /// # Errors
     /// [`Overloaded`](AttemptErrorKind::Overloaded) while every slot is held,
-    /// [`Disconnected`](AttemptErrorKind::Disconnected) after the connection ended, [`Local`](AttemptErrorKind::Local)
-    /// for the id of a sending that has not ended. No action follows for it.
+    /// [`Disconnected`](AttemptErrorKind::Disconnected) after the connection ended, and
+    /// [`Local`](AttemptErrorKind::Local) with [`SendIdInUse`] as its source for the id of a sending that has not
+    /// ended. No action follows for it.
     pub fn submit(&mut self, send: SendId, attempt: Attempt, now: Instant) -> Result<(), AttemptError> {
         if let Some(closed) = &self.closed {
             return Err(AttemptError::new(AttemptErrorKind::Disconnected).at(self.peer).because(closed.clone()));
@@ -168,8 +169,7 @@ impl Correlator {
             return Err(AttemptError::new(AttemptErrorKind::Overloaded).at(self.peer));
         }
         if self.entries.iter().any(|entry| entry.send == send) {
-            let error = AttemptError::new(AttemptErrorKind::Local).at(self.peer);
-            return Err(error.because("a sending with this id has not ended; give each an id of its own"));
+            return Err(AttemptError::new(AttemptErrorKind::Local).at(self.peer).because(SendIdInUse { send }));
         }
         self.entries.push_back(Entry::new(send, attempt, fence_nonce(self.submitted)));
         self.submitted += 1;
@@ -193,18 +193,18 @@ impl Correlator {
         self.keep_time(now);
     }
 
-    /// The next thing to do, until `None`.
+    /// The next action; `None` when all are carried out.
     pub fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// Whether [`next_frame`](Self::next_frame) has something to send.
+    /// Returns true if [`next_frame`](Self::next_frame) has a frame to send.
     pub fn has_frame(&self) -> bool {
         self.entries.back().is_some_and(|entry| !entry.is_fenced())
     }
 
-    /// The next frame to send, which counts as sent at this moment. Until then its request can be cancelled without a trace,
-    /// so take it only when the transport has room.
+    /// The next frame to send; it counts as sent now. Call it only when the transport has room: before that, a
+    /// cancelled request leaves no trace at the peer.
     pub fn next_frame(&mut self, now: Instant) -> Option<Frame> {
         let index = self.entries.partition_point(Entry::is_fenced);
         let entry = self.entries.get_mut(index)?;
@@ -224,8 +224,8 @@ impl Correlator {
         Some(entry.request.to_message().to_frame())
     }
 
-    /// The instant of the next [`Tick`](Event::Tick), unless something else happens before, and the reason for it. There
-    /// is one as long as a caller waits, and with fences as long as a slot is held.
+    /// The instant of the next [`Tick`](Event::Tick), unless another event comes before, and its cause. There is one as
+    /// long as a caller waits, and with fences as long as a slot is held.
     pub fn next_deadline(&self) -> Option<(Instant, TimeoutCause)> {
         let head = self.clock.and_then(|(_, clock)| clock.deadline(&self.config, self.plausible()));
         let own = self.entries.iter().filter(|entry| entry.is_awaited).filter_map(|entry| entry.deadline);
@@ -239,7 +239,7 @@ impl Correlator {
         self.entries.len()
     }
 
-    /// Whether no slot is held.
+    /// Returns true if no slot is held.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -340,7 +340,7 @@ impl Correlator {
             Action::Report(PeerEvent::Progress { send: first.send, received, length, at: now })
         };
         self.longest = self.longest.max(length);
-        if self.arriving.is_none() {
+        if self.arriving.is_none() && received > 0 {
             self.actions.push_back(progress(0));
         }
         self.actions.push_back(progress(received));
@@ -400,7 +400,7 @@ impl Correlator {
         self.config.plausible_bytes.max(self.longest_true.saturating_mul(PLAUSIBLE_GROWTH))
     }
 
-    /// Tells the caller. A request that was sent stays as a tombstone.
+    /// Fails an entry for its caller. A request that was sent stays as a tombstone.
     fn time_out(&mut self, index: usize, cause: TimeoutCause, now: Instant) {
         let Some(entry) = self.entries.get_mut(index) else { return };
         entry.is_awaited = false;
@@ -457,7 +457,7 @@ impl Correlator {
         self.end(entry, Err((failure, timing)), now);
     }
 
-    /// The one place where a slot is given back.
+    /// Ends an entry. No other function gives a slot back.
     fn end(&mut self, entry: Entry, result: Result<Answer, (AttemptError, Option<Timing>)>, at: Instant) {
         let Entry { send, is_awaited, .. } = entry;
         let outcome = match &result {
@@ -467,7 +467,7 @@ impl Correlator {
         match result {
             Ok(answer) if is_awaited => self.actions.push_back(Action::Answer { send, result: Ok(answer) }),
             Err((failure, timing)) if is_awaited => self.answer_failure(send, failure, timing),
-            _ => tracing::debug!(%send, ?outcome, "an abandoned request is settled"),
+            _ => tracing::debug!(%send, ?outcome, "the peer has dealt with an abandoned request"),
         }
         self.actions.push_back(Action::Report(PeerEvent::Ended { send, outcome, at }));
         self.actions.push_back(Action::Release { send });
@@ -482,7 +482,7 @@ impl Correlator {
         self.actions.push_back(Action::Answer { send, result: Err(failure) });
     }
 
-    /// The peer has dealt with everything up to here: the next one's time begins.
+    /// Starts the time of the first entry: the peer has dealt with everything before it.
     fn settled(&mut self, now: Instant) {
         self.clock = None;
         self.longest = 0;
@@ -513,8 +513,9 @@ fn decode_reply(frame: Frame) -> Result<Option<Reply>, DecodeError> {
     })
 }
 
-/// The number in a fence: different for every request of a connection, and spread over 64 bits (SplitMix64) so that the
-/// transport's own pings do not meet it. It is no secret: a peer that answers a fence early only refuses its request.
+/// The number in a fence: different for every request of a connection, and spread over 64 bits (SplitMix64) so that it
+/// does not collide with the transport's own pings. It is not secret: a peer that answers a fence early only refuses
+/// its own request.
 fn fence_nonce(count: u64) -> u64 {
     let mut z = count.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -10,8 +10,7 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use qrinfo_core::{
-    AttemptResult, SendId,
-    stack::PeerEvent,
+    AttemptResult, PeerEvent, SendId,
     wire::frame::{Frame, FrameEvent},
 };
 use tokio::{
@@ -21,23 +20,23 @@ use tokio::{
 
 use super::inbox::{Command, Gate, Inbox, Submission};
 use crate::{
-    broadcast::ReplySender,
     correlator::{Action, Correlator, Event},
     error::Closed,
+    reply::ReplySender,
 };
 
 /// Events of the transport that are handled before other tasks run. Well below the 128 operations that tokio
 /// grants a task between two yields, so that under a flood there is some left for commands, writes and the timer.
 const EVENTS_PER_POLL: usize = 32;
 
-/// The future that speaks with one peer; see [`PeerService::new`](crate::PeerService::new). Its output says why it
-/// ended.
+/// The future that speaks with one peer; see [`PeerService::new`](crate::PeerService::new). Its output is the reason of
+/// the connection's end.
 ///
-/// It ends when the connection does, when the peer sends what it must not, or when all services are dropped and nobody
-/// waits for a reply. Replies that are still awaited then are delivered first. When it ends, or is dropped, every request
-/// ends with it and the transport is dropped, which has to close the connection.
+/// It ends with the connection, after a [`Violation`](crate::Violation) of the peer, or when all services are dropped
+/// and no caller waits for a reply; replies that callers wait for are delivered first. When it ends, or is dropped, it
+/// ends every request and drops the transport, which has to close the connection.
 ///
-/// It never waits for a write before it reads: a server that stops reading until we take its replies stops nothing here.
+/// It reads while a write is blocked, so a server that stops reading until its replies are taken causes no deadlock.
 ///
 /// Must be polled within a tokio runtime that has time enabled.
 #[must_use = "the service does nothing unless its driver is polled"]
@@ -77,7 +76,7 @@ impl<T, O: FnMut(PeerEvent)> Driver<T, O> {
         loop {
             match ready!(self.commands.poll_recv(cx)) {
                 Some(Command::Submit(submission)) => self.core.submit(*submission),
-                Some(Command::Cancel(send)) => self.core.handle(Event::Cancelled(send)),
+                Some(Command::Cancel(send)) => self.core.cancel(send),
                 // Every service and every future that could ask, wait or cancel holds a sender.
                 None => return Poll::Ready(Closed::Unused),
             }
@@ -223,6 +222,14 @@ impl<O: FnMut(PeerEvent)> Core<O> {
         self.run_actions();
     }
 
+    /// Cancels a sending, if its own caller is gone: the caller of a duplicate that was refused has the same id.
+    fn cancel(&mut self, send: SendId) {
+        let slot = self.waiting.get(&send).and_then(|slot| slot.respond.as_ref());
+        if slot.is_some_and(ReplySender::is_closed) {
+            self.handle(Event::Cancelled(send));
+        }
+    }
+
     fn handle(&mut self, event: Event) {
         self.correlator.handle(event, now());
         self.run_actions();
@@ -249,7 +256,7 @@ impl<O: FnMut(PeerEvent)> Core<O> {
                     self.waiting.remove(&send);
                 }
                 Action::Report(report) => (self.observer)(report),
-                // The caller that handed in the event sees that the correlator is closed.
+                // Callers of this function check `Correlator::closed` afterwards.
                 Action::Close(_) => {}
             }
         }

@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{inbox::Command, shared::Shared};
 
-/// The reply to come. Dropping it gives up the reply, not the slot.
+/// The response of a [`PeerService`](crate::PeerService). Dropping it gives up the reply; the slot stays taken until
+/// the peer has dealt with the request.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture(State);
@@ -70,7 +71,7 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         // An attempt that has ended needs no cancellation; if the driver has ended, so has the attempt.
         if !self.response.is_terminated() {
-            // So that the driver, when it hears of it, finds no caller.
+            // Close first: the driver cancels only a sending without a caller.
             self.response.close();
             let _ = self.commands.send(Command::Cancel(self.send));
         }

@@ -6,13 +6,13 @@ use qrinfo_core::{Attempt, SendId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::shared::Shared;
-use crate::{broadcast::ReplySender, error::Closed};
+use crate::{error::Closed, reply::ReplySender};
 
 /// A driver's end of its services.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    /// The slots bound it: a submission carries one, and a cancellation follows a submission. It ends when no service and
-    /// no future is left.
+    /// The slots bound its length: a submission carries one, and a cancellation follows a submission. It ends when no
+    /// service and no future is left.
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) gate: Gate,
 }
@@ -44,7 +44,7 @@ pub(crate) struct Gate {
 impl Gate {
     /// The first reason stands.
     pub(crate) fn close(&self, why: Closed) {
-        // Before anyone is woken.
+        // Before closing the slots wakes the services.
         self.shared.set_ended(why);
         self.slots.close();
     }

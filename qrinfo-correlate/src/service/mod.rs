@@ -14,10 +14,9 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, PeerId, SendId,
+    Answer, Attempt, AttemptError, AttemptErrorKind, PeerEvent, PeerId, SendId,
     client::NetworkManager,
     message::NetworkMessage,
-    stack::PeerEvent,
     wire::frame::{Frame, FrameEvent},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -37,8 +36,8 @@ use crate::{broadcast::BroadcastDriver, config::CorrelatorConfig, correlator::Co
 /// of one peer either all have one or none.
 ///
 /// It is ready while one of the peer's [`depth`](CorrelatorConfig::depth) slots is free. The slot then belongs to the
-/// request, not to its future: dropping the future gives up the reply, but the slot stays taken until the peer has dealt
-/// with the request.
+/// request, not to its future: dropping the future gives up the reply, but the slot stays taken until the peer has
+/// dealt with the request.
 ///
 /// ```
 /// use futures_util::{SinkExt, StreamExt};
@@ -74,7 +73,7 @@ use crate::{broadcast::BroadcastDriver, config::CorrelatorConfig, correlator::Co
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (ours, theirs) = tokio::io::duplex(1024);
 /// let transport = Framed::new(ours, Wire(FrameDecoder::new(Network::Regtest)));
-/// let peer = PeerId(([127, 0, 0, 1], 19899).into());
+/// let peer = PeerId::Address(([127, 0, 0, 1], 19899).into());
 /// let (mut service, driver) = PeerService::new(peer, transport, CorrelatorConfig::default(), |report| {
 ///     println!("{report:?}");
 /// });
@@ -104,7 +103,7 @@ pub struct PeerService {
     shared: Arc<Shared>,
     commands: mpsc::UnboundedSender<Command>,
     slots: PollSemaphore,
-    /// Of the next call.
+    /// The slot of the next call.
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -113,11 +112,11 @@ pub struct PeerService {
 impl PeerService {
     /// A service and its driver for a fresh connection to `peer`.
     ///
-    /// `transport` is the connection after its handshake: messages and their progress come out, messages go in. It
-    /// answers the peer's pings itself. `observer` is given every [`PeerEvent`] while the driver is polled, so it must not
-    /// block.
+    /// `transport` is the connection after its handshake: a stream of messages and their progress, and a sink of
+    /// messages. It answers the peer's pings itself. The driver calls `observer` with every [`PeerEvent`], so it must
+    /// not block.
     ///
-    /// Spawn the driver. It ends with the connection, or when all services are dropped and nobody waits for a reply.
+    /// Spawn the driver. It ends with the connection, or when all services are dropped and no caller waits for a reply.
     pub fn new<T, E, O>(peer: PeerId, transport: T, config: CorrelatorConfig, observer: O) -> (Self, Driver<T, O>)
     where
         T: Stream<Item = Result<FrameEvent, E>> + Sink<Frame, Error = E> + Unpin + Send,
@@ -131,9 +130,9 @@ impl PeerService {
     /// A service and its driver for a connected network that does not name its peers. Each request goes to all of them,
     /// and its peer is [`PeerId::ALL`].
     ///
-    /// `network` may be a `&mut` or a `Box`. `config` says how many requests may be under way and what their timeout is;
-    /// its other fields need what is not seen here, the progress of a reply and whose it is. `others` is given every
-    /// message that answers nothing that was asked, while the driver runs, so it must not block.
+    /// `network` may be a `&mut` or a `Box`. Of `config`, the depth and the head timeout count; its other fields need
+    /// the progress of a reply and its peer, which such a network does not tell. The driver calls `others` with every
+    /// message that answers no request, so it must not block.
     ///
     /// [`Run`](BroadcastDriver::run) the driver.
     pub fn broadcast<N, F>(network: N, config: CorrelatorConfig, others: F) -> (Self, BroadcastDriver<N, F>)
@@ -153,7 +152,7 @@ impl PeerService {
         (Self { shared, commands: sender, slots: PollSemaphore::new(slots), permit: None }, inbox)
     }
 
-    /// The peer that this asks.
+    /// The peer that the service asks.
     pub fn peer(&self) -> PeerId {
         self.shared.peer
     }
@@ -167,7 +166,8 @@ impl Service<Attempt> for PeerService {
     /// Ready when a slot is free.
     ///
     /// # Errors
-    /// [`Disconnected`](AttemptErrorKind::Disconnected), with the [`Closed`] as its source, once the driver has ended.
+    /// [`Disconnected`](AttemptErrorKind::Disconnected), with the [`Closed`](crate::Closed) as its source, once the
+    /// driver has ended.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
         if let Some(closed) = self.shared.ended.get() {
             return Poll::Ready(Err(self.shared.disconnected(closed.clone())));
@@ -201,7 +201,7 @@ impl Service<Attempt> for PeerService {
 }
 
 impl Clone for PeerService {
-    /// The clone has to be polled ready itself.
+    /// A clone does not inherit readiness; poll it ready first.
     fn clone(&self) -> Self {
         Self { shared: self.shared.clone(), commands: self.commands.clone(), slots: self.slots.clone(), permit: None }
     }

@@ -21,7 +21,7 @@ impl Shared {
         let _ = self.ended.set(closed);
     }
 
-    /// The error of a caller that finds the driver gone.
+    /// The error of a call after the driver has ended.
     pub(crate) fn ended(&self) -> AttemptError {
         self.disconnected(self.ended.get().cloned().unwrap_or(Closed::DriverDropped))
     }

@@ -23,8 +23,8 @@ const PRIOR_COMPUTE: f64 = 0.05;
 pub(crate) struct Rates {
     /// The geometric mean, replies in transfer included; the prior where nothing came yet.
     pub(crate) common: f64,
-    /// The geometric mean by complete replies alone, which a peer that only drips does not lower.
-    pub(crate) shown: Option<f64>,
+    /// The geometric mean by complete replies alone, which a peer that only drips does not lower; the prior before any.
+    pub(crate) shown: f64,
 }
 
 /// Bytes per second of a link: the sum of bytes over the sum of time, which weighs a sample by its length.
@@ -47,7 +47,8 @@ impl Rates {
     pub(crate) fn of<'p>(peers: impl Iterator<Item = &'p PeerHealth> + Clone, now: Instant) -> Self {
         let trusted = peers.clone().filter(|peer| peer.is_trusted());
         let common = geometric_mean(trusted.filter_map(|peer| peer.rate_so_far(now))).unwrap_or(PRIOR_RATE);
-        Self { common, shown: geometric_mean(peers.filter_map(PeerHealth::bytes_per_second)) }
+        let shown = geometric_mean(peers.filter_map(PeerHealth::bytes_per_second)).unwrap_or(PRIOR_RATE);
+        Self { common, shown }
     }
 }
 
@@ -64,7 +65,7 @@ impl LinkRate {
         self.seconds = self.seconds * DECAY + seconds.max(0.0);
     }
 
-    /// With a reply that is under way counted by what came of it.
+    /// The same rate with the part of a reply that has come so far.
     pub(crate) fn with(&self, bytes: f64, seconds: f64) -> Self {
         Self { bytes: self.bytes + bytes, seconds: self.seconds + seconds.max(0.0) }
     }

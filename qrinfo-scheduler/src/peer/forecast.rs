@@ -10,7 +10,7 @@ use qrinfo_core::RequestId;
 use super::{PeerHealth, PeerState, estimate::LinkRate, sizes::Sizes};
 use crate::seconds;
 
-/// The progress of a reply is reported in steps. Silence below this long is taken for being between two steps.
+/// The progress of a reply is reported in steps. Silence of less than this, seconds, is the time between two steps.
 const BETWEEN_REPORTS: f64 = 0.1;
 
 /// The estimated future of a peer.

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qrinfo_core::{AttemptErrorKind, RequestId, SendId, Timing, stack::retry::Rest};
+use qrinfo_core::{AttemptErrorKind, RequestId, SendId, Timing, retry::Rest};
 
 use self::estimate::{Compute, LinkRate};
 pub(crate) use self::{estimate::Rates, forecast::Forecast, sizes::Sizes};
@@ -191,10 +191,6 @@ impl PeerHealth {
     /// Whether it has refused as much as it may be made to refuse.
     pub(crate) fn is_spent(&self) -> bool {
         self.points >= MAX_POINTS
-    }
-
-    pub(crate) fn is_stalled(&self) -> bool {
-        matches!(self.state, PeerState::Stalled { .. })
     }
 
     /// The end of its rest, if it rests.

@@ -14,14 +14,14 @@ const PRIOR: f64 = 300_000.0;
 pub(crate) struct Sizes {
     latest: VecDeque<f64>,
     sum: f64,
-    longest: Option<u64>,
+    longest: u64,
 }
 
 // === impl Sizes ===
 
 impl Sizes {
     pub(crate) fn add(&mut self, bytes: u64) {
-        self.longest = self.longest.max(Some(bytes));
+        self.longest = self.longest.max(bytes);
         let bytes = bytes as f64;
         if self.latest.len() == REMEMBERED {
             self.sum -= self.latest.pop_front().unwrap_or_default();
@@ -34,8 +34,8 @@ impl Sizes {
         (self.sum + PRIOR) / (self.latest.len() + 1) as f64
     }
 
-    /// The length of the longest reply so far.
-    pub(crate) fn longest(&self) -> Option<u64> {
+    /// The length of the longest reply so far; 0 before any.
+    pub(crate) fn longest(&self) -> u64 {
         self.longest
     }
 

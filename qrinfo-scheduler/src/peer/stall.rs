@@ -14,14 +14,14 @@ const REPORT_STEP: f64 = 16_384.0;
 /// Less than this share of the expected bytes is a stall. Links vary by a factor of two without being stalled.
 const STALL_SHARE: f64 = 0.3;
 
-/// The same for a peer that has not shown its rate yet, measured against the peers that have. Peers differ ten-fold;
-/// this is well below.
-const STALL_SHARE_OF_A_STRANGER: f64 = 0.02;
+/// The same for a peer that has not shown its rate yet, measured against the peers that have, or against the rate that
+/// is assumed before any has. Peers differ ten-fold; this is well below.
+const STALL_SHARE_OF_A_STRANGER: f64 = 0.04;
 
 /// A reply of a peer that has not shown its rate yet is too young to judge for longer, seconds.
 const STALL_AFTER_OF_A_STRANGER: f64 = 1.0;
 
-/// A reply that begins later than expected by so many service times is a stall. Computing times vary ten-fold.
+/// A reply that begins later than expected by this many service times is a stall. Computing times vary ten-fold.
 const LATE_BY: f64 = 4.0;
 
 /// A reply is implausibly long when it is announced to be longer than this many times the longest reply so far, and
@@ -49,16 +49,12 @@ impl PeerHealth {
             Some((first, early)) => {
                 let elapsed = seconds(first, now);
                 let came = head.bytes.saturating_sub(early) as f64 + REPORT_STEP;
-                let is_slow = match (self.rate.own(), rates.shown) {
-                    (Some(_), _) => {
-                        elapsed > STALL_AFTER && came < STALL_SHARE * self.rate.shrunk(rates.common) * elapsed
-                    }
-                    (None, Some(shown)) => {
-                        elapsed > STALL_AFTER_OF_A_STRANGER && came < STALL_SHARE_OF_A_STRANGER * shown * elapsed
-                    }
-                    (None, None) => false,
+                let (after, least) = match self.rate.own() {
+                    Some(_) => (STALL_AFTER, STALL_SHARE * self.rate.shrunk(rates.common)),
+                    None => (STALL_AFTER_OF_A_STRANGER, STALL_SHARE_OF_A_STRANGER * rates.shown),
                 };
-                is_slow || elapsed > STALL_AFTER && head.length.is_some_and(|length| is_implausible(length, sizes))
+                elapsed > after && came < least * elapsed
+                    || elapsed > STALL_AFTER && head.length.is_some_and(|length| is_implausible(length, sizes))
             }
             None => {
                 let past =
@@ -72,7 +68,7 @@ impl PeerHealth {
     }
 }
 
-/// Whether no true reply of this plan is likely to be so long. Nothing is concluded before a reply has come.
+/// Whether no true reply of this plan is likely to be so long.
 fn is_implausible(length: u64, sizes: &Sizes) -> bool {
-    sizes.longest().is_some_and(|longest| length > PLAUSIBLE_ANYWAY.max(longest.saturating_mul(PLAUSIBLE_GROWTH)))
+    length > PLAUSIBLE_ANYWAY.max(sizes.longest().saturating_mul(PLAUSIBLE_GROWTH))
 }

@@ -1,6 +1,6 @@
 //! How many copies may be sent beside the requests themselves.
 
-/// One request in so many may be sent twice.
+/// The number of requests for each of which one may be sent twice.
 const REQUESTS_PER_COPY: i64 = 20;
 
 /// The most copies that quiet times save up.
@@ -23,7 +23,7 @@ impl CopyBudget {
         self.saved = (self.saved + 1).min(BURST * REQUESTS_PER_COPY);
     }
 
-    /// Whether one may be sent on a guess, with so many left for a stall.
+    /// Whether one may be sent on a guess, with `reserve` left for a stall.
     pub(crate) fn allows_one(&self, reserve: usize) -> bool {
         self.saved >= (1 + reserve as i64) * REQUESTS_PER_COPY
     }

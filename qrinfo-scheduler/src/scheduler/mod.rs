@@ -12,8 +12,8 @@ use std::{
 };
 
 use qrinfo_core::{
-    Attempt, AttemptErrorKind, PeerId, RequestId, SendId, Timing,
-    stack::{KnownPeer, LeaveReason, PeerEvent, PeerTable, retry::Congestion},
+    Attempt, AttemptErrorKind, KnownPeer, LeaveReason, PeerEvent, PeerId, PeerTable, RequestId, SendId, Timing,
+    retry::Congestion,
 };
 
 pub use self::types::{Dispatch, Event, Settings, SubmitError, Window};
@@ -65,8 +65,8 @@ const MOST_REFUSED: usize = 16_384;
 ///
 /// # let now = tokio::time::Instant::now().into_std();
 /// let mut scheduler = Scheduler::new(Settings::default());
-/// let peer = PeerId(([127, 0, 0, 1], 19899).into());
-/// scheduler.peer_joined(peer, 1_772, Duration::from_millis(50));
+/// let peer = PeerId::Address(([127, 0, 0, 1], 19899).into());
+/// scheduler.peer_joined(peer, 1_772, Duration::from_millis(50), now);
 ///
 /// let request = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::from_bytes([3; 32]) };
 /// scheduler.submit(Attempt::new(RequestId(1), request.into()), now)?;
@@ -94,6 +94,7 @@ pub struct Scheduler {
     refused: BTreeMap<RequestId, Vec<PeerId>>,
     /// No further peer will join.
     is_closed: bool,
+    had_peers: bool,
     sizes: Sizes,
     copies: CopyBudget,
     congestion: Congestion,
@@ -127,6 +128,7 @@ impl Scheduler {
             banned: VecDeque::new(),
             refused: BTreeMap::new(),
             is_closed: false,
+            had_peers: false,
             sizes: Sizes::default(),
             copies: CopyBudget::default(),
             events: VecDeque::new(),
@@ -200,34 +202,37 @@ impl Scheduler {
 
     /// A peer can be asked. `height` is that of its tip, `round_trip` the time of a ping. Returns false for a peer that
     /// is banned: it is not taken.
-    pub fn peer_joined(&mut self, peer: PeerId, height: u32, round_trip: Duration) -> bool {
+    pub fn peer_joined(&mut self, peer: PeerId, height: u32, round_trip: Duration, now: Instant) -> bool {
         self.touch();
         if self.banned.contains(&peer) {
             return false;
         }
-        self.peer_left(peer, LeaveReason::Disconnected);
+        self.peer_left(peer, LeaveReason::Disconnected, now);
+        self.had_peers = true;
         self.peers.insert(peer, PeerHealth::new(height, round_trip, self.settings.peer_rate));
         self.is_table_new = true;
         self.events.push_back(Event::Peer(PeerEvent::Joined { peer, height, round_trip }));
+        // Requests that avoid it have waited for any peer, and it is not one for them.
+        self.end_those_without_peer();
         true
     }
 
     /// A peer is gone, and with it everything that it held.
-    pub fn peer_left(&mut self, peer: PeerId, why: LeaveReason) {
-        if self.remove(peer, PeerEvent::Left { peer, why }) {
+    pub fn peer_left(&mut self, peer: PeerId, why: LeaveReason, now: Instant) {
+        if self.remove(peer, PeerEvent::Left { peer, why }, now) {
             self.end_those_without_peer();
         }
     }
 
     /// A peer sent something false or malformed: it is removed, and not taken again.
-    pub fn ban(&mut self, peer: PeerId, why: AttemptErrorKind) {
+    pub fn ban(&mut self, peer: PeerId, why: AttemptErrorKind, now: Instant) {
         self.touch();
         if !self.banned.contains(&peer) {
             if self.banned.len() == MOST_BANNED {
                 self.banned.pop_front();
             }
             self.banned.push_back(peer);
-            if !self.remove(peer, PeerEvent::Banned { peer, why }) {
+            if !self.remove(peer, PeerEvent::Banned { peer, why }, now) {
                 self.events.push_back(Event::Peer(PeerEvent::Banned { peer, why }));
             }
             self.end_those_without_peer();
@@ -256,6 +261,7 @@ impl Scheduler {
         let known = |health: &PeerHealth| KnownPeer { height: health.height(), is_spent: health.is_spent() };
         let mut table = PeerTable::new(self.peers.iter().map(|(&peer, health)| (peer, known(health))));
         table.is_closed = self.is_closed;
+        table.had_peers = self.had_peers;
         table.failures_mount = self.failures_mount;
         table
     }
@@ -365,7 +371,7 @@ impl Scheduler {
             self.copy_failed(id, send, kind);
         }
         if matches!(kind, AttemptErrorKind::False | AttemptErrorKind::Malformed) && send.peer != PeerId::ALL {
-            self.ban(send.peer, kind);
+            self.ban(send.peer, kind, now);
         } else {
             self.after_answer(send.peer, was_trusted);
         }
@@ -378,6 +384,7 @@ impl Scheduler {
         let Some(peer) = self.peers.get_mut(&send.peer) else { return };
         let was_trusted = peer.is_trusted();
         if let Some(id) = peer.timed_out(send, now) {
+            self.events.push_back(Event::Peer(PeerEvent::TimedOut { send, at: now }));
             self.count_end(send, Err(AttemptErrorKind::Timeout), now);
             self.copy_failed(id, send, AttemptErrorKind::Timeout);
         }
@@ -479,21 +486,22 @@ impl Scheduler {
                 changed.push(id);
             }
         }
-        self.thaw_the_last(now);
+        changed.extend(self.thaw_the_last(now));
         for peer in changed {
             self.trust_changed(peer);
         }
     }
 
-    /// Where every peer rests, waiting helps no one: the peer whose rest ends first is asked.
-    fn thaw_the_last(&mut self, now: Instant) {
-        if self.queue.is_empty() || self.peers.values().any(|peer| peer.is_live() || peer.is_stalled()) {
-            return;
+    /// Where every peer rests or has stalled, waiting gains nothing: the peer whose rest ends first is asked.
+    fn thaw_the_last(&mut self, now: Instant) -> Option<PeerId> {
+        if self.queue.is_empty() || self.peers.values().any(|peer| peer.is_live()) {
+            return None;
         }
-        let rests = self.peers.iter_mut().filter_map(|(_, peer)| Some((peer.rests_until()?, peer)));
-        if let Some((until, peer)) = rests.min_by_key(|(until, _)| *until) {
-            peer.thaw(until.max(now));
-        }
+        let rests = self.peers.iter_mut().filter(|(_, peer)| peer.outstanding() == 0);
+        let rests = rests.filter_map(|(&id, peer)| Some((peer.rests_until()?, id, peer)));
+        let (until, id, peer) = rests.min_by_key(|(until, ..)| *until)?;
+        peer.thaw(until.max(now));
+        Some(id)
     }
 
     fn after_answer(&mut self, peer: PeerId, was_trusted: bool) {
@@ -557,9 +565,9 @@ impl Scheduler {
         }
     }
 
+    /// Ends the requests that no peer may be asked for, after the set of peers has changed.
     fn end_those_without_peer(&mut self) {
-        let picky = self.jobs.iter().filter(|(_, job)| !job.attempt.avoid.is_empty()).map(|(&id, _)| id);
-        for id in picky.collect::<Vec<_>>() {
+        for id in self.jobs.keys().copied().collect::<Vec<_>>() {
             self.end_if_no_peer_left(id);
         }
     }
@@ -579,19 +587,25 @@ impl Scheduler {
     }
 
     /// Removes a peer, fails everything that it held, and tells `event`. Returns whether it was there.
-    fn remove(&mut self, peer: PeerId, event: PeerEvent) -> bool {
+    fn remove(&mut self, peer: PeerId, event: PeerEvent, now: Instant) -> bool {
         self.touch();
         let Some(health) = self.peers.remove(&peer) else { return false };
         self.is_table_new = true;
         tracing::debug!(%peer, ?event);
-        self.events.push_back(Event::Peer(event));
+        self.events.push_back(Event::Peer(event.clone()));
         // On another connection it may have other blocks.
         self.refused.retain(|_, peers| {
             peers.retain(|refused| *refused != peer);
             !peers.is_empty()
         });
+        // Our own removal of a peer says nothing about the load.
+        let is_ban = matches!(event, PeerEvent::Banned { .. });
         for entry in health.entries() {
-            self.ended(entry, Err(AttemptErrorKind::Disconnected), entry.latest);
+            let outcome = Err(AttemptErrorKind::Disconnected);
+            self.events.push_back(Event::Peer(PeerEvent::Ended { send: entry.send, outcome, at: now }));
+            if entry.request.is_some() && !is_ban {
+                self.count_end(entry.send, outcome, now);
+            }
             if let Some(id) = entry.request {
                 self.copy_failed(id, entry.send, AttemptErrorKind::Disconnected);
             }

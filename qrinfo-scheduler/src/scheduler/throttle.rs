@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use qrinfo_core::stack::retry::RecoveryStrategy;
+use qrinfo_core::retry::RecoveryStrategy;
 
 /// The length of each step of the way back.
 const STEP: Duration = Duration::from_secs(10);

@@ -1,9 +1,6 @@
 use std::time::Duration;
 
-use qrinfo_core::{
-    Attempt, AttemptErrorKind, RequestId, SendId,
-    stack::{PeerEvent, retry::RecoveryStrategy},
-};
+use qrinfo_core::{Attempt, AttemptErrorKind, PeerEvent, RequestId, SendId, retry::RecoveryStrategy};
 
 use crate::gcra::Rate;
 
@@ -78,7 +75,7 @@ pub struct Settings {
     /// The rate of sends to one peer; `None` for no limit.
     pub peer_rate: Option<Rate>,
     /// Whether the cap is lowered while failures mount at several peers
-    /// ([`Congestion`](qrinfo_core::stack::retry::Congestion)).
+    /// ([`Congestion`](qrinfo_core::retry::Congestion)).
     pub adaptive: bool,
     /// The length of a fall-back to one request at a time.
     pub sequential_for: Duration,

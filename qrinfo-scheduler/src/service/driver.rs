@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -10,8 +10,8 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, PeerId, RequestId, SendId, Timing,
-    stack::{LeaveReason, PeerEvent, PeerTable},
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, LeaveReason, PeerEvent, PeerId, PeerTable,
+    RequestId, SendId, Timing,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch},
@@ -32,6 +32,9 @@ use crate::{Dispatch, Event, Scheduler, Settings, SubmitError, now};
 
 /// Events that wait for a slow listener before it misses the oldest.
 const EVENTS: usize = 1024;
+
+/// Requests whose sendings are remembered as the first. Beyond it those with the smallest ids are forgotten.
+const MOST_SENT: usize = 16_384;
 
 /// A stream of peers that join and leave. Implemented for every fitting [`Discover`].
 pub trait Peers: Discover<Key = PeerId, Service = Peer<Self::Asked>> + Unpin {
@@ -55,8 +58,8 @@ pub struct Driver<D: Peers> {
     sendings: FuturesUnordered<Sending<<D::Asked as Service<Attempt>>::Future>>,
     /// Ends that peers reported before the futures of their sendings ended: one of those may end with a timeout.
     reported: HashMap<SendId, (Result<Timing, AttemptErrorKind>, Instant)>,
-    /// Requests that were sent, to tell first sendings from later ones.
-    sent: HashSet<RequestId>,
+    /// The latest requests that were sent, to tell first sendings from later ones.
+    sent: BTreeSet<RequestId>,
     sleep: Option<Pin<Box<Sleep>>>,
     table: watch::Sender<PeerTable>,
     events: Arc<broadcast::Sender<Event>>,
@@ -108,7 +111,7 @@ impl<D: Peers> Driver<D> {
             callers: HashMap::new(),
             sendings: FuturesUnordered::new(),
             reported: HashMap::new(),
-            sent: HashSet::new(),
+            sent: BTreeSet::new(),
             sleep: None,
             table,
             events,
@@ -142,7 +145,7 @@ impl<D: Peers> Driver<D> {
             Command::SetRate(rate) => self.set(|settings| settings.rate = rate),
             Command::SetPeerRate(rate) => self.set(|settings| settings.peer_rate = rate),
             Command::SetWindow(window) => self.scheduler.set_window(window),
-            Command::Ban(peer, why) => self.scheduler.ban(peer, why),
+            Command::Ban(peer, why) => self.scheduler.ban(peer, why, now()),
             Command::Shutdown => {}
         }
     }
@@ -182,7 +185,7 @@ impl<D: Peers> Driver<D> {
                 }
                 Poll::Ready(Some(Err(error))) => return Err(error),
                 Poll::Ready(Some(Ok(Change::Remove(peer)))) => {
-                    self.scheduler.peer_left(peer, LeaveReason::Disconnected);
+                    self.scheduler.peer_left(peer, LeaveReason::Disconnected, now());
                 }
                 Poll::Ready(Some(Ok(Change::Insert(peer, joined)))) => self.join(peer, joined),
             }
@@ -192,7 +195,7 @@ impl<D: Peers> Driver<D> {
 
     fn join(&mut self, peer: PeerId, joined: Peer<D::Asked>) {
         let Peer { service, height, round_trip, events } = joined;
-        if !self.scheduler.peer_joined(peer, height, round_trip) {
+        if !self.scheduler.peer_joined(peer, height, round_trip, now()) {
             return;
         }
         // An earlier connection's end has to be acted on before this one is kept.
@@ -213,6 +216,7 @@ impl<D: Peers> Driver<D> {
                         // Its connection has ended, maybe with nothing in flight whose failure would tell.
                         peer.events = None;
                         peer.ready = false;
+                        scheduler.set_ready(&id, false);
                     }
                 }
             }
@@ -229,7 +233,7 @@ impl<D: Peers> Driver<D> {
             }
         }
         for (peer, why) in gone {
-            self.scheduler.peer_left(peer, why);
+            self.scheduler.peer_left(peer, why, now());
         }
     }
 
@@ -239,6 +243,9 @@ impl<D: Peers> Driver<D> {
         match &ended.result {
             Ok(answer) => self.scheduler.replied(send, &answer.timing),
             Err(error) if has_reports && error.kind() == AttemptErrorKind::Timeout => {
+                if self.scheduler.holds(send) {
+                    self.stats().timeouts += 1;
+                }
                 self.scheduler.timed_out(send, now());
                 if let Some((outcome, at)) = self.reported.remove(&send) {
                     settle(&mut self.scheduler, send, outcome, at);
@@ -248,7 +255,7 @@ impl<D: Peers> Driver<D> {
         }
         self.reported.remove(&send);
         if ended.has_panicked {
-            self.scheduler.peer_left(send.peer, LeaveReason::Panicked);
+            self.scheduler.peer_left(send.peer, LeaveReason::Panicked, now());
         }
         if let Err(error) = &ended.result
             && error.kind() == AttemptErrorKind::Disconnected
@@ -333,7 +340,7 @@ impl<D: Peers> Driver<D> {
         while let Some(Dispatch { send, attempt }) = self.scheduler.next(now()) {
             any = true;
             let Some(peer) = self.peers.get_mut(&send.peer) else {
-                self.scheduler.peer_left(send.peer, LeaveReason::Disconnected);
+                self.scheduler.peer_left(send.peer, LeaveReason::Disconnected, now());
                 continue;
             };
             let request = attempt.id;
@@ -341,19 +348,22 @@ impl<D: Peers> Driver<D> {
                 caller.permit = None;
             }
             let is_resend = !self.sent.insert(request);
+            if self.sent.len() > MOST_SENT {
+                self.sent.pop_first();
+            }
             let called = catch(|| peer.service.call(attempt));
             // A service that is ready at once need not be set aside and brought back.
             let readiness = catch(|| peer.service.poll_ready(cx));
             peer.ready = matches!(readiness, Ok(Poll::Ready(Ok(()))));
             match readiness {
                 Ok(Poll::Ready(Ok(()))) => {}
-                Ok(Poll::Ready(Err(_))) => self.scheduler.peer_left(send.peer, LeaveReason::Disconnected),
+                Ok(Poll::Ready(Err(_))) => self.scheduler.peer_left(send.peer, LeaveReason::Disconnected, now()),
                 Ok(Poll::Pending) => self.scheduler.set_ready(&send.peer, false),
-                Err(panicked) => self.scheduler.peer_left(send.peer, panicked),
+                Err(panicked) => self.scheduler.peer_left(send.peer, panicked, now()),
             }
             match called {
                 Ok(future) => self.sendings.push(Sending { send, request, future }),
-                Err(panicked) => self.scheduler.peer_left(send.peer, panicked),
+                Err(panicked) => self.scheduler.peer_left(send.peer, panicked, now()),
             }
             self.stats().resends += u64::from(is_resend);
         }
@@ -399,20 +409,23 @@ impl<D: Peers> Future for Driver<D> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         loop {
-            if this.poll_commands(cx) {
-                this.stop();
-                return Poll::Ready(Ok(()));
-            }
+            // First the peers: a request ends at once if none of them may be asked for it.
             if let Err(error) = this.poll_discover(cx) {
                 this.stop();
                 return Poll::Ready(Err(error));
             }
+            if this.poll_commands(cx) {
+                this.stop();
+                return Poll::Ready(Ok(()));
+            }
             this.poll_peers(cx);
+            let mut any = false;
             while let Poll::Ready(Some(ended)) = this.sendings.poll_next_unpin(cx) {
                 this.on_end(ended);
+                any = true;
             }
-            // A service that was just called is polled ready again, its future for the first time.
-            if !this.send(cx) && !this.poll_sleep(cx) {
+            // A service that was just called, or that failed, is polled ready again, its future for the first time.
+            if !this.send(cx) && !any && !this.poll_sleep(cx) {
                 return Poll::Pending;
             }
         }
@@ -452,8 +465,8 @@ fn hear(
         PeerEvent::Ended { send, outcome, at } if scheduler.holds(send) => {
             reported.insert(send, (outcome, at));
         }
-        PeerEvent::Banned { peer, why } => scheduler.ban(peer, why),
-        PeerEvent::Left { peer, why } => scheduler.peer_left(peer, why),
+        PeerEvent::Banned { peer, why } => scheduler.ban(peer, why, now()),
+        PeerEvent::Left { peer, why } => scheduler.peer_left(peer, why, now()),
         _ => {}
     }
 }

@@ -1,9 +1,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
-use qrinfo_core::{
-    AttemptErrorKind, PeerId,
-    stack::{PeerEvent, PeerTable},
-};
+use qrinfo_core::{AttemptErrorKind, PeerEvent, PeerId, PeerTable};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::{SendStats, command::Command};
@@ -45,7 +42,8 @@ impl SchedulerHandle {
     }
 
     /// Bans a peer because a reply of it is false, as was found after it was delivered. Its service is dropped, the
-    /// requests that it holds go to other peers, and it is not taken again.
+    /// requests that it holds fail at once as [`Disconnected`](AttemptErrorKind::Disconnected) unless another peer holds
+    /// a copy, and it is not taken again.
     pub fn ban(&self, peer: PeerId, why: AttemptErrorKind) {
         self.send(Command::Ban(peer, why));
     }
@@ -87,7 +85,7 @@ impl SchedulerHandle {
 
 /// The reason of a loss in the terms of attempts.
 pub(super) fn loss(event: &PeerEvent) -> Option<(PeerId, AttemptErrorKind)> {
-    use qrinfo_core::stack::LeaveReason;
+    use qrinfo_core::LeaveReason;
     match event {
         PeerEvent::Banned { peer, why } => Some((*peer, *why)),
         PeerEvent::Left { peer, why: LeaveReason::Unanswered } => Some((*peer, AttemptErrorKind::Timeout)),

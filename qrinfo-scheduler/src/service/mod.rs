@@ -55,7 +55,7 @@ use crate::Settings;
 /// let refuses = service_fn(|attempt: Attempt| async move {
 ///     Err::<Answer, _>(AttemptError::new(AttemptErrorKind::Refused))
 /// });
-/// let peer = PeerId(([127, 0, 0, 1], 19899).into());
+/// let peer = PeerId::Address(([127, 0, 0, 1], 19899).into());
 /// let peers = futures_util::stream::iter([Ok::<_, AttemptError>(Change::Insert(
 ///     peer,
 ///     Peer::new(refuses, 1_772, Duration::from_millis(50)),
@@ -86,7 +86,7 @@ pub struct SchedulerService {
 impl SchedulerService {
     /// A service and its driver. Spawn the driver: it owns the scheduler and the peers.
     ///
-    /// The driver ends when the service and its handles are dropped and nobody waits for a reply, or by
+    /// The driver ends when the service and its handles are dropped and no caller waits for a reply, or by
     /// [`shutdown`](SchedulerHandle::shutdown).
     pub fn new<D>(discover: D, settings: Settings) -> (Self, Driver<D>)
     where

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use qrinfo_core::stack::PeerEvent;
+use qrinfo_core::PeerEvent;
 use tokio::sync::mpsc;
 
 /// A peer for the scheduler: a service that takes attempts, and what is known of the peer.

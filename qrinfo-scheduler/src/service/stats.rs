@@ -11,7 +11,7 @@ pub struct SendStats {
     pub replies: u64,
     /// Sendings that a peer refused.
     pub refusals: u64,
-    /// Sendings that timed out.
+    /// Sendings that timed out. One that its peer answers later counts among the replies or refusals too.
     pub timeouts: u64,
     /// Peers that left or were banned, in that order, each with the last reason.
     pub lost: Vec<(PeerId, AttemptErrorKind)>,

@@ -9,7 +9,10 @@ use pin_project_lite::pin_project;
 use qrinfo_core::{Answer, AttemptError, AttemptErrorKind, AttemptResult, BlockHash, Reply, Request, Timing};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::{KnownBlock, VerifyError, check};
+use crate::{
+    headers::KnownBlock,
+    reply::{VerifyError, check},
+};
 
 pin_project! {
     /// The reply to come, checked. Dropping it gives up the reply.

@@ -9,7 +9,7 @@ use qrinfo_core::BlockHash;
 use tower::Layer;
 
 pub use self::{future::CheckFuture, service::CheckReplies};
-use crate::KnownBlock;
+use crate::headers::KnownBlock;
 
 /// Puts [`check`](crate::check()) behind a service that asks peers, so that a false reply is a failed attempt: kind
 /// [`False`](qrinfo_core::AttemptErrorKind::False), with the peer, the timing, and the

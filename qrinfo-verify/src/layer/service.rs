@@ -7,8 +7,8 @@ use std::{
 use qrinfo_core::{Answer, Attempt, AttemptError, AttemptService, BlockHash};
 use tower::Service;
 
-use super::CheckFuture;
-use crate::KnownBlock;
+use super::future::CheckFuture;
+use crate::headers::KnownBlock;
 
 /// See [`CheckLayer`](super::CheckLayer).
 pub struct CheckReplies<S, H> {

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "../common/mod.rs"]
+#[path = "../it/common/mod.rs"]
 mod common;
 mod walk;
 
@@ -94,7 +94,7 @@ impl Stages {
     fn signed_snapshots(&self, request: &Request, payload: &Bytes, headers: &HeaderMap) -> Vec<&'static str> {
         let Some(full) = &self.full else { return Vec::new() };
         let reply = Reply::QrInfo(Box::new(QRInfo::from_wire(payload.clone()).unwrap()));
-        let verified = full.clone().take(request, &reply, |hash| headers.find(hash)).unwrap();
+        let verified = full.clone().apply(request, &reply, |hash| headers.find(hash)).unwrap();
         let unproven: Vec<DiffName> = verified
             .unproven
             .into_iter()
@@ -115,10 +115,10 @@ impl Stages {
         let Ok(qr_info) = QRInfo::from_wire(payload) else { return Some("wire format") };
         let reply = Reply::QrInfo(Box::new(qr_info));
         [&self.roots].into_iter().chain(&self.full).find_map(|stage| {
-            match stage.clone().take(request, &reply, |hash| headers.find(hash)) {
+            match stage.clone().apply(request, &reply, |hash| headers.find(hash)) {
                 Ok(verified) => (!came.contains(&named(&verified))).then_some("named as unproven"),
                 Err(VerifyError::False(falsehood)) => Some(falsehood.label()),
-                Err(error) => panic!("nobody is blamed: {error}"),
+                Err(error) => panic!("no peer is to blame: {error}"),
             }
         })
     }
@@ -126,7 +126,7 @@ impl Stages {
     /// What is named as unproven of the blocks in a reply that was not altered.
     fn came(&self, request: &Request, payload: &Bytes, headers: &HeaderMap) -> Came {
         let reply = Reply::QrInfo(Box::new(QRInfo::from_wire(payload.clone()).unwrap()));
-        let take = |stage: &ListStage| stage.clone().take(request, &reply, |hash| headers.find(hash)).unwrap();
+        let take = |stage: &ListStage| stage.clone().apply(request, &reply, |hash| headers.find(hash)).unwrap();
         [&self.roots].into_iter().chain(&self.full).map(|stage| named(&take(stage))).collect()
     }
 }
@@ -206,7 +206,7 @@ fn run_plan(network: Network, headers: &HeaderMap, plan: &[Exchange], level: Lev
         }
         let reply = Reply::QrInfo(Box::new(decode(payload)));
         for stage in stages.all() {
-            stage.take(request, &reply, |hash| headers.find(hash)).unwrap();
+            stage.apply(request, &reply, |hash| headers.find(hash)).unwrap();
         }
     }
 }
@@ -248,7 +248,7 @@ const SNAPSHOTS_BY_ROOTS: [&str; 4] = [
     "quorumSnapshot, items swapped",
 ];
 
-/// In full, what concerns nobody who signed, and snapshots that no quorum was drawn from.
+/// At `Full`: bits of masternodes that did not sign, and snapshots that no quorum was selected with.
 const SNAPSHOTS_IN_FULL: [&str; 4] = [
     "quorumSnapshot.mnSkipListMode",
     "quorumSnapshot.activeQuorumMembers.bits",

@@ -4,14 +4,14 @@
 //!
 //! | setting | mapped by |
 //! |---|---|
-//! | `network`, `connection_timeout` | [`peer_config`] |
+//! | `network`, `devnet`, `connection_timeout` | [`peer_config`] |
 //! | `message_timeout` | [`correlator_config`]: longest silence of a peer in a sequential sync |
 //! | `qrinfo_parallel_timeout` | [`parallel_correlator_config`]: the same in a parallel sync |
-//! | `sync_timeout` | [`SequentialOptions`] and [`ParallelOptions`](crate::ParallelOptions), by `From`: longest time for one request after its first failure |
-//! | `total_timeout` | the same two: longest time for a whole sync |
+//! | `sync_timeout` | [`SequentialOptions`] and [`ParallelOptions`](crate::ParallelOptions), by `From`: longest time for one request |
+//! | `total_timeout` | the same two: longest time for the whole sync |
 //! | the other `qrinfo` settings | [`ParallelOptions`](crate::ParallelOptions), by `From` |
 //!
-//! The client applies `peers`, `max_peers`, `storage_path` and `max_concurrent_filter_requests`.
+//! The client applies `peers`, `max_peers`, `proxy`, `storage_path` and `max_concurrent_filter_requests`.
 //!
 //! ```
 //! use std::time::Duration;
@@ -22,19 +22,20 @@
 //! assert_eq!(correlator.head_timeout, Duration::from_secs(20));
 //! ```
 
-use qrinfo_core::stack::retry::RetryPolicy;
+use qrinfo_core::retry::RetryPolicy;
 use qrinfo_correlate::CorrelatorConfig;
 use spv_config::ClientConfig;
-use spv_peer::PeerConfig;
 
-use crate::SequentialOptions;
+use crate::run::SequentialOptions;
 
 /// Returns the settings of a connection. The nonce identifies connections to ourselves; draw it at random once.
-pub fn peer_config(config: &ClientConfig, nonce: u64) -> PeerConfig {
-    PeerConfig {
+#[cfg(feature = "tcp")]
+pub fn peer_config(config: &ClientConfig, nonce: u64) -> spv_peer::PeerConfig {
+    spv_peer::PeerConfig {
+        devnet: config.devnet.clone(),
         connect_timeout: config.connection_timeout,
         handshake_timeout: config.connection_timeout,
-        ..PeerConfig::new(config.network, nonce)
+        ..spv_peer::PeerConfig::new(config.network, nonce)
     }
 }
 
@@ -56,7 +57,7 @@ impl From<&ClientConfig> for SequentialOptions {
 }
 
 #[cfg(feature = "parallel-qrinfo")]
-impl From<&ClientConfig> for crate::ParallelOptions {
+impl From<&ClientConfig> for crate::run::ParallelOptions {
     fn from(config: &ClientConfig) -> Self {
         use std::num::NonZeroUsize;
 
@@ -79,7 +80,7 @@ impl From<&ClientConfig> for crate::ParallelOptions {
     }
 }
 
-/// The rules for one request, in both modes.
+/// Returns the rules for one request, which hold in both modes.
 #[cfg(feature = "parallel-qrinfo")]
 fn retry_policy(config: &ClientConfig) -> RetryPolicy {
     RetryPolicy {
@@ -91,7 +92,7 @@ fn retry_policy(config: &ClientConfig) -> RetryPolicy {
     }
 }
 
-/// The rules for one request.
+/// Returns the rules for one request.
 #[cfg(not(feature = "parallel-qrinfo"))]
 fn retry_policy(config: &ClientConfig) -> RetryPolicy {
     RetryPolicy { deadline: config.sync_timeout, ..RetryPolicy::default() }

@@ -1,8 +1,12 @@
-use std::time::Instant;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use qrinfo_core::{
-    Mismatch, QRInfoRequestSpec, Reply, Request, SyncPhase,
-    client::{ClientError, NamedNetworkManager, NetworkManager},
+    BlockHash, Mismatch, QRInfoRequestSpec, Reply, Request, SyncPhase,
+    client::{ClientError, NamedNetworkManager, NetworkManager, StorageManager},
     message::NetworkMessage,
 };
 use qrinfo_correlate::PeerService;
@@ -13,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{SyncProgress, config, network};
 use crate::{
     peer::Peer,
+    plan::{PlanError, Planner},
     run::{Delivered, OrderedSync, PlannedRequest, SequentialOptions, SequentialSync, SyncEvent, SyncReport},
 };
 
@@ -46,7 +51,7 @@ const EVENTS: usize = 1024;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// # let chain = Chain::from_recording(&Recording::bundled()?, |_| true)?;
 /// # let mut network = MockNetworkManager::new();
-/// # network.add_peer(PeerId(([203, 0, 113, 1], 19899).into()), SimulatedPeer::builder(chain.clone()).build());
+/// # network.add_peer(PeerId::Address(([203, 0, 113, 1], 19899).into()), SimulatedPeer::builder(chain.clone()).build());
 /// # network.connect().await?;
 /// # let plan = Planner::new(chain.network(), chain.tip()).plan(240, 480, |h| chain.block(h).map(|block| block.hash))?;
 /// let mut manager = MasternodeSyncManager::new(&ClientConfig::regtest());
@@ -104,6 +109,12 @@ pub enum MasternodeSyncError {
     /// The client's network failed.
     #[error("the network failed")]
     Network(#[source] ClientError),
+    /// The client's storage failed.
+    #[error("the storage failed")]
+    Storage(#[source] ClientError),
+    /// The stored headers allow no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
 }
 
 // === impl MasternodeSyncManager ===
@@ -155,6 +166,29 @@ impl MasternodeSyncManager {
     /// there is a new one.
     pub fn cancellation(&self) -> CancellationToken {
         self.cancellation.clone()
+    }
+
+    /// Makes a plan from the client's stored headers: one request for each cycle from that of height `first` to the
+    /// newest, oldest first. [`Planner`] has more choices.
+    ///
+    /// # Errors
+    /// [`Storage`](MasternodeSyncError::Storage) if the storage fails, [`Plan`](MasternodeSyncError::Plan) if it lacks
+    /// headers or the range has no plan.
+    pub async fn plan(
+        &self,
+        storage: &dyn StorageManager,
+        first: u32,
+    ) -> Result<Vec<QRInfoRequestSpec>, MasternodeSyncError> {
+        let tip = storage.get_tip_height().await.map_err(MasternodeSyncError::Storage)?;
+        let tip = tip.ok_or(PlanError::MissingHeader(0))?;
+        let planner = Planner::new(self.config.network, tip);
+        let mut hashes = BTreeMap::new();
+        for height in heights(&planner, first, tip)? {
+            if let Some(hash) = storage.get_header_hash(height).await.map_err(MasternodeSyncError::Storage)? {
+                hashes.insert(height, hash);
+            }
+        }
+        Ok(planner.plan(first, tip, |height| hashes.get(&height).copied())?)
     }
 
     /// Asks for the requests of a plan one at a time, over a network that does not name its peers, and sends the replies
@@ -422,6 +456,18 @@ impl MasternodeSyncManager {
 
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// The heights whose hashes a plan needs. They do not depend on the hashes.
+fn heights(planner: &Planner, first: u32, last: u32) -> Result<BTreeSet<u32>, PlanError> {
+    let heights = RefCell::new(BTreeSet::new());
+    planner.plan(first, last, |height| {
+        heights.borrow_mut().insert(height);
+        let mut hash = [0; 32];
+        hash[..4].copy_from_slice(&height.to_le_bytes());
+        Some(BlockHash::from_bytes(hash))
+    })?;
+    Ok(heights.into_inner())
 }
 
 fn planned(plan: impl IntoIterator<Item: Into<PlannedRequest>>) -> Vec<PlannedRequest> {

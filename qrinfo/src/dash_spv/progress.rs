@@ -1,7 +1,4 @@
-use qrinfo_core::{
-    AttemptErrorKind, PeerId, SyncPhase, WhyGivenUp,
-    stack::{PeerEvent, RecoveryEvent, retry::RecoveryStrategy},
-};
+use qrinfo_core::{AttemptErrorKind, PeerEvent, PeerId, RecoveryEvent, SyncPhase, WhyGivenUp, retry::RecoveryStrategy};
 
 use crate::run::SyncEvent;
 
@@ -25,7 +22,15 @@ pub enum SyncProgress {
         /// Bytes of the reply.
         bytes: u64,
     },
-    /// An attempt failed, and this is done about it.
+    /// An attempt ended without a reply. The request goes on if another peer was asked already; otherwise
+    /// [`Failed`](Self::Failed) follows.
+    AttemptFailed {
+        /// The peer that was asked.
+        peer: PeerId,
+        /// The kind of failure.
+        error: AttemptErrorKind,
+    },
+    /// All attempts of a request that were made so far have failed, and this is done about it.
     Failed {
         /// The request's position in the plan.
         index: usize,
@@ -94,6 +99,12 @@ impl SyncProgress {
             },
             SyncEvent::Recovery(RecoveryEvent::SlowedDown { strategy, .. }) => {
                 Self::SlowedDown { strategy: strategy.clone() }
+            }
+            SyncEvent::Peer(PeerEvent::Ended { send, outcome: Err(error), .. }) => {
+                Self::AttemptFailed { peer: send.peer, error: *error }
+            }
+            SyncEvent::Peer(PeerEvent::TimedOut { send, .. }) => {
+                Self::AttemptFailed { peer: send.peer, error: AttemptErrorKind::Timeout }
             }
             SyncEvent::Peer(PeerEvent::Left { peer, .. }) => Self::PeerLost { peer: *peer, banned: None },
             SyncEvent::Peer(PeerEvent::Banned { peer, why }) => Self::PeerLost { peer: *peer, banned: Some(*why) },

@@ -1,15 +1,10 @@
-use std::{error::Error, future::Future, net::SocketAddr};
+use std::net::SocketAddr;
 
-use futures_util::{Sink, Stream};
-use qrinfo_core::{
-    PeerId,
-    wire::frame::{Frame, FrameEvent},
-};
-use qrinfo_correlate::{Closed, CorrelatorConfig, PeerService};
+use qrinfo_correlate::{CorrelatorConfig, PeerService};
 use spv_peer::{Connection, PeerConfig, PeerError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::Peer;
+use super::{Peer, peer_over};
 
 /// Connects to a node over TCP and starts the task that speaks with it. Dropping all clones of the returned peer ends
 /// that task and the connection.
@@ -51,33 +46,8 @@ where
     let round_trip = connection.greeting_time();
     let (peer, driver) = peer_over(id, start_height, connection, correlator);
     tokio::spawn(async move {
-        let ended = driver.await;
-        tracing::debug!(peer = %id, ?ended, "peer ended");
+        let why = driver.await;
+        tracing::debug!(peer = %id, %why, "peer ended");
     });
     peer.with_round_trip(round_trip)
-}
-
-/// A peer that is spoken with over a transport, and the future that does it.
-pub(crate) fn peer_over<T, E>(
-    id: PeerId,
-    start_height: u32,
-    transport: T,
-    correlator: CorrelatorConfig,
-) -> (Peer<PeerService>, impl Future<Output = Closed> + Send + use<T, E>)
-where
-    T: Stream<Item = Result<FrameEvent, E>> + Sink<Frame, Error = E> + Unpin + Send,
-    E: Into<Box<dyn Error + Send + Sync>>,
-{
-    #[cfg(feature = "parallel-qrinfo")]
-    let (sender, events) = tokio::sync::mpsc::unbounded_channel();
-    // After the end of the sync there is no listener.
-    #[cfg(feature = "parallel-qrinfo")]
-    let observer = move |event| drop(sender.send(event));
-    #[cfg(not(feature = "parallel-qrinfo"))]
-    let observer = |_| {};
-    let (service, driver) = PeerService::new(id, transport, correlator, observer);
-    let peer = Peer::new(id, service, start_height);
-    #[cfg(feature = "parallel-qrinfo")]
-    let peer = peer.with_events(events);
-    (peer, driver)
 }

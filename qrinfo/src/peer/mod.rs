@@ -1,4 +1,6 @@
+#[cfg(feature = "tcp")]
 mod connect;
+mod transport;
 
 use std::{error::Error, time::Duration};
 
@@ -7,8 +9,9 @@ use qrinfo_correlate::{Closed, Violation};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-pub(crate) use self::connect::peer_over;
+#[cfg(feature = "tcp")]
 pub use self::connect::{adopt, connect};
+pub(crate) use self::transport::peer_over;
 
 /// The wait of a request for a slot at its peer. It must stay above the correlator's default timeout, so that a slot that
 /// is only slow to come back is waited for.
@@ -29,7 +32,7 @@ const ROUND_TRIP: Duration = Duration::from_millis(200);
 /// let refuses = tower::service_fn(|_: Attempt| async {
 ///     Err::<Answer, _>(AttemptError::new(AttemptErrorKind::Refused))
 /// });
-/// let id = PeerId(([203, 0, 113, 5], 9999).into());
+/// let id = PeerId::Address(([203, 0, 113, 5], 9999).into());
 /// let peer = Peer::new(id, refuses, 2_240_504);
 /// assert_eq!(peer.id.to_string(), "203.0.113.5:9999");
 /// ```
@@ -46,7 +49,7 @@ pub struct Peer<S> {
     /// [`ParallelSync`](crate::ParallelSync) uses it.
     pub round_trip: Duration,
     #[cfg(feature = "parallel-qrinfo")]
-    pub(crate) events: Option<tokio::sync::mpsc::UnboundedReceiver<qrinfo_core::stack::PeerEvent>>,
+    pub(crate) events: Option<tokio::sync::mpsc::UnboundedReceiver<qrinfo_core::PeerEvent>>,
 }
 
 // === impl Peer ===
@@ -70,6 +73,12 @@ impl<S> Peer<S> {
         Self { round_trip, ..self }
     }
 
+    /// A peer with blocks up to this height of the chain that the sync works with.
+    #[must_use]
+    pub fn with_start_height(self, start_height: u32) -> Self {
+        Self { start_height, ..self }
+    }
+
     /// The same peer behind another service, such as a layer around its own.
     #[must_use]
     pub fn map<T>(self, wrap: impl FnOnce(S) -> T) -> Peer<T> {
@@ -86,7 +95,7 @@ impl<S> Peer<S> {
     /// A peer that reports the progress of its replies, so that a stall is seen as it happens. One sync listens to it.
     #[cfg(feature = "parallel-qrinfo")]
     #[must_use]
-    pub fn with_events(self, events: tokio::sync::mpsc::UnboundedReceiver<qrinfo_core::stack::PeerEvent>) -> Self {
+    pub fn with_events(self, events: tokio::sync::mpsc::UnboundedReceiver<qrinfo_core::PeerEvent>) -> Self {
         Self { events: Some(events), ..self }
     }
 }

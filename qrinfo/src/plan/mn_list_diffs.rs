@@ -1,8 +1,6 @@
 use std::collections::BTreeSet;
 
-use qrinfo_core::{
-    BlockHash, LlmqType, MnListDiffRequestSpec, Network, QuorumHash, dip24::WORK_BLOCK_OFFSET, llmq::LlmqParams,
-};
+use qrinfo_core::{BlockHash, LlmqParams, LlmqType, MnListDiffRequestSpec, Network, QuorumHash, WORK_BLOCK_OFFSET};
 
 use super::PlanError;
 

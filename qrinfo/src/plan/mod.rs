@@ -21,7 +21,6 @@ mod planner;
 use qrinfo_core::{LlmqType, QuorumHash};
 
 pub use mn_list_diffs::{MnListDiffPlanner, member_list_height};
-pub use newest_first::PlannedRequest;
 pub use planner::{PlanKind, Planner, anchor};
 
 /// Why there is no plan.

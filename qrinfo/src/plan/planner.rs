@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use qrinfo_core::{BlockHash, Network, QRInfoRequestSpec, dip24::CYCLES_BACK};
+use qrinfo_core::{BlockHash, CYCLES_BACK, CycleStart, Network, QRInfoRequestSpec};
 
 use super::PlanError;
 
@@ -98,23 +98,27 @@ impl Planner {
         hash_at: impl Fn(u32) -> Option<BlockHash>,
     ) -> Result<Vec<QRInfoRequestSpec>, PlanError> {
         let cycles = self.network.cycles();
-        let (first, last) = (cycles.start(first), cycles.start(last));
+        let (first, last) = (cycles.start_of(first), cycles.start_of(last));
         if last < first {
-            return Err(PlanError::EmptyRange { first, last });
+            return Err(PlanError::EmptyRange { first: first.height(), last: last.height() });
         }
-        if last > self.tip {
-            return Err(PlanError::BeyondTip { cycle: last, tip: self.tip });
+        if last.height() > self.tip {
+            return Err(PlanError::BeyondTip { cycle: last.height(), tip: self.tip });
         }
-        let too_early = |cycle| PlanError::TooEarly { cycle, first: (self.lists_back() + 1) * cycles.length() };
+        let too_early = |cycle: CycleStart| PlanError::TooEarly {
+            cycle: cycle.height(),
+            first: (self.lists_back() + 1) * cycles.length(),
+        };
         let oldest_list = cycles.work_height_back(first, self.lists_back()).ok_or(too_early(first))?;
         let hash = |height| match height {
             // A client whose headers start at a checkpoint has no block 0.
             0 => Ok(self.network.genesis_hash()),
             _ => hash_at(height).ok_or(PlanError::MissingHeader(height)),
         };
-        (first..=last)
+        (first.height()..=last.height())
             .step_by(cycles.length() as usize)
-            .map(|cycle| {
+            .map(|height| {
+                let cycle = cycles.start_of(height);
                 let bases = self.bases(cycle, first, oldest_list);
                 let mut work_block_hashes = [BlockHash::ZERO; 5];
                 for (back, work_block) in (0..).zip(&mut work_block_hashes) {
@@ -127,7 +131,7 @@ impl Planner {
                 }
                 Ok(QRInfoRequestSpec {
                     network: self.network,
-                    cycle_height: cycle,
+                    cycle,
                     base_block_hashes: bases.into_iter().map(hash).collect::<Result<_, _>>()?,
                     block_hash: hash(cycles.block_to_ask(cycle, self.tip))?,
                     extra_share: self.extra_share,
@@ -143,14 +147,14 @@ impl Planner {
     }
 
     /// The heights of the lists that the reply for a cycle brings.
-    pub(super) fn lists_of(&self, cycle: u32) -> impl Iterator<Item = u32> {
+    pub(super) fn lists_of(&self, cycle: CycleStart) -> impl Iterator<Item = u32> {
         let cycles = self.network.cycles();
         (0..=self.lists_back()).filter_map(move |back| cycles.work_height_back(cycle, back))
     }
 
     /// The heights of a request's bases, ascending and unique. Ten at most, as newer servers bound their number: one for
     /// each list that the reply may lead to, the start, and one for the tip diff.
-    fn bases(&self, cycle: u32, first: u32, oldest_list: u32) -> BTreeSet<u32> {
+    fn bases(&self, cycle: CycleStart, first: CycleStart, oldest_list: u32) -> BTreeSet<u32> {
         let cycles = self.network.cycles();
         let known = |height| self.known_lists.range(..=height).next_back().copied();
         let nearest = match self.kind {
@@ -164,7 +168,7 @@ impl Planner {
             brought.max(known(cycles.work_height_back(cycle, back)?))
         };
         let recent = (0..=BASES_BACK).filter_map(newest_below);
-        let is_newest = cycle == cycles.start(self.tip);
+        let is_newest = cycle == cycles.start_of(self.tip);
         let for_tip_diff = match is_newest {
             true => known(self.tip),
             // At or below the work block it would be taken for a list that the client has.

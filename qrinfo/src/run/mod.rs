@@ -17,6 +17,3 @@ pub use self::{
     planned::PlannedRequest,
     sequential::{SequentialOptions, SequentialSync},
 };
-
-/// Events that wait for a slow listener before it misses the oldest.
-const EVENTS: usize = 1024;

@@ -19,22 +19,32 @@ use super::{Delivered, SequentialSync, SyncEvent, SyncReport, SyncStats};
 /// }
 /// ```
 pub trait OrderedSync: Send {
-    /// The next reply, or `None` when the sync has ended. Safe to cancel.
+    /// Returns the next reply in the order of the plan, or `None` when the sync has ended. A request that was given up is
+    /// passed over; [`into_report`](Self::into_report) names it.
+    ///
+    /// Safe to cancel: a dropped call loses no reply, nor a request in flight.
     fn next(&mut self) -> impl Future<Output = Option<Delivered>> + Send;
 
-    /// Takes back the reply that was delivered last, because it is false: it comes again from another peer.
+    /// Takes back the reply that was delivered last, because it is false. Its peer is not asked again; other peers are
+    /// asked for it, and what follows it in the plan is delivered after it. Over a network that does not name its peers
+    /// all are asked again, as often as a false reply may be. Without such a reply, or when it was taken back before,
+    /// nothing happens.
+    ///
+    /// This is for faults that only the reply's place in the plan shows, such as a list that does not follow from the
+    /// one before; see the crate `qrinfo-verify`.
     fn reject_last(&mut self, why: impl Into<Box<dyn Error + Send + Sync>>);
 
-    /// The reply that was delivered last was not taken: it counts as missing if the sync ends here.
+    /// Returns the reply that was delivered last, because it was not taken: it counts as missing if the sync ends here,
+    /// and is asked for again if it goes on. No peer is blamed.
     fn return_last(&mut self);
 
-    /// What the sync did so far.
+    /// Returns the counts so far. Attempts of a parallel sync are counted when they have ended.
     fn stats(&self) -> SyncStats;
 
-    /// The events from now on.
+    /// Returns the events from now on. A listener that is slow misses the oldest of more than a thousand.
     fn events(&self) -> broadcast::Receiver<SyncEvent>;
 
-    /// The end of the sync. Requests without a delivered reply count as missing.
+    /// Ends the sync. Requests without a delivered reply count as missing.
     fn into_report(self) -> SyncReport;
 }
 

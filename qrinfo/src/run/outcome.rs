@@ -39,14 +39,6 @@ pub struct LostPeer {
 }
 
 impl SyncReport {
-    pub(crate) fn new(mut missing: Vec<Missing>, stats: SyncStats, lost: Vec<LostPeer>) -> Self {
-        if !lost.is_empty() {
-            let left_alone = missing.iter_mut().filter(|missing| missing.why == WhyGivenUp::NoPeers);
-            left_alone.for_each(|missing| missing.why = WhyGivenUp::AllPeersGone);
-        }
-        Self { outcome: SyncOutcome::of(missing), stats, lost }
-    }
-
     /// Adds the report of a later sync, of those requests of one plan that begin at position `first`.
     #[must_use]
     pub fn and_later(self, later: Self, first: usize) -> Self {
@@ -56,7 +48,7 @@ impl SyncReport {
         missing.extend(more.map(|missing| Missing { index: first + missing.index, ..missing }));
         stats.add(&later.stats);
         lost.extend(later.lost);
-        Self::new(missing, stats, lost)
+        Self { outcome: SyncOutcome::of(missing), stats, lost }
     }
 }
 
@@ -132,7 +124,8 @@ pub struct Missing {
     pub request: Request,
     /// Why it was given up.
     pub why: WhyGivenUp,
-    /// What each peer that was asked did, in order; replies that were rejected come first. Empty if the request was never sent.
+    /// What each peer that was asked did, in order; replies that were rejected come first. Empty if no attempt
+    /// had ended when the sync did.
     pub attempts: Vec<AttemptError>,
 }
 
@@ -140,7 +133,7 @@ impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.request)?;
         match self.attempts.as_slice() {
-            [] => write!(f, "never asked: {}", self.why),
+            [] => write!(f, "no attempt has ended; {}", self.why),
             attempts => f.write_str(&attempts.iter().map(|e| peer::chain(e)).collect::<Vec<_>>().join("; ")),
         }
     }

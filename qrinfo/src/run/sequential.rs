@@ -9,19 +9,19 @@ use std::{
 };
 
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, PeerId, Request, RequestId, Timing,
-    WhyGivenUp,
-    stack::{
-        KnownPeer, LeaveReason, PeerEvent, PeerTable, RecoveryEvent,
-        retry::{RecoveryStrategy, Rest, RetryPolicy, RetryState},
-    },
+    Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, KnownPeer, LeaveReason, PeerEvent, PeerId,
+    PeerTable, RecoveryEvent, Request, RequestId, SendId, Timing, WhyGivenUp,
+    retry::{RecoveryStrategy, Rest, RetryPolicy, RetryState},
 };
 use tokio::{
     sync::broadcast,
     time::{sleep_until, timeout_at},
 };
+use tracing::{Instrument, Span};
 
-use super::{Delivered, EVENTS, LostPeer, Missing, PlannedRequest, SyncEvent, SyncReport, SyncStats};
+use super::{
+    Delivered, LostPeer, Missing, PlannedRequest, SyncEvent, SyncOutcome, SyncReport, SyncStats, event::Events,
+};
 use crate::peer::{self, Peer};
 
 /// Settings of a [`SequentialSync`].
@@ -37,7 +37,8 @@ pub struct SequentialOptions {
 ///
 /// Failures are decided about by a [`RetryState`], as in a parallel sync: a peer that fails a request is followed by the
 /// next one, for that request and those after it; a peer that is gone, or that sent something false, is not asked again.
-/// A sync that no peer answers ends with the first request that used up its attempts.
+/// A sync that no peer answers ends with the first request that used up its attempts; one that peers answered before
+/// ends with the next, which gets a single attempt.
 ///
 /// ```
 /// # use qrinfo::{Peer, SequentialOptions, SequentialSync};
@@ -72,13 +73,14 @@ pub struct SequentialSync<S> {
     /// Replies and refusals before the request at `position`.
     signs_before: u64,
     signs_of_life: u64,
-    /// No peer said anything about the request before this one, over a network that does not name its peers.
+    /// The request at the position is a probe: no peer said anything about the one before it.
     is_probing: bool,
     deadline: Option<Instant>,
     /// The reason for which the sync ended before its plan.
     over: Option<WhyGivenUp>,
+    span: Span,
     lost: Vec<LostPeer>,
-    events: broadcast::Sender<SyncEvent>,
+    events: Events,
 }
 
 /// A reply that was delivered, and the failures of its request before.
@@ -109,7 +111,8 @@ where
         peers: Vec<Peer<S>>,
         options: SequentialOptions,
     ) -> Self {
-        let plan = plan.into_iter().map(|planned| planned.into().request).collect();
+        let plan: Vec<_> = plan.into_iter().map(|planned| planned.into().request).collect();
+        let span = tracing::debug_span!("sync", mode = "sequential", requests = plan.len());
         let peers = peers.into_iter().map(|peer| Turn { peer, rest: Rest::default(), rests_until: None }).collect();
         Self {
             plan,
@@ -127,16 +130,19 @@ where
             is_probing: false,
             deadline: None,
             over: None,
+            span,
             lost: Vec::new(),
-            events: broadcast::Sender::new(EVENTS),
+            events: Events::default(),
         }
     }
 
-    /// The next reply in the order of the plan, or `None` when the sync has ended. A request that was given up is
-    /// passed over; [`into_report`](Self::into_report) names it.
-    ///
-    /// Safe to cancel: a dropped call loses neither the request in flight nor its reply.
+    /// Returns the next reply in the order of the plan; see [`OrderedSync::next`](crate::OrderedSync::next).
     pub async fn next(&mut self) -> Option<Delivered> {
+        let span = self.span.clone();
+        self.advance().instrument(span).await
+    }
+
+    async fn advance(&mut self) -> Option<Delivered> {
         if self.deadline.is_none() {
             self.deadline = self.options.total_timeout.and_then(|time| now().checked_add(time));
         }
@@ -154,13 +160,7 @@ where
         None
     }
 
-    /// Takes back the reply that was delivered last, because it is false. Its peer is not asked again; the others are
-    /// asked for it before anything else, so that the order of the plan is kept. Over a network that does not name its
-    /// peers all are asked again, as often as a request may fail. Without such a reply, or when it was taken back
-    /// before, nothing happens.
-    ///
-    /// This is for faults that only the reply's place in the plan shows, such as a list that does not follow from the
-    /// one before; see the crate `qrinfo-verify`.
+    /// Takes back a false reply; see [`OrderedSync::reject_last`](crate::OrderedSync::reject_last).
     pub fn reject_last(&mut self, why: impl Into<Box<dyn Error + Send + Sync>>) {
         let Some(Last { index, timing, state }) = self.last.take() else { return };
         let error = AttemptError::new(AttemptErrorKind::False).at(timing.peer).timed(timing).because(why);
@@ -170,25 +170,24 @@ where
         self.failed(error, timing.peer);
     }
 
-    /// Returns the reply that was delivered last, because it was not taken: it counts as missing if the sync ends here,
-    /// and is asked for again if it goes on. No peer is blamed.
+    /// Returns a reply that was not taken; see [`OrderedSync::return_last`](crate::OrderedSync::return_last).
     pub fn return_last(&mut self) {
         let Some(Last { index, timing, state }) = self.last.take() else { return };
         self.stats.count_return(&timing);
         self.go_back(index, state);
     }
 
-    /// The counts so far.
+    /// Returns the counts so far; see [`OrderedSync::stats`](crate::OrderedSync::stats).
     pub fn stats(&self) -> SyncStats {
         self.stats
     }
 
-    /// The events from now on. A listener that is slow misses the oldest of more than a thousand.
+    /// Returns the events from now on; see [`OrderedSync::events`](crate::OrderedSync::events).
     pub fn events(&self) -> broadcast::Receiver<SyncEvent> {
         self.events.subscribe()
     }
 
-    /// The end of the sync. Requests that were not asked yet count as missing.
+    /// Ends the sync; see [`OrderedSync::into_report`](crate::OrderedSync::into_report).
     pub fn into_report(mut self) -> SyncReport {
         let why = match self.over {
             Some(why) => why,
@@ -203,7 +202,7 @@ where
             let attempts = mem::take(&mut failures);
             Missing { index, request: request.clone(), why, attempts }
         }));
-        SyncReport::new(self.missing, self.stats, self.lost)
+        SyncReport { outcome: SyncOutcome::of(self.missing), stats: self.stats, lost: self.lost }
     }
 
     fn go_back(&mut self, index: usize, state: RetryState) {
@@ -297,10 +296,15 @@ where
     /// Decides about a failure, and carries the decision out as far as it needs no time.
     fn failed(&mut self, error: AttemptError, peer: PeerId) {
         let (kind, at) = (error.kind(), error.peer());
+        let send = SendId { peer, seq: self.stats.attempts };
+        self.events.send(SyncEvent::Peer(PeerEvent::Ended { send, outcome: Err(kind), at: now() }));
         self.note_at_peer(&error, peer);
         let table = self.table();
         let Some(state) = self.state_mut() else { return };
-        let strategy = state.failed(error, Some(&table), now());
+        let mut strategy = state.failed(error, Some(&table), now());
+        if !matches!(strategy, RecoveryStrategy::Abort { .. }) && self.is_silent_enough() {
+            strategy = RecoveryStrategy::Abort { why: WhyGivenUp::Exhausted };
+        }
         let request = RequestId(self.position as u64);
         tracing::debug!(%request, %strategy);
         self.tell(RecoveryEvent::Decided { request, peer: at, error: kind, strategy: strategy.clone() });
@@ -322,8 +326,7 @@ where
             self.lost.push(LostPeer { peer, why });
             let left = PeerEvent::Left { peer, why: LeaveReason::Disconnected };
             let event = if is_fault { PeerEvent::Banned { peer, why } } else { left };
-            // There may be no listener.
-            let _ = self.events.send(SyncEvent::Peer(event));
+            self.events.send(SyncEvent::Peer(event));
             return;
         }
         if error.kind() == AttemptErrorKind::Timeout {
@@ -349,10 +352,21 @@ where
         self.is_probing = is_silent;
     }
 
-    /// Whether the request after one that no peer spoke about gets a single attempt. Over a network that does not name
-    /// its peers a refusal is silent as well, so one request says too little.
+    /// Whether the request after a silent one gets a single attempt, instead of the sync's end: peers that answered
+    /// earlier may answer again, and over a network that does not name its peers a refusal is silent as well.
     fn probes_next(&self) -> bool {
-        !self.is_probing && self.is_nameless() && self.options.retry.max_attempts > 1
+        !self.is_probing && (self.signs_of_life > 0 || self.is_nameless()) && self.options.retry.max_attempts > 1
+    }
+
+    /// Whether a silent request is given up before its attempts are used up: it is a probe, or it leaves its last attempt
+    /// to one, so that silence takes the time of one request.
+    fn is_silent_enough(&self) -> bool {
+        let enough = match self.options.retry.max_attempts.saturating_sub(1) {
+            _ if self.is_probing => 1,
+            all_but_one if self.is_nameless() => all_but_one.max(1),
+            _ => return false,
+        };
+        self.state.as_ref().is_some_and(|state| state.is_silent() && state.failures().len() >= enough as usize)
     }
 
     fn is_nameless(&self) -> bool {
@@ -368,11 +382,7 @@ where
 
     /// The state of the request at the position.
     fn state_mut(&mut self) -> Option<&mut RetryState> {
-        let mut policy = self.options.retry;
-        if self.is_nameless() {
-            // The attempt that is missing is the single one of the next request.
-            policy.max_attempts = if self.is_probing { 1 } else { policy.max_attempts.saturating_sub(1).max(1) };
-        }
+        let policy = self.options.retry;
         let request = self.plan.get(self.position)?;
         let attempt = || Attempt::new(self.position as u64, request.clone());
         Some(self.state.get_or_insert_with(|| RetryState::new(&attempt(), policy)))
@@ -382,12 +392,12 @@ where
         let known = |turn: &Turn<S>| (turn.peer.id, KnownPeer { height: turn.peer.start_height, is_spent: false });
         let mut table = PeerTable::new(self.peers.iter().map(known));
         table.is_closed = true;
+        table.had_peers |= !self.lost.is_empty();
         table
     }
 
     fn tell(&self, event: RecoveryEvent) {
-        // There may be no listener.
-        let _ = self.events.send(SyncEvent::Recovery(event));
+        self.events.send(SyncEvent::Recovery(event));
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use qrinfo::plan::{PlanKind, Planner, anchor};
-use qrinfo_core::{BlockHash, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request, header::BlockHeader};
+use qrinfo_core::{BlockHash, BlockHeader, MnListDiffRequestSpec, Network, QRInfoRequestSpec, Reply, Request};
 use qrinfo_verify::{HeaderMap, KnownBlock};
 use spv_testkit::{
     Chain, Fork, ServerSession, ServerVersion, SimulatedPeer, SimulatedPeerBuilder, SyntheticChain, SyntheticParams,
@@ -113,7 +113,7 @@ impl Client {
         let branch = rng.usize(0..2);
         let whole = &world.branches[branch];
         let chain = whole.until(whole.tip() - [0, 3, rng.u32(0..40)][rng.usize(0..3)]);
-        let newest = chain.network().cycles().start(chain.tip());
+        let newest = chain.network().cycles().start_of(chain.tip()).height();
         let first_cycle = (newest - CYCLE * rng.u32(0..8)).max(5 * CYCLE);
         // What a plan names must be there.
         let oldest = first_cycle - 4 * CYCLE - 8;
@@ -177,7 +177,7 @@ impl Client {
             return planner.plan(self.first_cycle, self.tip(), hash_at).unwrap();
         }
         let plan = planner.plan_newest_first(self.first_cycle, self.tip(), hash_at).unwrap();
-        plan.into_iter().map(|planned| planned.spec).collect()
+        plan.into_iter().map(|(spec, _)| spec).collect()
     }
 }
 

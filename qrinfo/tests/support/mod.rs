@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use qrinfo::{Delivered, Peer, SequentialOptions, SequentialSync, SyncReport, adopt, plan::Planner};
+use qrinfo::{Delivered, Peer, PlannedRequest, SequentialOptions, SequentialSync, SyncReport, adopt, plan::Planner};
 use qrinfo_core::{Network, PeerId, QRInfoRequestSpec, Request, client::NetworkManager, message::PROTOCOL_VERSION};
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
 use spv_peer::{PeerConfig, handshake};
@@ -36,7 +36,7 @@ pub async fn connect_on(
     let nodes = SimulatedPeer::network(nodes);
     let mut peers = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
-        let id = PeerId(([203, 0, 113, index as u8 + 1], 19899).into());
+        let id = PeerId::Address(([203, 0, 113, index as u8 + 1], 19899).into());
         let config = PeerConfig::new(network, 7);
         peers.push(adopt(handshake(node.connect(), id, &config).await.unwrap(), CorrelatorConfig::default()));
     }
@@ -47,7 +47,7 @@ pub async fn connect_on(
 pub async fn network(nodes: Vec<SimulatedPeerBuilder>) -> MockNetworkManager {
     let mut network = MockNetworkManager::new();
     for (host, node) in (1..).zip(SimulatedPeer::network(nodes)) {
-        network.add_peer(PeerId(([203, 0, 113, host], 19899).into()), node);
+        network.add_peer(PeerId::Address(([203, 0, 113, host], 19899).into()), node);
     }
     network.connect().await.unwrap();
     network
@@ -70,7 +70,7 @@ pub fn assert_true(chain: &Chain, plan: &[QRInfoRequestSpec], delivered: &[Deliv
 }
 
 pub async fn sequential(
-    plan: &[impl Clone + Into<Request>],
+    plan: &[impl Clone + Into<PlannedRequest>],
     peers: Vec<Peer<PeerService>>,
 ) -> (Vec<Delivered>, SyncReport, Duration) {
     let started = Instant::now();
@@ -84,7 +84,7 @@ pub async fn sequential(
 
 #[cfg(feature = "parallel-qrinfo")]
 pub async fn parallel(
-    plan: &[impl Clone + Into<Request>],
+    plan: &[impl Clone + Into<PlannedRequest>],
     peers: Vec<Peer<PeerService>>,
 ) -> (Vec<Delivered>, SyncReport, Duration) {
     let started = Instant::now();

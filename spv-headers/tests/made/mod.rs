@@ -5,8 +5,7 @@ use std::{collections::HashMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use futures_util::{Stream, stream};
 use qrinfo_core::{
-    BlockHash, Network, PeerId,
-    header::{BlockHeader, Target},
+    BlockHash, BlockHeader, Network, PeerId, Target,
     message::{Headers, MAX_HEADERS, MAX_HEADERS2},
     wire::frame::Frame,
 };
@@ -192,7 +191,7 @@ pub(crate) async fn connections(nodes: impl IntoIterator<Item = Node>) -> impl S
     let (mut connected, mut peers) = (Vec::new(), Vec::new());
     for (port, node) in (1..).zip(nodes) {
         let peer = node.start();
-        let name = PeerId(([203, 0, 113, 1], port).into());
+        let name = PeerId::Address(([203, 0, 113, 1], port).into());
         let config = PeerConfig::new(Network::Regtest, u64::from(port));
         connected.push(handshake(peer.connect(), name, &config).await.unwrap());
         peers.push(peer);

@@ -108,7 +108,7 @@ proptest! {
 #[tokio::test(start_paused = true)]
 async fn the_buffer_grows_with_what_arrived_and_not_with_what_was_announced() {
     let mut bytes = raw([frame("qrinfo", vec![0; 100_000])]);
-    bytes[16..20].copy_from_slice(&(32_u32 << 20).to_le_bytes());
+    bytes[16..20].copy_from_slice(&(16_u32 << 20).to_le_bytes());
     let (ours, mut theirs) = duplex(1 << 20);
     theirs.write_all(&bytes).await.unwrap();
     let mut stream = FramedRead::new(ours, FrameCodec::new(NETWORK));

@@ -5,7 +5,11 @@ use std::{error::Error, time::Duration};
 use futures_util::StreamExt;
 use qrinfo_core::{
     Network, PeerId,
-    wire::frame::{Command, Frame, FrameError, FrameEvent},
+    message::VersionMessage,
+    wire::{
+        Wire,
+        frame::{Command, Frame, FrameError, FrameEvent},
+    },
 };
 use spv_peer::{PeerConfig, PeerError, handshake};
 use tokio::{
@@ -15,7 +19,8 @@ use tokio::{
 use tokio_test::{assert_pending, assert_ready};
 
 use crate::node::{
-    NETWORK, Node, OUR_NONCE, VERACK, address, config, frame, handshake_with, ping, pong, raw, session, version,
+    NETWORK, Node, OUR_NONCE, SEND_ADDR_V2, VERACK, address, config, frame, handshake_with, ping, pong, raw, session,
+    version,
 };
 
 /// The example of `version` in Dash Core's developer reference, with the user agent written out that is cut short there.
@@ -61,9 +66,9 @@ async fn a_documented_version_with_noise_around_it_is_accepted() {
         frame("mnauth", vec![5; 128]),
     ])
     .await;
-    let mut connection = handshake(ours, PeerId(address()), &config()).await.unwrap();
+    let mut connection = handshake(ours, PeerId::Address(address()), &config()).await.unwrap();
 
-    assert_eq!(connection.peer(), PeerId(address()));
+    assert_eq!(connection.peer(), PeerId::Address(address()));
     assert_eq!(connection.protocol_version(), 70_237);
     assert_eq!(connection.start_height(), 0x000b_1f85);
     let theirs = connection.peer_version();
@@ -72,11 +77,11 @@ async fn a_documented_version_with_noise_around_it_is_accepted() {
     assert_eq!(theirs.trailing, DOCUMENTED[10..].concat());
 
     let mut heard = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..5 {
         heard.push(node.hear().await.unwrap());
     }
     assert_eq!(heard[0].command, Command::VERSION);
-    assert_eq!(heard[1..], [pong(1), verack(), pong(2)]);
+    assert_eq!(heard[1..], [pong(1), frame("sendaddrv2", vec![]), verack(), pong(2)]);
     assert_eq!(connection.next().await.unwrap().unwrap(), FrameEvent::Frame(frame("mnauth", vec![5; 128])));
 }
 
@@ -85,12 +90,12 @@ async fn we_say_what_a_light_client_says() {
     let (ours, mut theirs) = duplex(64 * 1024);
     theirs.write_all(&raw([version(70_237), verack()])).await.unwrap();
     let config = PeerConfig { user_agent: "/x:1/".into(), ..config() };
-    drop(handshake(ours, PeerId(address()), &config).await.unwrap());
+    drop(handshake(ours, PeerId::Address(address()), &config).await.unwrap());
     let mut bytes = Vec::new();
     theirs.read_to_end(&mut bytes).await.unwrap();
 
     let (version, rest) = bytes.split_at(24 + 80 + 6 + 5);
-    assert_eq!(rest, VERACK);
+    assert_eq!(rest, [SEND_ADDR_V2, VERACK].concat());
     assert_eq!(version[..20], *b"\xfc\xc1\xb7\xdcversion\0\0\0\0\0\x5b\0\0\0");
     let payload = &version[24..];
     assert_eq!(payload[..12], *b"\x5d\x12\x01\0\0\0\0\0\0\0\0\0");
@@ -106,7 +111,7 @@ async fn nothing_is_handed_out_before_both_have_acknowledged() {
     let (ours, theirs) = duplex(64 * 1024);
     let mut node = Node::new(theirs);
     let config = config();
-    let mut task = tokio_test::task::spawn(handshake(ours, PeerId(address()), &config));
+    let mut task = tokio_test::task::spawn(handshake(ours, PeerId::Address(address()), &config));
     assert_pending!(task.poll());
     node.say([version(70_237)]).await;
     assert!(task.is_woken());
@@ -173,7 +178,7 @@ async fn a_connection_to_ourselves_is_found() {
         theirs.write_all(&first[..read]).await.unwrap();
     };
     let config = config();
-    let (result, ()) = tokio::join!(handshake(ours, PeerId(address()), &config), mirror);
+    let (result, ()) = tokio::join!(handshake(ours, PeerId::Address(address()), &config), mirror);
     assert!(matches!(result, Err(PeerError::SelfConnection)), "{result:?}");
 }
 
@@ -209,14 +214,14 @@ async fn a_peer_that_keeps_talking_or_does_not_read_gets_no_more_time() {
         panic!("nobody hung up");
     });
     let start = Instant::now();
-    let error = handshake(ours, PeerId(address()), &config()).await.unwrap_err();
+    let error = handshake(ours, PeerId::Address(address()), &config()).await.unwrap_err();
     assert!(matches!(error, PeerError::HandshakeTimeout { awaited: Command::VERSION, .. }), "{error:?}");
     assert_eq!(start.elapsed(), Duration::from_secs(10));
     talk.await.unwrap();
 
     let (ours, theirs) = duplex(16);
     let config = PeerConfig { handshake_timeout: Duration::from_secs(3), ..config() };
-    let error = handshake(ours, PeerId(address()), &config).await.unwrap_err();
+    let error = handshake(ours, PeerId::Address(address()), &config).await.unwrap_err();
     assert!(matches!(error, PeerError::HandshakeTimeout { awaited: Command::VERSION, .. }), "{error:?}");
     drop(theirs);
 }
@@ -228,10 +233,10 @@ async fn a_peer_that_closes_says_before_what() {
         [(&b""[..], Command::VERSION), (&script[..32], Command::VERSION), (&script, Command::VERACK)]
     {
         let error = handshake_with(bytes, true).await.unwrap_err();
-        assert!(matches!(error, PeerError::HandshakeClosed { awaited, source: None } if awaited == missing));
+        assert!(matches!(error, PeerError::HandshakeClosed { awaited, source: None, .. } if awaited == missing));
         let text = error.to_string();
         assert!(text.starts_with(&format!("connection ended before {missing}")), "{text}");
-        assert_eq!(text.contains("may be on another network"), missing == Command::VERSION, "{text}");
+        assert_eq!(text.contains("may be on another network than regtest"), missing == Command::VERSION, "{text}");
     }
     for cut in (1..32).chain(33..script.len()) {
         let error = handshake_with(&script[..cut], true).await.unwrap_err();
@@ -240,8 +245,11 @@ async fn a_peer_that_closes_says_before_what() {
 
     let (ours, theirs) = duplex(64);
     drop(theirs);
-    let error = handshake(ours, PeerId(address()), &config()).await.unwrap_err();
-    assert!(matches!(error, PeerError::HandshakeClosed { awaited: Command::VERSION, source: Some(_) }), "{error:?}");
+    let error = handshake(ours, PeerId::Address(address()), &config()).await.unwrap_err();
+    assert!(
+        matches!(error, PeerError::HandshakeClosed { awaited: Command::VERSION, source: Some(_), .. }),
+        "{error:?}"
+    );
     assert!(error.source().is_some());
 }
 
@@ -280,9 +288,29 @@ async fn a_version_that_does_not_decode_is_malformed() {
 async fn a_user_agent_that_no_peer_accepts_is_not_sent() {
     let (ours, mut theirs) = duplex(64 * 1024);
     let config = PeerConfig { user_agent: "x".repeat(257), ..config() };
-    let error = handshake(ours, PeerId(address()), &config).await.unwrap_err();
+    let error = handshake(ours, PeerId::Address(address()), &config).await.unwrap_err();
     assert!(matches!(error, PeerError::UserAgentTooLong { length: 257, limit: 256 }), "{error:?}");
     assert_eq!(theirs.read(&mut [0; 16]).await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_devnets_nodes_hear_its_name() {
+    for name in ["paloma", "devnet-paloma"] {
+        let (ours, theirs) = duplex(64 * 1024);
+        let mut node = Node::new(theirs);
+        let config = PeerConfig { user_agent: "/x:1/".into(), devnet: Some(name.into()), ..config() };
+        let hear = async {
+            let version = node.hear().await.unwrap();
+            drop(node);
+            VersionMessage::from_wire(version.payload).unwrap().user_agent
+        };
+        let (_, user_agent) = tokio::join!(handshake(ours, address().into(), &config), hear);
+        assert_eq!(user_agent, "/x:1(devnet.devnet-paloma)/");
+    }
+    let config = PeerConfig { devnet: Some("x".repeat(256)), ..config() };
+    let (ours, _theirs) = duplex(64);
+    let error = handshake(ours, address().into(), &config).await.unwrap_err();
+    assert!(matches!(error, PeerError::UserAgentTooLong { .. }), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,7 +22,10 @@ pub(crate) const NETWORK: Network = Network::Regtest;
 
 pub(crate) const OUR_NONCE: u64 = 0x0123_4567_89ab_cdef;
 
-/// `verack` on regtest, byte for byte: magic, name, length 0, and the checksum of nothing.
+/// `sendaddrv2` on regtest, byte for byte: magic, name, length 0, and the checksum of nothing.
+pub(crate) const SEND_ADDR_V2: [u8; 24] = *b"\xfc\xc1\xb7\xdcsendaddrv2\0\0\0\0\0\0\x5d\xf6\xe0\xe2";
+
+/// `verack`, likewise.
 pub(crate) const VERACK: [u8; 24] = *b"\xfc\xc1\xb7\xdcverack\0\0\0\0\0\0\0\0\0\0\x5d\xf6\xe0\xe2";
 
 pub(crate) fn config() -> PeerConfig {
@@ -105,6 +108,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Node<Io> {
     pub(crate) async fn greet(&mut self) {
         assert_eq!(self.hear().await.unwrap().command, Command::VERSION);
         self.say([version(70237), frame("verack", vec![])]).await;
+        assert_eq!(self.hear().await.unwrap(), frame("sendaddrv2", vec![]));
         assert_eq!(self.hear().await.unwrap().command, Command::VERACK);
     }
 }
@@ -116,7 +120,7 @@ pub(crate) async fn handshake_with(bytes: &[u8], closes: bool) -> Result<Connect
     if closes {
         theirs.shutdown().await.unwrap();
     }
-    let result = handshake(ours, PeerId(address()), &config()).await;
+    let result = handshake(ours, PeerId::Address(address()), &config()).await;
     drop(theirs);
     result
 }
@@ -126,6 +130,6 @@ pub(crate) async fn session(capacity: usize) -> (Connection<DuplexStream>, Node)
     let (ours, theirs) = duplex(capacity);
     let mut node = Node::new(theirs);
     let config = config();
-    let (connection, ()) = tokio::join!(handshake(ours, PeerId(address()), &config), node.greet());
+    let (connection, ()) = tokio::join!(handshake(ours, PeerId::Address(address()), &config), node.greet());
     (connection.unwrap(), node)
 }

@@ -229,11 +229,13 @@ async fn each_flipped_bit_is_an_error_or_another_name() {
 #[tokio::test(start_paused = true)]
 async fn each_command_has_its_limit() {
     for (name, limit) in [
-        ("qrinfo", 32 << 20),
-        ("mnlistdiff", 8 << 20),
+        ("qrinfo", 16 << 20),
+        ("mnlistdiff", 4 << 20),
         ("ping", 64),
         ("pong", 64),
         ("version", 4 << 10),
+        ("addr", 528 << 10),
+        ("addrv2", 528 << 10),
         ("block", 3 << 20),
     ] {
         let command = Command::new(name.as_bytes());

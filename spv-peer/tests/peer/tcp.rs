@@ -33,7 +33,7 @@ async fn a_session_with_a_reply_of_a_megabyte() {
     });
 
     let mut connection = connect(address, &config()).await.unwrap();
-    assert_eq!(connection.peer().0, address);
+    assert_eq!(connection.peer(), address.into());
     assert_eq!(connection.start_height(), 1_772);
     connection.feed(frame("getqrinfo", vec![3; 66])).await.unwrap();
     connection.send(ping(1)).await.unwrap();

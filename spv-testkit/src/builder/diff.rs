@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use qrinfo_core::{
     BlockHash,
-    hash::sha256d,
     message::{DeletedQuorum, GetMnListDiff, MnListDiff, QuorumClSig},
+    sha256d,
 };
 
 use super::Refusal;

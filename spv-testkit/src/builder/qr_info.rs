@@ -1,8 +1,7 @@
 use std::collections::BTreeSet;
 
 use qrinfo_core::{
-    BlockHash,
-    dip24::{CYCLES_BACK, WORK_BLOCK_OFFSET},
+    BlockHash, CYCLES_BACK, WORK_BLOCK_OFFSET,
     message::{Commitment, ExtraShare, GetQRInfo, MnListDiff, QRInfo, QuorumSnapshot},
 };
 
@@ -25,8 +24,9 @@ pub fn qr_info(chain: &Chain, request: &GetQRInfo, session: impl Into<ServerSess
     let mut bases = Bases::find(chain, request, session)?;
     let requested = Requested::find(chain, request)?;
     let cycles = chain.network().cycles();
-    let cycle = cycles.start(requested.height);
-    let work = cycles.work_height(cycle).ok_or(Refusal::BeforeGenesis)?;
+    let start = cycles.start_of(requested.height);
+    let cycle = start.height();
+    let work = cycles.work_height(start).ok_or(Refusal::BeforeGenesis)?;
     if requested.fork_height.is_some_and(|fork| work > fork) {
         return Err(Refusal::StaleBlock(request.block_hash));
     }
@@ -46,7 +46,7 @@ pub fn qr_info(chain: &Chain, request: &GetQRInfo, session: impl Into<ServerSess
     let mut needed = BTreeSet::new();
     for (height, _) in &last_commitments {
         for back in 1..=3 {
-            needed.insert(cycle_before(cycles.start(*height), back)?);
+            needed.insert(cycle_before(cycles.start_of(*height).height(), back)?);
         }
     }
     for known in [Some(&one), Some(&two), Some(&three), four.as_ref()].into_iter().flatten() {

@@ -1,8 +1,7 @@
 //! A chain as a node answers from it.
 
 use qrinfo_core::{
-    BlockHash, Reply,
-    header::BlockHeader,
+    BlockHash, BlockHeader, Reply,
     message::{GetQRInfo, Headers, MAX_HEADERS, NetworkMessage},
     wire::frame::Frame,
 };

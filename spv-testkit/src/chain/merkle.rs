@@ -1,7 +1,6 @@
 use bytes::Bytes;
 use qrinfo_core::{
-    Hash256,
-    hash::sha256d,
+    Hash256, sha256d,
     wire::{Bits, Seq},
 };
 

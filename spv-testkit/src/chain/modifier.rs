@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::BufMut;
-use qrinfo_core::{BlockHash, Hash256, LlmqType, dip24::WORK_BLOCK_OFFSET, hash::sha256d, message::SmlEntry};
+use qrinfo_core::{BlockHash, Hash256, LlmqType, WORK_BLOCK_OFFSET, message::SmlEntry, sha256d};
 use sha2::{Digest, Sha256};
 
 use super::Chain;

@@ -6,8 +6,7 @@ use std::{
 };
 
 use qrinfo_core::{
-    BlockHash, LlmqType, ProTxHash, QuorumHash,
-    dip24::{Cycles, WORK_BLOCK_OFFSET},
+    BlockHash, Cycles, LlmqType, ProTxHash, QuorumHash, WORK_BLOCK_OFFSET,
     message::{Commitment, MnListDiff, QRInfo, QuorumSnapshot, SmlEntry},
     wire::{DecodeError, Wire},
 };
@@ -290,7 +289,7 @@ fn snapshots(
         let extra = extra.map(|extra| (&extra.mn_list_diff_at_h_minus_4c, &extra.quorum_snapshot_at_h_minus_4c));
         let trailing = reply.mn_list_diff_list.iter().zip(&reply.quorum_snapshot_list);
         for (diff, snapshot) in named.into_iter().chain(extra).chain(trailing) {
-            let cycle = cycles.start(height_of(&diff.block_hash)?.saturating_add(WORK_BLOCK_OFFSET));
+            let cycle = cycles.start_of(height_of(&diff.block_hash)?.saturating_add(WORK_BLOCK_OFFSET)).height();
             if snapshots.get(&cycle).is_some_and(|known| known != snapshot) {
                 return Err(LoadError::Contradiction(cycle));
             }

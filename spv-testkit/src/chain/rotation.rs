@@ -3,8 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use qrinfo_core::{
-    ProTxHash,
-    llmq::LlmqParams,
+    LlmqParams, ProTxHash,
     message::{QuorumSnapshot, SkipListMode, SmlEntry},
 };
 

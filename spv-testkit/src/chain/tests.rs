@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use qrinfo_core::{dip24::WORK_BLOCK_OFFSET, message::MnListDiff, wire::Wire};
+use qrinfo_core::{WORK_BLOCK_OFFSET, message::MnListDiff, wire::Wire};
 
 use super::{Chain, MasternodeLog, Modifier, Quarters};
 use crate::Recording;

@@ -51,7 +51,7 @@ pub(super) async fn connect(
     let network = node.chain_network();
     let (input, mut output) = split(node.connect());
     let mut input = Frames { input, decoder: FrameDecoder::new(network), buffer: BytesMut::new() };
-    let version = VersionMessage::for_client(id.0, 0, VERSION_NONCE, "/mock/").to_wire();
+    let version = VersionMessage::for_client(id, 0, VERSION_NONCE, "/mock/").to_wire();
     write(&mut output, &Frame { command: Command::VERSION, payload: version }, network).await?;
     let mut start_height = None;
     loop {

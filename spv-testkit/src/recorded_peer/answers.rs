@@ -2,8 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use qrinfo_core::{
-    BlockHash,
-    header::BlockHeader,
+    BlockHash, BlockHeader,
     message::{Headers, MAX_HEADERS},
     wire::frame::{Command, Frame},
 };
@@ -90,7 +89,7 @@ impl Answers for RecordedAnswers {
         behind.iter().chain(before).find_map(|other| match &other.answer {
             Answer::Reply(reply)
                 if other.protocol == exchange.protocol
-                    && cycles.start(other.height) != cycles.start(exchange.height) =>
+                    && cycles.start_of(other.height) != cycles.start_of(exchange.height) =>
             {
                 Some(Frame { command: Command::QR_INFO, payload: reply.clone() })
             }

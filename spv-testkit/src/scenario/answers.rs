@@ -48,7 +48,7 @@ impl JobAnswers {
 
 impl Answers for JobAnswers {
     fn node(&self) -> NodeFacts {
-        let behind_all_jobs = job::request(self.jobs.len()).cycle_height;
+        let behind_all_jobs = job::request(self.jobs.len()).cycle.height();
         NodeFacts {
             network: NETWORK,
             user_agent: format!("/scenario peer {}/", self.peer),

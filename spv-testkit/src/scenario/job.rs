@@ -42,7 +42,7 @@ pub fn request(job: usize) -> QRInfoRequestSpec {
     let cycle = cycle_of(job);
     QRInfoRequestSpec {
         network: NETWORK,
-        cycle_height: cycle.saturating_mul(NETWORK.cycles().length()),
+        cycle: NETWORK.cycles().start_of(cycle.saturating_mul(NETWORK.cycles().length())),
         base_block_hashes: Vec::new(),
         block_hash: hash(Block::Asked, cycle),
         extra_share: false,

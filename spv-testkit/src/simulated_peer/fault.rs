@@ -2,8 +2,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use qrinfo_core::{
-    Network,
-    header::BlockHeader,
+    BlockHeader, Network,
     message::Headers,
     wire::Wire,
     wire::frame::{Command, Frame, HEADER_LEN, checksum, max_payload},

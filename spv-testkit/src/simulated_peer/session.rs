@@ -2,8 +2,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use qrinfo_core::{
-    BlockHash,
-    header::BlockHeader,
+    BlockHash, BlockHeader,
     message::{GetHeaders, Headers, Headers2, MIN_PROTOCOL_VERSION, NODE_HEADERS_COMPRESSED, VersionMessage},
     wire::{
         Wire,

@@ -1,8 +1,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use qrinfo_core::{
-    Hash256, QuorumHash,
-    llmq::LlmqParams,
+    Hash256, LlmqParams, QuorumHash,
     message::{Commitment, SmlEntry},
     wire::Bits,
 };

@@ -3,8 +3,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use qrinfo_core::{
     BlockHash, Hash256, Network, ProTxHash,
-    hash::sha256d,
     message::{NetInfo, NetInfoEntry, NetInfoPurpose, SmlEntry, SmlEntryKind},
+    sha256d,
 };
 
 use super::{KeyRing, SyntheticParams, random_bytes};

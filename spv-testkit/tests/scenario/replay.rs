@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use qrinfo_core::{Attempt, AttemptErrorKind, PeerId, Reply, wire::Wire};
+use qrinfo_core::{Answer, Attempt, AttemptErrorKind, PeerId, Reply, wire::Wire};
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
 use spv_peer::{PeerConfig, handshake};
 use spv_testkit::{Scenario, Timeline, scenario};
@@ -91,7 +91,7 @@ struct Outcome {
 async fn ask(io: tokio::io::DuplexStream, peer: usize, asked: &[(u64, usize)], timeline: Timeline) -> Vec<Outcome> {
     let long = timeline.scale() * Duration::from_secs(1_000);
     let config = PeerConfig { handshake_timeout: long, ..PeerConfig::new(scenario::NETWORK, 9) };
-    let id = PeerId(([203, 0, 113, peer as u8], 9999).into());
+    let id = PeerId::Address(([203, 0, 113, peer as u8], 9999).into());
     let connection = handshake(io, id, &config).await.unwrap();
     assert!(Instant::now() < timeline.start(), "the handshake takes the run's time");
     let config = CorrelatorConfig {
@@ -112,7 +112,7 @@ async fn ask(io: tokio::io::DuplexStream, peer: usize, asked: &[(u64, usize)], t
     let mut outcomes = Vec::new();
     for call in calls {
         let (reply_bytes, timing) = match call.await.unwrap() {
-            Ok((Reply::QrInfo(reply), timing)) => (Some(reply.to_wire().len()), timing),
+            Ok(Answer { reply: Reply::QrInfo(reply), timing }) => (Some(reply.to_wire().len()), timing),
             Ok(_) => panic!("a reply is no qrinfo"),
             Err(error) => {
                 assert_eq!(error.kind(), AttemptErrorKind::Refused);

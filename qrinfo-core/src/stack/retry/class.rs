@@ -1,10 +1,9 @@
-use crate::AttemptErrorKind;
+use crate::stack::error::AttemptErrorKind;
 
 /// The meaning of a kind of failure for what happens next.
 ///
 /// ```
-/// use crate::AttemptErrorKind;
-/// use qrinfo_core::stack::retry::FailureClass;
+/// use qrinfo_core::{AttemptErrorKind, retry::FailureClass};
 ///
 /// let refusal = FailureClass::of(AttemptErrorKind::Refused);
 /// assert!(refusal.ask_elsewhere && !refusal.peers_fault && !refusal.congestion);
@@ -13,26 +12,26 @@ use crate::AttemptErrorKind;
 pub struct FailureClass {
     /// The category by which failures are counted against a limit.
     pub category: Category,
-    /// The peer did wrong. It is not asked again.
+    /// True if the peer is at fault. It is not asked again.
     pub peers_fault: bool,
-    /// Another peer may do better.
+    /// True if another peer may answer.
     pub ask_elsewhere: bool,
-    /// It may come from asking too much at once. A refusal does not: it comes from asking for the wrong thing.
+    /// True if it may be caused by too many requests at once. A refusal is not: the peer lacks a block.
     pub congestion: bool,
 }
 
 /// The categories of failure, as dash-spv's recovery counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Category {
-    /// Silence.
+    /// Timeouts.
     Timeout,
-    /// Connections that end, or that are not there.
+    /// Connections that end, or that are missing.
     Network,
-    /// Bytes or facts that are wrong.
+    /// Malformed or false replies.
     Validation,
-    /// Our storage or configuration.
+    /// Local storage or configuration.
     Storage,
-    /// A peer that declines.
+    /// Refusals of a peer.
     Peer,
     /// Everything else.
     Other,
@@ -41,7 +40,7 @@ pub enum Category {
 // === impl FailureClass ===
 
 impl FailureClass {
-    /// The class of a kind of failure. A kind that is not known here is treated as a failure on our side.
+    /// The class of a kind of failure. An unknown kind is treated as a local failure.
     pub fn of(kind: AttemptErrorKind) -> Self {
         let class = |category, peers_fault, ask_elsewhere, congestion| Self {
             category,
@@ -65,8 +64,8 @@ impl FailureClass {
 // === impl Category ===
 
 impl Category {
-    /// The number of failures of this category that one request may have: dash-spv's limits. Refusals have none: no peer
-    /// is asked twice for what it refused.
+    /// The number of failures of this category that one request may have: dash-spv's limits. Refusals have none: no
+    /// peer is asked twice for what it refused.
     pub fn limit(self) -> Option<u32> {
         match self {
             Self::Timeout => Some(5),

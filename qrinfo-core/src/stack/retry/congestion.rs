@@ -3,8 +3,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{FailureClass, RecoveryStrategy};
-use crate::{AttemptErrorKind, PeerId};
+use super::{class::FailureClass, strategy::RecoveryStrategy};
+use crate::stack::{error::AttemptErrorKind, peer_id::PeerId};
 
 /// The number of latest attempts that count.
 const LENGTH: usize = 20;
@@ -20,18 +20,18 @@ const ONE_AT_A_TIME: f64 = 0.5;
 
 /// The ends of the latest twenty attempts of all requests, and the conclusion from them: fewer requests at a time.
 ///
-/// Only failures that speak of congestion count ([`FailureClass::congestion`]), and only if two or more peers had them:
-/// one bad peer is that peer's business. A connection that ends counts as one failure, however many requests end with
+/// Only failures that may come of congestion count ([`FailureClass::congestion`]), and only if two or more peers had
+/// them: one bad peer slows down no other. A connection that ends counts as one failure, however many requests end with
 /// it.
 ///
 /// ```
 /// use std::time::Duration;
-/// use qrinfo_core::{AttemptErrorKind, PeerId, stack::retry::{Congestion, RecoveryStrategy}};
+/// use qrinfo_core::{AttemptErrorKind, PeerId, retry::{Congestion, RecoveryStrategy}};
 ///
 /// # fn example(now: std::time::Instant) {
 /// let mut congestion = Congestion::new(Duration::from_secs(60));
 /// for port in 1..=10 {
-///     let peer = PeerId(([203, 0, 113, 5], port).into());
+///     let peer = PeerId::Address(([203, 0, 113, 5], port).into());
 ///     congestion.ended(Some((AttemptErrorKind::Timeout, Some(peer))));
 /// }
 /// assert_eq!(congestion.decide(8, now), Some(RecoveryStrategy::ReduceConcurrency { target: 1 }));
@@ -42,6 +42,8 @@ pub struct Congestion {
     sequential_for: Duration,
     /// `None` for an attempt that did not fail of congestion.
     ended: VecDeque<Option<Failure>>,
+    /// Of the latest attempts that were enough to conclude from, also if they are forgotten since.
+    failures_mount: bool,
     /// The last decision for one request at a time.
     one_at_a_time: Option<Instant>,
 }
@@ -52,9 +54,9 @@ type Failure = (AttemptErrorKind, Option<PeerId>);
 // === impl Congestion ===
 
 impl Congestion {
-    /// No attempt has ended yet. `sequential_for` is the length of a fall-back to sequential.
+    /// A state without attempts. `sequential_for` is the length of a fall-back to sequential.
     pub fn new(sequential_for: Duration) -> Self {
-        Self { sequential_for, ended: VecDeque::new(), one_at_a_time: None }
+        Self { sequential_for, ended: VecDeque::new(), failures_mount: false, one_at_a_time: None }
     }
 
     /// Adds the end of an attempt: the kind of failure and the peer, or `None` for an answer.
@@ -68,21 +70,26 @@ impl Congestion {
             self.ended.pop_front();
         }
         self.ended.push_back(failure);
+        if self.ended.len() >= ENOUGH {
+            self.failures_mount = self.do_failures_mount();
+        }
     }
 
-    /// Whether failures mount while some attempts are answered: more than 0.3 of them fail, at two or more peers. A
-    /// failure then says little about the request that had it.
+    /// Returns true if failures mount while some attempts are answered: more than 0.3 of the latest attempts failed, at
+    /// two or more peers. A failure then says little about its request. A [decision](Self::decide) does not end this;
+    /// ten further attempts may.
     pub fn failures_mount(&self) -> bool {
+        self.failures_mount
+    }
+
+    fn do_failures_mount(&self) -> bool {
         let attempts = self.ended.len();
         let failures: Vec<Failure> = self.ended.iter().flatten().copied().collect();
-        attempts >= ENOUGH
-            && failures.len() < attempts
-            && peers(&failures) >= 2
-            && failures.len() as f64 > HALF * attempts as f64
+        failures.len() < attempts && peers(&failures) >= 2 && failures.len() as f64 > HALF * attempts as f64
     }
 
-    /// The conclusion, once: after it the attempts so far are forgotten. `concurrent` is the number of requests at a
-    /// time so far. [`decide_for`](Self::decide_for) has the rule.
+    /// Decides, and forgets the attempts so far if there is a decision. `concurrent` is the current number of requests
+    /// at a time. [`decide_for`](Self::decide_for) has the rule.
     pub fn decide(&mut self, concurrent: usize, now: Instant) -> Option<RecoveryStrategy> {
         if self.ended.len() < ENOUGH {
             return None;
@@ -93,7 +100,7 @@ impl Congestion {
         Some(strategy)
     }
 
-    /// The conclusion from `failures` of congestion among `attempts`.
+    /// Decides about `failures` of congestion among `attempts`.
     ///
     /// More than half of the attempts: one request at a time, and if that was decided before within the time in
     /// sequence, a fall-back to sequential for that time. More than 0.3: half as many requests.

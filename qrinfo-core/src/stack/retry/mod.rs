@@ -1,14 +1,14 @@
 //! Decisions about failures: plain structs without a runtime, which sequential and parallel syncs share.
 //!
-//! | struct | it decides about | it is told |
+//! | struct | decides about | input |
 //! |---|---|---|
 //! | [`RetryState`] | one request: ask another peer, wait, or give up | each failure of that request |
 //! | [`Rest`] | one peer: how long it is left alone | each failure and answer of that peer |
 //! | [`Congestion`] | all requests: fewer at a time, or one | the end of each sending |
-//! | [`GivenUp::is_silence`](crate::GivenUp::is_silence) | a whole sync: no peer answers anything | each request that is given up |
+//! | [`is_silence`](crate::GivenUp::is_silence) | a whole sync: no peer answers | each request that is given up |
 //!
-//! [`FailureClass`] says what a kind of failure means, [`RecoveryStrategy`] is a decision, [`RetryPolicy`] holds the
-//! numbers.
+//! [`FailureClass`] is the meaning of a kind of failure, [`RecoveryStrategy`] a decision, [`RetryPolicy`] the limits
+//! and times.
 
 mod class;
 mod congestion;

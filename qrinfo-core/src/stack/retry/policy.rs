@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-/// The numbers that a [`RetryState`](super::RetryState) keeps to.
+/// The limits and times of a [`RetryState`](super::RetryState).
 ///
 /// ```
 /// use std::time::Duration;
-/// use qrinfo_core::stack::retry::RetryPolicy;
+/// use qrinfo_core::retry::RetryPolicy;
 ///
 /// let policy = RetryPolicy { max_attempts: 3, ..RetryPolicy::default() };
 /// assert_eq!(policy.backoff(0), Duration::from_secs(1));
@@ -13,8 +13,8 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Attempts of one request; at least one. Refusals do not count where the ledger of peers is known, nor do false
-    /// replies, because their peers are not asked again.
+    /// Attempts of one request; 0 counts as 1. With a ledger of peers, the first refusal or false reply of each peer
+    /// does not count, because the peer is not asked again.
     pub max_attempts: u32,
     /// The bound of the first wait; it doubles with each further one.
     pub first_backoff: Duration,

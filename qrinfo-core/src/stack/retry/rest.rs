@@ -6,11 +6,11 @@ const FIRST: Duration = Duration::from_secs(5);
 /// The longest rest.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// The time for which a peer that failed is left alone, unless no other peer can be asked.
+/// The time for which a peer that failed is not asked, unless no other peer can be.
 ///
 /// ```
 /// use std::time::Duration;
-/// use qrinfo_core::stack::retry::Rest;
+/// use qrinfo_core::retry::Rest;
 ///
 /// # fn example(now: std::time::Instant) {
 /// let mut rest = Rest::default();
@@ -35,7 +35,7 @@ impl Rest {
         now + rest
     }
 
-    /// The peer has answered: its next failure is a first one again.
+    /// Notes that the peer has answered: its next failure is a first one again.
     pub fn answered(&mut self) {
         self.failures_in_a_row = 0;
     }

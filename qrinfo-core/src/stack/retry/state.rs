@@ -3,16 +3,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Category, FailureClass, RecoveryStrategy, RetryPolicy};
-use crate::{Attempt, AttemptError, AttemptErrorKind, GivenUp, PeerId, Request, WhyGivenUp, stack::PeerTable};
+use super::{
+    class::{Category, FailureClass},
+    policy::RetryPolicy,
+    strategy::RecoveryStrategy,
+};
+use crate::stack::{
+    attempt::Attempt,
+    error::{AttemptError, AttemptErrorKind},
+    given_up::{GivenUp, WhyGivenUp},
+    peer_id::PeerId,
+    peers::PeerTable,
+    request::Request,
+};
 
-/// A disconnect is worth a short wait this often, before another peer is asked at once.
+/// Disconnects of a request that are followed by a short wait; after further ones another peer is asked at once.
 const RECONNECTS: u32 = 2;
 
-/// The wait after a disconnect where nothing is known of the peers. dash-spv's figure.
+/// The wait after a disconnect where there is no ledger of peers, as in dash-spv.
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 
-/// One request that has not ended: its failures so far, and the decision about each.
+/// The number of latest failures that are kept.
+const KEPT: usize = 256;
+
+/// The failures of one request that has not ended, and the decision about each.
 ///
 /// | failure | decision |
 /// |---|---|
@@ -24,13 +38,13 @@ const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 /// | cancelled, local | give up: another peer would not help |
 ///
 /// A request ends within [`max_attempts`](RetryPolicy::max_attempts), within the limit of each
-/// [category](Category::limit), and within its deadline. With a [`PeerTable`] refusals and false replies of named peers
-/// do not count as attempts, because no peer is asked twice for what it refused or after it lied; without one
-/// everything counts.
+/// [category](Category::limit), and within its deadline. With a [`PeerTable`], the first refusal or false reply of each
+/// named peer does not count as an attempt, because the peer is avoided afterwards, and congestion at named peers does
+/// not count while failures mount at several. Without one every failure counts.
 ///
 /// ```
 /// use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec};
-/// use qrinfo_core::stack::retry::{RecoveryStrategy, RetryPolicy, RetryState};
+/// use qrinfo_core::retry::{RecoveryStrategy, RetryPolicy, RetryState};
 ///
 /// # fn example(now: std::time::Instant) {
 /// # let spec = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::ZERO };
@@ -53,7 +67,9 @@ pub struct RetryState {
     waits: u32,
     failures: Vec<AttemptError>,
     refused: Vec<PeerId>,
-    /// Failed otherwise, since every peer had its turn.
+    /// Peers that sent something false or malformed.
+    faulty: Vec<PeerId>,
+    /// Peers that failed otherwise, since every peer had its turn.
     failed: Vec<PeerId>,
     /// Peers that the caller excludes.
     avoid: Vec<PeerId>,
@@ -66,7 +82,7 @@ impl RetryState {
     pub fn new(attempt: &Attempt, policy: RetryPolicy) -> Self {
         // A request may name a later block of its cycle. Asking too many peers is safe, giving up too early is not.
         let height = match &attempt.request {
-            Request::QrInfo(spec) => spec.cycle_height,
+            Request::QrInfo(spec) => spec.cycle.height(),
             Request::MnListDiff(_) => 0,
         };
         Self {
@@ -77,14 +93,16 @@ impl RetryState {
             waits: 0,
             failures: Vec::new(),
             refused: Vec::new(),
+            faulty: Vec::new(),
             failed: Vec::new(),
             avoid: attempt.avoid.clone(),
         }
     }
 
-    /// The peers not to ask now.
+    /// The peers that must not be asked now.
     pub fn avoid(&self) -> Vec<PeerId> {
-        let mut avoid: Vec<PeerId> = self.avoid.iter().chain(&self.refused).chain(&self.failed).copied().collect();
+        let lists = [&self.avoid, &self.refused, &self.faulty, &self.failed];
+        let mut avoid: Vec<PeerId> = lists.into_iter().flatten().copied().collect();
         avoid.sort_unstable();
         avoid.dedup();
         avoid
@@ -95,9 +113,14 @@ impl RetryState {
         self.deadline
     }
 
-    /// The failures so far, in order.
+    /// The failures so far, in order; at most the latest 256.
     pub fn failures(&self) -> &[AttemptError] {
         &self.failures
+    }
+
+    /// Whether no peer said anything about the request: every attempt timed out or was disconnected.
+    pub fn is_silent(&self) -> bool {
+        self.failures.iter().all(AttemptError::is_silence)
     }
 
     /// Counts a failure, and decides. `peers` is the ledger of peers, where there is one.
@@ -122,11 +145,13 @@ impl RetryState {
             return abort(WhyGivenUp::Unanswerable);
         }
         if self.is_exhausted() {
-            return abort(WhyGivenUp::Exhausted);
+            let is_asked = !self.failures.is_empty();
+            return abort(if is_asked { WhyGivenUp::Exhausted } else { WhyGivenUp::NoPeers });
         }
         match peers {
-            _ if kind == AttemptErrorKind::Overloaded => self.wait(),
-            Some(peers) => self.among(peers),
+            Some(peers) if kind == AttemptErrorKind::Overloaded => self.after_overload(peers),
+            None if kind == AttemptErrorKind::Overloaded => self.wait(),
+            Some(peers) => self.among(peers, kind),
             None => self.without_ledger(kind),
         }
     }
@@ -143,32 +168,46 @@ impl RetryState {
         }
         let kind = error.kind();
         let peer = error.peer().filter(|peer| *peer != PeerId::ALL);
-        if let Some(peer) = peer {
-            let list = if kind == AttemptErrorKind::Refused { &mut self.refused } else { &mut self.failed };
-            if !list.contains(&peer) {
-                list.push(peer);
-            }
-        }
-        if self.counts(kind, peer, peers) {
+        let is_repeated = peer.map(|peer| !self.exclude(peer, kind));
+        if self.counts(kind, is_repeated, peers) {
             *self.counted.entry(FailureClass::of(kind).category).or_default() += 1;
         }
         // That there was no peer to ask is no attempt.
         if kind != AttemptErrorKind::NoPeer {
+            if self.failures.len() == KEPT {
+                self.failures.remove(0);
+            }
             self.failures.push(error);
         }
     }
 
-    /// Whether a failure uses up an attempt.
-    fn counts(&self, kind: AttemptErrorKind, peer: Option<PeerId>, peers: Option<&PeerTable>) -> bool {
+    /// Remembers a peer that failed. Returns false if it failed so before.
+    fn exclude(&mut self, peer: PeerId, kind: AttemptErrorKind) -> bool {
+        let list = match kind {
+            AttemptErrorKind::Refused => &mut self.refused,
+            _ if FailureClass::of(kind).peers_fault => &mut self.faulty,
+            _ => &mut self.failed,
+        };
+        let is_new = !list.contains(&peer);
+        if is_new {
+            list.push(peer);
+        }
+        is_new
+    }
+
+    /// Returns true if a failure uses up an attempt. `is_repeated` is `None` for a failure that names no peer, and
+    /// tells of a named one that it failed so before.
+    fn counts(&self, kind: AttemptErrorKind, is_repeated: Option<bool>, peers: Option<&PeerTable>) -> bool {
         let Some(peers) = peers else { return true };
-        let class = FailureClass::of(kind);
         match kind {
-            // The peer is not asked again for this request, or for anything.
-            AttemptErrorKind::Refused | AttemptErrorKind::Malformed | AttemptErrorKind::False => peer.is_none(),
-            // The ledger says how long to wait for a peer.
-            AttemptErrorKind::NoPeer => false,
+            // The peer is not asked again, so as many such failures as peers end them.
+            AttemptErrorKind::Refused | AttemptErrorKind::Malformed | AttemptErrorKind::False => {
+                is_repeated.unwrap_or(true)
+            }
+            // The ledger says how long to wait for a peer, unless the service below contradicts it.
+            AttemptErrorKind::NoPeer => peers.has_other_than(&self.avoid()),
             // Of many requests some would use up their attempts by mere chance. The deadline bounds such a request.
-            _ => !(class.congestion && peers.failures_mount),
+            _ => is_repeated.is_none() || !(FailureClass::of(kind).congestion && peers.failures_mount),
         }
     }
 
@@ -177,9 +216,13 @@ impl RetryState {
         self.counted.values().sum::<u32>() >= self.policy.max_attempts.max(1) || self.counted.iter().any(over)
     }
 
-    /// The decision where the peers are known.
-    fn among(&mut self, peers: &PeerTable) -> RecoveryStrategy {
+    /// The decision where there is a ledger of peers.
+    fn among(&mut self, peers: &PeerTable, kind: AttemptErrorKind) -> RecoveryStrategy {
         if peers.has_other_than(&self.avoid()) {
+            // The service below could not ask that peer a moment ago. Without a wait this would go round and round.
+            if kind == AttemptErrorKind::NoPeer {
+                return self.wait();
+            }
             // A wait spares a peer that failed. This one has not.
             return RecoveryStrategy::SwitchPeer;
         }
@@ -196,11 +239,19 @@ impl RetryState {
         abort(self.why_no_peer(peers))
     }
 
+    /// Waits for room. Peers that had none are asked again if there is no other.
+    fn after_overload(&mut self, peers: &PeerTable) -> RecoveryStrategy {
+        if !peers.has_other_than(&self.avoid()) {
+            self.failed.clear();
+        }
+        self.wait()
+    }
+
     /// The reason of a request for which no peer is left.
     pub fn why_no_peer(&self, peers: &PeerTable) -> WhyGivenUp {
-        match (peers.is_empty(), self.failures.is_empty()) {
-            (true, true) => WhyGivenUp::NoPeers,
-            (true, false) => WhyGivenUp::AllPeersGone,
+        match (peers.is_empty(), peers.had_peers || !self.failures.is_empty()) {
+            (true, false) => WhyGivenUp::NoPeers,
+            (true, true) => WhyGivenUp::AllPeersGone,
             (false, _) if self.refused.len() >= 2 && peers.iter().all(|(peer, _)| self.refused.contains(&peer)) => {
                 WhyGivenUp::Unanswerable
             }
@@ -208,7 +259,7 @@ impl RetryState {
         }
     }
 
-    /// The decision where the service below chooses the peer, and nothing is known of it.
+    /// The decision where the peers are not known: the service below chooses among them.
     fn without_ledger(&mut self, kind: AttemptErrorKind) -> RecoveryStrategy {
         let disconnects = self.counted.get(&Category::Network).copied().unwrap_or_default();
         match kind {

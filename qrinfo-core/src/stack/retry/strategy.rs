@@ -1,6 +1,6 @@
 use std::{fmt, time::Duration};
 
-use crate::WhyGivenUp;
+use crate::stack::given_up::WhyGivenUp;
 
 /// A decision about a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     fn peer() -> PeerId {
-        PeerId(([203, 0, 113, 5], 19899).into())
+        PeerId::Address(([203, 0, 113, 5], 19899).into())
     }
 
     fn frame(nonce: u64) -> Frame {

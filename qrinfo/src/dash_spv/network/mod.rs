@@ -9,7 +9,10 @@
 //! * [`by_name`] takes a [`NamedNetworkManager`] and makes a peer of each of its peers. They share the work instead of
 //!   repeating it, a refusal shows after a round trip instead of a timeout, and a false reply has an author.
 //!
-//! Either gives a driver too. It has the manager for itself as long as it runs, so that nobody waits for a lock; run it
+//! * `by_stream` (feature `parallel-qrinfo`) takes a stream of events and a sink of messages, both with the names of
+//!   peers. Peers join and leave while the sync runs.
+//!
+//! Each gives a driver too. It has the manager for itself as long as it runs, so that nobody waits for a lock; run it
 //! beside the sync, in a task of its own or with a manager that is only lent. It gives the manager back when the sync is
 //! over. What else arrives in the meantime, it hands to a closure.
 //!
@@ -31,7 +34,7 @@
 //! let chain = Chain::from_recording(&Recording::bundled()?, |_| true)?;
 //! let mut manager = MockNetworkManager::new();
 //! for host in 1..=3 {
-//!     manager.add_peer(PeerId(([203, 0, 113, host], 19899).into()), SimulatedPeer::builder(chain.clone()).build());
+//!     manager.add_peer(PeerId::Address(([203, 0, 113, host], 19899).into()), SimulatedPeer::builder(chain.clone()).build());
 //! }
 //! manager.connect().await?;
 //! let planner = Planner::new(chain.network(), chain.tip());
@@ -54,8 +57,11 @@
 //! # }
 //! ```
 
+mod hub;
 mod link;
 mod named;
+#[cfg(feature = "parallel-qrinfo")]
+mod stream;
 
 use qrinfo_core::{
     PeerId,
@@ -66,6 +72,8 @@ pub use qrinfo_correlate::BroadcastDriver;
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
 
 pub use self::named::NamedDriver;
+#[cfg(feature = "parallel-qrinfo")]
+pub use self::stream::{JoiningPeers, NetworkEvent, StreamDriver};
 use crate::Peer;
 
 /// Makes one peer of a connected network that does not name its peers.
@@ -120,4 +128,49 @@ where
     F: FnMut(PeerId, NetworkMessage),
 {
     NamedDriver::new(network, config, others)
+}
+
+/// Makes peers of those that join a network, which is a stream of [events](NetworkEvent) and a sink of messages to peers:
+/// for a client whose network manager runs in tasks of its own and is spoken with over channels.
+///
+/// The returned stream is for [`ParallelSync::with_changing_peers`](crate::ParallelSync::with_changing_peers). As with
+/// [`by_name`], every `qrinfo`, `mnlistdiff` and `pong` of these peers answers what is asked here; `others` gets every
+/// other message, and must not block. The sink carries `getqrinfo`, `getmnlistd` and `ping`; an error of it, or a wait
+/// longer than the head timeout, ends the driver. A peer that sent what it must not is named by
+/// [`SyncReport::lost`](crate::SyncReport::lost) and [`PeerEvent::Banned`](qrinfo_core::PeerEvent::Banned):
+/// disconnecting it is for the client.
+///
+/// [`Run`](StreamDriver::run) the driver: the peers do nothing without it. The example `own_streams` has the whole.
+///
+/// ```
+/// use futures_util::{sink, stream};
+/// use qrinfo::{ParallelOptions, ParallelSync, network::{self, NetworkEvent}};
+/// use qrinfo_core::{PeerId, QRInfoRequestSpec, message::NetworkMessage};
+/// use qrinfo_correlate::CorrelatorConfig;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// # let plan: Vec<QRInfoRequestSpec> = Vec::new();
+/// let peer = PeerId::Address(([203, 0, 113, 1], 19899).into());
+/// let events = stream::iter([NetworkEvent::Joined { peer, height: 2_240_504 }]);
+/// let sink = sink::drain::<(PeerId, NetworkMessage)>();
+/// let (peers, driver) = network::by_stream(events, sink, CorrelatorConfig::default(), |_, _| {});
+/// let mut sync = ParallelSync::with_changing_peers(plan, peers, ParallelOptions::default());
+/// let (next, _) = tokio::join!(sync.next(), driver.run());
+/// assert!(next.is_none());
+/// # }
+/// ```
+#[cfg(feature = "parallel-qrinfo")]
+pub fn by_stream<E, K, F>(
+    events: E,
+    sink: K,
+    config: CorrelatorConfig,
+    others: F,
+) -> (JoiningPeers, StreamDriver<E, K, F>)
+where
+    E: futures_util::Stream<Item = NetworkEvent> + Unpin,
+    K: futures_util::Sink<(PeerId, NetworkMessage), Error: Into<ClientError>> + Unpin,
+    F: FnMut(PeerId, NetworkMessage),
+{
+    StreamDriver::new(events, sink, config, others)
 }

@@ -1,10 +1,12 @@
 mod answering;
 mod reorder;
+mod silence;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     error::Error,
+    future::pending,
     num::NonZeroUsize,
     panic,
     time::{Duration, Instant},
@@ -12,16 +14,26 @@ use std::{
 
 use futures_util::{Stream, StreamExt, stream};
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, GivenUp, PeerId, RequestId, Timing,
-    WhyGivenUp, stack::RecoveryEvent,
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, GivenUp, PeerId, RecoveryEvent,
+    RequestId, Timing, WhyGivenUp,
+    retry::{RecoveryStrategy, RetryState},
 };
 use qrinfo_recovery::{Recovery, RecoveryLayer, RecoverySettings};
 use qrinfo_scheduler::{Event, Rate, SchedulerHandle, SchedulerService, Settings, Window};
-use tokio::{sync::broadcast, task::JoinSet, time::timeout_at};
+use tokio::{
+    select,
+    sync::broadcast,
+    task::{JoinError, JoinSet},
+    time::{sleep_until, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
 use tower::{Layer, ServiceExt, discover::Change};
+use tracing::{Instrument, Span};
 
-use self::{answering::Answering, reorder::Reorder};
-use super::{Delivered, EVENTS, LostPeer, Missing, PlannedRequest, SyncEvent, SyncReport, SyncStats};
+use self::{answering::Answering, reorder::Reorder, silence::Silence};
+use super::{
+    Delivered, LostPeer, Missing, PlannedRequest, SyncEvent, SyncOutcome, SyncReport, SyncStats, event::Events,
+};
 use crate::peer::Peer;
 
 /// Settings of a [`ParallelSync`].
@@ -69,7 +81,7 @@ impl Default for ParallelOptions {
 /// is expected to answer it first, and keeps the one ledger of peers. A [`RecoveryLayer`] around it asks again elsewhere
 /// what fails. A peer that is gone, or that sent something false, is not asked again; one that falls silent rests. While
 /// failures mount at several peers there are fewer requests at a time, down to one. A sync that no peer answers ends
-/// with the first request that used up its attempts. [`events`](Self::events) tells everything as it happens.
+/// in the time that one request takes to use up its attempts. [`events`](Self::events) tells everything as it happens.
 ///
 /// It goes on in the background as far as [`ParallelOptions::window_bytes`] allows, so a reply can be worked on while the
 /// next ones arrive. Dropping it cancels everything in flight.
@@ -89,6 +101,7 @@ impl Default for ParallelOptions {
 #[derive(Debug)]
 pub struct ParallelSync {
     plan: Vec<PlannedRequest>,
+    span: Span,
     options: ParallelOptions,
     service: Recovery<SchedulerService>,
     scheduler: SchedulerHandle,
@@ -103,7 +116,7 @@ pub struct ParallelSync {
     /// The end of requests without a reply, by position in the plan.
     failures: BTreeMap<usize, GivenUp>,
     /// Replies that were false, by position in the plan.
-    rejected: BTreeMap<usize, Vec<AttemptError>>,
+    rejected: BTreeMap<usize, RetryState>,
     /// The reply that was delivered last.
     last: Option<(usize, Timing)>,
     /// Counts of deliveries; the scheduler has the rest.
@@ -111,7 +124,9 @@ pub struct ParallelSync {
     deadline: Option<Instant>,
     /// The reason for which the sync ended before its plan.
     over: Option<WhyGivenUp>,
-    events: broadcast::Sender<SyncEvent>,
+    /// No peer has answered anything for too long.
+    silenced: CancellationToken,
+    events: Events,
 }
 
 /// The end of a request.
@@ -165,18 +180,22 @@ impl ParallelSync {
         };
         let (service, driver) = SchedulerService::new(peers, settings);
         let scheduler = service.handle();
-        let events = broadcast::Sender::new(EVENTS);
+        let events = Events::default();
         let mut forwarding = JoinSet::new();
-        forwarding.spawn(forward(scheduler.events(), events.clone()));
+        let silenced = CancellationToken::new();
+        let silence = Silence::new(options.recovery.retry.max_attempts, now());
+        forwarding.spawn(forward(scheduler.events(), events.clone(), silence, silenced.clone()));
         // It ends by itself when the last clone of the service and of the handle is gone.
-        tokio::spawn(driver);
+        let plan: Vec<PlannedRequest> = plan.into_iter().map(Into::into).collect();
+        let span = tracing::debug_span!("sync", mode = "parallel", requests = plan.len());
+        tokio::spawn(driver.instrument(span.clone()));
         let told = events.clone();
         let layer = RecoveryLayer::new(options.recovery).with_peers(scheduler.peers()).on_event(move |event| {
-            // There may be no listener.
-            let _ = told.send(SyncEvent::Recovery(event.clone()));
+            told.send(SyncEvent::Recovery(event.clone()));
         });
         let mut sync = Self {
-            plan: plan.into_iter().map(Into::into).collect(),
+            plan,
+            span,
             options,
             service: layer.layer(service),
             scheduler,
@@ -191,33 +210,29 @@ impl ParallelSync {
             stats: SyncStats::default(),
             deadline: options.total_timeout.and_then(|time| now().checked_add(time)),
             over: None,
+            silenced,
             events,
         };
         sync.move_window();
         sync
     }
 
-    /// The next reply in the order of the plan, or `None` when the sync has ended. A request that was given up is
-    /// passed over; [`into_report`](Self::into_report) names it.
-    ///
-    /// Safe to cancel: a dropped call loses no reply.
+    /// Returns the next reply in the order of the plan; see [`OrderedSync::next`](crate::OrderedSync::next).
     pub async fn next(&mut self) -> Option<Delivered> {
         loop {
             if let Some(delivered) = self.reorder.pop() {
                 self.stats.count_delivery(&delivered.timing);
                 self.last = Some((delivered.index, delivered.timing));
-                self.move_window();
+                if self.over.is_none() {
+                    self.move_window();
+                }
                 return Some(delivered);
             }
             if self.over.is_some() {
                 return None;
             }
             self.move_window();
-            let joined = match self.deadline {
-                Some(deadline) => timeout_at(deadline.into(), self.asking.join_next()).await,
-                None => Ok(self.asking.join_next().await),
-            };
-            match joined {
+            match self.joined().await {
                 Ok(None) => return None,
                 Ok(Some(Ok(asked))) => self.settle(asked),
                 // Nothing aborts these tasks while they are waited for.
@@ -226,47 +241,73 @@ impl ParallelSync {
                         panic::resume_unwind(panicked);
                     }
                 }
-                Err(_) => self.end(WhyGivenUp::SyncDeadlinePassed),
+                Err(why) => self.end(why),
             }
         }
     }
 
-    /// Takes back the reply that was delivered last, because it is false. Its peer is not asked again; others are asked
-    /// for it, and everything after it in the plan waits for that. Over a network that does not name its peers all are
-    /// asked again, as often as a request may fail. Without such a reply, or when it was taken back before, nothing
-    /// happens.
-    ///
-    /// This is for faults that only the reply's place in the plan shows, such as a list that does not follow from the
-    /// one before; see the crate `qrinfo-verify`.
+    /// The end of a request, or the reason for which the sync ends before. Safe to cancel.
+    async fn joined(&mut self) -> Result<Option<Result<Asked, JoinError>>, WhyGivenUp> {
+        let deadline = self.deadline;
+        let deadline_passes = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline.into()).await,
+                None => pending().await,
+            }
+        };
+        select! {
+            biased;
+            joined = self.asking.join_next() => Ok(joined),
+            () = deadline_passes => Err(WhyGivenUp::SyncDeadlinePassed),
+            // A single request is bounded by its own attempts.
+            () = self.silenced.cancelled(), if self.asking.len() > 1 => Err(WhyGivenUp::Silence),
+        }
+    }
+
+    /// Takes back a false reply; see [`OrderedSync::reject_last`](crate::OrderedSync::reject_last).
     pub fn reject_last(&mut self, why: impl Into<Box<dyn Error + Send + Sync>>) {
         let Some((index, timing)) = self.last.take() else { return };
         let peer = timing.peer;
         let error = AttemptError::new(AttemptErrorKind::False).at(peer).timed(timing).because(why);
         tracing::debug!(index, %error, "rejected");
         self.stats.count_rejection(&error, &timing);
-        let rejected = self.rejected.entry(index).or_default();
-        rejected.push(error);
-        let is_exhausted = rejected.len() >= self.options.recovery.retry.max_attempts as usize;
+        let strategy = self.decide_about_rejection(index, error);
         if peer != PeerId::ALL {
             self.scheduler.ban(peer, AttemptErrorKind::False);
-        } else if is_exhausted {
+        } else if let Some(RecoveryStrategy::Abort { why }) = strategy {
             // The copies of the other peers answer as well, but not for ever.
             self.reorder.take_back(index);
-            self.give_up(index, GivenUp { why: WhyGivenUp::Exhausted, attempts: Vec::new() });
+            self.give_up(index, GivenUp { why, attempts: Vec::new() });
             return;
         }
         self.ask_again(index);
     }
 
-    /// Returns the reply that was delivered last, because it was not taken: it counts as missing if the sync ends here,
-    /// and is asked for again if it goes on. No peer is blamed.
+    /// Decides about a reply that was taken back: it is asked for again, or given up where all peers answer under one
+    /// name. The peers' own failures of the request are recovery's.
+    fn decide_about_rejection(&mut self, index: usize, error: AttemptError) -> Option<RecoveryStrategy> {
+        let request = RequestId(index as u64);
+        let (peer, kind) = (error.peer(), error.kind());
+        let attempt = Attempt::new(request, self.plan.get(index)?.request.clone());
+        let policy = self.options.recovery.retry;
+        let state = self.rejected.entry(index).or_insert_with(|| RetryState::new(&attempt, policy));
+        let strategy = match state.failed(error, Some(&self.scheduler.peers().borrow()), now()) {
+            RecoveryStrategy::Abort { why } if peer == Some(PeerId::ALL) => RecoveryStrategy::Abort { why },
+            _ => RecoveryStrategy::SwitchPeer,
+        };
+        let decided = RecoveryEvent::Decided { request, peer, error: kind, strategy: strategy.clone() };
+        self.events.send(SyncEvent::Recovery(decided));
+        Some(strategy)
+    }
+
+    /// Returns a reply that was not taken; see [`OrderedSync::return_last`](crate::OrderedSync::return_last).
     pub fn return_last(&mut self) {
         let Some((index, timing)) = self.last.take() else { return };
         self.stats.count_return(&timing);
         self.ask_again(index);
     }
 
-    /// The counts so far. Attempts are counted when they have ended.
+    /// Returns the counts so far; see [`OrderedSync::stats`](crate::OrderedSync::stats).
     pub fn stats(&self) -> SyncStats {
         let sends = self.scheduler.stats();
         SyncStats {
@@ -278,12 +319,12 @@ impl ParallelSync {
         }
     }
 
-    /// The events from now on. A listener that is slow misses the oldest of more than a thousand.
+    /// Returns the events from now on; see [`OrderedSync::events`](crate::OrderedSync::events).
     pub fn events(&self) -> broadcast::Receiver<SyncEvent> {
         self.events.subscribe()
     }
 
-    /// The end of the sync. Requests without a delivered reply count as missing.
+    /// Ends the sync; see [`OrderedSync::into_report`](crate::OrderedSync::into_report).
     pub fn into_report(mut self) -> SyncReport {
         let (stats, lost) = (self.stats(), self.scheduler.stats().lost);
         let why = self.over.unwrap_or(WhyGivenUp::Stopped);
@@ -292,12 +333,13 @@ impl ParallelSync {
         let missing = missing.into_iter().map(|(index, PlannedRequest { request, .. })| {
             let given_up = self.failures.remove(&index);
             let GivenUp { why, mut attempts } = given_up.unwrap_or(GivenUp { why, attempts: Vec::new() });
-            attempts.splice(0..0, self.rejected.remove(&index).unwrap_or_default());
+            let rejected = self.rejected.remove(&index).map(|state| state.give_up(why).attempts);
+            attempts.splice(0..0, rejected.unwrap_or_default());
             Missing { index, request, why, attempts }
         });
         let missing = missing.collect();
         let lost = lost.into_iter().map(|(peer, why)| LostPeer { peer, why }).collect();
-        SyncReport::new(missing, stats, lost)
+        SyncReport { outcome: SyncOutcome::of(missing), stats, lost }
     }
 
     /// The window begins at the first request that is not delivered. Requests beyond it are not begun.
@@ -325,7 +367,8 @@ impl ParallelSync {
         let Some(PlannedRequest { request, priority }) = self.plan.get(index).cloned() else { return };
         let signs_before = self.scheduler.stats().signs_of_life();
         let answer = self.service.clone().oneshot(Attempt { priority, ..Attempt::new(index as u64, request) });
-        self.asking.spawn(async move { Asked { index, signs_before, result: answer.await } });
+        let asked = async move { Asked { index, signs_before, result: answer.await } };
+        self.asking.spawn(asked.instrument(self.span.clone()));
     }
 
     fn settle(&mut self, Asked { index, signs_before, result }: Asked) {
@@ -351,8 +394,9 @@ impl ParallelSync {
         self.reorder.skip(index);
     }
 
-    /// Ends the sync before its plan.
+    /// Ends the sync before its plan. The replies that are there are delivered.
     fn end(&mut self, why: WhyGivenUp) {
+        (self.reorder.next_index()..self.plan.len()).for_each(|index| self.reorder.skip(index));
         tracing::info!(%why, "the sync ends");
         self.asking.abort_all();
         self.over = Some(why);
@@ -369,19 +413,26 @@ fn given_up(error: AttemptError) -> GivenUp {
     }
 }
 
-/// Passes the scheduler's events on to the listeners of a sync.
-async fn forward(mut from: broadcast::Receiver<Event>, to: broadcast::Sender<SyncEvent>) {
+/// Passes the scheduler's events on to the listeners of a sync, until there are no more, or until no peer has answered
+/// anything for too long: then `silenced` is cancelled.
+async fn forward(mut from: broadcast::Receiver<Event>, to: Events, mut silence: Silence, silenced: CancellationToken) {
     loop {
-        let event = match from.recv().await {
-            Ok(Event::Peer(event)) => SyncEvent::Peer(event),
-            Ok(Event::SlowedDown { strategy, failures, attempts }) => {
-                SyncEvent::Recovery(RecoveryEvent::SlowedDown { strategy, failures, attempts })
-            }
-            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => continue,
-            Err(broadcast::error::RecvError::Closed) => return,
+        let received = match silence.ends_at() {
+            Some(end) => timeout_at(end.into(), from.recv()).await,
+            None => Ok(from.recv().await),
         };
-        // There may be no listener.
-        let _ = to.send(event);
+        match received {
+            Ok(Ok(Event::Peer(event))) => {
+                silence.on_event(&event);
+                to.send(SyncEvent::Peer(event));
+            }
+            Ok(Ok(Event::SlowedDown { strategy, failures, attempts })) => {
+                to.send(SyncEvent::Recovery(RecoveryEvent::SlowedDown { strategy, failures, attempts }));
+            }
+            Ok(Ok(_) | Err(broadcast::error::RecvError::Lagged(_))) => {}
+            Ok(Err(broadcast::error::RecvError::Closed)) => return,
+            Err(_) => return silenced.cancel(),
+        }
     }
 }
 

@@ -123,6 +123,10 @@ mod tests {
     use super::*;
 
     fn delivered(index: usize, now: Instant) -> Delivered {
+        of_length(index, 0, now)
+    }
+
+    fn of_length(index: usize, bytes: u64, now: Instant) -> Delivered {
         let payload = CoinbasePayload {
             version: 1,
             height: 0,
@@ -148,12 +152,12 @@ mod tests {
             index,
             reply: Reply::MnListDiff(Box::new(diff)),
             timing: Timing {
-                peer: PeerId(([127, 0, 0, 1], 1).into()),
+                peer: PeerId::Address(([127, 0, 0, 1], 1).into()),
                 sent: now,
                 head: None,
                 first_byte: None,
                 done: now,
-                bytes: 0,
+                bytes,
             },
         }
     }
@@ -193,6 +197,33 @@ mod tests {
             for index in 0..20 {
                 prop_assert_eq!(reorder.was_delivered(index), expected.contains(&index));
             }
+        }
+
+        /// Replies of any length: those that wait never take more than the budget and one reply, and everything comes out
+        /// in order when what was dropped is asked again.
+        #[test]
+        fn what_waits_is_bounded_in_bytes(
+            mut lengths in proptest::collection::vec(1_u64..32 << 20, 1..40),
+            order in any::<u64>(),
+        ) {
+            let now = tokio::time::Instant::now().into_std();
+            let budget = 8 << 20;
+            let longest = lengths.iter().copied().max().unwrap_or_default();
+            let mut reorder = Reorder::default();
+            let mut to_ask: Vec<usize> = (0..lengths.len()).collect();
+            let (mut out, mut draw) = (Vec::new(), order);
+            while out.len() < lengths.len() {
+                draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let index = to_ask.swap_remove((draw >> 33) as usize % to_ask.len());
+                reorder.put(of_length(index, lengths[index], now));
+                let evicted = reorder.evict(budget);
+                // A true reply is short the second time.
+                evicted.iter().for_each(|index| lengths[*index] = 5_000);
+                to_ask.extend(evicted);
+                prop_assert!(reorder.held_bytes <= budget + longest, "{} bytes", reorder.held_bytes);
+                out.extend(std::iter::from_fn(|| reorder.pop()).map(|delivered| delivered.index));
+            }
+            prop_assert_eq!(out, (0..lengths.len()).collect::<Vec<_>>());
         }
     }
 }

@@ -28,7 +28,7 @@ async fn faults_that_end_or_stall_a_connection() {
 async fn faults_that_spoil_the_frame() {
     let recording = bundled();
     let mut client = at_fault(&recording, Fault::Oversized).await;
-    let limit = 32 << 20;
+    let limit = 16 << 20;
     assert_eq!(client.next().await, Err(FrameError::TooLong { command: Command::QR_INFO, length: limit + 1, limit }));
     for bit in [0, 777, usize::MAX] {
         let mut client = at_fault(&recording, Fault::BitFlip { bit }).await;

@@ -11,8 +11,8 @@ use blst::{
 use bytes::{BufMut, BytesMut};
 use qrinfo_core::{
     BlockHash, LlmqType, QuorumHash,
-    hash::sha256d,
     message::{Commitment, SmlEntry},
+    sha256d,
     wire::{Wire, put_var_bytes},
 };
 use sha2::{Digest, Sha256};

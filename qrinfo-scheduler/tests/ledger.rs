@@ -1,0 +1,243 @@
+//! The one ledger of peers, as others see it: bans, the published table, events, counts, and fewer requests at a time.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::{collections::BTreeSet, error::Error, time::Duration};
+
+use futures_util::future::join_all;
+use qrinfo_core::{AttemptError, AttemptErrorKind, LeaveReason, PeerEvent, PeerId, retry::RecoveryStrategy};
+use qrinfo_scheduler::{Dispatch, Event, MAX_POINTS, Scheduler, SchedulerHandle, SendStats, Settings, SubmitError};
+use support::{
+    HEIGHT, attempt, decision, now as start, peer_id,
+    peers::{
+        Asked, Manner, REPLY_BYTES, ROUND_TRIP, TestPeer, ask, ask_until_answered, join_reporting_peer, join_test_peer,
+        scheduler,
+    },
+};
+use tokio::time;
+use tower::discover::Change;
+
+fn capped(cap: usize) -> Settings {
+    Settings { cap, ..Settings::default() }
+}
+
+fn in_table(handle: &SchedulerHandle, peer: PeerId) -> bool {
+    handle.peers().borrow().iter().any(|(known, _)| known == peer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ban_frees_what_the_peer_holds_for_the_others_at_once() {
+    let asked = Asked::new();
+    let (service, handle, changes) = scheduler(capped(64));
+    join_test_peer(&changes, 0, &asked, Manner::Answers);
+    let requests = (0..2).map(|id| tokio::spawn(ask_until_answered(service.clone(), attempt(id))));
+    let requests: Vec<_> = requests.collect();
+    time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(asked.count(0), 2, "it holds both");
+    join_test_peer(&changes, 1, &asked, Manner::Answers);
+    time::sleep(Duration::from_millis(10)).await;
+
+    let mut events = handle.events();
+    handle.ban(peer_id(0), AttemptErrorKind::False);
+    for request in requests {
+        assert_eq!(request.await.unwrap().unwrap().timing.peer, peer_id(1));
+    }
+    assert_eq!(asked.times()[2..], [20, 20], "asked of the other at the instant of the ban");
+    assert_eq!(
+        events.recv().await.unwrap(),
+        Event::Peer(PeerEvent::Banned { peer: peer_id(0), why: AttemptErrorKind::False })
+    );
+
+    join_test_peer(&changes, 0, &asked, Manner::Answers);
+    changes.send(Ok(Change::Remove(peer_id(1)))).unwrap();
+    time::sleep(Duration::from_millis(10)).await;
+    let request = tokio::spawn(ask(&service, attempt(9)));
+    time::sleep(Duration::from_secs(60)).await;
+    assert!(!request.is_finished() && !in_table(&handle, peer_id(0)), "a banned peer is not taken");
+    assert_eq!(asked.count(0), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_table_is_up_to_date_before_the_caller_has_its_error() {
+    for manner in [Manner::Lies, Manner::PanicsInFuture, Manner::PanicsInCall] {
+        let asked = Asked::new();
+        let (service, handle, changes) = scheduler(capped(1));
+        join_test_peer(&changes, 0, &asked, manner);
+        let error = ask(&service, attempt(0)).await.unwrap_err();
+        assert_eq!(error.peer(), Some(peer_id(0)));
+        assert!(!in_table(&handle, peer_id(0)), "{error}");
+    }
+
+    let asked = Asked::new();
+    let (service, handle, changes) = scheduler(capped(1));
+    join_test_peer(&changes, 0, &asked, Manner::Refuses);
+    for refusals in 1..=MAX_POINTS {
+        let error = ask(&service, attempt(refusals.into())).await.unwrap_err();
+        assert_eq!(error.kind(), AttemptErrorKind::Refused);
+        assert_eq!(!handle.peers().borrow().has_other_than(&[]), refusals == MAX_POINTS, "{refusals} refusals");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_change_of_the_ledger_is_an_event() {
+    let asked = Asked::new();
+    let (service, handle, changes) = scheduler(capped(1));
+    let mut events = handle.events();
+    join_test_peer(&changes, 0, &asked, Manner::Answers);
+    ask(&service, attempt(0)).await.unwrap();
+    changes.send(Ok(Change::Remove(peer_id(0)))).unwrap();
+    let peer = peer_id(0);
+    let joined = PeerEvent::Joined { peer, height: HEIGHT, round_trip: ROUND_TRIP };
+    assert_eq!(events.recv().await.unwrap(), Event::Peer(joined));
+    let Event::Peer(PeerEvent::Ended { send, outcome: Ok(timing), .. }) = events.recv().await.unwrap() else {
+        panic!()
+    };
+    assert_eq!((send.peer, timing.bytes), (peer, REPLY_BYTES));
+    let left = PeerEvent::Left { peer, why: LeaveReason::Disconnected };
+    assert_eq!(events.recv().await.unwrap(), Event::Peer(left));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_that_is_in_use_is_refused_and_the_first_request_goes_on() {
+    let asked = Asked::new();
+    let (service, _, changes) = scheduler(capped(1));
+    let first = tokio::spawn(ask(&service, attempt(7)));
+    time::sleep(Duration::from_millis(1)).await;
+    let error = ask(&service, attempt(7)).await.unwrap_err();
+    assert_eq!(error.kind(), AttemptErrorKind::Local);
+    let source = error.source().and_then(|source| source.downcast_ref::<SubmitError>()).cloned();
+    assert_eq!(source, Some(SubmitError::IdInUse { attempt: Box::new(attempt(7)) }));
+    join_test_peer(&changes, 0, &asked, Manner::Answers);
+    first.await.unwrap().unwrap();
+    ask(&service, attempt(7)).await.unwrap();
+    assert_eq!(asked.count(0), 2, "an id is free when its request has ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn sendings_and_lost_peers_are_counted() {
+    let asked = Asked::new();
+    let (service, handle, changes) = scheduler(capped(1));
+    let manners = [Manner::Refuses, Manner::TimesOut, Manner::Lies, Manner::Answers];
+    for (index, manner) in manners.into_iter().enumerate() {
+        join_reporting_peer(&changes, index, &asked, manner);
+        let avoid = (0..index).map(peer_id).collect();
+        let end = ask(&service, qrinfo_core::Attempt { avoid, ..attempt(0) }).await;
+        assert_eq!(end.is_ok(), manner == Manner::Answers);
+    }
+    ask(&service, attempt(1)).await.unwrap();
+    time::sleep(Duration::from_secs(10)).await;
+    let lost = vec![(peer_id(2), AttemptErrorKind::False)];
+    // The one that timed out ends with a refusal.
+    let expected = SendStats { sends: 5, resends: 3, replies: 2, refusals: 2, timeouts: 1, lost };
+    assert_eq!(handle.stats(), expected);
+}
+
+/// The errors of these peers do not name them: `TestPeer` leaves that to the scheduler.
+#[tokio::test(start_paused = true)]
+async fn failures_without_a_peers_name_slow_it_down_and_then_make_it_sequential() {
+    let asked = Asked::new();
+    let (service, handle, changes) = scheduler::<TestPeer>(capped(8));
+    for index in 0..4 {
+        join_test_peer(&changes, index, &asked, Manner::TimesOut);
+    }
+    let mut events = handle.events();
+    let ends = join_all((0..40).map(|id| ask(&service, attempt(id)))).await;
+    assert!(ends.iter().all(|end| end.as_ref().is_err_and(|error: &AttemptError| error.peer().is_some())));
+    let mut decisions = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        if let Event::SlowedDown { strategy, .. } = event {
+            decisions.push(strategy);
+        }
+    }
+    let sequential = RecoveryStrategy::FallbackToSequential { duration: Duration::from_secs(60) };
+    assert_eq!(decisions[..2], [RecoveryStrategy::ReduceConcurrency { target: 1 }, sequential]);
+
+    let (service, handle, changes) = scheduler::<TestPeer>(Settings { adaptive: false, ..capped(8) });
+    for index in 0..4 {
+        join_test_peer(&changes, index, &asked, Manner::TimesOut);
+    }
+    let mut events = handle.events();
+    join_all((0..40).map(|id| ask(&service, attempt(id)))).await;
+    let slowed_down =
+        std::iter::from_fn(|| events.try_recv().ok()).any(|event| matches!(event, Event::SlowedDown { .. }));
+    assert!(!slowed_down, "only if it is adaptive");
+}
+
+fn with_peers(settings: Settings, peers: usize) -> Scheduler {
+    let mut scheduler = Scheduler::new(settings);
+    for peer in 0..peers {
+        scheduler.peer_joined(peer_id(peer), HEIGHT, ROUND_TRIP, start());
+    }
+    scheduler
+}
+
+#[test]
+fn the_cap_comes_back_in_steps_after_failures_at_several_peers() {
+    let mut now = start();
+    let mut scheduler = with_peers(capped(16), 10);
+    (0..100).for_each(|id| scheduler.submit(attempt(id), now).unwrap());
+    let sent: Vec<Dispatch> = std::iter::from_fn(|| scheduler.next(now)).collect();
+    let mut failed_peers = BTreeSet::new();
+    now += Duration::from_secs(30);
+    for dispatch in sent.iter().filter(|dispatch| failed_peers.insert(dispatch.send.peer)) {
+        scheduler.timed_out(dispatch.send, now);
+    }
+    let decided = std::iter::from_fn(|| decision(&mut scheduler)).find_map(|event| match event {
+        Event::SlowedDown { strategy, failures, attempts } => Some((strategy, failures, attempts)),
+        _ => None,
+    });
+    assert_eq!(decided, Some((RecoveryStrategy::ReduceConcurrency { target: 1 }, 10, 10)));
+    assert_eq!(scheduler.settings().cap, 16);
+    for (seconds, cap) in [(0, 1), (9, 1), (10, 2), (20, 4), (30, 8), (40, 16)] {
+        let _ = scheduler.next(now + Duration::from_secs(seconds));
+        assert_eq!(scheduler.cap(), cap, "after {seconds} s");
+    }
+}
+
+#[test]
+fn the_end_of_silent_peers_slows_it_down_from_then_on() {
+    let mut now = start();
+    let mut scheduler = with_peers(capped(16), 10);
+    (0..100).for_each(|id| scheduler.submit(attempt(id), now).unwrap());
+    while scheduler.next(now).is_some() {}
+    now += Duration::from_secs(60);
+    (0..10).for_each(|peer| scheduler.peer_left(peer_id(peer), LeaveReason::Unanswered, now));
+    let _ = scheduler.next(now);
+    assert_eq!(scheduler.cap(), 1);
+}
+
+#[test]
+fn bans_do_not_slow_it_down() {
+    let now = start();
+    let mut scheduler = with_peers(capped(64), 20);
+    (0..100).for_each(|id| scheduler.submit(attempt(id), now).unwrap());
+    while scheduler.next(now).is_some() {}
+    (0..15).for_each(|peer| scheduler.ban(peer_id(peer), AttemptErrorKind::False, now));
+    assert_eq!(scheduler.cap(), 64);
+    assert!(std::iter::from_fn(|| decision(&mut scheduler)).all(|event| !matches!(event, Event::SlowedDown { .. })));
+}
+
+/// The first to wake still holds a request from before its rest, so it could not take its probe.
+#[test]
+fn a_resting_peer_without_a_free_slot_does_not_keep_the_others_from_being_asked() {
+    let mut now = start();
+    let mut scheduler = with_peers(capped(1), 2);
+    for id in 0..2 {
+        scheduler.submit(attempt(id), now).unwrap();
+        let dispatch = scheduler.next(now).unwrap();
+        now += Duration::from_secs(1);
+        match id {
+            0 => scheduler.timed_out(dispatch.send, now),
+            _ => scheduler.failed(dispatch.send, AttemptErrorKind::Overloaded, now),
+        }
+    }
+    scheduler.submit(attempt(2), now).unwrap();
+    let first = scheduler.next(now).unwrap();
+    assert_eq!(scheduler.peer(&first.send.peer).unwrap().outstanding(), 1);
+    // Also when the rest of the silent one is over: it has stalled.
+    scheduler.failed(first.send, AttemptErrorKind::Overloaded, now);
+    now += Duration::from_secs(6);
+    scheduler.submit(attempt(3), now).unwrap();
+    assert_eq!(scheduler.next(now).unwrap().send.peer, first.send.peer);
+}

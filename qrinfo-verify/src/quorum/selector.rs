@@ -1,0 +1,113 @@
+//! The members of a reply's quorums.
+
+use std::collections::BTreeMap;
+
+use qrinfo_core::{
+    CycleStart, LlmqParams, LlmqType, Network, WORK_BLOCK_OFFSET,
+    message::{Commitment, QuorumSnapshot, SmlEntry},
+};
+
+use super::{
+    bls::is_legacy,
+    members::{Deregistered, Quarters, rotated_members, top_members},
+    modifier::Modifier,
+};
+use crate::lists::Lists;
+
+/// The lists and snapshots from which members are selected, and the selections made so far.
+pub(crate) struct MemberSelector<'a, L> {
+    network: Network,
+    lists_at: L,
+    /// By work height.
+    snapshots: BTreeMap<u32, &'a QuorumSnapshot>,
+    past: BTreeMap<u32, Option<Quarters<'a>>>,
+    members: BTreeMap<(CycleStart, bool), Option<Vec<Vec<&'a SmlEntry>>>>,
+}
+
+// === impl MemberSelector ===
+
+impl<'a, L: Fn(u32) -> Option<&'a Lists>> MemberSelector<'a, L> {
+    pub(crate) fn new(network: Network, snapshots: BTreeMap<u32, &'a QuorumSnapshot>, lists_at: L) -> Self {
+        Self { network, lists_at, snapshots, past: BTreeMap::new(), members: BTreeMap::new() }
+    }
+
+    /// Returns the parameters of a commitment's type, or `None` for an unknown type. Regtest chains and devnets choose
+    /// the size of their quorums, so there the size is the one in the commitment.
+    pub(crate) fn params(&self, commitment: &Commitment) -> Option<LlmqParams> {
+        let params = commitment.llmq_type.params()?;
+        match self.network {
+            Network::Regtest | Network::Devnet if !params.rotated => {
+                let size = u16::try_from(commitment.signers.len()).ok()?;
+                Some(LlmqParams { size, min_size: params.min_size.min(size), ..params })
+            }
+            _ => Some(params),
+        }
+    }
+
+    /// Returns the members of a quorum whose block is at `height`, or `None` if a list or snapshot is missing.
+    pub(crate) fn members(
+        &mut self,
+        params: &LlmqParams,
+        commitment: &Commitment,
+        height: u32,
+    ) -> Option<Vec<&'a SmlEntry>> {
+        if params.rotated {
+            let index = u16::try_from(commitment.quorum_index?).ok()?;
+            let cycle = self.network.cycles().start_of(height.checked_sub(u32::from(index))?);
+            return self.rotated(cycle, is_legacy(commitment))?.get(usize::from(index)).cloned();
+        }
+        // A devnet or regtest chain's settings determine the masternodes from which Platform's quorums are selected.
+        let evo_only = match (self.network, commitment.llmq_type) {
+            (Network::Mainnet, LlmqType(4)) | (Network::Testnet, LlmqType(6)) => !is_legacy(commitment),
+            (Network::Devnet | Network::Regtest, LlmqType(106 | 107)) => return None,
+            _ => false,
+        };
+        // Before v20 the quorum's own block takes the work block's place.
+        let at_work = height.checked_sub(WORK_BLOCK_OFFSET).and_then(&self.lists_at).filter(|lists| lists.is_v20());
+        let lists = at_work.or_else(|| (self.lists_at)(height).filter(|lists| !lists.is_v20()))?;
+        Some(top_members(params, lists.masternodes().iter(), &modifier(lists, commitment.llmq_type), evo_only))
+    }
+
+    fn rotated(&mut self, cycle: CycleStart, is_legacy: bool) -> Option<&Vec<Vec<&'a SmlEntry>>> {
+        let key = (cycle, is_legacy);
+        if !self.members.contains_key(&key) {
+            let members = self.select_rotated(cycle, is_legacy);
+            self.members.insert(key, members);
+        }
+        self.members.get(&key)?.as_ref()
+    }
+
+    fn select_rotated(&mut self, cycle: CycleStart, is_legacy: bool) -> Option<Vec<Vec<&'a SmlEntry>>> {
+        let params = self.network.rotated_params();
+        let works = [1, 2, 3].map(|back| self.network.cycles().work_height_back(cycle, back));
+        for work in works {
+            let work = work?;
+            if !self.past.contains_key(&work) {
+                let quarters = self.select_past(&params, work);
+                self.past.insert(work, quarters);
+            }
+        }
+        let past = |work: Option<u32>| self.past.get(&work?)?.as_ref();
+        let [h_c, h_2c, h_3c] = works.map(past);
+        let past = [h_c?, h_2c?, h_3c?];
+        let lists = (self.lists_at)(self.network.cycles().work_height(cycle)?)?;
+        let modifier = modifier(lists, params.llmq_type);
+        let deregistered = match self.network {
+            // Devnets and regtest chains choose their height of v19. The version of the commitments shows it.
+            Network::Devnet | Network::Regtest if is_legacy => Deregistered::Used,
+            network => Deregistered::at(network, cycle),
+        };
+        let new = Quarters::new(&params, lists.masternodes().iter(), &modifier, past, deregistered);
+        Some(rotated_members(past, &new))
+    }
+
+    fn select_past(&self, params: &LlmqParams, work_height: u32) -> Option<Quarters<'a>> {
+        let snapshot = self.snapshots.get(&work_height)?;
+        let lists = (self.lists_at)(work_height)?;
+        Some(Quarters::past(params, lists.masternodes().iter(), &modifier(lists, params.llmq_type), snapshot))
+    }
+}
+
+fn modifier(lists: &Lists, llmq_type: LlmqType) -> Modifier {
+    Modifier::new(llmq_type, lists.height(), &lists.block_hash(), lists.chain_lock())
+}

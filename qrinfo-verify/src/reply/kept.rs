@@ -1,0 +1,106 @@
+//! The memory of a stage between replies.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use qrinfo_core::{BlockHash, Network, Request};
+
+use super::{error::DiffName, signatures::CommitmentId};
+use crate::{headers::KnownBlock, lists::Lists};
+
+/// The number of cycles below the newest applied one whose lists are kept: the bases of the next request reach down to
+/// its own `H-7C`, which is `H-6C` of the one before.
+const CYCLES_KEPT: u32 = 6;
+
+/// The maximum number of lists of a kind that are kept between replies: those of `qrinfo`, of which a plan needs seven,
+/// and the targets of `mnlistdiff`.
+const MAX_KEPT: usize = 32;
+
+/// The maximum number of commitments that are remembered as verified. A cycle of mainnet brings about sixty.
+const MAX_VERIFIED: usize = 1024;
+
+/// Lists that later replies start from, and commitments that need no second verification.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    /// Genesis, and the lists that the caller pinned.
+    pinned: BTreeMap<u32, Lists>,
+    /// The lists of replies to `getqrinfo`.
+    cycles: BTreeMap<u32, Lists>,
+    /// The lists of replies to `getmnlistd`.
+    targets: BTreeMap<u32, Lists>,
+    tip: Option<Lists>,
+    /// Most commitments come twice: first as an index's last, then as new in a list.
+    verified: BTreeSet<CommitmentId>,
+}
+
+// === impl Kept ===
+
+impl Kept {
+    pub(super) fn at_genesis(network: Network) -> Self {
+        Self {
+            pinned: BTreeMap::from([(0, Lists::at_genesis(network))]),
+            cycles: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            tip: None,
+            verified: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn pin(&mut self, lists: Lists) {
+        self.pinned.insert(lists.height(), lists);
+    }
+
+    pub(super) fn at(&self, height: u32) -> Option<&Lists> {
+        let tip = self.tip.as_ref().filter(|tip| tip.height() == height);
+        self.cycles.get(&height).or_else(|| self.targets.get(&height)).or_else(|| self.pinned.get(&height)).or(tip)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Lists> {
+        self.cycles.values().chain(self.targets.values()).chain(self.pinned.values()).chain(&self.tip)
+    }
+
+    pub(super) fn is_verified(&self, commitment: &CommitmentId) -> bool {
+        self.verified.contains(commitment)
+    }
+
+    /// Remembers commitments as verified. Those of the lowest quorums are forgotten first.
+    pub(super) fn add_verified(&mut self, commitments: Vec<CommitmentId>) {
+        self.verified.extend(commitments);
+        while self.verified.len() > MAX_VERIFIED {
+            self.verified.pop_first();
+        }
+    }
+
+    /// Adds the lists of a reply, and drops those that are too old or not on our chain.
+    pub(super) fn add(
+        &mut self,
+        request: &Request,
+        fresh: Vec<(DiffName, Lists)>,
+        headers: &impl Fn(&BlockHash) -> Option<KnownBlock>,
+    ) {
+        for (name, lists) in fresh {
+            match name {
+                DiffName::Tip if self.tip.as_ref().is_some_and(|tip| tip.height() > lists.height()) => {}
+                DiffName::Tip => self.tip = Some(lists),
+                DiffName::Requested => {
+                    self.targets.insert(lists.height(), lists);
+                }
+                DiffName::Cycle { .. } | DiffName::Trailing(_) => {
+                    self.cycles.insert(lists.height(), lists);
+                }
+            }
+        }
+        if let Request::QrInfo(spec) = request
+            && let Some(lowest) = spec.network.cycles().work_height_back(spec.cycle, CYCLES_KEPT)
+        {
+            self.cycles = self.cycles.split_off(&lowest);
+        }
+        let is_ours = |lists: &Lists| headers(&lists.block_hash()).is_some_and(|block| block.height == lists.height());
+        self.tip = self.tip.take().filter(is_ours);
+        for lists in [&mut self.cycles, &mut self.targets] {
+            lists.retain(|_, lists| is_ours(lists));
+            while lists.len() > MAX_KEPT {
+                lists.pop_first();
+            }
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What a node really answered is true, reply by reply and as whole syncs.
+
+use crate::common::{expected_replies, headers, qr_info, recordings, reply, request, with_zero_bases};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use qrinfo_core::{
+    BlockHash, Hash256, MnListDiffRequestSpec, Network, Reply, Request,
+    message::{Coinbase, CoinbasePayload, MnListDiff, PROTOCOL_VERSION, QRInfo},
+};
+use qrinfo_verify::{HeaderMap, Level, ListStage, Lists, Proof, Unproven, Verified, check};
+use serde_json::Value;
+use spv_testkit::{Answer, Chain, Exchange, Recording, builder};
+
+#[test]
+fn every_recorded_reply_is_true_by_its_headers() {
+    for (name, recording) in recordings() {
+        let headers = headers(&recording);
+        let mut count = 0;
+        for exchange in recording.exchanges() {
+            let Some(reply) = reply(exchange) else { continue };
+            let checked = check(&request(&recording, exchange), &reply, |hash| headers.find(hash));
+            let checked = checked.unwrap_or_else(|error| panic!("{name} {}: {error:?}", exchange.id));
+            assert!(!checked.tip_is_unknown());
+            assert!(checked.diffs().is_sorted_by_key(|diff| diff.height));
+            count += 1;
+        }
+        assert!(count >= expected_replies(name), "{name}: {count}");
+    }
+}
+
+/// The members that the node itself names, by the hash of the quorum.
+fn node_members(name: &str) -> BTreeMap<String, Vec<String>> {
+    let path = format!("{}/../../shared/vectors/{name}/quorums.json", env!("CARGO_MANIFEST_DIR"));
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) => {
+            eprintln!("{path}: {error}: members are not compared with the node's");
+            return BTreeMap::new();
+        }
+    };
+    let quorums: Value = serde_json::from_slice(&text).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let members =
+        |quorum: &Value| quorum["members"].as_array().unwrap().iter().map(|m| text(&m["proTxHash"])).collect();
+    quorums.as_object().unwrap().values().map(|quorum| (text(&quorum["quorumHash"]), members(quorum))).collect()
+}
+
+#[test]
+fn complete_syncs_at_full_verify_every_rotated_quorum_with_the_nodes_members() {
+    for (name, recording) in recordings() {
+        let headers = headers(&recording);
+        let truth = node_members(name);
+        let mut compared = BTreeSet::new();
+        for sync in recording.complete_syncs() {
+            let mut stage = ListStage::new(recording.network(), Level::Full);
+            let cycles = recording.network().cycles();
+            let first = recording.exchanges_of(sync).map(|exchange| cycles.start_of(exchange.height)).min().unwrap();
+            for exchange in recording.exchanges_of(sync) {
+                let reply = reply(exchange).unwrap();
+                let verified = stage.apply(&request(&recording, exchange), &reply, |hash| headers.find(hash));
+                let verified =
+                    verified.unwrap_or_else(|error| panic!("{name} {} {}: {error:?}", sync.name, exchange.id));
+                let rotated = recording.network().rotated_llmq();
+                for quorum in verified.quorums.iter().filter(|quorum| quorum.commitment.llmq_type == rotated) {
+                    let Some(truth) = truth.get(&quorum.commitment.quorum_hash.to_string()) else { continue };
+                    if quorum.proof.members_sig == Proof::Verified {
+                        let members: Vec<_> = quorum.members.iter().map(ToString::to_string).collect();
+                        assert_eq!(members, *truth);
+                        compared.insert(quorum.commitment.quorum_hash);
+                    }
+                }
+                let is_commitments = |unproven: &&Unproven| matches!(unproven, Unproven::Commitments(_));
+                assert_eq!(verified.unproven.iter().find(is_commitments), None, "{name} {}", exchange.id);
+                // Quorums of cycles before the first come without the snapshots that their members hang on.
+                for quorum in verified.quorums.iter().filter(|quorum| quorum.proof.members_sig != Proof::Verified) {
+                    let block = BlockHash::from_bytes(*quorum.commitment.quorum_hash.as_bytes());
+                    let height = headers.find(&block).unwrap().height;
+                    let why = quorum.proof.members_sig;
+                    assert!(height < first.height(), "{name} {} {}: {height}, {why:?}", sync.name, exchange.id);
+                }
+            }
+        }
+        assert_eq!(compared.len(), truth.len(), "{name}");
+        eprintln!("{name}: the members of {} quorums are the node's", compared.len());
+    }
+}
+
+#[test]
+fn complete_syncs_lead_to_proven_lists() {
+    let mut syncs = 0;
+    for (name, recording) in recordings() {
+        let headers = headers(&recording);
+        for sync in recording.complete_syncs() {
+            let mut stage = ListStage::new(recording.network(), Level::Roots);
+            for exchange in recording.exchanges_of(sync) {
+                let reply = reply(exchange).unwrap();
+                let verified = stage.apply(&request(&recording, exchange), &reply, |hash| headers.find(hash));
+                let verified =
+                    verified.unwrap_or_else(|error| panic!("{name} {} {}: {error:?}", sync.name, exchange.id));
+                let is_newest = exchange.height == recording.tip();
+                assert_eq!(verified.unproven.contains(&Unproven::TipDiff), !is_newest, "{name} {}", exchange.id);
+                assert_eq!(verified.tip.is_some(), is_newest);
+                // Genesis, and the work blocks of H to H-6C.
+                let kept: Vec<_> = stage.kept().collect();
+                assert!(kept.len() <= 1 + 7 + usize::from(is_newest), "{kept:?}");
+            }
+            syncs += 1;
+        }
+    }
+    eprintln!("{syncs} syncs");
+}
+
+/// Also those that belong to no sync.
+#[test]
+fn every_recorded_reply_passes_at_roots() {
+    for (name, recording) in recordings() {
+        let replies = Bases::of(&recording).take_each(Level::Roots, |_| true, |reply| reply, |_| 0);
+        assert!(replies.len() >= expected_replies(name), "{name}: {}", replies.len());
+    }
+}
+
+/// Of the other recordings the complete syncs do.
+#[test]
+fn every_reply_of_the_newest_version_passes_at_full() {
+    let Some(recording) = Recording::shared("regtest-v3").unwrap() else { return };
+    let replies = Bases::of(&recording).take_each(Level::Full, |_| true, |reply| reply, |_| 0);
+    assert_eq!(replies.len(), expected_replies("regtest-v3"));
+}
+
+/// Dash Core before 22.1.2 writes all zeros where newer versions write the hash of the genesis block.
+#[test]
+fn legacy_replies_with_zeros_for_genesis_pass() {
+    for (name, recording) in recordings() {
+        for level in [Level::Roots, Level::Full] {
+            let replies =
+                Bases::of(&recording).take_each(level, |exchange| exchange.protocol == 70230, with_zero_bases, |_| 0);
+            assert!(name == "bundled" || replies.len() > 40, "{name}: {}", replies.len());
+        }
+    }
+}
+
+/// A client whose headers start at the oldest work block that it asks for, as after a checkpoint, takes every reply, and
+/// says of which lists nothing is proven. In replies of Dash Core 23.1 the others start from these lists.
+#[test]
+fn replies_pass_without_the_headers_of_old_stragglers() {
+    let mut with_stragglers = 0;
+    for (name, recording) in recordings() {
+        let cycles = recording.network().cycles();
+        let lowest = |exchange: &Exchange| {
+            let oldest =
+                cycles.work_height_back(cycles.start_of(exchange.height), if exchange.extra_share { 4 } else { 3 });
+            let bases = exchange.base_heights.iter().copied().filter(|height| *height > 0);
+            bases.chain(oldest).min().unwrap()
+        };
+        // The churning chain has few other heights; one protocol version is enough.
+        let is_new = |exchange: &Exchange| exchange.protocol > 70230;
+        for (exchange, verified) in Bases::of(&recording).take_each(Level::Roots, is_new, |reply| reply, lowest) {
+            let trailing = qr_info(exchange).unwrap().mn_list_diff_list;
+            let payload_height = |diff: &MnListDiff| diff.coinbase.payload().unwrap().height;
+            let below = trailing.iter().filter(|diff| i64::from(payload_height(diff)) < i64::from(lowest(exchange)));
+            let named = verified.unproven.iter().find_map(|unproven| match unproven {
+                Unproven::TrailingDiffs(names) => Some(names.len()),
+                _ => None,
+            });
+            assert_eq!(named.unwrap_or(0), below.count(), "{name} {}", exchange.id);
+            with_stragglers += usize::from(named.is_some());
+        }
+    }
+    eprintln!("{with_stragglers} replies with stragglers below the headers");
+    assert!(with_stragglers > 0 || Recording::shared("regtest-v3").unwrap().is_none());
+}
+
+/// The lists that recorded requests start from. They are brought by `mnlistdiff` from genesis, and proven by their roots
+/// as well. Two kinds of base have no recorded coinbase: anchors, from which only tip diffs start, and blocks from before
+/// the first masternode, whose lists are empty.
+struct Bases<'r> {
+    recording: &'r Recording,
+    headers: HeaderMap,
+    lists: BTreeMap<u32, Option<Lists>>,
+}
+
+impl<'r> Bases<'r> {
+    fn of(recording: &'r Recording) -> Self {
+        let headers = headers(recording);
+        let chain = Chain::from_recording(recording, |_| true).unwrap();
+        let find = |hash: &BlockHash| headers.find(hash);
+        let first = (0..).find(|height| chain.masternodes().at(*height).next().is_some()).unwrap();
+        let lists_at = |height| {
+            let block_hash = recording.block_hash(height).unwrap();
+            let request = Request::from(MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash });
+            let Ok(diff) = builder::answer(&chain, &request.to_message(), PROTOCOL_VERSION).unwrap() else {
+                return (height < first).then(|| empty(recording.network(), height, block_hash));
+            };
+            ListStage::new(recording.network(), Level::Roots).apply(&request, &diff, find).unwrap().lists
+        };
+        let answered = recording.exchanges().iter().filter(|exchange| exchange.answer != Answer::Refused);
+        let heights: BTreeSet<_> =
+            answered.flat_map(|exchange| exchange.base_heights.iter().copied()).filter(|height| *height > 0).collect();
+        let lists = heights.into_iter().map(|height| (height, lists_at(height))).collect();
+        Self { recording, headers, lists }
+    }
+
+    /// Takes the replies of those exchanges, altered, each by itself, with the headers from a height on.
+    fn take_each(
+        &self,
+        level: Level,
+        is_wanted: impl Fn(&Exchange) -> bool,
+        alter: impl Fn(QRInfo) -> QRInfo,
+        lowest: impl Fn(&Exchange) -> u32,
+    ) -> Vec<(&'r Exchange, Verified)> {
+        let wanted = self.recording.exchanges().iter().filter(|exchange| is_wanted(exchange));
+        let take = |exchange: &'r Exchange| {
+            let reply = Reply::QrInfo(Box::new(alter(qr_info(exchange)?)));
+            let mut stage = ListStage::new(self.recording.network(), level);
+            let bases: Vec<_> = exchange.base_heights.iter().filter_map(|height| self.lists.get(height)).collect();
+            bases.iter().copied().flatten().for_each(|lists| stage.pin(lists.clone()));
+            let lowest = lowest(exchange);
+            let find = |hash: &BlockHash| self.headers.find(hash).filter(|block| block.height >= lowest);
+            let verified = stage.apply(&request(self.recording, exchange), &reply, find);
+            let verified = verified.unwrap_or_else(|error| panic!("{}: {error:?}", exchange.id));
+            assert!(bases.contains(&&None) || verified.tip.is_some(), "{}", exchange.id);
+            Some((exchange, verified))
+        };
+        wanted.filter_map(take).collect()
+    }
+}
+
+/// The lists at a block from before the first masternode.
+fn empty(network: Network, height: u32, block_hash: BlockHash) -> Lists {
+    let payload = CoinbasePayload {
+        version: 1,
+        height: i32::try_from(height).unwrap(),
+        merkle_root_mn_list: Hash256::ZERO,
+        merkle_root_quorums: None,
+        credit_pool: None,
+    };
+    let diff = MnListDiff {
+        version: 1,
+        base_block_hash: BlockHash::ZERO,
+        block_hash,
+        total_transactions: 1,
+        merkle_hashes: Default::default(),
+        merkle_flags: Default::default(),
+        coinbase: Coinbase::new(payload),
+        deleted_masternodes: Default::default(),
+        new_masternodes: Default::default(),
+        deleted_quorums: Default::default(),
+        new_quorums: Default::default(),
+        quorums_cl_sigs: Default::default(),
+    };
+    Lists::at_genesis(network).apply(&diff).unwrap()
+}

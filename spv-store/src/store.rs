@@ -1,0 +1,167 @@
+use std::{
+    fmt,
+    fs::{self, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use qrinfo_core::Network;
+use redb::{Database, DatabaseError, ReadableDatabase, TableDefinition};
+
+use crate::{StoreError, held_file::HeldFile, index::Index, replies::Payloads};
+
+/// The format that this version reads and writes. A file of another format is refused and not changed.
+const FORMAT: u64 = 2;
+
+/// Pages that the database keeps in memory, in bytes. Each header is read once in most runs, so a small cache is
+/// enough; it must hold the pages of one large change.
+const CACHE: usize = 16 << 20;
+
+/// `format` and `network`.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+
+/// Headers, replies, bans, good peers and masternode state of one network in a directory.
+///
+/// Clones share the files. Methods block while the disk works. Call them from `spawn_blocking` where that matters.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    database: Database,
+    payloads: Payloads,
+    index: Mutex<Index>,
+    path: PathBuf,
+}
+
+pub(crate) type Outcome<T> = std::result::Result<T, StoreError>;
+
+// === impl Store ===
+
+impl Store {
+    /// Opens the store of `network` in `directory`, and creates both if they are missing.
+    ///
+    /// Reads the whole database first, to find damage before any data is used or changed. This takes about half a
+    /// second for all headers of mainnet.
+    ///
+    /// # Errors
+    /// [`StoreError`], with a variant for each problem of the directory and the file. The file is not changed then.
+    pub fn open(directory: &Path, network: Network) -> Outcome<Self> {
+        let path = directory.join(format!("{network}.redb"));
+        let cannot_open = |source| StoreError::Open { path: path.clone(), source };
+        fs::create_dir_all(directory).map_err(cannot_open)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let held = HeldFile::new(file.map_err(cannot_open)?).map_err(|error| open_error(&path, error))?;
+        let store = Self::with_backend(held.clone(), path.clone(), directory.join(format!("{network}-replies")))?;
+        store.check_format(network)?;
+        held.release().map_err(cannot_open)?;
+        Ok(store)
+    }
+
+    pub(crate) fn with_backend(backend: impl redb::StorageBackend, path: PathBuf, replies: PathBuf) -> Outcome<Self> {
+        let mut builder = redb::Builder::new();
+        builder.set_check_integrity_on_open(true).set_cache_size(CACHE);
+        let database = builder.create_with_backend(backend).map_err(|error| open_error(&path, error))?;
+        Ok(Self(Arc::new(Inner { database, payloads: Payloads::new(replies), index: Mutex::default(), path })))
+    }
+
+    /// The file of the database.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    pub(crate) fn payloads(&self) -> &Payloads {
+        &self.0.payloads
+    }
+
+    pub(crate) fn index(&self) -> MutexGuard<'_, Index> {
+        self.0.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn check_format(&self, network: Network) -> Outcome<()> {
+        let magic = u64::from(u32::from_le_bytes(network.magic()));
+        let stored = self.read_if_there(META, |meta| {
+            let number = |key| Ok::<_, redb::StorageError>(meta.get(key)?.map(|value| value.value()));
+            Ok((number("format")?, number("network")?))
+        });
+        let path = || self.0.path.clone();
+        let supported = FORMAT;
+        let damaged = |error| StoreError::Damaged { path: path(), source: Box::new(error) };
+        match stored.map_err(damaged)? {
+            Some((Some(found), _)) if found > FORMAT => Err(StoreError::NewerFormat { path: path(), found, supported }),
+            Some((Some(found), _)) if found < FORMAT => Err(StoreError::OlderFormat { path: path(), found, supported }),
+            Some((Some(_), Some(found))) if found != magic => {
+                Err(StoreError::OtherNetwork { path: path(), expected: network })
+            }
+            Some((Some(_), Some(_))) => Ok(()),
+            _ => self.change(|transaction| {
+                let mut meta = transaction.open_table(META)?;
+                meta.insert("format", FORMAT)?;
+                meta.insert("network", magic)?;
+                Ok(())
+            }),
+        }
+    }
+
+    /// Reads from a table. Returns `None` while the table does not exist.
+    pub(crate) fn read_if_there<K: redb::Key + 'static, V: redb::Value + 'static, T>(
+        &self,
+        table: TableDefinition<'_, K, V>,
+        read: impl FnOnce(redb::ReadOnlyTable<K, V>) -> Result<T, redb::StorageError>,
+    ) -> Outcome<Option<T>> {
+        let fail = |error: redb::Error| StoreError::Read(Box::new(error));
+        let transaction = self.0.database.begin_read().map_err(|error| fail(error.into()))?;
+        match transaction.open_table(table) {
+            Ok(table) => read(table).map(Some).map_err(|error| fail(error.into())),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(fail(error.into())),
+        }
+    }
+
+    /// Makes one durable change. No part of it is stored if it fails.
+    pub(crate) fn change<T>(
+        &self,
+        change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Outcome<T> {
+        self.write(|transaction| change(transaction).map(Ok))
+    }
+
+    /// As [`change`](Self::change), for changes that may be refused.
+    pub(crate) fn write<T>(
+        &self,
+        change: impl FnOnce(&redb::WriteTransaction) -> Result<Outcome<T>, redb::Error>,
+    ) -> Outcome<T> {
+        let run = || {
+            let transaction = self.0.database.begin_write()?;
+            let outcome = change(&transaction)?;
+            match outcome {
+                Ok(_) => transaction.commit()?,
+                Err(_) => transaction.abort()?,
+            }
+            Ok::<_, redb::Error>(outcome)
+        };
+        run().map_err(|error| StoreError::Write(Box::new(error)))?
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.0.path).finish_non_exhaustive()
+    }
+}
+
+fn open_error(path: &Path, error: DatabaseError) -> StoreError {
+    let path = path.to_owned();
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path),
+        DatabaseError::Storage(redb::StorageError::Io(source)) if !is_of_the_content(&source) => {
+            StoreError::Open { path, source }
+        }
+        other => StoreError::Damaged { path, source: Box::new(other) },
+    }
+}
+
+/// Returns `true` for a read error that means wrong bytes, and not a failed disk.
+fn is_of_the_content(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
