@@ -94,9 +94,10 @@ impl HeaderChain {
         self.start.checked_add(u32::try_from(index).ok()?)
     }
 
-    /// Height, hash and merkle root of the blocks that a quorum can be named after or that a reply can end at: those of
-    /// the newest 2,304, and below them the first 32 of each 288 and, of each 24, the first, the last and the one 8 below the next
-    /// (all DKG intervals are multiples of 24). So a header takes 48 bytes of memory on average.
+    /// Height, hash and merkle root of the blocks that a quorum can be named after, that a reply can end at, or that is
+    /// asked for: those of the newest 2,304, and below them the first 32 of each 288 and, of each 24, the first two, the
+    /// last, and the one 8 below the next (all DKG intervals are multiples of 24). So a header takes fewer than 60 bytes
+    /// of memory. Heights of all others are told by [`height_of`](Self::height_of).
     pub fn blocks(&self) -> impl Iterator<Item = (u32, BlockHash, Hash256)> {
         self.merkle_roots.iter().filter_map(|(&height, &root)| Some((height, self.hash_at(height)?, root)))
     }
@@ -181,6 +182,12 @@ impl HeaderChain {
 
     /// Adds headers that follow the tip; the caller has made sure that they do.
     pub(crate) fn extend(&mut self, headers: &[CheckedHeader]) {
+        // By eighths: a chain grows by a few thousand headers at a time, and doubling would leave half of it empty.
+        if self.hashes.len() + headers.len() > self.hashes.capacity().min(self.bits.capacity()) {
+            let room = headers.len() + self.hashes.len() / 8;
+            self.hashes.reserve_exact(room);
+            self.bits.reserve_exact(room);
+        }
         for header in headers {
             self.hashes.push(header.hash);
             self.bits.push(header.header.bits());

@@ -20,6 +20,7 @@
 mod chain;
 mod check;
 mod machine;
+mod rules;
 mod segment;
 mod sync;
 mod target;
@@ -29,6 +30,7 @@ mod vote;
 pub use chain::{Extension, HeaderChain};
 pub use check::{CheckedHeader, HeaderError, check};
 pub use machine::Standing;
+pub use rules::HeaderRules;
 pub use sync::{
     HeaderBatch, HeaderSync, HeaderSyncConfig, HeaderSyncError, LeftPeer, PeerProblem, SyncedPeer, sync_headers,
 };

@@ -22,17 +22,24 @@ use crate::{
 /// The most headers that wait behind a segment that is not complete; 112 bytes each.
 const MAX_HELD: usize = 1 << 16;
 
-/// Questions that a peer may have at a time while segments are fetched: the second one hides its round trip.
-const DEPTH: usize = 2;
+/// Questions that a peer may have at a time while segments are fetched: the others hide its round trip.
+const DEPTH: usize = 3;
 
-/// A peer is late for another one to be asked after this many of its round trips, and this long.
-const HEDGE_ROUND_TRIPS: u32 = 4;
-const HEDGE_FLOOR: Duration = Duration::from_millis(250);
+/// Another peer is asked as well when no byte of an answer has come after this many round trips of its peer, and this
+/// long.
+const HEDGE_ROUND_TRIPS: u32 = 3;
+const HEDGE_FLOOR: Duration = Duration::from_millis(50);
 
-/// A peer that is sending is late when 16 KiB take longer than this.
+/// Another peer is asked as well when an answer takes this many times as long as answers usually take.
+const HEDGE_USUAL: u32 = 2;
+
+/// Nor may 16 KiB of an answer take longer than this, or the whole of it while nothing is known of others.
 const PROGRESS_TIME: Duration = Duration::from_secs(1);
 
-/// The vote is not kept waiting by a peer that is silent for this long.
+/// A peer whose answers take this many times as long as those of others is not asked for what others can be asked for.
+const SLOW: u32 = 4;
+
+/// The least time for which a peer's tip is waited for.
 const LATE: Duration = Duration::from_secs(1);
 
 /// The vote is not kept waiting by slow peers for longer than this many times of the time for which it waits for others.
@@ -101,6 +108,8 @@ enum Purpose {
 #[derive(Debug)]
 pub(crate) struct Checked {
     peer: PeerId,
+    /// The height of the first header.
+    first: u32,
     purpose: Purpose,
     result: Result<Vec<CheckedHeader>, HeaderError>,
 }
@@ -140,6 +149,16 @@ pub struct Standing {
     pub tip: (u32, BlockHash),
 }
 
+// === impl Standing ===
+
+impl Standing {
+    /// Returns `true` for a peer whose tip lies on the agreed chain, however far behind it is. Another one is on a branch
+    /// of its own, and knows no block of the chain above `shared`.
+    pub fn is_on_chain(&self) -> bool {
+        self.tip.0 == self.shared
+    }
+}
+
 /// The agreed chain and the peers that had a part in it.
 #[derive(Debug)]
 pub(crate) struct Agreement {
@@ -156,6 +175,8 @@ struct Peer {
     short_answers: u32,
     /// Headers of it that are being checked for the tip.
     is_checking: bool,
+    /// The mean time of its newest full answers.
+    usual: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -201,6 +222,8 @@ pub(crate) struct Machine {
     lock: Option<BlockHash>,
     /// The number of segments that were opened above the trunk when peers came that have more.
     reopened: u32,
+    /// Since when no peer has what the lowest segment needs.
+    stalled: Option<Instant>,
 }
 
 // === impl Machine ===
@@ -232,6 +255,7 @@ impl Machine {
             first_tip: None,
             lock,
             reopened: 0,
+            stalled: None,
         }
     }
 
@@ -244,6 +268,7 @@ impl Machine {
             view: View::Unknown,
             short_answers: 0,
             is_checking: false,
+            usual: None,
         };
         self.peers.insert(peer, state);
     }
@@ -279,6 +304,10 @@ impl Machine {
             return;
         }
         let Some(question) = state.questions.pop_front() else { return };
+        if raw.len() >= MAX_HEADERS {
+            let took = now.saturating_duration_since(question.since);
+            state.usual = Some(state.usual.map_or(took, |usual| (usual * 3 + took) / 4));
+        }
         if let Some(next) = state.questions.front_mut() {
             next.since = now;
         }
@@ -292,8 +321,8 @@ impl Machine {
 
     /// Headers were checked.
     pub(crate) fn checked(&mut self, checked: Checked, now: Instant) {
-        let Checked { peer, purpose, result } = checked;
-        match (purpose, result) {
+        let Checked { peer, first, purpose, result } = checked;
+        match (purpose, result.and_then(|headers| self.check_known(first, headers))) {
             (Purpose::Segment { id, generation, message }, Ok(headers)) => {
                 self.segment_checked(peer, (id, generation, message), headers, now);
             }
@@ -306,6 +335,17 @@ impl Machine {
         }
     }
 
+    /// Refuses another block at the height of a checkpoint.
+    fn check_known(&self, first: u32, headers: Vec<CheckedHeader>) -> Result<Vec<CheckedHeader>, HeaderError> {
+        let last = first.saturating_add(u32::try_from(headers.len()).unwrap_or(u32::MAX));
+        for (&height, expected) in self.checkpoints.range(first..last) {
+            if let Some(header) = headers.get((height - first) as usize).filter(|header| header.hash != *expected) {
+                return Err(HeaderError::NotCheckpoint { height, hash: header.hash });
+            }
+        }
+        Ok(headers)
+    }
+
     /// Whether peers are heard and there is nothing to wait for. `all_joined`: no further peer joins, or enough have.
     pub(crate) fn is_done(&self, now: Instant, settle: Duration, all_joined: bool) -> bool {
         let Some(first) = self.first_tip.filter(|_| self.segments.is_empty() && self.actions.is_empty()) else {
@@ -314,7 +354,7 @@ impl Machine {
         let is_heard = |peer: &Peer| match peer.view {
             View::Tip(_) => true,
             View::Has(spot) if self.is_cut(peer, spot, now) => true,
-            _ => !peer.is_checking && peer.silent_since(now).is_some_and(|time| time >= peer.late()),
+            _ => !peer.is_checking && self.is_late(peer, now) && peer.waits_since(now) >= peer.patience(),
         };
         let waited = now.saturating_duration_since(first);
         waited >= settle * PATIENCE || (self.peers.values().all(is_heard) && (all_joined || waited >= settle))
@@ -386,6 +426,22 @@ impl Machine {
         }
     }
 
+    /// The time that answers of a full length usually take, by the peer in the middle.
+    fn usual(&self) -> Option<Duration> {
+        let mut usual: Vec<_> = self.peers.values().filter_map(|peer| peer.usual).collect();
+        usual.sort_unstable();
+        usual.get(usual.len().saturating_sub(1) / 2).copied()
+    }
+
+    /// Whether a peer's oldest question takes so long that another peer is asked as well. Those behind it wait for it.
+    fn is_late(&self, state: &Peer, now: Instant) -> bool {
+        state.questions.front().is_some_and(|question| question.is_late(state, self.usual(), now))
+    }
+
+    fn is_slow(&self, state: &Peer) -> bool {
+        state.usual.zip(self.usual()).is_some_and(|(own, usual)| own > usual * SLOW)
+    }
+
     fn is_cut(&self, state: &Peer, spot: Spot, now: Instant) -> bool {
         spot.height >= self.cap(state, now)
     }
@@ -432,12 +488,42 @@ impl Machine {
             }
             held += self.ask_for_segment(id, index, now) * MAX_HEADERS;
         }
+        self.give_way(now);
         // Above the newest checkpoint there is an end when no peer brings it further.
         let is_last = self.segments.len() == 1;
         let is_open = self.segments.front().is_some_and(|segment| segment.end.is_none() && segment.is_checked());
         if is_last && is_open && self.is_exhausted(now) {
             self.segments.clear();
             self.forget_unknown();
+        }
+    }
+
+    /// Where no peer has what a segment needs for a while, peers are asked for their tips instead; and those that had no
+    /// answer for it are asked again, a few times.
+    fn give_way(&mut self, now: Instant) {
+        let Some((end, segment)) = self.segments.front().and_then(|segment| Some((segment.end?.0, segment))) else {
+            self.stalled = None;
+            return;
+        };
+        let can = |state: &Peer| self.cap(state, now) >= end;
+        let fit = |(peer, state): (&PeerId, &Peer)| can(state) && !segment.unfit.contains(peer);
+        if self.peers.is_empty() || segment.is_at_end() || self.peers.iter().any(fit) {
+            self.stalled = None;
+            return;
+        }
+        let any_can = self.peers.values().any(can);
+        let is_over = now.saturating_duration_since(*self.stalled.get_or_insert(now)) >= LATE;
+        match self.segments.front_mut() {
+            Some(segment) if is_over && any_can && segment.chances > 0 => {
+                segment.chances -= 1;
+                segment.unfit.clear();
+                self.stalled = None;
+            }
+            _ if is_over => {
+                self.segments.clear();
+                self.forget_unknown();
+            }
+            _ => {}
         }
     }
 
@@ -460,6 +546,13 @@ impl Machine {
             return 0;
         }
         let (asked, late) = self.askers(segment, now);
+        if let Some(only) = segment.only_source()
+            && self.peers.get(&only).is_none_or(|state| self.is_late(state, now))
+        {
+            self.restart(id);
+            return 0;
+        }
+        let only = segment.only_source();
         // One that is late is joined by another, then by two, then by four.
         let more = match (asked, late) {
             (0, _) => 1,
@@ -472,17 +565,22 @@ impl Machine {
             .peers
             .iter()
             .filter(|(peer, state)| {
-                state.questions.len() < if segment.end.is_some() && asked == 0 { DEPTH } else { 1 }
+                state.questions.len() < state.depth(segment, asked > 0)
                     && !state.questions.iter().any(|question| question.is_about(segment))
-                    && !state.is_late(now)
+                    && !self.is_late(state, now)
                     && !segment.unfit.contains(peer)
+                    && only.is_none_or(|only| only == **peer)
                     && (segment.end.is_some() || !matches!(state.view, View::Tip(_)))
                     && self.cap(state, now) >= wants
             })
-            .map(|(&peer, state)| (state.questions.len(), state.facts.round_trip, peer))
+            .map(|(&peer, state)| (self.is_slow(state), state.questions.len(), state.facts.round_trip, peer))
             .collect();
         idle.sort_unstable();
         idle.truncate(more);
+        // A slow peer is better than none, but others have room in a moment.
+        if self.peers.values().any(|state| !self.is_slow(state) && !self.is_late(state, now)) {
+            idle.retain(|(is_slow, ..)| !is_slow);
+        }
         let count = idle.len();
         for (.., peer) in idle {
             self.ask_segment(peer, id, now);
@@ -495,7 +593,7 @@ impl Machine {
         let questions =
             self.peers.values().flat_map(|state| state.questions.iter().map(move |question| (state, question)));
         let about = questions.filter(|(_, question)| question.is_about(segment));
-        about.fold((0, 0), |(all, late), (state, _)| (all + 1, late + usize::from(state.is_late(now))))
+        about.fold((0, 0), |(all, late), (state, _)| (all + 1, late + usize::from(self.is_late(state, now))))
     }
 
     /// Whether no peer can bring the open segment further: none that is asked in time, and none to ask.
@@ -506,7 +604,7 @@ impl Machine {
             !segment.unfit.contains(peer)
                 && !matches!(state.view, View::Tip(_))
                 && self.cap(state, now) > segment.head.0
-                && !state.is_late(now)
+                && !self.is_late(state, now)
         };
         let is_heard = self.first_tip.is_some() || self.peers.values().any(|peer| peer.facts.height <= segment.head.0);
         asked == late && is_heard && !self.peers.iter().any(can)
@@ -575,10 +673,12 @@ impl Machine {
             if is_open {
                 segment.unfit.insert(peer);
                 self.tip_answer(peer, question, raw);
-            } else if prev == segment.start.1 && segment.unfit.insert(peer) {
+            } else if prev == segment.start.1 {
                 // It does not know what others sent. One of them is wrong, and it stays open which one.
-                segment.restart();
-                segment.unfit.insert(peer);
+                if segment.objectors.insert(peer) {
+                    segment.restart();
+                    self.forget_false_start(id);
+                }
             } else if !question.locator.iter().any(|(_, hash)| *hash == prev) {
                 self.drop_peer(peer, DropReason::False(HeaderError::Unconnected(prev)));
             }
@@ -677,11 +777,18 @@ impl Machine {
     fn wrong_end(&mut self, peer: PeerId, id: u32, (height, hash): (u32, BlockHash)) {
         let Some(segment) = self.segments.iter_mut().find(|segment| segment.id == id) else { return };
         let is_alone = segment.sources.iter().all(|source| *source == peer);
-        segment.restart();
+        self.restart(id);
         if is_alone {
             self.drop_peer(peer, DropReason::False(HeaderError::NotCheckpoint { height, hash }));
         }
-        self.forget_false_start(id);
+    }
+
+    /// Fetches a segment again, from one peer alone.
+    fn restart(&mut self, id: u32) {
+        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.id == id) {
+            segment.restart();
+            self.forget_false_start(id);
+        }
     }
 
     fn segment_failed(&mut self, id: u32, generation: u32) {
@@ -785,14 +892,6 @@ impl Machine {
         now: Instant,
     ) {
         let Some(state) = self.peers.get(&peer) else { return };
-        let wrong = (from.height.saturating_add(1)..)
-            .zip(&headers)
-            .find(|(height, header)| self.checkpoints.get(height).is_some_and(|expected| *expected != header.hash));
-        if let Some((height, header)) = wrong {
-            let hash = header.hash;
-            return self.drop_peer(peer, DropReason::False(HeaderError::NotCheckpoint { height, hash }));
-        }
-
         let cap = self.cap(state, now);
         let room = cap.saturating_sub(from.height) as usize;
         let is_cut = headers.len() > room;
@@ -838,17 +937,24 @@ impl Machine {
 // === impl Peer ===
 
 impl Peer {
-    /// Whether its oldest question takes so long that another peer is asked as well. Those behind it wait for it.
-    fn is_late(&self, now: Instant) -> bool {
-        self.questions.front().is_some_and(|question| question.is_late(self, now))
+    /// The number of questions that it may have with another one about a segment. One that has answered nothing yet gets
+    /// one, and one more where it helps out.
+    fn depth(&self, segment: &Segment, helps_out: bool) -> usize {
+        let has_answered =
+            self.usual.is_some() || self.questions.front().is_some_and(|question| question.alive.is_some());
+        match segment.end {
+            Some(_) if has_answered => DEPTH + usize::from(helps_out),
+            _ => 1,
+        }
     }
 
-    /// How long the oldest question has waited without a byte of its answer.
-    fn silent_since(&self, now: Instant) -> Option<Duration> {
-        self.questions.front().map(|question| now.saturating_duration_since(question.alive.unwrap_or(question.since)))
+    /// How long it takes to answer its oldest question.
+    fn waits_since(&self, now: Instant) -> Duration {
+        self.questions.front().map_or(Duration::ZERO, |question| now.saturating_duration_since(question.since))
     }
 
-    fn late(&self) -> Duration {
+    /// The time for which its tip is waited for.
+    fn patience(&self) -> Duration {
         (self.facts.round_trip * 2 * HEDGE_ROUND_TRIPS).clamp(LATE, 3 * LATE)
     }
 }
@@ -860,12 +966,14 @@ impl Question {
         matches!(self.subject, Subject::Segment { id, generation, head } if (id, generation, head) == (segment.id, segment.generation, segment.head))
     }
 
-    /// Whether the answer takes so long that another peer is asked as well.
-    fn is_late(&self, peer: &Peer, now: Instant) -> bool {
+    /// Whether the answer takes so long that another peer is asked as well. `usual` is the time that answers take.
+    fn is_late(&self, peer: &Peer, usual: Option<Duration>, now: Instant) -> bool {
         let hedge = (peer.facts.round_trip * HEDGE_ROUND_TRIPS).min(2 * LATE) + HEDGE_FLOOR;
+        let waits = now.saturating_duration_since(self.since);
         match self.alive {
-            Some(alive) => now.saturating_duration_since(alive) > PROGRESS_TIME,
-            None => now.saturating_duration_since(self.since) > hedge,
+            None => waits > hedge,
+            Some(alive) if now.saturating_duration_since(alive) > PROGRESS_TIME => true,
+            Some(_) => waits > usual.map_or(PROGRESS_TIME + hedge, |usual| usual * HEDGE_USUAL + HEDGE_FLOOR),
         }
     }
 }
@@ -877,6 +985,13 @@ impl Raw {
         match self {
             Self::Plain(headers) => headers.first().map(BlockHeader::prev_block_hash),
             Self::Compressed(headers) => headers.prev_block_hash(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Plain(headers) => headers.len(),
+            Self::Compressed(headers) => headers.len(),
         }
     }
 
@@ -893,10 +1008,11 @@ impl Raw {
 impl Check {
     /// Does the work.
     pub(crate) fn run(self, rules: &Rules) -> Checked {
+        let first = self.place.height;
         let result = match &self.raw {
             Raw::Plain(headers) => rules.check(self.place, headers),
             Raw::Compressed(headers) => rules.check_compressed(self.place, headers),
         };
-        Checked { peer: self.peer, purpose: self.purpose, result }
+        Checked { peer: self.peer, first, purpose: self.purpose, result }
     }
 }

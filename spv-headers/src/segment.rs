@@ -9,6 +9,9 @@ use crate::{
     target::{Pace, Window},
 };
 
+/// How often peers that could not bring a segment further are asked again.
+const CHANCES: u32 = 3;
+
 /// The headers between two blocks that are taken on trust; or those above the last of them, as far as peers have them.
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -36,6 +39,12 @@ pub(crate) struct Segment {
     pub(crate) sources: BTreeSet<PeerId>,
     /// Peers that cannot bring it further.
     pub(crate) unfit: BTreeSet<PeerId>,
+    /// Peers that did not know what others had sent for it; each is heard once.
+    pub(crate) objectors: BTreeSet<PeerId>,
+    /// Headers of different peers did not fit together: all of it is to come from one.
+    by_one: bool,
+    /// How often the unfit are asked again when there are no others.
+    pub(crate) chances: u32,
 }
 
 // === impl Segment ===
@@ -57,6 +66,9 @@ impl Segment {
             is_completing: false,
             sources: BTreeSet::new(),
             unfit: BTreeSet::new(),
+            objectors: BTreeSet::new(),
+            by_one: false,
+            chances: CHANCES,
         }
     }
 
@@ -107,9 +119,19 @@ impl Segment {
         self.end == Some(self.head)
     }
 
-    /// Starts afresh: its headers did not lead where they had to. Its sources are not asked for it again.
+    /// The peer that has to bring the rest of it.
+    pub(crate) fn only_source(&self) -> Option<PeerId> {
+        self.sources.first().copied().filter(|_| self.by_one)
+    }
+
+    /// Starts afresh, from one peer alone: its headers did not fit together, or did not lead where they had to. One that
+    /// was alone already is not asked for it again.
     pub(crate) fn restart(&mut self) {
-        self.unfit.append(&mut self.sources);
+        match self.by_one {
+            true => self.unfit.append(&mut self.sources),
+            false => self.sources.clear(),
+        }
+        self.by_one = true;
         self.go_back(self.start, self.first_window.clone());
     }
 

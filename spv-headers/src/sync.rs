@@ -1,8 +1,13 @@
-use std::{collections::BTreeMap, pin::pin, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use futures_util::{SinkExt, Stream, StreamExt, stream::FuturesUnordered};
 use qrinfo_core::{
-    AttemptErrorKind, BlockHash, LeaveReason, Network, PeerEvent, PeerId,
+    AttemptErrorKind, BlockHash, LeaveReason, PeerEvent, PeerId,
     message::{GetHeaders, HEADERS2_PROTOCOL_VERSION, Headers, Headers2, NODE_HEADERS_COMPRESSED, PROTOCOL_VERSION},
     wire::{
         DecodeError, Wire,
@@ -19,8 +24,9 @@ use tokio::{
 
 use crate::{
     HeaderChain, HeaderError,
-    check::{CheckedHeader, Rules},
+    check::CheckedHeader,
     machine::{Action, Ask, Checked, DropReason, Facts, Machine, Raw, Standing},
+    rules::HeaderRules,
 };
 
 /// How often peers are looked at that are late.
@@ -71,7 +77,8 @@ pub struct HeaderBatch {
 pub struct HeaderSync<Io> {
     /// The chain to work with.
     pub chain: HeaderChain,
-    /// Peers that can be asked further, each with its place in relation to the chain, in no order.
+    /// Peers that can be asked further, each with its place in relation to the chain: those with the most of it first,
+    /// and of these the nearest.
     pub peers: Vec<SyncedPeer<Io>>,
     /// Peers that cannot be asked.
     pub left: Vec<LeftPeer>,
@@ -141,7 +148,7 @@ enum Event {
 }
 
 type Drivers<Io> =
-    FuturesUnordered<std::pin::Pin<Box<dyn Future<Output = (PeerId, Result<Connection<Io>, PeerProblem>)> + Send>>>;
+    FuturesUnordered<Pin<Box<dyn Future<Output = (PeerId, Result<Connection<Io>, PeerProblem>)> + Send>>>;
 
 /// The peers, as the runtime has them.
 struct Peers<Io> {
@@ -154,7 +161,7 @@ struct Peers<Io> {
 /// Fetches headers from many peers at once and finds the chain that they agree on.
 ///
 /// Starts with the first peer of `connections`; further ones join while it runs, and the stream may end at any time.
-/// Up to the newest of `network`'s checkpoints, segments are fetched from different peers side by side; above it one
+/// Up to the newest checkpoint of `rules`, segments are fetched from different peers side by side; above it one
 /// peer goes on at a time, and another one is asked as soon as it is late. Then every peer tells its tip. The chain is
 /// the one with `config.chain_lock`, else the one that the most peers are on, however far behind; ties go to the greater
 /// work. A peer on another branch, or behind, is at no fault.
@@ -166,7 +173,7 @@ struct Peers<Io> {
 /// [`HeaderSyncError`]. What went wrong with single peers is in [`HeaderSync::left`].
 pub async fn sync_headers<Io>(
     connections: impl Stream<Item = Connection<Io>>,
-    network: Network,
+    rules: impl Into<HeaderRules>,
     start: HeaderChain,
     config: HeaderSyncConfig,
     keep: mpsc::Sender<HeaderBatch>,
@@ -174,22 +181,8 @@ pub async fn sync_headers<Io>(
 where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let checkpoints = network.checkpoints().iter().filter_map(|(height, hash)| Some((*height, hash.parse().ok()?)));
-    let rules = Rules::new(network);
-    let machine = Machine::new(rules, start, checkpoints, config.chain_lock);
-    run(connections, rules, machine, config, keep).await
-}
-
-pub(crate) async fn run<Io>(
-    connections: impl Stream<Item = Connection<Io>>,
-    rules: Rules,
-    mut machine: Machine,
-    config: HeaderSyncConfig,
-    keep: mpsc::Sender<HeaderBatch>,
-) -> Result<HeaderSync<Io>, HeaderSyncError>
-where
-    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+    let HeaderRules { rules, checkpoints } = rules.into();
+    let mut machine = Machine::new(rules, start, checkpoints, config.chain_lock);
     let mut connections = pin!(connections);
     let (events, mut happened) = mpsc::channel(EVENTS);
     let mut peers = Peers { drivers: FuturesUnordered::new(), orders: BTreeMap::new(), events, left: Vec::new() };
@@ -389,6 +382,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Peers<Io> {
                 (Some(_), Err(why), _) => left.push(LeftPeer { peer, why }),
             }
         }
+        synced.sort_by_key(|peer: &SyncedPeer<Io>| (Reverse(peer.standing.shared), peer.connection.greeting_time()));
         left.extend(open.into_iter().map(|peer| LeftPeer { peer, why: PeerProblem::Silent }));
         (synced, left)
     }

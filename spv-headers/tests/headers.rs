@@ -6,6 +6,7 @@ mod made;
 use std::{sync::Arc, time::Duration};
 
 use made::{Made, Node, run, run_with};
+use proptest::prelude::*;
 use qrinfo_core::{BlockHash, BlockHeader, Network, PeerEvent};
 use spv_headers::{HeaderChain, HeaderError, HeaderSyncConfig, HeaderSyncError, PeerProblem, check};
 use spv_peer::{PeerConfig, connect, round_trip};
@@ -247,4 +248,48 @@ async fn without_peers_there_is_an_error_and_no_wait() {
     let result = run_with(genesis(), [Node::new(&whole()).fault(HeaderFault::Silence)], config).await;
     assert!(matches!(result, Err(HeaderSyncError::Timeout(_))));
     assert!(start.elapsed() < Duration::from_secs(8));
+}
+
+/// Any company of honest nodes on three branches, some of them behind, some silent: the branch of the most peers is
+/// chosen, by the rule of ties where two have as many, every peer has its place, and none is blamed.
+#[test]
+fn any_company_agrees_on_the_branch_of_the_most_peers() {
+    let trunk = whole();
+    let branches = [trunk.until(1_772), trunk.grown(1_600, 300, 21), trunk.grown(1_680, 100, 22)];
+    let node = (
+        0..branches.len(),
+        prop::sample::select(vec![1_500, 1_590, 1_650, 1_700, 1_772]),
+        prop::bool::weighted(0.2),
+        any::<bool>(),
+    );
+    let company = (prop::collection::vec(node, 1..6), 0..branches.len());
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    proptest!(ProptestConfig::with_cases(40), |((nodes, stored) in company)| {
+        prop_assume!(nodes.iter().any(|(.., is_silent, _)| !is_silent));
+        let made = |&(branch, height, ..): &(usize, u32, bool, bool)| branches[branch].until(height.min(branches[branch].tip()));
+        let start = |node: &(usize, u32, bool, bool)| {
+            let peer = Node::new(&made(node)).compresses(node.3);
+            if node.2 { peer.fault(HeaderFault::Silence) } else { peer }
+        };
+        let mut from = genesis();
+        from.restore(branches[stored].checked(1..=1_650)).unwrap();
+        let sync = runtime().block_on(run(from, nodes.iter().map(start)));
+        let heard: Vec<_> = nodes.iter().filter(|(.., is_silent, _)| !is_silent).map(made).collect();
+        prop_assert!(sync.left.iter().all(|left| matches!(left.why, PeerProblem::Silent)), "{:?}", sync.left);
+        prop_assert_eq!(sync.standings.len(), heard.len());
+        // The peers whose tips lie on the chain of a peer.
+        let on = |chain: &Made| {
+            heard.iter().filter(|peer| peer.tip() <= chain.tip() && chain.hash_at(peer.tip()) == peer.hash_at(peer.tip())).count()
+        };
+        let rank = |chain: &Made| (on(chain), chain.tip());
+        let best = heard.iter().map(rank).max().unwrap();
+        let tip = (sync.chain.tip(), sync.chain.tip_hash());
+        let chosen = heard.iter().find(|chain| (chain.tip(), chain.hash_at(chain.tip())) == tip);
+        prop_assert_eq!(chosen.map(rank), Some(best), "{:?}", tip);
+        // What the store holds is what is chosen: it began with the headers up to 1,650 of its branch.
+        let chosen = chosen.unwrap();
+        for (kept, height) in sync.kept.iter().rev().zip((0..=chosen.tip()).rev()) {
+            prop_assert_eq!(kept.hash, chosen.hash_at(height));
+        }
+    });
 }

@@ -1,10 +1,6 @@
 use std::{fmt, time::Duration};
 
-use qrinfo_core::{
-    BlockHash, Network,
-    message::{Headers, Headers2},
-    wire::frame::Frame,
-};
+use qrinfo_core::{BlockHash, BlockHeader, Network, message::Headers, wire::frame::Frame};
 
 use crate::ServerSession;
 
@@ -57,8 +53,8 @@ pub trait Answers: fmt::Debug + Send + Sync + 'static {
 
     /// The headers behind the newest block of a locator for `getheaders2`, at most
     /// [`MAX_HEADERS2`](qrinfo_core::message::MAX_HEADERS2). Those of [`headers`](Self::headers) by default.
-    fn compressed_headers(&self, locator: &[BlockHash]) -> Headers2 {
-        Headers2::compress(&self.headers(locator).0)
+    fn compressed_headers(&self, locator: &[BlockHash]) -> Vec<BlockHeader> {
+        self.headers(locator).0
     }
 
     /// A true reply to a request for another cycle, for [`Fault::WrongReply`](crate::Fault::WrongReply), which does

@@ -2,7 +2,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use qrinfo_core::{
-    message::{GetHeaders, MIN_PROTOCOL_VERSION, NODE_HEADERS_COMPRESSED, VersionMessage},
+    BlockHash, BlockHeader,
+    message::{GetHeaders, Headers, Headers2, MIN_PROTOCOL_VERSION, NODE_HEADERS_COMPRESSED, VersionMessage},
     wire::{
         Wire,
         frame::{Command, Frame},
@@ -125,7 +126,7 @@ impl<'a> Session<'a> {
 
     fn headers(&self, request: Bytes) -> Vec<Step> {
         let Ok(request) = GetHeaders::from_wire(request) else { return vec![Step::Close] };
-        let headers = self.answers.headers(&request.locator);
+        let headers = Headers(until(self.answers.headers(&request.locator).0, request.stop));
         if self.header_fault == Some(HeaderFault::Silence) {
             return Vec::new();
         }
@@ -140,7 +141,10 @@ impl<'a> Session<'a> {
         let Ok(request) = GetHeaders::from_wire(request) else { return vec![Step::Close] };
         match self.header_fault {
             Some(HeaderFault::Silence) => Vec::new(),
-            _ => vec![send(Command::HEADERS2, self.answers.compressed_headers(&request.locator).to_wire())],
+            _ => {
+                let headers = until(self.answers.compressed_headers(&request.locator), request.stop);
+                vec![send(Command::HEADERS2, Headers2::compress(&headers).to_wire())]
+            }
         }
     }
 
@@ -155,6 +159,14 @@ impl<'a> Session<'a> {
             }
         }
     }
+}
+
+/// The headers up to the block `stop`, if it is among them. Only the last header's hash is not named by another one.
+fn until(mut headers: Vec<BlockHeader>, stop: BlockHash) -> Vec<BlockHeader> {
+    if let Some(after) = headers.iter().skip(1).position(|header| header.prev_block_hash() == stop) {
+        headers.truncate(after + 1);
+    }
+    headers
 }
 
 fn send(command: Command, payload: Bytes) -> Step {

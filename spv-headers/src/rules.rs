@@ -1,0 +1,43 @@
+use qrinfo_core::{BlockHash, Network};
+
+use crate::check::{HashFn, Rules};
+
+/// The rules that headers of a network follow, and blocks that are known to be on its chain.
+///
+/// ```
+/// use qrinfo_core::{BlockHash, Network};
+/// use spv_headers::HeaderRules;
+///
+/// let mainnet = HeaderRules::from(Network::Mainnet);
+/// // A devnet has the checkpoints that its users give it.
+/// let devnet = HeaderRules::from(Network::Devnet).checkpoints([(1_000, BlockHash::from_bytes([7; 32]))]);
+/// # let _ = (mainnet, devnet);
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "does nothing by itself"]
+pub struct HeaderRules {
+    pub(crate) rules: Rules,
+    pub(crate) checkpoints: Vec<(u32, BlockHash)>,
+}
+
+// === impl HeaderRules ===
+
+impl HeaderRules {
+    /// Other checkpoints than those of the network: blocks taken on trust. Between two of them headers are fetched side
+    /// by side, so the more there are, the more peers are busy.
+    pub fn checkpoints(self, checkpoints: impl IntoIterator<Item = (u32, BlockHash)>) -> Self {
+        Self { checkpoints: checkpoints.into_iter().collect(), ..self }
+    }
+
+    /// Another hash function than X11, for chains that are made for a test.
+    pub fn hash(self, hash: HashFn) -> Self {
+        Self { rules: Rules::with_hash(self.rules.network, hash), ..self }
+    }
+}
+
+impl From<Network> for HeaderRules {
+    fn from(network: Network) -> Self {
+        let checkpoints = network.checkpoints().iter().filter_map(|(height, hash)| Some((*height, hash.parse().ok()?)));
+        Self { rules: Rules::new(network), checkpoints: checkpoints.collect() }
+    }
+}
