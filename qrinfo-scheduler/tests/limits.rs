@@ -523,7 +523,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a run of [`Step`]s looks at, at each call.
+/// The state that a run of [`Step`]s checks at each call.
 struct Watch {
     limit: ConcurrencyLimitLayer,
     busy: Arc<AtomicUsize>,

@@ -75,7 +75,7 @@ pub async fn first_answerable_cycle<S: AttemptService + Clone>(
     Ok(search.answered * length)
 }
 
-/// Whether any peer answers this cycle.
+/// Returns true if any peer answers this cycle.
 async fn is_answered<S: AttemptService + Clone>(
     peers: &[Peer<S>],
     planner: &Planner,

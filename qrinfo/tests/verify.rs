@@ -1,4 +1,4 @@
-//! What is false is asked again of somebody else before the sync goes on; in both modes, in virtual time.
+//! The request of a false reply is sent to another peer before the sync goes on: both modes, in virtual time.
 #![cfg(all(feature = "config", feature = "tcp", feature = "verify"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -38,7 +38,7 @@ const MODES: &[Mode] = &[
     Mode::Parallel,
 ];
 
-/// What came of a sync whose replies were verified.
+/// The result of a sync whose replies were verified.
 struct Ended {
     delivered: Vec<Delivered>,
     /// Replies that were taken back, by their positions.

@@ -25,8 +25,8 @@ use crate::{
     long_reads::{LongRead, LongReads},
 };
 
-/// How many pongs may wait because the peer does not read. Dash Core has one ping outstanding and sends none before
-/// it is answered.
+/// The number of pongs that may wait because the peer does not read. Dash Core has one ping outstanding and sends none
+/// before it is answered.
 const MAX_WAITING_PONGS: usize = 8;
 
 /// A session with one peer, after the handshake.
@@ -63,7 +63,7 @@ pub struct Connection<Io = TcpStream> {
 struct Pongs {
     /// Those for which the write buffer has no room yet.
     waiting: VecDeque<Frame>,
-    /// Whether one may be in the write buffer.
+    /// True if a pong may be in the write buffer.
     unflushed: bool,
 }
 
@@ -87,7 +87,7 @@ impl<Io> Connection<Io> {
         self.peer
     }
 
-    /// What the peer said of itself. None of it is proven.
+    /// Returns the peer's own `version`. None of it is proven.
     pub fn peer_version(&self) -> &VersionMessage {
         &self.version
     }
@@ -110,8 +110,8 @@ impl<Io> Connection<Io> {
         self.gossip = Some(Gossip::new(to));
     }
 
-    /// How long the peer took to answer our greeting: a round trip, and what an idle node sleeps before it looks at
-    /// its connections. [`round_trip`](crate::round_trip) measures another.
+    /// Returns the time that the peer took to answer our greeting: a round trip, and the time that an idle node sleeps
+    /// before it looks at its connections. [`round_trip`](crate::round_trip) measures another one.
     pub fn greeting_time(&self) -> Duration {
         self.greeting_time
     }

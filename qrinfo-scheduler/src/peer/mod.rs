@@ -183,12 +183,12 @@ impl PeerHealth {
         self.entries.iter()
     }
 
-    /// Whether it gets requests, now or when its pipeline has room.
+    /// Returns true if the peer gets requests, now or when its pipeline has room.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.state, PeerState::Open | PeerState::HalfOpen { .. }) && !self.is_spent()
     }
 
-    /// Whether it has refused as much as it may be made to refuse.
+    /// Returns true if it has reached [`MAX_POINTS`].
     pub(crate) fn is_spent(&self) -> bool {
         self.points >= MAX_POINTS
     }
@@ -201,8 +201,8 @@ impl PeerHealth {
         }
     }
 
-    /// Whether it is expected to answer a request that others can answer as well. Each refusal beyond the first few
-    /// doubles the time for which it is not.
+    /// Returns true if it may get a request that others can answer as well: it has few points and no recent run of
+    /// refusals. Each refusal beyond the first few of a run doubles the time for which this is false.
     pub(crate) fn is_willing(&self, now: Instant) -> bool {
         let few = if self.has_answered { REFUSALS_IN_A_ROW } else { REFUSALS_OF_A_STRANGER };
         let unwilling = self
@@ -213,7 +213,7 @@ impl PeerHealth {
             && unwilling.is_none_or(|time| self.last_refusal.is_none_or(|last| now >= last + time))
     }
 
-    /// Whether a request that it holds is expected to be answered.
+    /// Returns true if the requests that it holds are expected to be answered.
     pub(crate) fn is_trusted(&self) -> bool {
         !matches!(self.state, PeerState::Stalled { .. } | PeerState::Cooling { .. })
     }
@@ -229,7 +229,7 @@ impl PeerHealth {
         self.ready = ready;
     }
 
-    /// Whether its service takes a request now.
+    /// Returns true if its service and its rate limit let a request pass now.
     pub(crate) fn takes_one(&self, now: Instant) -> bool {
         self.ready && self.conforms_at(now) <= now
     }

@@ -68,7 +68,7 @@ impl PeerHealth {
     }
 }
 
-/// Whether no true reply of this plan is likely to be so long.
+/// Returns true if no true reply of this plan is likely to be so long.
 fn is_implausible(length: u64, sizes: &Sizes) -> bool {
     length > PLAUSIBLE_ANYWAY.max(sizes.longest().saturating_mul(PLAUSIBLE_GROWTH))
 }

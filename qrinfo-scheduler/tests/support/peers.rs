@@ -167,7 +167,7 @@ impl Service<Attempt> for TestPeer {
     }
 }
 
-/// Whether one of five peers that refuse half of all jobs refuses this one.
+/// Returns true if `peer`, one of five that refuse half of all jobs, refuses this one.
 pub fn refuses_half(peer: usize, job: usize) -> bool {
     (job + peer) % 5 >= 2 + job % 2
 }

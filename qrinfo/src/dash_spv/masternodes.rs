@@ -21,7 +21,7 @@ use crate::{
     run::{Delivered, OrderedSync, PlannedRequest, SequentialOptions, SequentialSync, SyncEvent, SyncReport},
 };
 
-/// How many events wait for a listener that is slow, before it misses the oldest.
+/// The number of events that are kept for a slow listener. Beyond it the listener misses the oldest.
 const EVENTS: usize = 1024;
 
 /// Syncs rotated quorums for a client that keeps its own network: dash-spv's manager of that name.
@@ -85,7 +85,7 @@ struct Pending {
     sent: Instant,
 }
 
-/// What became of a `qrinfo` that the client's own loop received.
+/// The result of a `qrinfo` that the client's own loop received.
 #[derive(Debug)]
 pub enum HandledQRInfo {
     /// It answers the request, which is settled.
@@ -103,7 +103,7 @@ pub enum MasternodeSyncError {
     /// The request before was not answered yet.
     #[error("{request} is still being asked for: wait for its reply, or for check_timeout to give it back")]
     Busy {
-        /// What is being asked for.
+        /// The request that is in flight.
         request: Box<Request>,
     },
     /// The client's network failed.
@@ -145,13 +145,13 @@ impl MasternodeSyncManager {
         Self { verifier: Some(verifier), ..self }
     }
 
-    /// What verifies the replies, with the lists so far.
+    /// Returns the verifier of the replies, with the lists so far.
     #[cfg(feature = "verify")]
     pub fn verifier(&self) -> Option<&crate::verify::Verifier> {
         self.verifier.as_ref()
     }
 
-    /// What is being synced: [`SyncPhase::MasternodeLists`] or nothing.
+    /// Returns the phase in progress: [`SyncPhase::MasternodeLists`], or `None` if no sync runs.
     pub fn phase(&self) -> Option<SyncPhase> {
         self.phase
     }
@@ -210,8 +210,8 @@ impl MasternodeSyncManager {
         Ok(tokio::join!(self.one_at_a_time(planned(plan), vec![peer], deliver), driver.run()).0)
     }
 
-    /// As [`sync`](Self::sync), over a network that names its peers: one peer at a time is asked, and when it fails the
-    /// next.
+    /// Does the same as [`sync`](Self::sync) over a network that names its peers: one peer is asked at a time, and the
+    /// next one if it fails.
     pub async fn sync_by_name(
         &mut self,
         network: &mut dyn NamedNetworkManager,
@@ -343,7 +343,7 @@ impl MasternodeSyncManager {
         }
     }
 
-    /// Whether a reply is true, or `None` if there is no telling.
+    /// Verifies a reply. Returns `None` if our side lacks the data for it, or if the sync was cancelled.
     #[cfg(feature = "verify")]
     async fn verify(
         &mut self,
@@ -373,7 +373,7 @@ impl MasternodeSyncManager {
         self.tell(SyncProgress::Started { phase: SyncPhase::MasternodeLists, requests });
     }
 
-    /// Whether somebody takes it.
+    /// Hands out a reply. Returns true if the receiver took it.
     async fn deliver(&self, deliver: &mpsc::Sender<Delivered>, delivered: Delivered) -> bool {
         let (index, timing) = (delivered.index, delivered.timing);
         let taken = self.unless_cancelled(deliver.send(delivered)).await.is_some_and(|sent| sent.is_ok());

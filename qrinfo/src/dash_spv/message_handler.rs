@@ -22,7 +22,7 @@ pub struct MessageHandler {
     correlator: Option<QRInfoCorrelationManager>,
 }
 
-/// Where a reply went.
+/// The destination of a reply.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RoutedReply {
@@ -82,7 +82,7 @@ impl MessageHandler {
         self.correlator.as_mut().map(|correlator| correlator.register_request(spec, peers, now))
     }
 
-    /// As [`register_qrinfo_request`](Self::register_qrinfo_request), for a `getmnlistd`.
+    /// Does the same as [`register_qrinfo_request`](Self::register_qrinfo_request) for a `getmnlistd`.
     ///
     /// # Errors
     /// [`RegisterError`]; then it must not be sent.

@@ -123,7 +123,7 @@ where
         self.limits.get(&phase).copied().unwrap_or(PhaseLimits { max_concurrent: 1, rate: None })
     }
 
-    /// Whether requests for quorums and lists belong into this phase.
+    /// Returns true if requests for quorums and lists belong to this phase.
     pub fn is_request_allowed(&self, phase: SyncPhase) -> bool {
         phase == SyncPhase::MasternodeLists
     }

@@ -4,17 +4,17 @@ use qrinfo_core::{BlockHash, CYCLES_BACK, CycleStart, Network, QRInfoRequestSpec
 
 use super::PlanError;
 
-/// How many cycles back the bases of a request reach.
+/// The number of cycles back that the bases of a request reach.
 ///
 /// Four are needed for the reply's own diffs. The other three are for stragglers: a quorum index whose DKG failed keeps
 /// its older commitment, whose snapshots reach up to three cycles further back. Without a base there, the server sends
 /// a full list (523 KB on mainnet).
 const BASES_BACK: u32 = 7;
 
-/// How far below the peers' lowest tip an anchor lies, so that a reorganisation does not take it away.
+/// Distance of an anchor below the peers' lowest tip, in blocks, so that a reorganisation does not remove it.
 const ANCHOR_DEPTH: u32 = 8;
 
-/// How the bases of a plan are chosen; that decides how many bytes the replies take.
+/// The choice of the bases of a plan. It decides the number of bytes of the replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PlanKind {
     /// A reply brings the step from the cycle before it; each step crosses the wire once. For consumers that apply
@@ -54,7 +54,7 @@ pub struct Planner {
     pub network: Network,
     /// The height of our newest header.
     pub tip: u32,
-    /// How bases are chosen.
+    /// The choice of bases.
     pub kind: PlanKind,
     /// Heights of the lists that the client already holds, of blocks in our headers. Empty means that it starts from
     /// nothing. The newest at or below each list that a reply leads to becomes a base, so that the reply brings only
@@ -63,7 +63,7 @@ pub struct Planner {
     /// The height of a block near the tip that every peer has, see [`anchor`]. As one more base it empties the tip
     /// diff of a historical request, which nobody applies. Without one, every reply carries that dead weight.
     pub anchor: Option<u32>,
-    /// Whether replies bring `H-4C` as well. The first cycle of a sync from nothing needs it for the quorums of the
+    /// True if replies bring `H-4C` as well. The first cycle of a sync from nothing needs it for the quorums of the
     /// cycle before. Dash Core up to 23.0 refuses a cycle without `H-4C` even if this is `false`; from 23.1 on it answers.
     pub extra_share: bool,
 }
@@ -141,7 +141,7 @@ impl Planner {
             .collect()
     }
 
-    /// How many cycles before its own a reply brings lists of.
+    /// Returns the number of cycles before its own of which a reply brings lists.
     pub(crate) const fn lists_back(&self) -> u32 {
         if self.extra_share { CYCLES_BACK } else { CYCLES_BACK - 1 }
     }

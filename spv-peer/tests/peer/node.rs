@@ -56,7 +56,7 @@ pub(crate) fn raw(frames: impl IntoIterator<Item = Frame>) -> BytesMut {
     bytes
 }
 
-/// What a node of this protocol version says first.
+/// The first message of a node of this protocol version.
 pub(crate) fn version(protocol_version: i32) -> Frame {
     let message = VersionMessage {
         protocol_version,

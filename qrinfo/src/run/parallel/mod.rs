@@ -41,7 +41,7 @@ use crate::peer::Peer;
 pub struct ParallelOptions {
     /// Requests in flight at all peers together, at most.
     pub max_concurrent: NonZeroUsize,
-    /// Whether there are fewer at a time while failures mount at several peers.
+    /// True if the number of requests at a time is lowered while failures mount at several peers.
     pub adaptive: bool,
     /// The length of a fall-back to one request at a time.
     pub sequential_for: Duration,
