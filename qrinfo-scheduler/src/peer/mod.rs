@@ -257,7 +257,7 @@ impl PeerHealth {
         });
     }
 
-    /// `bytes` of the reply have come so far. Returns whether they are the first.
+    /// Records that `bytes` of the reply have come so far. Returns true if they are the first.
     pub(crate) fn progress(&mut self, send: SendId, bytes: u64, length: Option<u64>, now: Instant) -> bool {
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.send == send) else { return false };
         entry.bytes = entry.bytes.max(bytes);
@@ -323,7 +323,7 @@ impl PeerHealth {
         Some(entry)
     }
 
-    /// The caller waits no longer, while the peer still holds it.
+    /// Records that the caller waits no longer, while the peer still holds the request.
     pub(crate) fn timed_out(&mut self, send: SendId, now: Instant) -> Option<RequestId> {
         let request = self.entries.iter_mut().find(|entry| entry.send == send)?.request.take();
         if self.cool(now) {
@@ -344,7 +344,7 @@ impl PeerHealth {
         self.entries.remove(index)
     }
 
-    /// A reply, or the pong in its place, began.
+    /// Records the beginning of a reply, or of the pong in its place.
     fn began(&mut self, sent: Instant, first: Instant) {
         // The round trip we were told may be a guess. An answer that comes sooner proves it too long.
         self.round_trip = self.round_trip.min(seconds(sent, first));
@@ -358,7 +358,7 @@ impl PeerHealth {
         self.last_first_byte = Some(self.last_first_byte.map_or(first, |last| last.max(first)));
     }
 
-    /// The peer answered one: a stall or a probe may be over.
+    /// Records an answer of the peer: a stall or a probe may be over.
     fn answered(&mut self, send: SendId, recovered: impl FnOnce(f64) -> bool) {
         match self.state {
             PeerState::Open => self.rest.answered(),
@@ -373,7 +373,7 @@ impl PeerHealth {
         }
     }
 
-    /// Begins a rest. Several requests that fail together are one failure: returns whether this was the first.
+    /// Begins a rest. Several requests that fail together are one failure: returns true for the first of them.
     fn cool(&mut self, now: Instant) -> bool {
         if matches!(self.state, PeerState::Cooling { .. }) {
             return false;

@@ -200,8 +200,8 @@ impl Scheduler {
         self.forget(id);
     }
 
-    /// Adds a peer. `height` is that of its tip, `round_trip` the time of a ping. Returns false for a banned peer, which
-    /// is not added.
+    /// Adds a peer. `height` is that of its tip, `round_trip` the time of a ping. Returns false for a banned peer,
+    /// which is not added.
     pub fn peer_joined(&mut self, peer: PeerId, height: u32, round_trip: Duration, now: Instant) -> bool {
         self.touch();
         if self.banned.contains(&peer) {
@@ -356,8 +356,8 @@ impl Scheduler {
         self.after_answer(send.peer, was_trusted);
     }
 
-    /// Records the failure of a sending: refused, disconnected, and so on. Its slot is free. A peer whose reply is false
-    /// or malformed is [banned](Self::ban).
+    /// Records the failure of a sending: refused, disconnected, and so on. Its slot is free. A peer whose reply is
+    /// false or malformed is [banned](Self::ban).
     pub fn failed(&mut self, send: SendId, kind: AttemptErrorKind, now: Instant) {
         self.touch();
         let Some(peer) = self.peers.get_mut(&send.peer) else { return };

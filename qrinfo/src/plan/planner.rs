@@ -64,7 +64,8 @@ pub struct Planner {
     /// diff of a historical request, which nobody applies. Without one, every reply carries that dead weight.
     pub anchor: Option<u32>,
     /// True if replies bring `H-4C` as well. The first cycle of a sync from nothing needs it for the quorums of the
-    /// cycle before. Dash Core up to 23.0 refuses a cycle without `H-4C` even if this is `false`; from 23.1 on it answers.
+    /// cycle before. Dash Core up to 23.0 refuses a cycle without `H-4C` even if this is `false`; from 23.1 on it
+    /// answers.
     pub extra_share: bool,
 }
 

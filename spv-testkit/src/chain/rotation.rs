@@ -16,7 +16,7 @@ pub(crate) struct Quarters(Vec<Vec<Arc<SmlEntry>>>);
 // === impl Quarters ===
 
 impl Quarters {
-    /// What a cycle's masternodes are before there was any: empty quarters.
+    /// Returns empty quarters: the state before the first cycle.
     pub(crate) fn empty(params: &LlmqParams) -> Self {
         Self(vec![Vec::new(); usize::from(params.active)])
     }

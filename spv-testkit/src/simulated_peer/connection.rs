@@ -27,8 +27,8 @@ use crate::{
     link_model::{Transit, share},
 };
 
-/// How many answers may wait to be written before no more requests are read. It bounds memory; a request that waits in
-/// the socket for this does not come to its turn any later, unless the pipeline is deeper than this.
+/// The number of answers that may wait to be written before no more requests are read. It bounds memory. A request that
+/// therefore waits in the socket is not answered later, unless the pipeline is deeper than this.
 const QUEUE: usize = 1024;
 
 /// The most bytes written at once.
@@ -98,7 +98,7 @@ async fn read(
     }
 }
 
-/// What leaves for a step, how long it takes, and how many bytes of it count as unsent.
+/// Returns the bytes that a step sends, the time that it takes, and the number of its bytes that count as unsent.
 ///
 /// Payloads count, but not pongs or frame headers: a few bytes beside the thousands of a reply, which the model leaves
 /// out.
@@ -136,7 +136,7 @@ fn prepare(step: Step, network: Network, settings: &Settings, counters: &Counter
     }
 }
 
-/// How long a reply takes.
+/// Returns the time that a reply takes.
 fn cost(request: &Frame, outgoing: &Outgoing, settings: &Settings) -> Cost {
     let bytes = outgoing.bytes.len() as u64;
     let Cost { compute, transfer } = settings
@@ -210,7 +210,7 @@ async fn flood(
     }
 }
 
-/// How much of a message of this length is on the link for this time, within bounds.
+/// Returns the number of bytes of a message of this length that the link sends in this time, within bounds.
 fn chunk_length(length: usize, transfer: Duration, time: Duration) -> usize {
     match (length as u128 * time.as_nanos()).checked_div(transfer.as_nanos()) {
         Some(part) => usize::try_from(part).unwrap_or(CHUNK).clamp(1, CHUNK),

@@ -11,7 +11,7 @@ use qrinfo_core::{
 use super::{Keys, random_bytes};
 use crate::chain::QuorumLog;
 
-/// Who can sign for masternodes and quorums.
+/// The keys that sign for masternodes and quorums.
 #[derive(Debug)]
 pub(super) enum KeyRing {
     /// Nobody: random bytes that look like points.

@@ -32,7 +32,7 @@ struct Listed {
     leaf: [u8; 32],
 }
 
-/// What happens to a masternode.
+/// A change of a masternode.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Register,
@@ -64,7 +64,7 @@ impl Population {
         self.root
     }
 
-    /// What the block at `height` does to the list.
+    /// Applies the changes of the block at `height` to the list.
     pub(super) fn step(
         &mut self,
         height: u32,

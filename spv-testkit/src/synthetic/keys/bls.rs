@@ -23,7 +23,7 @@ use crate::chain::QuorumLog;
 /// The domain of Dash's basic scheme.
 const DST: &[u8] = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_NUL_";
 
-/// How far below a height the quorums lie that sign for it (Dash Core's `SIGN_HEIGHT_OFFSET`).
+/// The distance from a height down to the height whose active quorums sign for it (Dash Core's `SIGN_HEIGHT_OFFSET`).
 const SIGN_HEIGHT_OFFSET: u32 = 8;
 
 /// The secret keys of masternodes and quorums. A quorum's key is held whole, not in shares.
@@ -94,7 +94,7 @@ fn secret_key(rng: &mut fastrand::Rng) -> SecretKey {
     }
 }
 
-/// What a quorum and its members sign.
+/// Returns the hash that a quorum and its members sign.
 fn commitment_hash(commitment: &Commitment) -> [u8; 32] {
     let mut bytes = BytesMut::new();
     bytes.put_u8(commitment.llmq_type.0);
