@@ -1,5 +1,5 @@
 //! Peers that join, leave, come back, lie and fall silent while a sync runs, in virtual time: every sync ends, and asks
-//! nobody whom it should not.
+//! no peer that it must not ask.
 #![cfg(all(feature = "parallel-qrinfo", feature = "tcp"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

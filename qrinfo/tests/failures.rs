@@ -340,7 +340,7 @@ async fn peers_behind_the_tip() {
     assert!(ended.took < Duration::from_secs(8), "{:?}", ended.took);
 }
 
-/// Another client cleared its mark of a request under way before it looked at the reply, and rejected the reply.
+/// Another client cleared its mark of a request in flight before it looked at the reply, and rejected the reply.
 #[tokio::test(start_paused = true)]
 async fn a_rejected_reply_does_not_strand_the_sync() {
     let chain = chain();

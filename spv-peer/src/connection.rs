@@ -32,9 +32,9 @@ const MAX_WAITING_PONGS: usize = 8;
 /// A session with one peer, after the handshake.
 ///
 /// As a stream it gives every frame of the peer in order, and the progress of long ones. It ends with `None` when the
-/// peer closes between two frames, and after the first error. Pings are answered and not handed on; everything else
-/// is, for only the reader knows what it waits for. A frame is handed on as soon as it is read: nothing is queued
-/// here, and whoever stops reading holds back the peer.
+/// peer closes between two frames, and after the first error. Pings are answered and not handed on; every other frame
+/// is. A frame is handed on as soon as it is read: nothing is queued here, so a reader that stops reading slows down
+/// the peer.
 ///
 /// As a sink it takes frames; they leave when it is flushed, and with the next pong at the latest. Once more than
 /// 8 KiB wait to leave, it is ready again when the peer has read.

@@ -55,7 +55,7 @@ pub struct Chain {
     stale: Arc<HashMap<BlockHash, StaleBlock>>,
 }
 
-/// Everything about a chain but who knows how much of it.
+/// The data of a chain, without the view of any node.
 #[derive(Debug)]
 pub(crate) struct ChainData {
     pub(crate) network: Network,

@@ -94,7 +94,7 @@ pub struct Run {
     pub reply_bytes: Vec<u64>,
     /// The number of jobs, from the first undelivered one on, that may be in flight; `None` for no limit.
     pub window: Option<usize>,
-    /// For each peer the jobs that it refuses, for ever. Empty where none refuses any.
+    /// For each peer the jobs that it always refuses. Empty if no peer refuses any.
     #[serde(default)]
     pub refused: Vec<Vec<usize>>,
     /// A peer that becomes slow.

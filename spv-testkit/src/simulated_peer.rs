@@ -200,7 +200,7 @@ impl SimulatedPeer {
     }
 }
 
-/// Serves whoever connects. Connections end with this future.
+/// Serves every connection. Connections end with this future.
 async fn accept(listener: TcpListener, settings: Arc<Settings>, counters: Arc<Counters>) {
     let mut connections = JoinSet::new();
     loop {
@@ -335,7 +335,7 @@ impl SimulatedPeerBuilder {
         self
     }
 
-    /// The peer, to which nobody is connected.
+    /// Builds the peer, without connections.
     pub fn build(self) -> SimulatedPeer {
         SimulatedPeer { settings: Arc::new(self.settings), counters: Arc::default(), tasks: Mutex::default() }
     }

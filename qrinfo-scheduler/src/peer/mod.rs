@@ -73,8 +73,8 @@ pub struct PeerHealth {
 pub enum PeerState {
     /// It gets as many requests as its pipeline takes.
     Open,
-    /// It gets none: the replies that it owes have all but stopped. Its requests are sent to other peers too. It is open
-    /// again when a reply comes at half its former rate, and half open when it has answered everything.
+    /// It gets none: its current reply has nearly stopped. Its requests are sent to other peers too. It is open again
+    /// when a reply comes at half its former rate, and half open when it has answered everything.
     Stalled {
         /// Bytes per second before the stall.
         former_rate: f64,

@@ -35,7 +35,7 @@ const EVENTS: usize = 1024;
 ///   [`sync_by_name`](Self::sync_by_name) and `request_qrinfo_parallel_by_name`.
 /// * **The client runs its own message loop.** [`request_qrinfo`](Self::request_qrinfo) sends one request,
 ///   [`handle_qrinfo_message`](Self::handle_qrinfo_message) takes the reply from the loop, and
-///   [`check_timeout`](Self::check_timeout) gives a request back that nobody answered. A
+///   [`check_timeout`](Self::check_timeout) gives a request back that no peer answered. A
 ///   [`MessageHandler`](crate::MessageHandler) does the routing.
 ///
 /// [`progress`](Self::progress) tells what happens, [`cancellation`](Self::cancellation) stops it.
@@ -133,12 +133,12 @@ impl MasternodeSyncManager {
         }
     }
 
-    /// Verifies each reply before it is delivered. One that is false goes no further: its peer is not asked again, and
-    /// another one is asked for it. Where our side lacks what it takes to judge a reply, the sync stops, and says so in
-    /// its [progress](SyncProgress::Unverifiable).
+    /// Verifies each reply before it is delivered. A false reply is not delivered: its peer is banned, and the request
+    /// is sent to another peer. If our side lacks data to judge a reply, the sync stops with
+    /// [`Unverifiable`](SyncProgress::Unverifiable).
     ///
-    /// Over a network that does not name its peers nobody can be told to have lied: all are asked again, and what else
-    /// they answer is taken, as often as a request may fail.
+    /// Over a network that does not name its peers a false reply cannot be attributed: the request is sent to all peers
+    /// again, as often as a request may fail, and another reply is accepted.
     #[cfg(feature = "verify")]
     #[must_use]
     pub fn with_verifier(self, verifier: crate::verify::Verifier) -> Self {
@@ -258,8 +258,8 @@ impl MasternodeSyncManager {
         HandledQRInfo::Answered(Box::new(pending.request), reply)
     }
 
-    /// Gives back the request of [`request_qrinfo`](Self::request_qrinfo) if nobody has answered it within the
-    /// configuration's `message_timeout`, to be made again. A reply that is late after that is unexpected, or a copy.
+    /// Returns the request of [`request_qrinfo`](Self::request_qrinfo) if no peer has answered it within the
+    /// configuration's `message_timeout`, so that it can be made again. A later reply to it is unexpected, or a copy.
     pub fn check_timeout(&mut self, now: Instant) -> Option<Request> {
         let timeout = self.config.message_timeout;
         let over = |pending: &mut Pending| now.saturating_duration_since(pending.sent) >= timeout;
@@ -400,7 +400,7 @@ impl MasternodeSyncManager {
     }
 
     fn tell(&self, progress: SyncProgress) {
-        // Nobody has to listen.
+        // Without listeners there is nothing to do.
         let _ = self.progress.send(progress);
     }
 }

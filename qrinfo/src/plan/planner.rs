@@ -60,8 +60,8 @@ pub struct Planner {
     /// nothing. The newest at or below each list that a reply leads to becomes a base, so that the reply brings only
     /// what is missing. Those above a cycle's work block serve the tip diff of the newest cycle alone.
     pub known_lists: BTreeSet<u32>,
-    /// The height of a block near the tip that every peer has, see [`anchor`]. As one more base it empties the tip
-    /// diff of a historical request, which nobody applies. Without one, every reply carries that dead weight.
+    /// The height of a block near the tip that every peer has, see [`anchor`]. As one more base it empties the tip diff
+    /// of a historical request, which is not applied. Without an anchor every reply carries a full tip diff.
     pub anchor: Option<u32>,
     /// True if replies bring `H-4C` as well. The first cycle of a sync from nothing needs it for the quorums of the
     /// cycle before. Dash Core up to 23.0 refuses a cycle without `H-4C` even if this is `false`; from 23.1 on it
@@ -172,7 +172,7 @@ impl Planner {
         let is_newest = cycle == cycles.start_of(self.tip);
         let for_tip_diff = match is_newest {
             true => known(self.tip),
-            // At or below the work block it would be taken for a list that the client has.
+            // At or below the work block it would count as a list that the client has.
             false => self.anchor.filter(|&anchor| Some(anchor) > cycles.work_height(cycle)),
         };
         recent.chain([known(oldest_list).unwrap_or(0)]).chain(for_tip_diff).collect()

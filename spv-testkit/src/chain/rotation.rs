@@ -109,7 +109,7 @@ impl Quarters {
     }
 }
 
-/// Fills one quarter after another from the combined list, passing over who is in that index already.
+/// Fills one quarter after another from the combined list, without masternodes that are in that index already.
 fn draw(
     params: &LlmqParams,
     combined: &[Arc<SmlEntry>],

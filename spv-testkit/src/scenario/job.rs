@@ -57,7 +57,7 @@ pub(super) fn asked(request: &GetQRInfo) -> Option<usize> {
     (hash(Block::Asked, cycle) == request.block_hash).then_some(job)
 }
 
-/// The reply to a job, of so many bytes; of [`SHORTEST_REPLY`] if that is less.
+/// The reply to a job, `bytes` long; at least [`SHORTEST_REPLY`].
 pub(super) fn reply(job: usize, bytes: u64) -> QRInfo {
     let cycle = cycle_of(job);
     let diff = |block, cycle| MnListDiff {

@@ -162,7 +162,7 @@ async fn write(
     let model = settings.link_model();
     while let Some(Delivery { outgoing, is_reply, transfer, transit }) = deliveries.recv().await {
         let length = outgoing.bytes.len();
-        // The header alone comes first: who waits for a reply's first bytes sees them when the link starts on it.
+        // The header alone comes first: a client that waits for a reply's first bytes sees them when the link starts.
         let (header, step) = match outgoing.drip {
             Some((step, _)) => (0, step),
             None if transfer.is_zero() => (0, CHUNK),
@@ -188,7 +188,7 @@ async fn write(
     Ok(())
 }
 
-/// Sends what nobody asked for, until the other side goes away.
+/// Sends unrequested messages until the other side closes.
 async fn flood(
     mut output: impl AsyncWrite + Unpin,
     network: Network,

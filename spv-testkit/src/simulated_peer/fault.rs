@@ -40,7 +40,7 @@ pub enum Fault {
         /// The seed of the random bytes.
         seed: u64,
     },
-    /// The message has a name that nobody knows.
+    /// The message has an unknown name.
     Unknown,
     /// A true reply to a request for another cycle comes instead.
     WrongReply,
@@ -58,8 +58,8 @@ pub enum Fault {
         /// The additional time.
         by: Duration,
     },
-    /// Instead of this reply and everything behind it come messages that nobody asked for, without end: each an `inv`
-    /// of one block, as fast as the link carries them and the other side reads, at most 16 MB a second.
+    /// Instead of this reply and everything behind it come unrequested messages without end: each an `inv` of one
+    /// block, as fast as the link carries them and the other side reads, at most 16 MB a second.
     Flood,
 }
 

@@ -24,7 +24,7 @@ const SERVICES: u64 = 1 | 4 | 64 | 1024;
 /// The number in its `version`, by which a client finds that it has connected to itself: none that a test would choose.
 const VERSION_NONCE: u64 = 0x006e_6f64_6521_0001;
 
-/// The number in the ping that follows the handshake. A node draws one; nobody here needs it to be unlike another.
+/// The nonce of the ping that follows the handshake. A real node draws one at random; here a constant is enough.
 const PING_NONCE: u64 = 0x0070_696e_6721_0001;
 
 /// The reactions of a node to the messages of a connection, without time.

@@ -14,7 +14,7 @@ use crate::chain::QuorumLog;
 /// The keys that sign for masternodes and quorums.
 #[derive(Debug)]
 pub(super) enum KeyRing {
-    /// Nobody: random bytes that look like points.
+    /// No keys: random bytes that look like points.
     Random,
     #[cfg(feature = "bls")]
     Bls(bls::BlsKeys),

@@ -56,7 +56,7 @@ pub enum Keys {
 // === impl SyntheticParams ===
 
 impl SyntheticParams {
-    /// A regtest chain of 40 cycles with few masternodes, who change often: skip lists and trailing lists appear.
+    /// A regtest chain of 40 cycles with few masternodes that change often: skip lists and trailing lists appear.
     pub fn regtest() -> Self {
         Self {
             network: Network::Regtest,
@@ -110,7 +110,7 @@ impl SyntheticParams {
     /// The types of quorums that form at `height`.
     pub(super) fn llmq_types(&self, height: u32) -> &'static [LlmqType] {
         match self.network {
-            // Mainnet stopped making quorums of type 1 when rotated ones came; the last 24 stay active for ever.
+            // Mainnet stopped making quorums of type 1 when rotated ones came; the last 24 stay active.
             Network::Mainnet if height < self.v19_height => {
                 &[LlmqType(1), LlmqType(2), LlmqType(3), LlmqType(4), LlmqType(5)]
             }

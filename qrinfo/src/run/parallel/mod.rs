@@ -275,7 +275,7 @@ impl ParallelSync {
         if peer != PeerId::ALL {
             self.scheduler.ban(peer, AttemptErrorKind::False);
         } else if let Some(RecoveryStrategy::Abort { why }) = strategy {
-            // The copies of the other peers answer as well, but not for ever.
+            // The copies of the other peers answer as well, but their number is limited.
             self.reorder.take_back(index);
             self.give_up(index, GivenUp { why, attempts: Vec::new() });
             return;

@@ -29,7 +29,7 @@ const SIGN_HEIGHT_OFFSET: u32 = 8;
 /// The secret keys of masternodes and quorums. A quorum's key is held whole, not in shares.
 #[derive(Debug, Default)]
 pub(in super::super) struct BlsKeys {
-    /// By the public key as the masternode's entry has it: who changes keys still signs for quorums drawn before.
+    /// By the public key in the masternode's entry: after a change of keys the old one still signs for older quorums.
     operators: HashMap<[u8; 48], SecretKey>,
     quorums: HashMap<(LlmqType, QuorumHash), SecretKey>,
 }
@@ -105,8 +105,8 @@ fn commitment_hash(commitment: &Commitment) -> [u8; 32] {
     sha256d(&bytes)
 }
 
-/// The sum of everybody's signatures, each times a factor that hangs on all public keys, so that nobody can choose a
-/// key to cancel another's.
+/// The sum of all signatures, each times a factor that depends on all public keys, so that no signer can choose a key
+/// that cancels another's.
 fn secure_aggregate(keys: &[&SecretKey], message: &[u8]) -> [u8; 96] {
     let mut keys: Vec<_> = keys.iter().map(|key| (key.sk_to_pk().compress(), *key)).collect();
     keys.sort_unstable_by_key(|(public, _)| *public);
