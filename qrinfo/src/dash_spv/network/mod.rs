@@ -4,12 +4,12 @@
 //! `ParallelSync` alike:
 //!
 //! * [`broadcast`] takes any manager. It sends each request to all its peers and does not name the peer that answers,
-//! so all of them together are *one* peer, by the name of [`PeerId::ALL`]. The first reply that fits is taken and the
-//! copies are dropped.
+//!   so all of them together are *one* peer, by the name of [`PeerId::ALL`]. The first reply that fits is taken and the
+//!   copies are dropped.
 //! * [`by_name`] takes a [`NamedNetworkManager`] and makes a peer of each of its peers. They share the work instead of
 //!   repeating it, a refusal shows after a round trip instead of a timeout, and a false reply has an author.
 //! * `by_stream` (feature `parallel-qrinfo`) takes a stream of events and a sink of messages, both with the names of
-//! peers. Peers join and leave while the sync runs.
+//!   peers. Peers join and leave while the sync runs.
 //!
 //! Each returns a driver too. The driver owns or borrows the manager as long as it runs, so that no lock is needed; run
 //! it beside the sync. It gives the manager back when the sync is over, and passes all other messages to a closure.
