@@ -1,4 +1,4 @@
-//! Verification of what a sync delivers, by the crate [`qrinfo_verify`].
+//! Verification of the replies of a sync, by the crate [`qrinfo_verify`].
 //!
 //! Two stages share the work. A [`CheckLayer`](qrinfo_verify::CheckLayer) around each peer's service needs only
 //! headers: a reply that fails there is a failed attempt, and is asked of another peer like any other. A [`Verifier`]

@@ -1,4 +1,4 @@
-//! The queue before a limit: which request passes next, and which waker is told.
+//! The queue before a limit: the choice of the next request and of the waker to wake.
 
 use std::{
     collections::HashMap,

@@ -38,7 +38,7 @@ const EVENTS: usize = 1024;
 ///   [`check_timeout`](Self::check_timeout) gives a request back that no peer answered. A
 ///   [`MessageHandler`](crate::MessageHandler) does the routing.
 ///
-/// [`progress`](Self::progress) tells what happens, [`cancellation`](Self::cancellation) stops it.
+/// [`progress`](Self::progress) reports the events of a sync, [`cancellation`](Self::cancellation) stops it.
 ///
 /// ```
 /// use qrinfo::{MasternodeSyncManager, plan::Planner};
@@ -161,9 +161,9 @@ impl MasternodeSyncManager {
         self.progress.subscribe()
     }
 
-    /// Stops the sync that runs, or the next one, when it is cancelled: what is missing then is reported as
-    /// [stopped](qrinfo_core::WhyGivenUp::Stopped). It can be cloned and kept elsewhere. After a sync that was cancelled
-    /// there is a new one.
+    /// Returns the token that stops the current sync, or the next one: requests without a reply are then reported as
+    /// [stopped](qrinfo_core::WhyGivenUp::Stopped). Clones work too. After a sync that was cancelled there is a new
+    /// token.
     pub fn cancellation(&self) -> CancellationToken {
         self.cancellation.clone()
     }
@@ -191,12 +191,13 @@ impl MasternodeSyncManager {
         Ok(planner.plan(first, tip, |height| hashes.get(&height).copied())?)
     }
 
-    /// Asks for the requests of a plan one at a time, over a network that does not name its peers, and sends the replies
-    /// to `deliver` in the order of the plan. While that has no room nothing more is asked; when its receiver is dropped
-    /// the sync stops. `others` gets what else arrives; it must not block.
+    /// Makes the requests of a plan one at a time, over a network that does not name its peers, and sends the replies
+    /// to `deliver` in the order of the plan. While that channel has no room no further request is made; when its
+    /// receiver is dropped the sync stops. `others` is called with every other message, and must not block.
     ///
     /// # Errors
-    /// What the network says when it is asked for its height. Whatever fails later is in the report.
+    /// [`Network`](MasternodeSyncError::Network) if the network cannot tell its height. Later failures are in the
+    /// report.
     pub async fn sync(
         &mut self,
         network: &mut dyn NetworkManager,
@@ -227,8 +228,8 @@ impl MasternodeSyncManager {
     /// Sends one request, whose reply [`handle_qrinfo_message`](Self::handle_qrinfo_message) takes.
     ///
     /// # Errors
-    /// [`Busy`](MasternodeSyncError::Busy) while another one waits; what the network says. The request counts as made
-    /// only when it was sent.
+    /// [`Busy`](MasternodeSyncError::Busy) while another request waits; [`Network`](MasternodeSyncError::Network) if
+    /// sending fails. The request counts as made only when it was sent.
     pub async fn request_qrinfo(
         &mut self,
         network: &mut dyn NetworkManager,
@@ -244,8 +245,8 @@ impl MasternodeSyncManager {
         Ok(())
     }
 
-    /// Takes a reply from the client's own message loop. Only one that answers the request settles it, so a reply that
-    /// is rejected leaves nothing stranded.
+    /// Takes a reply from the client's own message loop. Only a reply that answers the request ends it; after a
+    /// rejected one the request still waits.
     pub fn handle_qrinfo_message(&mut self, reply: impl Into<Reply>) -> HandledQRInfo {
         let reply = reply.into();
         let Some(pending) = self.pending.take() else { return HandledQRInfo::Unexpected(reply) };
@@ -308,7 +309,7 @@ impl MasternodeSyncManager {
         self.finished(sync.into_report())
     }
 
-    /// The next reply, unless the sync is cancelled. Events are told while it is waited for.
+    /// The next reply, unless the sync is cancelled. Events are reported during the wait.
     async fn next(
         &self,
         sync: &mut impl OrderedSync,
@@ -407,12 +408,13 @@ impl MasternodeSyncManager {
 
 #[cfg(feature = "parallel-qrinfo")]
 impl MasternodeSyncManager {
-    /// Asks for the requests of a plan at most `max_concurrent` at a time, otherwise as [`sync`](Self::sync).
+    /// Makes the requests of a plan at most `max_concurrent` at a time, otherwise like [`sync`](Self::sync).
     ///
-    /// Each request goes to all peers, for the network does not name them: what is gained is that round trips overlap.
+    /// Each request goes to all peers, because the network does not name them. The gain is that round trips overlap.
     ///
     /// # Errors
-    /// What the network says when it is asked for its height. Whatever fails later is in the report.
+    /// [`Network`](MasternodeSyncError::Network) if the network cannot tell its height. Later failures are in the
+    /// report.
     pub async fn request_qrinfo_parallel(
         &mut self,
         network: &mut dyn NetworkManager,

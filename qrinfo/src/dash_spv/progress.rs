@@ -63,7 +63,7 @@ pub enum SyncProgress {
         /// The check that it failed.
         why: String,
     },
-    /// Our side lacks what it takes to judge a reply, such as a header. The sync stops.
+    /// Our side lacks data to judge a reply, such as a header. The sync stops.
     #[cfg(feature = "verify")]
     Unverifiable {
         /// The request's position in the plan.

@@ -25,7 +25,7 @@ pub enum PlanKind {
     FiveStep,
 }
 
-/// Says what a sync is to bring, and makes the requests for it.
+/// The settings of a plan: the lists that the client knows, and the choice of bases. Makes the requests of a sync.
 ///
 /// Requests are independent on the wire and ordered only when they are applied: every base is a block whose list the
 /// client has *by the time the reply is applied*.
@@ -87,8 +87,8 @@ impl Planner {
         Self { network, tip, kind, known_lists: BTreeSet::new(), anchor: None, extra_share: true }
     }
 
-    /// One request for each cycle from the one that `first` lies in to the one that `last` lies in, oldest first.
-    /// `hash_at` gives our header's hash at a height.
+    /// Returns one request for each cycle from the one that contains `first` to the one that contains `last`, oldest
+    /// first. `hash_at` returns our header's hash at a height.
     ///
     /// # Errors
     /// [`PlanError`] if the range is empty, too early, or not covered by headers.

@@ -35,8 +35,8 @@ pub struct SequentialOptions {
 
 /// Asks one peer at a time, one request at a time, in the order of the plan.
 ///
-/// Failures are decided about by a [`RetryState`], as in a parallel sync: a peer that fails a request is followed by the
-/// next one, for that request and those after it; a peer that is gone, or that sent something false, is not asked again.
+/// A [`RetryState`] decides after each failure, as in a parallel sync: after a peer that failed a request the next one
+/// is asked, for that request and those after it; a peer that is gone, or that sent a false reply, is not asked again.
 /// A sync that no peer answers ends with the first request that used up its attempts; one that peers answered before
 /// ends with the next, which gets a single attempt.
 ///

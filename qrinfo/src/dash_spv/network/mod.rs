@@ -128,15 +128,15 @@ where
     NamedDriver::new(network, config, others)
 }
 
-/// Makes peers of those that join a network, which is a stream of [events](NetworkEvent) and a sink of messages to peers:
-/// for a client whose network manager runs in tasks of its own and is spoken with over channels.
+/// Makes a peer of each peer that joins a network: for a client whose network manager runs in tasks of its own, with a
+/// stream of [events](NetworkEvent) from it and a sink of messages to it.
 ///
 /// The returned stream is for [`ParallelSync::with_changing_peers`](crate::ParallelSync::with_changing_peers). As with
-/// [`by_name`], every `qrinfo`, `mnlistdiff` and `pong` of these peers answers what is asked here; `others` gets every
-/// other message, and must not block. The sink carries `getqrinfo`, `getmnlistd` and `ping`; an error of it, or a wait
-/// longer than the head timeout, ends the driver. A peer that sent what it must not is named by
-/// [`SyncReport::lost`](crate::SyncReport::lost) and [`PeerEvent::Banned`](qrinfo_core::PeerEvent::Banned):
-/// disconnecting it is for the client.
+/// [`by_name`], every `qrinfo`, `mnlistdiff` and `pong` of these peers counts as an answer to a request made here;
+/// `others` is called with every other message, and must not block. The sink carries `getqrinfo`, `getmnlistd` and
+/// `ping`; an error of it, or a wait longer than the head timeout, ends the driver. A peer that broke the protocol is
+/// named by [`SyncReport::lost`](crate::SyncReport::lost) and [`PeerEvent::Banned`](qrinfo_core::PeerEvent::Banned):
+/// the client has to disconnect it.
 ///
 /// [`Run`](StreamDriver::run) the driver: the peers do nothing without it. The example `own_streams` has the whole.
 ///
