@@ -1,4 +1,4 @@
-//! How long the real stack takes for the scenario files, beside what is possible.
+//! The makespan of the real stack for the scenario files, compared with the best possible.
 //!
 //! Simulated nodes follow each file's numbers; `spv-peer`, `qrinfo-correlate`, `qrinfo-scheduler` and `qrinfo-recovery` run unchanged on
 //! tokio's paused clock, so a run is exact and repeatable. Events arrive on whole milliseconds, the clock's grain.

@@ -1,7 +1,7 @@
-//! What the scheduler costs a request in CPU time, beside a bare tower stack, measured in turns in one run.
+//! CPU time of the scheduler per request, compared with a bare tower stack. Both are measured in turns in one run.
 //!
-//! Peers answer from memory after 20 to 60 ms of virtual time, so that nothing else is in the figures: no wire, no
-//! decoding, no waiting.
+//! Peers answer from memory after 20 to 60 ms of virtual time. The figures therefore contain no wire, no decoding and
+//! no waiting.
 
 use std::{
     convert::Infallible,

@@ -1,4 +1,4 @@
-//! What it costs to verify replies of mainnet's size.
+//! The time to verify replies of mainnet's size.
 
 use std::{fs, num::NonZeroUsize, path::Path};
 
@@ -16,7 +16,7 @@ use qrinfo_verify::{
 use serde_json::Value;
 use spv_testkit::{Chain, SyntheticChain, SyntheticParams, builder};
 
-/// How often each thing is done.
+/// The number of times that each measurement is repeated.
 const ROUNDS: usize = 21;
 
 /// The protocol version of the made-up session: efficient construction.

@@ -1,5 +1,5 @@
 //! The plain `Scheduler` against the scenario files, with peers by the link model: makespan over floor, median and worst.
-//! `cargo run --release -p xtask -- bench makespan` measures the whole stack and has the targets.
+//! `cargo xtask bench makespan` measures the whole stack and has the targets.
 //!
 //! `cargo run --release -p qrinfo-scheduler --example makespan_model -- [--no-lengths] [--cap N] DIR`
 

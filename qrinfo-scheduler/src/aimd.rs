@@ -2,9 +2,9 @@
 
 use qrinfo_core::AttemptErrorKind;
 
-/// Halves when a peer times out or drops us, and grows by one for as many good replies as it is high.
+/// A limit that halves when a peer times out or disconnects, and grows by one after as many good replies as its value.
 ///
-/// A refusal does not move it: it says that the peer lacks a block, not that it has too much to do.
+/// A refusal does not move it: a refusal means that the peer lacks a block, not that it is overloaded.
 #[derive(Debug, Clone)]
 pub(crate) struct Aimd {
     limit: f64,
@@ -19,7 +19,7 @@ impl Aimd {
         Self { limit: max, max }
     }
 
-    /// At least one: somebody has to find out that the congestion is over.
+    /// At least one, so that a request can show when the congestion is over.
     pub(crate) fn limit(&self) -> usize {
         self.limit as usize
     }
@@ -32,7 +32,7 @@ impl Aimd {
         self.limit = (self.limit / 2.0).max(1.0);
     }
 
-    /// Whether a failure says that there was too much to do.
+    /// Returns true if a failure is a sign of overload.
     pub(crate) fn is_congestion(kind: AttemptErrorKind) -> bool {
         matches!(kind, AttemptErrorKind::Timeout | AttemptErrorKind::Disconnected)
     }

@@ -2,19 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-/// How many sends a second, and how many of them may come at once.
+/// The number of sends a second, and the number of sends that may come at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// The mean distance between two sends.
     pub interval: Duration,
-    /// How many sends may come at once after a pause. Zero counts as one.
+    /// The number of sends that may come at once after a pause. Zero counts as one.
     pub burst: u32,
 }
 
 /// A bucket that says when the next send conforms to a [`Rate`].
 ///
-/// It is one instant: the time at which the bucket would be full again. That makes it exact, whatever the clock does
-/// between two sends.
+/// Its state is one instant: the time at which the bucket would be full again. It is therefore exact, however much time
+/// passes between two sends.
 ///
 /// ```
 /// use std::time::Duration;
@@ -54,7 +54,7 @@ impl Gcra {
         Self { rate, last: None, full_at: None }
     }
 
-    /// When the next send conforms: `now`, or later.
+    /// Returns the instant at which the next send conforms: `now`, or later.
     pub fn next(&self, now: Instant) -> Instant {
         match self.full_at.and_then(|full_at| full_at.checked_sub(self.rate.tolerance())) {
             Some(next) => next.max(now),
@@ -62,7 +62,7 @@ impl Gcra {
         }
     }
 
-    /// Whether a send at `now` conforms.
+    /// Returns true if a send at `now` conforms.
     pub fn is_ready(&self, now: Instant) -> bool {
         self.next(now) <= now
     }

@@ -18,14 +18,14 @@
 //! * Whatever arrives, one of eight sends belongs to the request that has waited longest, once it has waited for
 //!   [`Settings::ageing`].
 //! * A slot belongs to the request at the peer, not to its caller: it is free when the peer has answered or is gone.
-//! * At most one request in twenty is sent twice on a guess. Requests at a stalled peer are always sent to other peers,
-//!   and counted.
-//! * It causes at most [`MAX_POINTS`] misbehaviour points on a connection, plus the requests that the peer holds at that
-//!   moment. Guesses stop much earlier.
+//! * At most one request in twenty is sent twice by speculation. Requests at a stalled peer are always sent to other
+//!   peers, and counted.
+//! * It causes at most [`MAX_POINTS`] misbehaviour points on a connection, plus the requests that the peer holds at
+//!   that moment. Speculative sends stop much earlier, at 50 points.
 //! * A peer that sends something false or malformed is banned, and not taken again. The requests that it holds fail at
 //!   once, so that other peers can be asked for them.
-//! * A peer whose reply all but stops, or is announced to be longer than any true reply, keeps no request from others,
-//!   also if it has never completed one.
+//! * A peer whose reply nearly stops, or is announced to be longer than any true reply, keeps no request from other
+//!   peers, also if it has never completed a reply.
 //! * A panic in the service of one peer ends that peer alone.
 //! * A request ends once: with a reply, or with an error that says why. Retrying is the caller's part: with the peers to
 //!   avoid in [`Attempt::avoid`](qrinfo_core::Attempt::avoid) and the same id, it keeps its place.

@@ -8,8 +8,8 @@ use std::{
 
 use qrinfo_core::RequestPriority;
 
-/// Of this many sends, one belongs to the request that has waited longest, once it has waited longer than the ageing
-/// bound. Greater would make Low wait longer; smaller would take more from requests that a user waits for.
+/// One of this many sends belongs to the request that has waited longest, once it has waited longer than the ageing
+/// bound. A greater value makes low priorities wait longer; a smaller one takes more from urgent requests.
 const AGED_SHARE: u32 = 8;
 
 const CLASSES: usize = 4;
@@ -18,13 +18,13 @@ const CLASSES: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ticket(pub(crate) u64);
 
-/// Where a request stands: what the queue needs to know of it.
+/// The data by which the queue orders a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) priority: RequestPriority,
     /// The order within a priority.
     pub(crate) order: u64,
-    /// Whether it has been sent and its peer still may answer: it goes after all others of its priority.
+    /// True if it was sent and its peer may still answer. It then goes after all others of its priority.
     pub(crate) again: bool,
     pub(crate) since: Instant,
     pub(crate) ticket: Ticket,

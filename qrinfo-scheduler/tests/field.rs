@@ -25,7 +25,7 @@ fn two_peers(cap: usize) -> Scheduler {
 
 /// The end of a request at a peer.
 enum Outcome {
-    /// The first byte comes after so many milliseconds, the last one ten later.
+    /// The first byte comes after this number of milliseconds, the last one ten later.
     Reply { first_byte: u64, bytes: u64 },
     /// It fails within a millisecond.
     Fails(AttemptErrorKind),

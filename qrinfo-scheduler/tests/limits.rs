@@ -72,7 +72,7 @@ impl Calls {
         Self { start: Instant::now(), calls: Arc::default() }
     }
 
-    /// A service that is always ready, and takes so many milliseconds for a request.
+    /// A service that is always ready, and takes this number of milliseconds for a request.
     fn service(&self, takes: fn(u64) -> u64) -> Stack {
         let calls = self.clone();
         BoxCloneService::new(service_fn(move |attempt: Attempt| {
@@ -297,7 +297,7 @@ async fn no_turn_is_taken_for_a_service_that_is_not_ready() {
     assert_eq!(free.next_request().await.unwrap().0.id, RequestId(1));
 }
 
-/// A response that is held and not polled keeps nobody else from a permit.
+/// A response that is held and not polled keeps no other request from a permit.
 #[tokio::test(start_paused = true)]
 async fn a_future_that_nobody_polls_holds_no_turn() {
     let layer = ConcurrencyLimitLayer::new(1);
@@ -523,7 +523,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a run of [`Step`]s looks at, at each call.
+/// The state that a run of [`Step`]s checks at each call.
 struct Watch {
     limit: ConcurrencyLimitLayer,
     busy: Arc<AtomicUsize>,

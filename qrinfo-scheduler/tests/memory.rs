@@ -1,4 +1,4 @@
-//! What waiting requests cost.
+//! The memory that waiting requests take.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;

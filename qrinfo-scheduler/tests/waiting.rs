@@ -1,4 +1,4 @@
-//! Who waits, for how long, and how much waits: priorities, ageing, bounds, cancelling, deadlines, limits.
+//! The order, time and number of waiting requests: priorities, ageing, bounds, cancelling, deadlines, limits.
 
 mod support;
 

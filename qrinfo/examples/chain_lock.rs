@@ -1,4 +1,4 @@
-//! What a wallet came for: `cargo run -p qrinfo --features parallel-qrinfo,verify --example chain_lock`.
+//! Verification of a ChainLock: `cargo run -p qrinfo --features parallel-qrinfo,verify --example chain_lock`.
 //!
 //! Quorums are synced from three nodes, each reply is verified against the headers, and the quorums then tell whether a
 //! ChainLock is signed. One of the nodes lies about a masternode list. The nodes are simulated, from a recorded chain.

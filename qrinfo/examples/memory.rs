@@ -29,7 +29,7 @@ const PEERS: usize = 3;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// What becomes of a reply.
+/// The use that is made of a reply.
 enum Consumer {
     Keeps(Vec<Delivered>),
     /// In this thread, or it would not be counted.

@@ -47,9 +47,9 @@ struct Search {
 
 /// Finds the first cycle that can be answered: the first whose cycles before have stored snapshots.
 ///
-/// On mainnet and testnet it follows from the height at which rotation began. Other chains set their own, so the peers
-/// are asked, all of them each time: one reply is enough for a cycle to be answerable, and only if every peer refuses it,
-/// or is silent for 2 s after another one refused, it is not. A peer that was silent for so long is not waited for again.
+/// On mainnet and testnet it follows from the height at which rotation began. Other chains have a height of their own,
+/// so all peers are asked for each candidate. One reply makes a cycle answerable. It is not answerable if every peer
+/// refuses it, or is silent for 2 s after another one refused; a peer that was silent for so long is not waited for again.
 /// At most five refusals are caused at a peer.
 ///
 /// # Errors

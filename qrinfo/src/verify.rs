@@ -1,4 +1,4 @@
-//! Verification of what a sync delivers, by the crate [`qrinfo_verify`].
+//! Verification of the replies of a sync, by the crate [`qrinfo_verify`].
 //!
 //! Two stages share the work. A [`CheckLayer`](qrinfo_verify::CheckLayer) around each peer's service needs only
 //! headers: a reply that fails there is a failed attempt, and is asked of another peer like any other. A [`Verifier`]
@@ -26,7 +26,7 @@
 //! while let Some(delivered) = sync.next().await {
 //!     match verifier.take(plan[delivered.index].clone(), &delivered.reply).await {
 //!         Ok(verified) => println!("{:?}, not proven: {:?}", verified.lists, verified.unproven),
-//!         // It comes again, from somebody else.
+//!         // It comes again, from another peer.
 //!         Err(VerifyError::False(falsehood)) => sync.reject_last(falsehood),
 //!         Err(missing) => return Err(missing),
 //!     }
@@ -93,7 +93,7 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// A stage is whole whoever panics: it takes a reply over at the end, or not at all.
+/// Locks the stage. A panic of a holder leaves it intact: the stage takes a reply over at the end, or not at all.
 fn lock(stage: &Mutex<ListStage>) -> MutexGuard<'_, ListStage> {
     stage.lock().unwrap_or_else(PoisonError::into_inner)
 }

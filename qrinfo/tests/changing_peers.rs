@@ -1,5 +1,5 @@
 //! Peers that join, leave, come back, lie and fall silent while a sync runs, in virtual time: every sync ends, and asks
-//! nobody whom it should not.
+//! no peer that it must not ask.
 #![cfg(all(feature = "parallel-qrinfo", feature = "tcp"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -36,10 +36,10 @@ use tower::{Service, discover::Change};
 
 use AttemptErrorKind::{Cancelled, Disconnected, False, Local, Overloaded, Refused, Timeout};
 
-/// How a peer deals with a request for a block, the n-th on this connection: when, and how it fails.
+/// The behaviour of a peer for a request for a block, the n-th on this connection: the delay, and the failure if any.
 type Behaviour = Arc<dyn Fn(BlockHash, usize) -> (Duration, Option<AttemptErrorKind>) + Send + Sync>;
 
-/// Which peer was asked over which connection for which block.
+/// The requests made: peer, connection and block.
 type Log = Arc<Mutex<Vec<(PeerId, u32, BlockHash)>>>;
 
 /// One connection of a peer.
@@ -287,7 +287,7 @@ async fn as_many_liars_as_there_are_do_not_end_a_request() {
     world.assert_complete(&delivered, &report);
 }
 
-/// Whoever refused a request is not asked for it again when a reply to it turns out to be false.
+/// A peer that refused a request is not asked for it again when another peer's reply turns out to be false.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_outlasts_a_rejection() {
     let world = World::new(4);
@@ -308,7 +308,7 @@ async fn a_refusal_outlasts_a_rejection() {
     assert_eq!((rejections, world.asked_for(1, hard)), (3, 1));
 }
 
-/// What it holds is asked elsewhere at once.
+/// The requests that it holds are sent to other peers at once.
 #[tokio::test(start_paused = true)]
 async fn a_liar_that_falls_silent_holds_nothing_up() {
     let world = World::new(20);
@@ -380,7 +380,7 @@ impl Sink<Frame> for Pipe {
     }
 }
 
-/// When the machine wakes up, the timeout of a request is over, and its reply is there: both are found at once.
+/// After the machine wakes up, a request has timed out and its reply has arrived: both are found at once.
 #[tokio::test(start_paused = true)]
 async fn a_suspended_machine_does_not_hang_the_sync() {
     let world = World::new(4);

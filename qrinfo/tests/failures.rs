@@ -1,5 +1,5 @@
-//! What can go wrong with a sync, over simulated nodes in virtual time: each ends as it should, soon enough, with
-//! nothing lost and nothing delivered twice.
+//! Failures of a sync, over simulated nodes in virtual time: each sync ends as it should, soon enough, with nothing
+//! lost and nothing delivered twice.
 #![cfg(all(feature = "parallel-qrinfo", feature = "tcp"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -28,7 +28,7 @@ use tokio::{
 };
 use tower::{ServiceExt, discover::Change, service_fn};
 
-/// What a sync came to.
+/// The result of a sync.
 struct Ended {
     delivered: Vec<Delivered>,
     report: SyncReport,
@@ -107,7 +107,7 @@ fn usual(chain: &Chain) -> SimulatedPeerBuilder {
     SimulatedPeer::builder(chain.clone()).profile(profile(100, 50))
 }
 
-/// How many requests were under way, and when that changed.
+/// The number of requests in flight, and the instants at which it changed.
 #[derive(Clone)]
 struct Gauge {
     start: Instant,
@@ -340,7 +340,7 @@ async fn peers_behind_the_tip() {
     assert!(ended.took < Duration::from_secs(8), "{:?}", ended.took);
 }
 
-/// Another client cleared its mark of a request under way before it looked at the reply, and rejected the reply.
+/// Another client cleared its mark of a request in flight before it looked at the reply, and rejected the reply.
 #[tokio::test(start_paused = true)]
 async fn a_rejected_reply_does_not_strand_the_sync() {
     let chain = chain();

@@ -21,7 +21,7 @@ use qrinfo_verify::{Level, ListStage, VerifyError};
 /// Seeds that are tried when nothing else is said.
 const SEEDS: u64 = 200;
 
-/// What came of the requests of some seeds.
+/// The results of the requests of some seeds.
 #[derive(Debug, Clone, Default)]
 struct Tally {
     /// Replies that were found true.

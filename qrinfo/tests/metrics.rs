@@ -1,4 +1,4 @@
-//! What a recorder of the `metrics` facade gets to see of a sync.
+//! The figures of a sync that reach a recorder of the `metrics` facade.
 #![cfg(feature = "metrics")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

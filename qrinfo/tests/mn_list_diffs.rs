@@ -86,7 +86,7 @@ fn assert_true(plan: &[MnListDiffRequestSpec], delivered: &[Delivered], known: &
     assert_eq!((lists.from_genesis, lists.known_already), (0, 0));
 }
 
-/// What a client holds after a sync of the rotated quorums, the newest cycle first.
+/// The lists that a client holds after a sync of the rotated quorums, the newest cycle first.
 async fn sync_rotated() -> BTreeSet<u32> {
     let plan = qr_infos();
     let (_nodes, peers) = connect(vec![node()]).await;
@@ -182,7 +182,7 @@ async fn nor_does_it_in_parallel() {
     assert_true(&plan, &delivered, &known);
 }
 
-/// What is given up is named by its own request.
+/// A request that is given up is named in the report.
 #[tokio::test(start_paused = true)]
 async fn a_diff_that_nobody_has_is_missing_from_the_report() {
     let plan = mn_list_diffs(lists_of_a_sync());

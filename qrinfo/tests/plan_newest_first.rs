@@ -94,7 +94,7 @@ fn no_later_reply_starts_from_nothing() {
     }
 }
 
-/// What place 0 brought comes back empty where the history reaches it.
+/// Lists that the first request brought come back as empty diffs where the history reaches them.
 #[test]
 fn the_step_to_the_newest_lists_is_the_last_that_is_made() {
     for chain in chains() {
@@ -147,7 +147,7 @@ fn the_newest_request_is_that_of_a_plan_for_its_cycle_alone() {
     }
 }
 
-/// What a client holds comes as an empty diff, and only what it holds is a base.
+/// A list that the client holds comes as an empty diff, and only such lists are bases.
 #[test]
 fn replies_bring_only_what_is_missing() {
     let chain = &chains()[0];

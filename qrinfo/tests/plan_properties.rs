@@ -1,4 +1,4 @@
-//! What holds for every plan, whatever the client knows.
+//! Properties of every plan, for any known lists.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeSet;
@@ -46,8 +46,8 @@ prop_compose! {
     }
 }
 
-/// Whether each base is there when the reply is applied: known, brought by an earlier reply, genesis, or the anchor,
-/// which only a discarded diff starts from.
+/// Checks that each base is available when the reply is applied: known, brought by an earlier reply, genesis, or the
+/// anchor, from which only a discarded diff starts.
 fn check_qr_infos<'a>(planner: &Planner, plan: impl IntoIterator<Item = &'a QRInfoRequestSpec>) {
     let brings = if planner.extra_share { 5 } else { 4 };
     let mut held = planner.known_lists.clone();

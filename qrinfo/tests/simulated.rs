@@ -75,7 +75,7 @@ async fn replies_arrive_while_the_one_before_is_worked_on() {
     assert_true(&chain, &plan, &delivered);
 }
 
-/// What waits for a slow consumer is bounded by the window; what is under way when it fills up comes on top.
+/// Replies that wait for a slow consumer are bounded by the window, plus those in flight when it fills up.
 #[tokio::test(start_paused = true)]
 async fn a_slow_consumer_finds_no_more_than_the_window_waiting() {
     const WINDOW: u64 = 40_000;

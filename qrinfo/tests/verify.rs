@@ -1,4 +1,4 @@
-//! What is false is asked again of somebody else before the sync goes on; in both modes, in virtual time.
+//! The request of a false reply is sent to another peer before the sync goes on: both modes, in virtual time.
 #![cfg(all(feature = "config", feature = "tcp", feature = "verify"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -38,7 +38,7 @@ const MODES: &[Mode] = &[
     Mode::Parallel,
 ];
 
-/// What came of a sync whose replies were verified.
+/// The result of a sync whose replies were verified.
 struct Ended {
     delivered: Vec<Delivered>,
     /// Replies that were taken back, by their positions.
@@ -219,7 +219,7 @@ async fn what_headers_can_tell_never_gets_as_far_as_delivery() {
     }
 }
 
-/// The request alone goes back. What was under way stays so, and everything comes in order.
+/// Only the request of the false reply is sent again. Others stay in flight, and all are delivered in order.
 #[tokio::test(start_paused = true)]
 async fn a_list_that_does_not_follow_is_asked_of_somebody_else() {
     let chain = chain();
@@ -429,7 +429,7 @@ async fn the_manager_stops_where_it_cannot_tell() {
     }
 }
 
-/// Nobody knows who lied, so nobody is left: the copies of the others count.
+/// A false reply cannot be attributed, so no peer is lost: the copies of the other peers count.
 #[tokio::test(start_paused = true)]
 async fn among_peers_without_names_the_others_are_heard() {
     let chain = chain();

@@ -10,7 +10,7 @@ const MAX_USER_AGENT: usize = 256;
 /// The start of a devnet's full name, which Dash Core puts before the name that it is given.
 const DEVNET_PREFIX: &str = "devnet-";
 
-/// How to connect to a peer, and what to say of ourselves.
+/// The settings of a connection to a peer, and the contents of our `version`.
 ///
 /// ```
 /// use qrinfo_core::Network;
@@ -34,11 +34,11 @@ pub struct PeerConfig {
     /// The name of the devnet, as `dashd -devnet=NAME` takes it. Nodes of a devnet close connections whose user agent
     /// does not have it. Default: none, which is right for every other network.
     pub devnet: Option<String>,
-    /// How long the transport may take to connect. Default: 10 s, enough for two lost SYNs and their retries after
-    /// 1 s and 3 s.
+    /// The time for the transport to connect. Default: 10 s, enough for two lost SYNs and their retries after 1 s and
+    /// 3 s.
     pub connect_timeout: Duration,
-    /// How long the whole handshake may take, from the first byte sent to the peer's `verack`. Default: 10 s. An idle
-    /// node answers within a second, one that connects a block within a few.
+    /// The time for the whole handshake, from the first byte sent to the peer's `verack`. Default: 10 s. An idle node
+    /// answers within a second, one that connects a block within a few.
     pub handshake_timeout: Duration,
     /// The budget for long messages, shared with other connections. Default: one for the whole process.
     pub long_reads: LongReads,

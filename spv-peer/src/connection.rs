@@ -25,16 +25,16 @@ use crate::{
     long_reads::{LongRead, LongReads},
 };
 
-/// How many pongs may wait because the peer does not read. Dash Core has one ping outstanding and sends none before
-/// it is answered.
+/// The number of pongs that may wait because the peer does not read. Dash Core has one ping outstanding and sends none
+/// before it is answered.
 const MAX_WAITING_PONGS: usize = 8;
 
 /// A session with one peer, after the handshake.
 ///
 /// As a stream it gives every frame of the peer in order, and the progress of long ones. It ends with `None` when the
-/// peer closes between two frames, and after the first error. Pings are answered and not handed on; everything else
-/// is, for only the reader knows what it waits for. A frame is handed on as soon as it is read: nothing is queued
-/// here, and whoever stops reading holds back the peer.
+/// peer closes between two frames, and after the first error. Pings are answered and not handed on; every other frame
+/// is. A frame is handed on as soon as it is read: nothing is queued here, so a reader that stops reading slows down
+/// the peer.
 ///
 /// As a sink it takes frames; they leave when it is flushed, and with the next pong at the latest. Once more than
 /// 8 KiB wait to leave, it is ready again when the peer has read.
@@ -63,7 +63,7 @@ pub struct Connection<Io = TcpStream> {
 struct Pongs {
     /// Those for which the write buffer has no room yet.
     waiting: VecDeque<Frame>,
-    /// Whether one may be in the write buffer.
+    /// True if a pong may be in the write buffer.
     unflushed: bool,
 }
 
@@ -87,7 +87,7 @@ impl<Io> Connection<Io> {
         self.peer
     }
 
-    /// What the peer said of itself. None of it is proven.
+    /// Returns the peer's own `version`. None of it is proven.
     pub fn peer_version(&self) -> &VersionMessage {
         &self.version
     }
@@ -110,8 +110,8 @@ impl<Io> Connection<Io> {
         self.gossip = Some(Gossip::new(to));
     }
 
-    /// How long the peer took to answer our greeting: a round trip, and what an idle node sleeps before it looks at
-    /// its connections. [`round_trip`](crate::round_trip) measures another.
+    /// Returns the time that the peer took to answer our greeting: a round trip, and the time that an idle node sleeps
+    /// before it looks at its connections. [`round_trip`](crate::round_trip) measures another one.
     pub fn greeting_time(&self) -> Duration {
         self.greeting_time
     }

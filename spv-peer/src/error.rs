@@ -8,7 +8,7 @@ use qrinfo_core::{
     },
 };
 
-/// Why a peer cannot be used, or not any longer. After any of these the connection is of no use.
+/// The errors that end the use of a peer. The connection cannot be used after any of them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerError {
@@ -65,7 +65,7 @@ pub enum PeerError {
     HandshakeTimeout {
         /// The message that was missing.
         awaited: Command,
-        /// How long the whole handshake was given.
+        /// The time that the whole handshake was given.
         after: Duration,
     },
     /// The connection ended during the handshake. A node that does not want us, or that is on another network, may
@@ -76,7 +76,7 @@ pub enum PeerError {
         expected: Network,
         /// The message that was missing.
         awaited: Command,
-        /// What the transport said, unless the peer closed in good order.
+        /// The error of the transport, unless the peer closed in good order.
         source: Option<io::Error>,
     },
     /// The peer sent a second `version`, or `verack` before `version`.
@@ -87,7 +87,7 @@ pub enum PeerError {
     HandshakeFlood {
         /// The message that was missing.
         awaited: Command,
-        /// How many messages are read before giving up.
+        /// The number of messages that are read before giving up.
         limit: usize,
     },
     /// The peer's `version` does not decode.

@@ -30,7 +30,7 @@ pub type AddressSender = mpsc::Sender<(PeerId, Frame)>;
 /// ```
 ///
 /// # Errors
-/// [`DecodeError`] if the payload is not what the command says.
+/// [`DecodeError`] if the payload is not a message of the frame's command.
 pub fn known_nodes(frame: Frame) -> Result<Vec<KnownNode<NetAddress>>, DecodeError> {
     match frame.command {
         Command::ADDR => {

@@ -25,7 +25,7 @@ use tracing::debug;
 
 use crate::{Connection, FrameCodec, PeerConfig, PeerError};
 
-/// How many messages are read before giving up. Dash Core sends fewer than ten before its `verack`.
+/// The number of messages that are read before giving up. Dash Core sends fewer than ten before its `verack`.
 const MAX_MESSAGES: usize = 32;
 
 /// Shakes hands over a byte stream that leads to the node `peer`, and hands out the session.
@@ -144,7 +144,7 @@ struct Handshake {
     messages: usize,
 }
 
-/// What to do after a frame.
+/// The next step after a frame.
 #[derive(Debug)]
 enum Step {
     /// Read the next one.

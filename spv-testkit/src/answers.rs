@@ -4,8 +4,7 @@ use qrinfo_core::{BlockHash, BlockHeader, Network, message::Headers, wire::frame
 
 use crate::ServerSession;
 
-/// Where a [`SimulatedPeer`](crate::SimulatedPeer)'s answers come from: a recording, a chain, the numbers of a
-/// scenario.
+/// The source of a [`SimulatedPeer`](crate::SimulatedPeer)'s answers: a recording, a chain, the numbers of a scenario.
 ///
 /// The peer does everything else: the handshake, pings, the order, the time that it takes, and faults. A node that is
 /// behind the tip, or on a fork, is an answerer that knows fewer blocks, or others.
@@ -32,15 +31,15 @@ use crate::ServerSession;
 /// assert_eq!(peer.stats().requests, 0);
 /// ```
 pub trait Answers: fmt::Debug + Send + Sync + 'static {
-    /// What the node says of itself. Asked once a connection.
+    /// Returns the contents of the node's `version`. Called once per connection.
     fn node(&self) -> NodeFacts;
 
-    /// What a node of this version does with a message, in a session of this protocol version. The peer asks this for
+    /// Returns the reaction of a node of this version to a message, in a session of this protocol version. Called for
     /// every message after the handshake but `ping` and `getheaders`.
     fn answer(&self, request: &Frame, session: ServerSession) -> Response;
 
-    /// How long the answer to this message takes, a refusal included; `None`, the default, leaves it to the peer's
-    /// [`PeerProfile`](crate::PeerProfile).
+    /// Returns the time that the answer to this message takes, a refusal included; `None`, the default, leaves it to
+    /// the peer's [`PeerProfile`](crate::PeerProfile).
     fn cost(&self, _request: &Frame) -> Option<Cost> {
         None
     }
@@ -64,7 +63,7 @@ pub trait Answers: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// What a node says of itself in its `version`.
+/// The contents of a node's `version`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeFacts {
     /// Its network.
@@ -77,7 +76,7 @@ pub struct NodeFacts {
     pub time: i64,
 }
 
-/// What a node does with a message.
+/// The reaction of a node to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
     /// It sends this.
@@ -88,7 +87,7 @@ pub enum Response {
     Ignore,
 }
 
-/// How long an answer takes.
+/// The time that an answer takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cost {
     /// To make it.

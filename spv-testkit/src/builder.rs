@@ -1,4 +1,4 @@
-//! What a Dash node answers: `qrinfo` and `mnlistdiff` built from a [`Chain`] by Dash Core's rules.
+//! The answers of a Dash node: `qrinfo` and `mnlistdiff` built from a [`Chain`] by Dash Core's rules.
 //!
 //! The functions are pure: the same chain, request and session give the same bytes, which are those of Dash Core
 //! (`llmq/snapshot.cpp`, `evo/smldiff.cpp`).

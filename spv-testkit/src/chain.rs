@@ -33,7 +33,7 @@ pub use quorums::{MinedQuorum, QuorumLog};
 pub use recorded::LoadError;
 pub(crate) use rotation::Quarters;
 
-/// What one node knows of a chain, up to the node's tip.
+/// The part of a chain that one node knows, up to the node's tip.
 ///
 /// A clone shares everything. [`until`](Self::until) gives the chain of a node that has fewer blocks, and
 /// [`knowing`](Self::knowing) that of a node that has seen another branch.
@@ -55,7 +55,7 @@ pub struct Chain {
     stale: Arc<HashMap<BlockHash, StaleBlock>>,
 }
 
-/// Everything about a chain but who knows how much of it.
+/// The data of a chain, without the view of any node.
 #[derive(Debug)]
 pub(crate) struct ChainData {
     pub(crate) network: Network,
@@ -69,7 +69,7 @@ pub(crate) struct ChainData {
     pub(crate) snapshots: BTreeMap<u32, QuorumSnapshot>,
 }
 
-/// Where a block lies that a node knows.
+/// The position of a block that a node knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// On the active chain, at this height.
@@ -146,7 +146,7 @@ impl Chain {
         (0..=self.tip).filter_map(|height| self.block(height)).map(|block| &block.header)
     }
 
-    /// Where the block with this hash lies, or `None` for one that the node never saw.
+    /// Returns the position of the block with this hash, or `None` for one that the node never saw.
     pub fn find(&self, hash: &BlockHash) -> Option<Place> {
         let active = self.data.heights.get(hash).filter(|height| **height <= self.tip);
         let stale = || self.stale.get(hash).map(|stale| Place::Stale(*stale));

@@ -5,11 +5,11 @@ use std::{
 
 use crate::pace::{Pace, later};
 
-/// How many bytes may be unsent at a server before it stops reading from that client (Dash Core's default of
-/// `-maxsendbuffer`). What is on its way does not count.
+/// The number of unsent bytes at which a server stops reading from that client (Dash Core's default of
+/// `-maxsendbuffer`). Bytes that were sent and have not arrived do not count.
 pub const SEND_BUFFER: u64 = 1_000_000;
 
-/// When a peer's answers arrive: half a round trip, one compute stage, one link, half a round trip.
+/// The arrival times of a peer's answers: half a round trip, one compute stage, one link, half a round trip.
 ///
 /// Both stages take one answer at a time in the order asked, and work at the same time: the peer computes an answer
 /// while the one before is on the link. It takes up a request only while at most [`SEND_BUFFER`] bytes of answers are
@@ -34,15 +34,15 @@ pub struct LinkModel {
     half_trip: Duration,
     send_buffer: u64,
     pace: Pace,
-    /// When the compute stage has done what it was asked.
+    /// The instant at which the compute stage has finished all requests.
     computed: Option<Instant>,
     /// Answers that are not wholly on their way, oldest first.
     unsent: VecDeque<Unsent>,
-    /// When the link has sent what it was given.
+    /// The instant at which the link has sent all answers.
     link_free: Option<Instant>,
 }
 
-/// When an answer reaches the client.
+/// The instants at which an answer reaches the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transit {
     /// The link starts on it, half a round trip ago.
@@ -74,7 +74,7 @@ impl LinkModel {
         }
     }
 
-    /// How many bytes may be unsent before it stops reading, [`SEND_BUFFER`] unless set.
+    /// Sets the number of unsent bytes at which it stops reading; [`SEND_BUFFER`] by default.
     #[must_use]
     pub fn send_buffer(mut self, bytes: u64) -> Self {
         self.send_buffer = bytes;

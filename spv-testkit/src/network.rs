@@ -67,15 +67,15 @@ pub struct MockNetworkManager {
 /// A message that a [`MockNetworkManager`] was given to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
-    /// When.
+    /// The instant of sending.
     pub at: Instant,
-    /// To whom; `None` for all.
+    /// The receiving peer; `None` for all.
     pub to: Option<PeerId>,
-    /// What.
+    /// The message.
     pub message: NetworkMessage,
 }
 
-/// What comes from the peers. `None` is the end of one's connection.
+/// The messages from the peers. `None` is the end of a peer's connection.
 struct Arrivals {
     sender: mpsc::UnboundedSender<Arrival>,
     receiver: mpsc::UnboundedReceiver<Arrival>,
@@ -109,13 +109,13 @@ impl MockNetworkManager {
         self.nodes.get(&id)
     }
 
-    /// How long a call waits for a message before it gives back `None`, as dash-spv's does after 100 ms. Unless set, it
-    /// waits until there is one.
+    /// Sets the time that a call waits for a message before it returns `None` (100 ms in dash-spv's). By default a call
+    /// waits until a message comes.
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = Some(patience);
     }
 
-    /// What it was given to send, in order.
+    /// Returns the messages that it was given to send, in order.
     pub fn sent(&self) -> &[Sent] {
         &self.sent
     }

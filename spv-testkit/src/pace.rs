@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 /// Beyond any test, and far from what an [`Instant`] can hold.
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
-/// How fast a peer works: at its usual speed, and from some instants on slower.
+/// The speed of a peer: its usual speed, and from some instants on a lower one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pace {
     /// From when on everything takes how many times as long, in the order of time.
@@ -19,8 +19,8 @@ impl Pace {
         self.steps.insert(place, (from, factor.max(1)));
     }
 
-    /// When so much work is done that begins at `start`. What is under way when the speed changes goes on at the new
-    /// one.
+    /// Returns the instant at which `work` that begins at `start` is done. Work in progress when the speed changes goes
+    /// on at the new speed.
     pub(crate) fn after(&self, start: Instant, work: Duration) -> Instant {
         let (mut at, mut left, mut factor) = (start, work, 1);
         for &(from, next) in &self.steps {

@@ -47,12 +47,12 @@ impl RecordedPeer {
         RecordedPeerBuilder(SimulatedPeer::builder(RecordedAnswers::new(recording)))
     }
 
-    /// Where it listens.
+    /// Returns the address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What it has done so far.
+    /// Returns the counters of its work so far.
     pub fn stats(&self) -> PeerStats {
         self.peer.stats()
     }
@@ -61,19 +61,19 @@ impl RecordedPeer {
 // === impl RecordedPeerBuilder ===
 
 impl RecordedPeerBuilder {
-    /// As [`SimulatedPeerBuilder::protocol`].
+    /// Same as [`SimulatedPeerBuilder::protocol`].
     #[must_use]
     pub fn protocol(self, protocol: i32) -> Self {
         Self(self.0.protocol(protocol))
     }
 
-    /// As [`SimulatedPeerBuilder::profile`].
+    /// Same as [`SimulatedPeerBuilder::profile`].
     #[must_use]
     pub fn profile(self, profile: PeerProfile) -> Self {
         Self(self.0.profile(profile))
     }
 
-    /// As [`SimulatedPeerBuilder::fault`].
+    /// Same as [`SimulatedPeerBuilder::fault`].
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -88,13 +88,13 @@ impl RecordedPeerBuilder {
         Self(self.0.fault(replies, fault))
     }
 
-    /// As [`SimulatedPeerBuilder::lie`].
+    /// Same as [`SimulatedPeerBuilder::lie`].
     #[must_use]
     pub fn lie(self, replies: impl RangeBounds<u64>, lie: impl Fn(&mut QRInfo) + Send + Sync + 'static) -> Self {
         Self(self.0.lie(replies, lie))
     }
 
-    /// As [`SimulatedPeerBuilder::header_fault`].
+    /// Same as [`SimulatedPeerBuilder::header_fault`].
     #[must_use]
     pub fn header_fault(self, fault: HeaderFault) -> Self {
         Self(self.0.header_fault(fault))

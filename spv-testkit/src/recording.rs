@@ -1,4 +1,4 @@
-//! What a node said: a chain's headers, requests, and the answers they got.
+//! A recording of a node: a chain's headers, requests, and the answers to them.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -60,19 +60,19 @@ pub struct Exchange {
     pub height: u32,
     /// The heights of the bases sent; in a refusal of an unknown base, of the block it stands for.
     pub base_heights: Vec<u32>,
-    /// Whether `H-4C` was asked for.
+    /// True if `H-4C` was asked for.
     pub extra_share: bool,
     /// The payload of the `getqrinfo`.
     pub request: Bytes,
-    /// Why this was asked, in words.
+    /// The purpose of the request, in words.
     pub note: String,
-    /// What came back.
+    /// The answer.
     pub answer: Answer,
     /// The JSON that the node prints for the same request (`quorum rotationinfo`), where it was recorded.
     pub rotation_info: Option<Bytes>,
 }
 
-/// What came back to a request.
+/// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The payload of a `qrinfo`.
@@ -88,7 +88,7 @@ pub struct CompleteSync {
     pub name: String,
     /// The protocol version of its session.
     pub protocol: i32,
-    /// How its bases were chosen.
+    /// The choice of its bases.
     pub plan: Plan,
     /// The height at which the first cycle starts.
     pub first_cycle: u32,
@@ -96,7 +96,7 @@ pub struct CompleteSync {
     pub ids: Vec<u32>,
 }
 
-/// How the bases of a sync's requests are chosen.
+/// The choice of the bases of a sync's requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Plan {
     /// Down to the work block of `H-C`: a reply brings one step.
@@ -105,7 +105,7 @@ pub enum Plan {
     FiveStep,
 }
 
-/// Why a recording cannot be loaded.
+/// The reasons for which a recording cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordingError {
@@ -114,7 +114,7 @@ pub enum RecordingError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// `exchanges.json` is not what it should be.

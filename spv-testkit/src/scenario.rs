@@ -76,7 +76,7 @@ use crate::{
 pub struct Scenario {
     /// Its name.
     pub name: String,
-    /// How many bytes of replies may be unsent at a peer before it stops reading.
+    /// The number of unsent bytes of replies at which a peer stops reading.
     pub send_buffer_bytes: u64,
     /// Independent measurements.
     pub runs: Vec<Run>,
@@ -86,28 +86,28 @@ pub struct Scenario {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
-    /// What the numbers were drawn from.
+    /// The seed of the random numbers.
     pub seed: u64,
     /// The peers.
     pub peers: Vec<PeerNumbers>,
     /// The length of each job's reply, its payload, in bytes.
     pub reply_bytes: Vec<u64>,
-    /// How many jobs from the first undelivered one on may be in flight; no limit where there is none.
+    /// The number of jobs, from the first undelivered one on, that may be in flight; `None` for no limit.
     pub window: Option<usize>,
-    /// For each peer the jobs that it refuses, for ever. Empty where none refuses any.
+    /// For each peer the jobs that it always refuses. Empty if no peer refuses any.
     #[serde(default)]
     pub refused: Vec<Vec<usize>>,
     /// A peer that becomes slow.
     pub stall: Option<Stall>,
-    /// What a client that has nothing to learn would take: every useful peer busy at its own mean rate, no tail.
+    /// The time that a client with nothing to learn would take: every useful peer busy at its own mean rate, no tail.
     pub floor_us: u64,
     /// A time that no client can beat.
     pub lower_bound_us: u64,
-    /// What a greedy client takes that knows every number.
+    /// The time that a greedy client takes that knows every number.
     pub clairvoyant_us: u64,
 }
 
-/// How long one peer takes, in microseconds.
+/// The times of one peer, in microseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PeerNumbers {
@@ -123,15 +123,15 @@ pub struct PeerNumbers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stall {
-    /// Which peer.
+    /// The index of the peer.
     pub peer: usize,
     /// From when on, in microseconds from the start of the run.
     pub at_us: u64,
-    /// How many times as long it then takes to compute and to send.
+    /// The factor by which computing and sending then take longer.
     pub factor: u32,
 }
 
-/// Why a scenario cannot be used.
+/// The reasons for which a scenario cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScenarioError {
@@ -140,7 +140,7 @@ pub enum ScenarioError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// The text is no scenario.
@@ -151,7 +151,7 @@ pub enum ScenarioError {
     Inconsistent {
         /// The run, from 0.
         run: usize,
-        /// What does not fit.
+        /// The numbers that do not fit together.
         what: &'static str,
     },
     /// No `qrinfo` has this length.

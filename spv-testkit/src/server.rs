@@ -73,7 +73,7 @@ impl ServerSession {
         self.protocol
     }
 
-    /// Whether the target of a diff becomes a base for the diffs that are built later.
+    /// Returns true if the target of a diff becomes a base for the diffs that are built later.
     pub(crate) fn is_efficient(self) -> bool {
         self.server != ServerVersion::V22_1 && self.protocol >= EFFICIENT_PROTOCOL_VERSION
     }

@@ -43,8 +43,8 @@ use crate::{
 /// The rest after a connection could not be accepted, usually for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How many unread bytes a connection in memory holds each way: about what the system holds for TCP. A client that
-/// reads what comes never sees this bound; one that does not read holds up the peer, as it would over TCP.
+/// The number of unread bytes that a connection in memory holds each way, about the same as TCP buffers. A client that
+/// does not read blocks the peer at this bound, as it would over TCP.
 const PIPE: usize = 4 << 20;
 
 /// Bytes are handed on at least as often as this: what a client sees of a reply's progress is never older.
@@ -184,7 +184,7 @@ impl SimulatedPeer {
         Ok(address)
     }
 
-    /// What it has done so far.
+    /// Returns the counters of its work so far.
     pub fn stats(&self) -> PeerStats {
         self.counters.stats()
     }
@@ -200,7 +200,7 @@ impl SimulatedPeer {
     }
 }
 
-/// Serves whoever connects. Connections end with this future.
+/// Serves every connection. Connections end with this future.
 async fn accept(listener: TcpListener, settings: Arc<Settings>, counters: Arc<Counters>) {
     let mut connections = JoinSet::new();
     loop {
@@ -255,19 +255,20 @@ impl SimulatedPeerBuilder {
         self
     }
 
-    /// How long it takes.
+    /// Sets its times.
     pub fn profile(mut self, profile: PeerProfile) -> Self {
         self.settings.profile = profile;
         self
     }
 
-    /// How many bytes of replies may be unsent before it stops reading, [`SEND_BUFFER`] unless set.
+    /// Sets the number of unsent bytes of replies at which it stops reading; [`SEND_BUFFER`] by default.
     pub fn send_buffer(mut self, bytes: u64) -> Self {
         self.settings.send_buffer = bytes;
         self
     }
 
-    /// How old what a client sees of a reply's progress may be, 5 ms unless set. Less time costs more steps.
+    /// Sets the interval of a reply's chunks, and so the greatest age of a client's view of its progress; 5 ms by
+    /// default. A shorter interval costs more steps.
     pub fn progress(mut self, every: Duration) -> Self {
         self.settings.progress = every;
         self
@@ -294,19 +295,19 @@ impl SimulatedPeerBuilder {
         self
     }
 
-    /// What goes wrong with these of its replies. They count from 0 over all its connections; what is refused does not
-    /// count. A reply that several faults and lies befall suffers them in the order in which they were set.
+    /// Adds a fault to these of its replies. They count from 0 over all its connections; refused requests do not count.
+    /// Several faults and lies of one reply are applied in the order in which they were set.
     pub fn fault(self, replies: impl RangeBounds<u64>, fault: Fault) -> Self {
         self.mishap(Replies::range(&replies), Wrong::Fault(fault))
     }
 
-    /// What goes wrong with each reply with this probability, the same ones for the same seed.
+    /// Adds a fault to each reply with this probability. The same seed gives the same choice of replies.
     pub fn random_fault(self, probability: f64, seed: u64, fault: Fault) -> Self {
         self.mishap(Replies::Chance { probability, seed }, Wrong::Fault(fault))
     }
 
-    /// What is false in these of its replies: the closure changes the decoded `qrinfo`, which is then sent with a
-    /// fitting checksum. It takes as long as the changed reply's length says.
+    /// Makes these of its replies false: the closure changes the decoded `qrinfo`, which is then sent with a matching
+    /// checksum. Its transfer takes the time of the changed length.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -322,7 +323,7 @@ impl SimulatedPeerBuilder {
         self.mishap(Replies::range(&replies), Wrong::Lie(Arc::new(lie)))
     }
 
-    /// What is wrong with the headers that it sends.
+    /// Adds a fault to the headers that it sends.
     pub fn header_fault(mut self, fault: HeaderFault) -> Self {
         self.settings.header_fault = Some(fault);
         self
@@ -334,7 +335,7 @@ impl SimulatedPeerBuilder {
         self
     }
 
-    /// The peer, to which nobody is connected.
+    /// Builds the peer, without connections.
     pub fn build(self) -> SimulatedPeer {
         SimulatedPeer { settings: Arc::new(self.settings), counters: Arc::default(), tasks: Mutex::default() }
     }

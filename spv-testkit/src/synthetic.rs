@@ -50,7 +50,7 @@ pub struct SyntheticChain {
     cycles: BTreeMap<u32, Vec<Vec<Arc<SmlEntry>>>>,
 }
 
-/// Where a made-up chain leaves another of the same seed and parameters.
+/// The point at which a made-up chain branches off from another of the same seed and parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fork {
     /// The height of the last block that both have.

@@ -1,4 +1,4 @@
-//! What a node answers depends on which blocks it knows.
+//! The answers of a node depend on the blocks that it knows.
 #![allow(clippy::unwrap_used, reason = "a test that finds nothing has failed")]
 
 use qrinfo_core::{

@@ -88,7 +88,7 @@ struct Members {
     members: Vec<String>,
 }
 
-/// What the node itself printed (`quorum info`) of quorums of the recorded chain; the part of it that is bundled.
+/// The node's own output (`quorum info`) for quorums of the recorded chain: the part that is bundled.
 fn bundled_members() -> Vec<Members> {
     let json: Value = serde_json::from_str(include_str!("data/regtest_members.json")).unwrap();
     let members = json.as_array().unwrap().iter().map(|quorum| Members {

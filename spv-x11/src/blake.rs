@@ -51,7 +51,7 @@ const SIGMA: [[usize; 16]; 10] = [
 ];
 
 const BLOCK: usize = 128;
-/// Where the 128-bit message length begins in the last block.
+/// The offset of the 128-bit message length in the last block.
 const LENGTH_AT: usize = BLOCK - 16;
 
 pub(crate) fn blake512(input: &[u8]) -> [u8; 64] {

@@ -18,7 +18,7 @@ const IV: [Lanes<2>; 4] = [
 /// Rotations of the steps of each round.
 const ROTATIONS: [[u32; 4]; 4] = [[3, 23, 17, 27], [28, 19, 22, 7], [29, 9, 15, 5], [4, 13, 10, 25]];
 
-/// Which lanes a step exchanges, cycling through the steps.
+/// The lanes that each step exchanges, cycling through the steps.
 const SWAPS: [usize; 7] = [1, 6, 2, 3, 5, 7, 4];
 
 /// Position of the expanded words of each step in the transform, in units of sixteen values.
@@ -49,7 +49,7 @@ const FIRST_TWIDDLES: [i16; 256] = {
     twiddles
 };
 
-/// What marks a block other than the last: a one as input 255 of the transform.
+/// The mark of a block other than the last: a one as input 255 of the transform.
 const MARK: [i16; 256] = {
     let mut mark = [0; 256];
     let mut i = 0;

@@ -49,7 +49,7 @@ const EXAMPLES: [(&str, &str, &str); 6] = [
     ("qrinfo-scheduler", "compose", ""),
 ];
 
-/// Of a crate with more features than this, only pairs of them are built, and all together.
+/// The greatest number of features of which every combination is built. Beyond it: each pair, and all together.
 const MOST_COMBINED: usize = 4;
 
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! What decoding allocates is bounded by the bytes that came, whatever their counts say.
+//! Allocations of the decoders are bounded by the bytes received, not by the counts in them.
 
 use allocation_counter::measure;
 use qrinfo_core::{

@@ -7,7 +7,7 @@ use qrinfo_core::{
     wire::Wire,
 };
 
-/// What a client asks that has the headers: every hash comes from them, every height from the cycle arithmetic.
+/// The request of a client that has the headers: every hash comes from them, every height from the cycle arithmetic.
 fn spec(recording: &Recording, exchange: &Exchange) -> QRInfoRequestSpec {
     let network = Network::Regtest;
     let cycles = network.cycles();

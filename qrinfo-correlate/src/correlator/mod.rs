@@ -384,8 +384,8 @@ impl Correlator {
         }
     }
 
-    /// The instant at which a peer that goes on like this is given up: its slots would never be free again. Without
-    /// fences a refusal looks the same.
+    /// The instant at which a peer that answers nothing is given up, because its slots would never be free again.
+    /// `None` without fences, where a refusal looks the same.
     fn stuck_at(&self) -> Option<Instant> {
         let head = self.entries.front().filter(|_| self.config.fence)?.sent()?.head?;
         head.checked_add(self.stuck_after())?.checked_add(self.config.transfer_time(self.longest.min(self.plausible())))

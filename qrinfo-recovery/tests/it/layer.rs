@@ -263,8 +263,8 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
 }
 
 proptest! {
-    /// Whatever the peers do, every request ends within a bound, with a reply or with all its failures, and no peer is
-    /// asked again after it refused or lied.
+    /// Every request ends within a bound, with a reply or with all its failures, and no peer is asked again after it
+    /// refused or sent a false reply. This holds for any behaviour of the peers.
     #[test]
     fn every_request_ends(
         peers in prop::collection::vec(prop::collection::vec(behaviour(), 1..4), 0..5),

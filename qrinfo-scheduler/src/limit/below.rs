@@ -98,7 +98,7 @@ impl Drop for Asking {
     }
 }
 
-/// Whether it is a limit further up that polls for readiness.
+/// Returns true if a limit further up polls for readiness.
 pub(super) fn is_asked_by_limit() -> bool {
     ASKED_BY_LIMIT.get()
 }

@@ -1,4 +1,4 @@
-//! The queue before a limit: which request passes next, and which waker is told.
+//! The queue before a limit: the choice of the next request and of the waker to wake.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use qrinfo_core::RequestPriority;
 use super::rule::Rule;
 use crate::queue::{Place, Queue, Ticket};
 
-/// As the scheduler's default.
+/// The wait after which age decides; the same as the scheduler's default.
 const AGEING: Duration = Duration::from_secs(30);
 
 /// Requests that may wait at one layer, about 5 MB of them. It is above every window of requests that this project

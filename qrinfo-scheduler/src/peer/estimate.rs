@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::PeerHealth;
 
-/// How much a sample keeps of its weight when another comes. Ten samples back counts a third: a peer that changes is
-/// followed within a few replies, while sizes that differ 60-fold still average out.
+/// The share of its weight that a sample keeps when another comes. The tenth sample back counts a third: the estimate
+/// follows a change within a few replies, while sizes that differ 60-fold still average out.
 const DECAY: f64 = 0.9;
 
 /// Weight, in bytes, of the peers' common rate in each peer's own: about a packet burst, so that one tiny reply does

@@ -73,8 +73,8 @@ pub struct PeerHealth {
 pub enum PeerState {
     /// It gets as many requests as its pipeline takes.
     Open,
-    /// It gets none: the replies that it owes have all but stopped. Its requests are sent to other peers too. It is open
-    /// again when a reply comes at half its former rate, and half open when it has answered everything.
+    /// It gets none: its current reply has nearly stopped. Its requests are sent to other peers too. It is open again
+    /// when a reply comes at half its former rate, and half open when it has answered everything.
     Stalled {
         /// Bytes per second before the stall.
         former_rate: f64,
@@ -183,12 +183,12 @@ impl PeerHealth {
         self.entries.iter()
     }
 
-    /// Whether it gets requests, now or when its pipeline has room.
+    /// Returns true if the peer gets requests, now or when its pipeline has room.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.state, PeerState::Open | PeerState::HalfOpen { .. }) && !self.is_spent()
     }
 
-    /// Whether it has refused as much as it may be made to refuse.
+    /// Returns true if it has reached [`MAX_POINTS`].
     pub(crate) fn is_spent(&self) -> bool {
         self.points >= MAX_POINTS
     }
@@ -201,8 +201,8 @@ impl PeerHealth {
         }
     }
 
-    /// Whether it is expected to answer a request that others can answer as well. Each refusal beyond the first few
-    /// doubles the time for which it is not.
+    /// Returns true if it may get a request that others can answer as well: it has few points and no recent run of
+    /// refusals. Each refusal beyond the first few of a run doubles the time for which this is false.
     pub(crate) fn is_willing(&self, now: Instant) -> bool {
         let few = if self.has_answered { REFUSALS_IN_A_ROW } else { REFUSALS_OF_A_STRANGER };
         let unwilling = self
@@ -213,7 +213,7 @@ impl PeerHealth {
             && unwilling.is_none_or(|time| self.last_refusal.is_none_or(|last| now >= last + time))
     }
 
-    /// Whether a request that it holds is expected to be answered.
+    /// Returns true if the requests that it holds are expected to be answered.
     pub(crate) fn is_trusted(&self) -> bool {
         !matches!(self.state, PeerState::Stalled { .. } | PeerState::Cooling { .. })
     }
@@ -229,7 +229,7 @@ impl PeerHealth {
         self.ready = ready;
     }
 
-    /// Whether its service takes a request now.
+    /// Returns true if its service and its rate limit let a request pass now.
     pub(crate) fn takes_one(&self, now: Instant) -> bool {
         self.ready && self.conforms_at(now) <= now
     }
@@ -257,7 +257,7 @@ impl PeerHealth {
         });
     }
 
-    /// `bytes` of the reply have come so far. Returns whether they are the first.
+    /// Records that `bytes` of the reply have come so far. Returns true if they are the first.
     pub(crate) fn progress(&mut self, send: SendId, bytes: u64, length: Option<u64>, now: Instant) -> bool {
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.send == send) else { return false };
         entry.bytes = entry.bytes.max(bytes);
@@ -323,7 +323,7 @@ impl PeerHealth {
         Some(entry)
     }
 
-    /// The caller waits no longer, while the peer still holds it.
+    /// Records that the caller waits no longer, while the peer still holds the request.
     pub(crate) fn timed_out(&mut self, send: SendId, now: Instant) -> Option<RequestId> {
         let request = self.entries.iter_mut().find(|entry| entry.send == send)?.request.take();
         if self.cool(now) {
@@ -344,7 +344,7 @@ impl PeerHealth {
         self.entries.remove(index)
     }
 
-    /// A reply, or the pong in its place, began.
+    /// Records the beginning of a reply, or of the pong in its place.
     fn began(&mut self, sent: Instant, first: Instant) {
         // The round trip we were told may be a guess. An answer that comes sooner proves it too long.
         self.round_trip = self.round_trip.min(seconds(sent, first));
@@ -358,7 +358,7 @@ impl PeerHealth {
         self.last_first_byte = Some(self.last_first_byte.map_or(first, |last| last.max(first)));
     }
 
-    /// The peer answered one: a stall or a probe may be over.
+    /// Records an answer of the peer: a stall or a probe may be over.
     fn answered(&mut self, send: SendId, recovered: impl FnOnce(f64) -> bool) {
         match self.state {
             PeerState::Open => self.rest.answered(),
@@ -373,7 +373,7 @@ impl PeerHealth {
         }
     }
 
-    /// Begins a rest. Several requests that fail together are one failure: returns whether this was the first.
+    /// Begins a rest. Several requests that fail together are one failure: returns true for the first of them.
     fn cool(&mut self, now: Instant) -> bool {
         if matches!(self.state, PeerState::Cooling { .. }) {
             return false;

@@ -1,40 +1,40 @@
-//! Replies that have all but stopped coming.
+//! Detection of replies that have nearly stopped.
 
 use std::time::Instant;
 
 use super::{PeerHealth, PeerState, estimate::Rates, sizes::Sizes};
 use crate::seconds;
 
-/// A reply that has been on the link for less is too young to judge, seconds.
+/// The time on the link, seconds, before which a reply is not judged.
 const STALL_AFTER: f64 = 0.1;
 
-/// Progress is reported in steps: so much more may have come than was reported, bytes.
+/// Bytes that may have come beyond the last report, because progress is reported in steps.
 const REPORT_STEP: f64 = 16_384.0;
 
-/// Less than this share of the expected bytes is a stall. Links vary by a factor of two without being stalled.
+/// The share of the expected bytes below which a reply is stalled. Healthy links vary by a factor of two.
 const STALL_SHARE: f64 = 0.3;
 
 /// The same for a peer that has not shown its rate yet, measured against the peers that have, or against the rate that
 /// is assumed before any has. Peers differ ten-fold; this is well below.
 const STALL_SHARE_OF_A_STRANGER: f64 = 0.04;
 
-/// A reply of a peer that has not shown its rate yet is too young to judge for longer, seconds.
+/// The same time for a reply of a peer that has not shown its rate yet, seconds.
 const STALL_AFTER_OF_A_STRANGER: f64 = 1.0;
 
-/// A reply that begins later than expected by this many service times is a stall. Computing times vary ten-fold.
+/// The delay of a reply's first byte, in service times, beyond which it is a stall. Computing times vary ten-fold.
 const LATE_BY: f64 = 4.0;
 
 /// A reply is implausibly long when it is announced to be longer than this many times the longest reply so far, and
 /// than [`PLAUSIBLE_ANYWAY`].
 const PLAUSIBLE_GROWTH: u64 = 8;
 
-/// Any true reply may be this long, bytes: a full list of mainnet is 0.6 MB, and a reply of an old server has six.
+/// The length that is always plausible, bytes: a full list of mainnet is 0.6 MB, and a reply of an old server has six.
 const PLAUSIBLE_ANYWAY: u64 = 4 << 20;
 
 // === impl PeerHealth ===
 
 impl PeerHealth {
-    /// Marks the peer as stalled if a reply that it owes has all but stopped coming. Returns whether it did.
+    /// Marks the peer as stalled if its current reply has nearly stopped. Returns true if it did.
     pub(crate) fn notice_stall(&mut self, now: Instant, rates: &Rates, sizes: &Sizes) -> bool {
         if !self.is_live() || !self.has_stalled(now, rates, sizes) {
             return false;
@@ -68,7 +68,7 @@ impl PeerHealth {
     }
 }
 
-/// Whether no true reply of this plan is likely to be so long.
+/// Returns true if no true reply of this plan is likely to be so long.
 fn is_implausible(length: u64, sizes: &Sizes) -> bool {
     length > PLAUSIBLE_ANYWAY.max(sizes.longest().saturating_mul(PLAUSIBLE_GROWTH))
 }

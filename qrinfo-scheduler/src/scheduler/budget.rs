@@ -1,18 +1,17 @@
-//! How many copies may be sent beside the requests themselves.
+//! The budget of copies that may be sent in addition to the requests themselves.
 
 /// The number of requests for each of which one may be sent twice.
 const REQUESTS_PER_COPY: i64 = 20;
 
-/// The most copies that quiet times save up.
+/// The greatest number of copies that may be saved up.
 const BURST: i64 = 16;
 
 /// Copies that are still allowed: each request earns a twentieth, each copy costs one.
 ///
-/// Fetching again what a stalled peer holds is never denied, but it is counted, so that it takes from what speculation
-/// may spend.
+/// Copies of requests at a stalled peer are never denied. They are counted, so that fewer speculative copies follow.
 #[derive(Debug, Default)]
 pub(crate) struct CopyBudget {
-    /// In twentieths, so that twenty of them are one.
+    /// In twentieths of a copy.
     saved: i64,
 }
 
@@ -23,7 +22,7 @@ impl CopyBudget {
         self.saved = (self.saved + 1).min(BURST * REQUESTS_PER_COPY);
     }
 
-    /// Whether one may be sent on a guess, with `reserve` left for a stall.
+    /// Returns true if a speculative copy may be sent while `reserve` copies stay available for a stall.
     pub(crate) fn allows_one(&self, reserve: usize) -> bool {
         self.saved >= (1 + reserve as i64) * REQUESTS_PER_COPY
     }

@@ -29,12 +29,12 @@ impl Job {
         Self { attempt, place, copies: Vec::new(), was_sent: false }
     }
 
-    /// Whether this peer may be asked: it has not failed the request and does not hold it.
+    /// Returns true if this peer may be asked: it has not failed the request and does not hold it.
     pub(crate) fn allows(&self, peer: PeerId) -> bool {
         !self.attempt.avoid.contains(&peer) && self.copies.iter().all(|copy| copy.peer != peer)
     }
 
-    /// Whether no peer has failed it or holds it.
+    /// Returns true if no peer has failed the request or holds it.
     pub(crate) fn is_fresh(&self) -> bool {
         self.attempt.avoid.is_empty() && self.copies.is_empty()
     }

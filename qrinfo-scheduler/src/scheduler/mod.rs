@@ -44,7 +44,7 @@ const MOST_REFUSED: usize = 16_384;
 
 /// Binds each request to a peer at the moment of sending, and keeps the one ledger of peers.
 ///
-/// It is told events and instants, and does no I/O. **Tell it one event, then take everything it has to say, then wait:**
+/// Events and instants go in; it does no I/O. **Pass one event, then take all its decisions, then wait:**
 ///
 /// ```text
 /// loop {
@@ -92,7 +92,7 @@ pub struct Scheduler {
     banned: VecDeque<PeerId>,
     /// The connected peers that refused a request, also after the request's end: it may be submitted again.
     refused: BTreeMap<RequestId, Vec<PeerId>>,
-    /// No further peer will join.
+    /// True if no further peer will join.
     is_closed: bool,
     had_peers: bool,
     sizes: Sizes,
@@ -164,7 +164,7 @@ impl Scheduler {
         self.settings = settings;
     }
 
-    /// Says which attempts may be in flight; `None` means all.
+    /// Sets the attempts that may be in flight; `None` means all.
     pub fn set_window(&mut self, window: Option<Window>) {
         self.touch();
         self.window = window;
@@ -200,14 +200,14 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The caller has given the request up. Copies that are sent keep their slots until their peers have answered.
+    /// Drops a request that its caller gave up. Copies that were sent keep their slots until their peers have answered.
     pub fn cancel(&mut self, id: RequestId) {
         self.touch();
         self.forget(id);
     }
 
-    /// A peer can be asked. `height` is that of its tip, `round_trip` the time of a ping. Returns false for a peer that
-    /// is banned: it is not taken.
+    /// Adds a peer. `height` is that of its tip, `round_trip` the time of a ping. Returns false for a banned peer,
+    /// which is not added.
     pub fn peer_joined(&mut self, peer: PeerId, height: u32, round_trip: Duration, now: Instant) -> bool {
         self.touch();
         if self.banned.contains(&peer) {
@@ -223,14 +223,14 @@ impl Scheduler {
         true
     }
 
-    /// A peer is gone, and with it everything that it held.
+    /// Removes a peer whose connection ended, and fails every request that it held.
     pub fn peer_left(&mut self, peer: PeerId, why: LeaveReason, now: Instant) {
         if self.remove(peer, PeerEvent::Left { peer, why }, now) {
             self.end_those_without_peer();
         }
     }
 
-    /// A peer sent something false or malformed: it is removed, and not taken again.
+    /// Bans a peer that sent something false or malformed: it is removed, and not added again.
     pub fn ban(&mut self, peer: PeerId, why: AttemptErrorKind, now: Instant) {
         self.touch();
         if !self.banned.contains(&peer) {
@@ -245,7 +245,7 @@ impl Scheduler {
         }
     }
 
-    /// No further peer will join.
+    /// True if no further peer will join.
     pub fn no_more_peers(&mut self) {
         self.touch();
         self.is_closed = true;
@@ -320,7 +320,7 @@ impl Scheduler {
         dispatch
     }
 
-    /// The instant at which to call [`next`](Self::next) again if nothing happens before.
+    /// Returns the instant at which to call [`next`](Self::next) again unless an event comes first.
     pub fn next_wakeup(&self, now: Instant) -> Option<Instant> {
         let check = (self.slots_in_use() > 0).then(|| now + CHECK_EVERY);
         let deadline = self.deadlines.first().map(|&(deadline, _)| deadline);
@@ -337,8 +337,8 @@ impl Scheduler {
         wakeup.map(|at| at.max(now))
     }
 
-    /// A part of a reply has arrived: `bytes` of its payload so far, 0 for the header alone. `length` is that of the
-    /// payload, where the header is known.
+    /// Records a part of a reply: `bytes` of its payload so far, 0 for the header alone. `length` is that of the whole
+    /// payload, if the header is known.
     pub fn progress(&mut self, send: SendId, bytes: u64, length: Option<u64>, now: Instant) {
         if let Some(peer) = self.peers.get_mut(&send.peer)
             && peer.progress(send, bytes, length, now)
@@ -347,7 +347,7 @@ impl Scheduler {
         }
     }
 
-    /// The reply has come.
+    /// Records the reply to a sending.
     pub fn replied(&mut self, send: SendId, timing: &Timing) {
         self.touch();
         let Some(peer) = self.peers.get_mut(&send.peer) else { return };
@@ -362,8 +362,8 @@ impl Scheduler {
         self.after_answer(send.peer, was_trusted);
     }
 
-    /// The sending failed: refused, timed out, and so on. Its slot is free. A peer whose reply is false or malformed is
-    /// [banned](Self::ban).
+    /// Records the failure of a sending: refused, disconnected, and so on. Its slot is free. A peer whose reply is
+    /// false or malformed is [banned](Self::ban).
     pub fn failed(&mut self, send: SendId, kind: AttemptErrorKind, now: Instant) {
         self.touch();
         let Some(peer) = self.peers.get_mut(&send.peer) else { return };
@@ -383,7 +383,7 @@ impl Scheduler {
         }
     }
 
-    /// The caller waits no longer, while the peer still holds the request: its slot stays in use until
+    /// Records that a sending timed out while the peer still holds it: its slot stays in use until
     /// [`replied`](Self::replied) or [`failed`](Self::failed), or until the peer leaves.
     pub fn timed_out(&mut self, send: SendId, now: Instant) {
         self.touch();
@@ -397,17 +397,17 @@ impl Scheduler {
         self.after_answer(send.peer, was_trusted);
     }
 
-    /// Whether the peer still holds this sending.
+    /// Returns true if the peer still holds this sending.
     pub(crate) fn holds(&self, send: SendId) -> bool {
         self.entry(send).is_some()
     }
 
-    /// Whether the peer still holds this sending, which has [timed out](Self::timed_out).
+    /// Returns true if the peer still holds this sending, which has [timed out](Self::timed_out).
     pub(crate) fn is_given_up(&self, send: SendId) -> bool {
         self.entry(send).is_some_and(|entry| entry.request.is_none())
     }
 
-    /// Whether the peer's service takes a request now. After joining it does until this says otherwise.
+    /// Records the readiness of the peer's service for a request. A peer is ready when it joins.
     pub fn set_ready(&mut self, peer: &PeerId, ready: bool) {
         self.touch();
         if let Some(peer) = self.peers.get_mut(peer) {
@@ -498,7 +498,7 @@ impl Scheduler {
         }
     }
 
-    /// Where every peer rests or has stalled, waiting gains nothing: the peer whose rest ends first is asked.
+    /// Ends the rest of the peer whose rest ends first, if every peer rests or has stalled: waiting would gain nothing.
     fn thaw_the_last(&mut self, now: Instant) -> Option<PeerId> {
         if self.queue.is_empty() || self.peers.values().any(|peer| peer.is_live()) {
             return None;
@@ -585,7 +585,7 @@ impl Scheduler {
         }
     }
 
-    /// Whether no peer holds the request, and it avoids every peer that can be asked. Without any peer it waits.
+    /// Returns true if no peer holds the request and it avoids every peer that can be asked. Without any peer it waits.
     fn has_no_peer_left(&self, id: RequestId) -> bool {
         let Some(job) = self.jobs.get(&id) else { return false };
         let can_be_asked = |(peer, health): (&PeerId, &PeerHealth)| !health.is_spent() && job.allows(*peer);

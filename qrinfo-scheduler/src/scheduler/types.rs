@@ -74,7 +74,7 @@ pub struct Settings {
     pub rate: Option<Rate>,
     /// The rate of sends to one peer; `None` for no limit.
     pub peer_rate: Option<Rate>,
-    /// Whether the cap is lowered while failures mount at several peers
+    /// True if the cap is lowered while failures mount at several peers
     /// ([`Congestion`](qrinfo_core::retry::Congestion)).
     pub adaptive: bool,
     /// The length of a fall-back to one request at a time.

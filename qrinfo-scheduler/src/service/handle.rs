@@ -6,8 +6,8 @@ use tokio::sync::{broadcast, mpsc, watch};
 use super::{SendStats, command::Command};
 use crate::{Event, Rate, Window};
 
-/// Changes a running scheduler, and shows its ledger of peers. Clones belong to the same one. A change reaches the driver
-/// when it is polled next; after the driver's end it does nothing.
+/// A handle that changes a running scheduler and shows its ledger of peers. Clones belong to the same scheduler. A
+/// change reaches the driver when it is polled next; after the driver's end it has no effect.
 #[derive(Debug, Clone)]
 pub struct SchedulerHandle {
     pub(super) commands: mpsc::UnboundedSender<Command>,
@@ -41,9 +41,9 @@ impl SchedulerHandle {
         self.send(Command::SetWindow(window));
     }
 
-    /// Bans a peer because a reply of it is false, as was found after it was delivered. Its service is dropped, the
-    /// requests that it holds fail at once as [`Disconnected`](AttemptErrorKind::Disconnected) unless another peer holds
-    /// a copy, and it is not taken again.
+    /// Bans a peer because one of its replies was found to be false after delivery. Its service is dropped, the
+    /// requests that it holds fail at once as [`Disconnected`](AttemptErrorKind::Disconnected) unless another peer
+    /// holds a copy, and the peer is not added again.
     pub fn ban(&self, peer: PeerId, why: AttemptErrorKind) {
         self.send(Command::Ban(peer, why));
     }
@@ -53,7 +53,7 @@ impl SchedulerHandle {
         self.send(Command::Shutdown);
     }
 
-    /// The ledger of peers: which of them can be asked now. For a `RecoveryLayer` around this scheduler.
+    /// The ledger of peers, with those that can be asked now. For a `RecoveryLayer` around this scheduler.
     pub fn peers(&self) -> watch::Receiver<PeerTable> {
         self.peers.clone()
     }

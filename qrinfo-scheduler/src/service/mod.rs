@@ -77,7 +77,7 @@ pub struct SchedulerService {
     handle: SchedulerHandle,
     next_call: Arc<AtomicU64>,
     room: PollSemaphore,
-    /// Of the next call.
+    /// The queue slot of the next call.
     permit: Option<OwnedSemaphorePermit>,
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use qrinfo_core::PeerEvent;
 use tokio::sync::mpsc;
 
-/// A peer for the scheduler: a service that takes attempts, and what is known of the peer.
+/// A peer for the scheduler: a service that takes attempts, and the facts about the peer.
 #[derive(Debug)]
 pub struct Peer<S> {
     pub(super) service: S,

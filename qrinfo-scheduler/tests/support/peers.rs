@@ -39,7 +39,7 @@ pub enum Manner {
     RefusesHalf,
     /// It times out at our side after a second; it reports that it has dealt with the request seven seconds later.
     TimesOut,
-    /// It announces so many bytes and sends 16 KiB every two seconds.
+    /// It announces this number of bytes and sends 16 KiB every two seconds.
     Drips(u64),
     /// Its reply is false.
     Lies,
@@ -167,7 +167,7 @@ impl Service<Attempt> for TestPeer {
     }
 }
 
-/// Whether one of five peers that refuse half of all jobs refuses this one.
+/// Returns true if `peer`, one of five that refuse half of all jobs, refuses this one.
 pub fn refuses_half(peer: usize, job: usize) -> bool {
     (job + peer) % 5 >= 2 + job % 2
 }

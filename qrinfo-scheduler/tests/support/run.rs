@@ -12,7 +12,7 @@ use spv_testkit::{LinkModel, Scenario, Transit, scenario::Run};
 
 use super::{Cost, HEIGHT, attempt, peer_id};
 
-/// Progress is reported each time that so many bytes have come.
+/// The number of bytes after which progress is reported.
 const REPORT_EVERY: u64 = 16_384;
 
 /// The figures of one run.

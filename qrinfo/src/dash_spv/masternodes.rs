@@ -21,7 +21,7 @@ use crate::{
     run::{Delivered, OrderedSync, PlannedRequest, SequentialOptions, SequentialSync, SyncEvent, SyncReport},
 };
 
-/// How many events wait for a listener that is slow, before it misses the oldest.
+/// The number of events that are kept for a slow listener. Beyond it the listener misses the oldest.
 const EVENTS: usize = 1024;
 
 /// Syncs rotated quorums for a client that keeps its own network: dash-spv's manager of that name.
@@ -35,10 +35,10 @@ const EVENTS: usize = 1024;
 ///   [`sync_by_name`](Self::sync_by_name) and `request_qrinfo_parallel_by_name`.
 /// * **The client runs its own message loop.** [`request_qrinfo`](Self::request_qrinfo) sends one request,
 ///   [`handle_qrinfo_message`](Self::handle_qrinfo_message) takes the reply from the loop, and
-///   [`check_timeout`](Self::check_timeout) gives a request back that nobody answered. A
+///   [`check_timeout`](Self::check_timeout) gives a request back that no peer answered. A
 ///   [`MessageHandler`](crate::MessageHandler) does the routing.
 ///
-/// [`progress`](Self::progress) tells what happens, [`cancellation`](Self::cancellation) stops it.
+/// [`progress`](Self::progress) reports the events of a sync, [`cancellation`](Self::cancellation) stops it.
 ///
 /// ```
 /// use qrinfo::{MasternodeSyncManager, plan::Planner};
@@ -85,7 +85,7 @@ struct Pending {
     sent: Instant,
 }
 
-/// What became of a `qrinfo` that the client's own loop received.
+/// The result of a `qrinfo` that the client's own loop received.
 #[derive(Debug)]
 pub enum HandledQRInfo {
     /// It answers the request, which is settled.
@@ -103,7 +103,7 @@ pub enum MasternodeSyncError {
     /// The request before was not answered yet.
     #[error("{request} is still being asked for: wait for its reply, or for check_timeout to give it back")]
     Busy {
-        /// What is being asked for.
+        /// The request that is in flight.
         request: Box<Request>,
     },
     /// The client's network failed.
@@ -133,25 +133,25 @@ impl MasternodeSyncManager {
         }
     }
 
-    /// Verifies each reply before it is delivered. One that is false goes no further: its peer is not asked again, and
-    /// another one is asked for it. Where our side lacks what it takes to judge a reply, the sync stops, and says so in
-    /// its [progress](SyncProgress::Unverifiable).
+    /// Verifies each reply before it is delivered. A false reply is not delivered: its peer is banned, and the request
+    /// is sent to another peer. If our side lacks data to judge a reply, the sync stops with
+    /// [`Unverifiable`](SyncProgress::Unverifiable).
     ///
-    /// Over a network that does not name its peers nobody can be told to have lied: all are asked again, and what else
-    /// they answer is taken, as often as a request may fail.
+    /// Over a network that does not name its peers a false reply cannot be attributed: the request is sent to all peers
+    /// again, as often as a request may fail, and another reply is accepted.
     #[cfg(feature = "verify")]
     #[must_use]
     pub fn with_verifier(self, verifier: crate::verify::Verifier) -> Self {
         Self { verifier: Some(verifier), ..self }
     }
 
-    /// What verifies the replies, with the lists so far.
+    /// Returns the verifier of the replies, with the lists so far.
     #[cfg(feature = "verify")]
     pub fn verifier(&self) -> Option<&crate::verify::Verifier> {
         self.verifier.as_ref()
     }
 
-    /// What is being synced: [`SyncPhase::MasternodeLists`] or nothing.
+    /// Returns the phase in progress: [`SyncPhase::MasternodeLists`], or `None` if no sync runs.
     pub fn phase(&self) -> Option<SyncPhase> {
         self.phase
     }
@@ -161,9 +161,9 @@ impl MasternodeSyncManager {
         self.progress.subscribe()
     }
 
-    /// Stops the sync that runs, or the next one, when it is cancelled: what is missing then is reported as
-    /// [stopped](qrinfo_core::WhyGivenUp::Stopped). It can be cloned and kept elsewhere. After a sync that was cancelled
-    /// there is a new one.
+    /// Returns the token that stops the current sync, or the next one: requests without a reply are then reported as
+    /// [stopped](qrinfo_core::WhyGivenUp::Stopped). Clones work too. After a sync that was cancelled there is a new
+    /// token.
     pub fn cancellation(&self) -> CancellationToken {
         self.cancellation.clone()
     }
@@ -191,12 +191,13 @@ impl MasternodeSyncManager {
         Ok(planner.plan(first, tip, |height| hashes.get(&height).copied())?)
     }
 
-    /// Asks for the requests of a plan one at a time, over a network that does not name its peers, and sends the replies
-    /// to `deliver` in the order of the plan. While that has no room nothing more is asked; when its receiver is dropped
-    /// the sync stops. `others` gets what else arrives; it must not block.
+    /// Makes the requests of a plan one at a time, over a network that does not name its peers, and sends the replies
+    /// to `deliver` in the order of the plan. While that channel has no room no further request is made; when its
+    /// receiver is dropped the sync stops. `others` is called with every other message, and must not block.
     ///
     /// # Errors
-    /// What the network says when it is asked for its height. Whatever fails later is in the report.
+    /// [`Network`](MasternodeSyncError::Network) if the network cannot tell its height. Later failures are in the
+    /// report.
     pub async fn sync(
         &mut self,
         network: &mut dyn NetworkManager,
@@ -210,8 +211,8 @@ impl MasternodeSyncManager {
         Ok(tokio::join!(self.one_at_a_time(planned(plan), vec![peer], deliver), driver.run()).0)
     }
 
-    /// As [`sync`](Self::sync), over a network that names its peers: one peer at a time is asked, and when it fails the
-    /// next.
+    /// Does the same as [`sync`](Self::sync) over a network that names its peers: one peer is asked at a time, and the
+    /// next one if it fails.
     pub async fn sync_by_name(
         &mut self,
         network: &mut dyn NamedNetworkManager,
@@ -227,8 +228,8 @@ impl MasternodeSyncManager {
     /// Sends one request, whose reply [`handle_qrinfo_message`](Self::handle_qrinfo_message) takes.
     ///
     /// # Errors
-    /// [`Busy`](MasternodeSyncError::Busy) while another one waits; what the network says. The request counts as made
-    /// only when it was sent.
+    /// [`Busy`](MasternodeSyncError::Busy) while another request waits; [`Network`](MasternodeSyncError::Network) if
+    /// sending fails. The request counts as made only when it was sent.
     pub async fn request_qrinfo(
         &mut self,
         network: &mut dyn NetworkManager,
@@ -244,8 +245,8 @@ impl MasternodeSyncManager {
         Ok(())
     }
 
-    /// Takes a reply from the client's own message loop. Only one that answers the request settles it, so a reply that
-    /// is rejected leaves nothing stranded.
+    /// Takes a reply from the client's own message loop. Only a reply that answers the request ends it; after a
+    /// rejected one the request still waits.
     pub fn handle_qrinfo_message(&mut self, reply: impl Into<Reply>) -> HandledQRInfo {
         let reply = reply.into();
         let Some(pending) = self.pending.take() else { return HandledQRInfo::Unexpected(reply) };
@@ -258,8 +259,8 @@ impl MasternodeSyncManager {
         HandledQRInfo::Answered(Box::new(pending.request), reply)
     }
 
-    /// Gives back the request of [`request_qrinfo`](Self::request_qrinfo) if nobody has answered it within the
-    /// configuration's `message_timeout`, to be made again. A reply that is late after that is unexpected, or a copy.
+    /// Returns the request of [`request_qrinfo`](Self::request_qrinfo) if no peer has answered it within the
+    /// configuration's `message_timeout`, so that it can be made again. A later reply to it is unexpected, or a copy.
     pub fn check_timeout(&mut self, now: Instant) -> Option<Request> {
         let timeout = self.config.message_timeout;
         let over = |pending: &mut Pending| now.saturating_duration_since(pending.sent) >= timeout;
@@ -308,7 +309,7 @@ impl MasternodeSyncManager {
         self.finished(sync.into_report())
     }
 
-    /// The next reply, unless the sync is cancelled. Events are told while it is waited for.
+    /// The next reply, unless the sync is cancelled. Events are reported during the wait.
     async fn next(
         &self,
         sync: &mut impl OrderedSync,
@@ -343,7 +344,7 @@ impl MasternodeSyncManager {
         }
     }
 
-    /// Whether a reply is true, or `None` if there is no telling.
+    /// Verifies a reply. Returns `None` if our side lacks the data for it, or if the sync was cancelled.
     #[cfg(feature = "verify")]
     async fn verify(
         &mut self,
@@ -373,7 +374,7 @@ impl MasternodeSyncManager {
         self.tell(SyncProgress::Started { phase: SyncPhase::MasternodeLists, requests });
     }
 
-    /// Whether somebody takes it.
+    /// Hands out a reply. Returns true if the receiver took it.
     async fn deliver(&self, deliver: &mpsc::Sender<Delivered>, delivered: Delivered) -> bool {
         let (index, timing) = (delivered.index, delivered.timing);
         let taken = self.unless_cancelled(deliver.send(delivered)).await.is_some_and(|sent| sent.is_ok());
@@ -400,19 +401,20 @@ impl MasternodeSyncManager {
     }
 
     fn tell(&self, progress: SyncProgress) {
-        // Nobody has to listen.
+        // Without listeners there is nothing to do.
         let _ = self.progress.send(progress);
     }
 }
 
 #[cfg(feature = "parallel-qrinfo")]
 impl MasternodeSyncManager {
-    /// Asks for the requests of a plan at most `max_concurrent` at a time, otherwise as [`sync`](Self::sync).
+    /// Makes the requests of a plan at most `max_concurrent` at a time, otherwise like [`sync`](Self::sync).
     ///
-    /// Each request goes to all peers, for the network does not name them: what is gained is that round trips overlap.
+    /// Each request goes to all peers, because the network does not name them. The gain is that round trips overlap.
     ///
     /// # Errors
-    /// What the network says when it is asked for its height. Whatever fails later is in the report.
+    /// [`Network`](MasternodeSyncError::Network) if the network cannot tell its height. Later failures are in the
+    /// report.
     pub async fn request_qrinfo_parallel(
         &mut self,
         network: &mut dyn NetworkManager,

@@ -13,20 +13,20 @@ use crate::{HandledQRInfo, MasternodeSyncManager};
 /// Routes the replies that a client's own message loop receives: dash-spv's handler of that name, as far as it concerns
 /// masternode lists.
 ///
-/// A reply belongs first to whoever [registered](Self::register_qrinfo_request) a request that it answers, then to the
-/// one request of the [`MasternodeSyncManager`]. Without registered requests, or without the feature
-/// `parallel-qrinfo`, everything goes to the latter, as ever.
+/// A reply belongs first to a [registered](Self::register_qrinfo_request) request that it answers, then to the one
+/// request of the [`MasternodeSyncManager`]. Without registered requests, or without the feature `parallel-qrinfo`,
+/// every reply goes to the latter.
 #[derive(Debug, Default)]
 pub struct MessageHandler {
     #[cfg(feature = "parallel-qrinfo")]
     correlator: Option<QRInfoCorrelationManager>,
 }
 
-/// Where a reply went.
+/// The destination of a reply.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RoutedReply {
-    /// To whoever registered this request, or nowhere as another peer's copy of its reply.
+    /// The caller that registered this request, or none if it is another peer's copy of the reply.
     #[cfg(feature = "parallel-qrinfo")]
     Correlated(Correlated),
     /// To the manager.
@@ -62,8 +62,8 @@ impl MessageHandler {
 
 #[cfg(feature = "parallel-qrinfo")]
 impl MessageHandler {
-    /// A handler for a client that asks for several lists at a time. A request that nobody answers for `timeout` while
-    /// it is the oldest fails.
+    /// A handler for a client that asks for several lists at a time. A request fails if no peer answers it for
+    /// `timeout` while it is the oldest.
     pub fn new_with_parallel_qrinfo(timeout: Duration) -> Self {
         Self { correlator: Some(QRInfoCorrelationManager::new(timeout)) }
     }
@@ -82,7 +82,7 @@ impl MessageHandler {
         self.correlator.as_mut().map(|correlator| correlator.register_request(spec, peers, now))
     }
 
-    /// As [`register_qrinfo_request`](Self::register_qrinfo_request), for a `getmnlistd`.
+    /// Does the same as [`register_qrinfo_request`](Self::register_qrinfo_request) for a `getmnlistd`.
     ///
     /// # Errors
     /// [`RegisterError`]; then it must not be sent.

@@ -8,16 +8,16 @@ use crate::run::SyncEvent;
 pub enum SyncProgress {
     /// A sync begins.
     Started {
-        /// What is synced.
+        /// The phase of the sync.
         phase: SyncPhase,
-        /// How many requests it has.
+        /// The number of its requests.
         requests: usize,
     },
     /// A reply was delivered.
     Delivered {
         /// The request's position in the plan.
         index: usize,
-        /// Who answered.
+        /// The peer that answered.
         peer: PeerId,
         /// Bytes of the reply.
         bytes: u64,
@@ -50,7 +50,7 @@ pub enum SyncProgress {
     PeerLost {
         /// The peer.
         peer: PeerId,
-        /// What it sent, if it is banned.
+        /// The kind of its fault, if it is banned.
         banned: Option<AttemptErrorKind>,
     },
     /// A reply is false. It comes again from another peer, or is missing in the end.
@@ -58,29 +58,29 @@ pub enum SyncProgress {
     Rejected {
         /// The request's position in the plan.
         index: usize,
-        /// Who sent it.
+        /// The peer that sent it.
         peer: PeerId,
         /// The check that it failed.
         why: String,
     },
-    /// Our side lacks what it takes to judge a reply, such as a header. The sync stops.
+    /// Our side lacks data to judge a reply, such as a header. The sync stops.
     #[cfg(feature = "verify")]
     Unverifiable {
         /// The request's position in the plan.
         index: usize,
-        /// What is missing.
+        /// The data that is missing, in words.
         why: String,
     },
     /// A request has no reply. These come at the end, in the order of the plan.
     Missing {
         /// The request's position in the plan.
         index: usize,
-        /// Why.
+        /// The reason.
         why: WhyGivenUp,
     },
     /// The sync has ended.
     Finished {
-        /// Whether nothing is missing.
+        /// True if nothing is missing.
         complete: bool,
     },
 }

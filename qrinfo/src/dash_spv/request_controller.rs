@@ -61,7 +61,7 @@ pub struct RequestStats {
     pub failed: u64,
 }
 
-/// The refusal of a request that does not belong into a phase.
+/// The refusal of a request that does not belong to a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("masternode lists are not asked for while syncing {0}; queue the request for {list}", list = SyncPhase::MasternodeLists)]
 pub struct NotAllowed(pub SyncPhase);
@@ -123,7 +123,7 @@ where
         self.limits.get(&phase).copied().unwrap_or(PhaseLimits { max_concurrent: 1, rate: None })
     }
 
-    /// Whether requests for quorums and lists belong into this phase.
+    /// Returns true if requests for quorums and lists belong to this phase.
     pub fn is_request_allowed(&self, phase: SyncPhase) -> bool {
         phase == SyncPhase::MasternodeLists
     }
@@ -142,9 +142,9 @@ where
         Ok(())
     }
 
-    /// Sends everything that is queued, within the phase's limits, and hands out each end as it comes.
+    /// Sends all queued requests, within the phase's limits, and hands out the end of each as it comes.
     ///
-    /// Safe to cancel: the next call goes on with what has not ended.
+    /// Safe to cancel: the next call goes on with the requests that have not ended.
     pub async fn process_pending_requests(&mut self, phase: SyncPhase, deliver: impl FnMut(RequestId, AttemptResult)) {
         self.process_pending_requests_with_concurrency(phase, None, deliver).await;
     }

@@ -34,7 +34,7 @@ pub async fn connect(
     Ok(adopt(spv_peer::connect(address, config).await?, correlator))
 }
 
-/// Starts the task that speaks with a peer over a connection on which nothing is under way. Dropping all clones of the
+/// Starts the task that speaks with a peer over a connection without requests in flight. Dropping all clones of the
 /// returned peer ends that task and the connection.
 ///
 /// Must be called within a tokio runtime.

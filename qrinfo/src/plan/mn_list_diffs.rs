@@ -50,8 +50,8 @@ pub struct MnListDiffPlanner {
 /// The height of the list from which the members of a quorum that is not rotated are drawn, for a quorum that is named
 /// by the block at `quorum_height`: its work block, eight blocks below (Dash Core's `GetAllQuorumMembers`).
 ///
-/// Before v20 it was the quorum's own block. On mainnet the last 24 quorums of type 1 are older than that, and active
-/// for ever. Devnets and regtest chains are taken to have v20 from the start of rotation on.
+/// Before v20 it was the quorum's own block. On mainnet the last 24 quorums of type 1 are older than that, and stay
+/// active. Devnets and regtest chains are assumed to have v20 from the start of rotation on.
 ///
 /// ```
 /// use qrinfo::plan::member_list_height;

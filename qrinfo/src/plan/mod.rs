@@ -1,4 +1,4 @@
-//! Which blocks to ask for, and from which bases.
+//! Plans: the blocks to ask for, and their bases.
 //!
 //! A sync has two parts, and a plan for each:
 //!
@@ -23,7 +23,7 @@ use qrinfo_core::{LlmqType, QuorumHash};
 pub use mn_list_diffs::{MnListDiffPlanner, member_list_height};
 pub use planner::{PlanKind, Planner, anchor};
 
-/// Why there is no plan.
+/// The reasons for which a plan cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {

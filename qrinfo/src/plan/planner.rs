@@ -4,17 +4,17 @@ use qrinfo_core::{BlockHash, CYCLES_BACK, CycleStart, Network, QRInfoRequestSpec
 
 use super::PlanError;
 
-/// How many cycles back the bases of a request reach.
+/// The number of cycles back that the bases of a request reach.
 ///
 /// Four are needed for the reply's own diffs. The other three are for stragglers: a quorum index whose DKG failed keeps
 /// its older commitment, whose snapshots reach up to three cycles further back. Without a base there, the server sends
 /// a full list (523 KB on mainnet).
 const BASES_BACK: u32 = 7;
 
-/// How far below the peers' lowest tip an anchor lies, so that a reorganisation does not take it away.
+/// Distance of an anchor below the peers' lowest tip, in blocks, so that a reorganisation does not remove it.
 const ANCHOR_DEPTH: u32 = 8;
 
-/// How the bases of a plan are chosen; that decides how many bytes the replies take.
+/// The choice of the bases of a plan. It decides the number of bytes of the replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PlanKind {
     /// A reply brings the step from the cycle before it; each step crosses the wire once. For consumers that apply
@@ -25,7 +25,7 @@ pub enum PlanKind {
     FiveStep,
 }
 
-/// Says what a sync is to bring, and makes the requests for it.
+/// The settings of a plan: the lists that the client knows, and the choice of bases. Makes the requests of a sync.
 ///
 /// Requests are independent on the wire and ordered only when they are applied: every base is a block whose list the
 /// client has *by the time the reply is applied*.
@@ -54,17 +54,18 @@ pub struct Planner {
     pub network: Network,
     /// The height of our newest header.
     pub tip: u32,
-    /// How bases are chosen.
+    /// The choice of bases.
     pub kind: PlanKind,
     /// Heights of the lists that the client already holds, of blocks in our headers. Empty means that it starts from
     /// nothing. The newest at or below each list that a reply leads to becomes a base, so that the reply brings only
     /// what is missing. Those above a cycle's work block serve the tip diff of the newest cycle alone.
     pub known_lists: BTreeSet<u32>,
-    /// The height of a block near the tip that every peer has, see [`anchor`]. As one more base it empties the tip
-    /// diff of a historical request, which nobody applies. Without one, every reply carries that dead weight.
+    /// The height of a block near the tip that every peer has, see [`anchor`]. As one more base it empties the tip diff
+    /// of a historical request, which is not applied. Without an anchor every reply carries a full tip diff.
     pub anchor: Option<u32>,
-    /// Whether replies bring `H-4C` as well. The first cycle of a sync from nothing needs it for the quorums of the
-    /// cycle before. Dash Core up to 23.0 refuses a cycle without `H-4C` even if this is `false`; from 23.1 on it answers.
+    /// True if replies bring `H-4C` as well. The first cycle of a sync from nothing needs it for the quorums of the
+    /// cycle before. Dash Core up to 23.0 refuses a cycle without `H-4C` even if this is `false`; from 23.1 on it
+    /// answers.
     pub extra_share: bool,
 }
 
@@ -86,8 +87,8 @@ impl Planner {
         Self { network, tip, kind, known_lists: BTreeSet::new(), anchor: None, extra_share: true }
     }
 
-    /// One request for each cycle from the one that `first` lies in to the one that `last` lies in, oldest first.
-    /// `hash_at` gives our header's hash at a height.
+    /// Returns one request for each cycle from the one that contains `first` to the one that contains `last`, oldest
+    /// first. `hash_at` returns our header's hash at a height.
     ///
     /// # Errors
     /// [`PlanError`] if the range is empty, too early, or not covered by headers.
@@ -141,7 +142,7 @@ impl Planner {
             .collect()
     }
 
-    /// How many cycles before its own a reply brings lists of.
+    /// Returns the number of cycles before its own of which a reply brings lists.
     pub(crate) const fn lists_back(&self) -> u32 {
         if self.extra_share { CYCLES_BACK } else { CYCLES_BACK - 1 }
     }
@@ -171,7 +172,7 @@ impl Planner {
         let is_newest = cycle == cycles.start_of(self.tip);
         let for_tip_diff = match is_newest {
             true => known(self.tip),
-            // At or below the work block it would be taken for a list that the client has.
+            // At or below the work block it would count as a list that the client has.
             false => self.anchor.filter(|&anchor| Some(anchor) > cycles.work_height(cycle)),
         };
         recent.chain([known(oldest_list).unwrap_or(0)]).chain(for_tip_diff).collect()

@@ -25,23 +25,23 @@ pub trait OrderedSync: Send {
     /// Safe to cancel: a dropped call loses no reply, nor a request in flight.
     fn next(&mut self) -> impl Future<Output = Option<Delivered>> + Send;
 
-    /// Takes back the reply that was delivered last, because it is false. Its peer is not asked again; other peers are
-    /// asked for it, and what follows it in the plan is delivered after it. Over a network that does not name its peers
-    /// all are asked again, as often as a false reply may be. Without such a reply, or when it was taken back before,
-    /// nothing happens.
+    /// Takes back the reply that was delivered last, because it is false. Its peer is not asked again, and the request
+    /// is sent to another peer; later replies of the plan are delivered after its new reply. Over a network that does
+    /// not name its peers the request is sent to all again, as often as it may fail. Does nothing without such a reply,
+    /// or if it was taken back before.
     ///
     /// This is for faults that only the reply's place in the plan shows, such as a list that does not follow from the
     /// one before; see the crate `qrinfo-verify`.
     fn reject_last(&mut self, why: impl Into<Box<dyn Error + Send + Sync>>);
 
-    /// Returns the reply that was delivered last, because it was not taken: it counts as missing if the sync ends here,
-    /// and is asked for again if it goes on. No peer is blamed.
+    /// Gives back the reply that was delivered last, because the receiver did not take it: it counts as missing if the
+    /// sync ends here, and its request is sent again if the sync goes on. No peer is blamed.
     fn return_last(&mut self);
 
     /// Returns the counts so far. Attempts of a parallel sync are counted when they have ended.
     fn stats(&self) -> SyncStats;
 
-    /// Returns the events from now on. A listener that is slow misses the oldest of more than a thousand.
+    /// Returns the events from now on. A slow listener misses the oldest beyond a thousand.
     fn events(&self) -> broadcast::Receiver<SyncEvent>;
 
     /// Ends the sync. Requests without a delivered reply count as missing.

@@ -9,20 +9,20 @@ use crate::peer;
 pub struct Delivered {
     /// The request's position in the plan.
     pub index: usize,
-    /// What the peer sent.
+    /// The reply of the peer.
     pub reply: Reply,
-    /// Who, and when.
+    /// The peer, and the instants of the exchange.
     pub timing: Timing,
 }
 
-/// How a sync ended, and what it took.
+/// The outcome and the figures of a sync.
 ///
-/// By default that of a sync with nothing to ask.
+/// The default is the report of a sync with nothing to ask.
 #[derive(Debug, Default)]
 pub struct SyncReport {
-    /// How it ended.
+    /// The outcome.
     pub outcome: SyncOutcome,
-    /// What it took.
+    /// The figures.
     pub stats: SyncStats,
     /// Peers that could not be asked any more, in the order in which they were lost.
     pub lost: Vec<LostPeer>,
@@ -33,8 +33,8 @@ pub struct SyncReport {
 pub struct LostPeer {
     /// The peer.
     pub peer: PeerId,
-    /// What it did. [`Malformed`](AttemptErrorKind::Malformed) and [`False`](AttemptErrorKind::False)
-    /// are reasons not to connect to it again soon.
+    /// The reason. [`Malformed`](AttemptErrorKind::Malformed) and [`False`](AttemptErrorKind::False) are reasons not to
+    /// connect to it again soon.
     pub why: AttemptErrorKind,
 }
 
@@ -52,7 +52,7 @@ impl SyncReport {
     }
 }
 
-/// How a sync ended.
+/// The outcome of a sync.
 #[derive(Debug, Default)]
 pub enum SyncOutcome {
     /// Every request of the plan was answered and delivered.
@@ -62,7 +62,7 @@ pub enum SyncOutcome {
     Degraded {
         /// The requests without a reply, in the order of the plan.
         missing: Vec<Missing>,
-        /// Why the first of them has none.
+        /// The reason for which the first of them has none.
         why: WhyGivenUp,
     },
     /// The sync ended before every request had its chance.
@@ -91,7 +91,7 @@ impl SyncOutcome {
         }
     }
 
-    /// Whether nothing is missing.
+    /// Returns true if nothing is missing.
     pub fn is_complete(&self) -> bool {
         matches!(self, Self::Complete)
     }
@@ -120,12 +120,12 @@ impl fmt::Display for SyncOutcome {
 pub struct Missing {
     /// Its position in the plan.
     pub index: usize,
-    /// What was asked.
+    /// The request.
     pub request: Request,
-    /// Why it was given up.
+    /// The reason for which it was given up.
     pub why: WhyGivenUp,
-    /// What each peer that was asked did, in order; replies that were rejected come first. Empty if no attempt
-    /// had ended when the sync did.
+    /// The failure of each peer that was asked, in order; rejected replies come first. Empty if no attempt had ended
+    /// when the sync did.
     pub attempts: Vec<AttemptError>,
 }
 
@@ -196,7 +196,7 @@ impl SyncStats {
     }
 }
 
-/// Whether a request is missing because the whole sync ended.
+/// Returns true if a request is missing because the whole sync ended.
 fn ends_a_sync(why: WhyGivenUp) -> bool {
     matches!(
         why,

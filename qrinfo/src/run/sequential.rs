@@ -35,8 +35,8 @@ pub struct SequentialOptions {
 
 /// Asks one peer at a time, one request at a time, in the order of the plan.
 ///
-/// Failures are decided about by a [`RetryState`], as in a parallel sync: a peer that fails a request is followed by the
-/// next one, for that request and those after it; a peer that is gone, or that sent something false, is not asked again.
+/// A [`RetryState`] decides after each failure, as in a parallel sync: after a peer that failed a request the next one
+/// is asked, for that request and those after it; a peer that is gone, or that sent a false reply, is not asked again.
 /// A sync that no peer answers ends with the first request that used up its attempts; one that peers answered before
 /// ends with the next, which gets a single attempt.
 ///
@@ -352,14 +352,14 @@ where
         self.is_probing = is_silent;
     }
 
-    /// Whether the request after a silent one gets a single attempt, instead of the sync's end: peers that answered
+    /// Returns true if the request after a silent one gets a single attempt before the sync ends: peers that answered
     /// earlier may answer again, and over a network that does not name its peers a refusal is silent as well.
     fn probes_next(&self) -> bool {
         !self.is_probing && (self.signs_of_life > 0 || self.is_nameless()) && self.options.retry.max_attempts > 1
     }
 
-    /// Whether a silent request is given up before its attempts are used up: it is a probe, or it leaves its last attempt
-    /// to one, so that silence takes the time of one request.
+    /// Returns true if a silent request is given up before its attempts are used up: it is a probe, or its last attempt
+    /// is left to a probe, so that silence takes the time of one request.
     fn is_silent_enough(&self) -> bool {
         let enough = match self.options.retry.max_attempts.saturating_sub(1) {
             _ if self.is_probing => 1,

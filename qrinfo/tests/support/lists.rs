@@ -1,4 +1,4 @@
-//! What a client holds, by height, while it applies replies.
+//! The lists of a client, by height, while it applies replies.
 #![allow(dead_code, unreachable_pub, reason = "not every test uses all of it")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -20,7 +20,7 @@ pub struct Lists<'a> {
     chain: &'a Chain,
     heights: HashMap<BlockHash, u32>,
     lists: BTreeMap<u32, List>,
-    /// How many diffs started from nothing, and how many led to a list that was there already.
+    /// The number of diffs that started from nothing, and the number that led to a list that was there already.
     pub from_genesis: usize,
     pub known_already: usize,
 }

@@ -56,7 +56,7 @@ pub(crate) fn raw(frames: impl IntoIterator<Item = Frame>) -> BytesMut {
     bytes
 }
 
-/// What a node of this protocol version says first.
+/// The first message of a node of this protocol version.
 pub(crate) fn version(protocol_version: i32) -> Frame {
     let message = VersionMessage {
         protocol_version,
@@ -85,7 +85,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Node<Io> {
         self.io.write_all(&raw(frames)).await.unwrap();
     }
 
-    /// The next frame from us, or `None` when we have closed. Fails rather than wait for ever.
+    /// The next frame from us, or `None` when we have closed. Fails instead of waiting without end.
     pub(crate) async fn hear(&mut self) -> Option<Frame> {
         timeout(Duration::from_secs(60), self.next()).await.unwrap()
     }

@@ -1,6 +1,6 @@
 use qrinfo_core::BlockHash;
 
-/// Why a node does not answer. On the wire every reason is the same silence.
+/// The reasons for which a node does not answer. On the wire each is the same silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {

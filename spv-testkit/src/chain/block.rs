@@ -12,14 +12,14 @@ pub struct Block {
     pub hash: BlockHash,
     /// The 80-byte header.
     pub header: [u8; 80],
-    /// What the block holds, or `None` where a recording does not show it.
+    /// The contents of the block; `None` where a recording does not show them.
     pub body: Option<BlockBody>,
 }
 
 /// A block's coinbase, and the proof that it is in the block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockBody {
-    /// How many transactions the block has.
+    /// The number of transactions of the block.
     pub total_transactions: u32,
     /// The partial merkle tree's hashes.
     pub merkle_hashes: Seq<Hash256>,
@@ -38,7 +38,7 @@ impl BlockBody {
         (signature != [0; 96]).then_some(signature)
     }
 
-    /// What the coinbase commits to.
+    /// Returns the commitments of the coinbase.
     pub fn payload(&self) -> Option<&CoinbasePayload> {
         self.coinbase.payload()
     }

@@ -17,7 +17,7 @@ pub struct MasternodeLog {
 #[derive(Debug, Clone, Default)]
 struct History(Vec<(u32, Option<Arc<SmlEntry>>)>);
 
-/// How a list changed from one height to another, in the order in which Dash Core sends it.
+/// The change of a list from one height to another, in the order in which Dash Core sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListChange {
     /// Masternodes that are gone.
@@ -51,7 +51,7 @@ impl MasternodeLog {
         list
     }
 
-    /// What has to be sent to somebody with the list at `base` who wants the one at `target`.
+    /// Returns the change that leads from the list at `base` to the one at `target`.
     pub fn change(&self, base: u32, target: u32) -> ListChange {
         let mut change = ListChange { deleted: Vec::new(), updated: Vec::new() };
         if base == target {

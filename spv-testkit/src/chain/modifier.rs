@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::Chain;
 
-/// What a quorum's members are drawn with: a hash that nobody could choose.
+/// The hash with which a quorum's members are selected. No party could choose it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Modifier([u8; 32]);
 

@@ -14,7 +14,7 @@ use qrinfo_core::{
 use super::{Block, BlockBody, Chain, ChainData, MasternodeLog, MinedQuorum, QuorumLog};
 use crate::{Answer, Exchange, Recording};
 
-/// Why a chain cannot be learnt from a recording.
+/// The reasons for which a chain cannot be rebuilt from a recording.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
@@ -23,7 +23,7 @@ pub enum LoadError {
     Reply {
         /// The exchange.
         id: u32,
-        /// What is wrong with it.
+        /// The error of the decoder.
         source: DecodeError,
     },
     /// A reply names a block that is not in the recorded headers.
@@ -325,7 +325,7 @@ impl Sightings {
         Some((*window.start()).clamp(missing, first))
     }
 
-    /// Whether the rules for active quorums lead to what was seen.
+    /// Checks that the rules for active quorums lead to the recorded replies.
     fn check(&self, chain: &Chain) -> Result<(), LoadError> {
         for (llmq_type, seen) in &self.0 {
             for (height, quorums) in seen {

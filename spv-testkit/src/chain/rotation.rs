@@ -16,7 +16,7 @@ pub(crate) struct Quarters(Vec<Vec<Arc<SmlEntry>>>);
 // === impl Quarters ===
 
 impl Quarters {
-    /// What a cycle's masternodes are before there was any: empty quarters.
+    /// Returns empty quarters: the state before the first cycle.
     pub(crate) fn empty(params: &LlmqParams) -> Self {
         Self(vec![Vec::new(); usize::from(params.active)])
     }
@@ -109,7 +109,7 @@ impl Quarters {
     }
 }
 
-/// Fills one quarter after another from the combined list, passing over who is in that index already.
+/// Fills one quarter after another from the combined list, without masternodes that are in that index already.
 fn draw(
     params: &LlmqParams,
     combined: &[Arc<SmlEntry>],

@@ -17,7 +17,7 @@ pub const SHORTEST_REPLY: u64 = 857;
 
 const FIRST_CYCLE: u32 = 5;
 
-/// What a made-up block hash stands for.
+/// The meaning of a made-up block hash.
 #[derive(Clone, Copy)]
 enum Block {
     /// The block that a job asks for.
@@ -57,7 +57,7 @@ pub(super) fn asked(request: &GetQRInfo) -> Option<usize> {
     (hash(Block::Asked, cycle) == request.block_hash).then_some(job)
 }
 
-/// The reply to a job, of so many bytes; of [`SHORTEST_REPLY`] if that is less.
+/// The reply to a job, `bytes` long; at least [`SHORTEST_REPLY`].
 pub(super) fn reply(job: usize, bytes: u64) -> QRInfo {
     let cycle = cycle_of(job);
     let diff = |block, cycle| MnListDiff {
@@ -100,8 +100,8 @@ pub(super) fn reply(job: usize, bytes: u64) -> QRInfo {
     reply
 }
 
-/// How many bytes two empty byte strings have to be given to take `extra` bytes more. The prefix that says a string's
-/// length grows with it, by 2 bytes at 253 and by 4 at 65,536, so one string does not reach every length.
+/// Returns the lengths of two byte strings that together take `extra` bytes more than two empty ones. The length prefix
+/// of a string grows by 2 bytes at 253 and by 4 at 65,536, so one string does not reach every length.
 fn padding(extra: usize) -> (usize, usize) {
     let most = match extra {
         0..=252 => extra,

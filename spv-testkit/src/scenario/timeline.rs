@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// When a run starts, and how long its microseconds are.
+/// The start of a run, and the length of its microseconds.
 ///
 /// tokio's timers fire on whole milliseconds. At a scale of 1 a run's times are real ones, and everything that a peer
 /// sends arrives up to a millisecond late. At [`EXACT`](Self::EXACT) a microsecond of the run is a millisecond of the
@@ -30,17 +30,17 @@ impl Timeline {
         Self { start, scale: Self::EXACT }
     }
 
-    /// When the run starts.
+    /// Returns the instant at which the run starts.
     pub fn start(&self) -> Instant {
         self.start
     }
 
-    /// How many times slower than real time it runs.
+    /// Returns the factor by which it runs slower than real time.
     pub fn scale(&self) -> u32 {
         self.scale
     }
 
-    /// How long this many microseconds of the run take.
+    /// Returns the time that this many microseconds of the run take.
     pub fn duration(&self, micros: u64) -> Duration {
         Duration::from_micros(micros).saturating_mul(self.scale)
     }
@@ -50,7 +50,7 @@ impl Timeline {
         Instant::from_std(crate::pace::later(self.start.into_std(), self.duration(micros)))
     }
 
-    /// How many microseconds of the run have passed at `instant`, rounded down; 0 before the start.
+    /// Returns the microseconds of the run that have passed at `instant`, rounded down; 0 before the start.
     pub fn micros(&self, instant: Instant) -> u64 {
         let passed = instant.saturating_duration_since(self.start).as_micros() / u128::from(self.scale);
         u64::try_from(passed).unwrap_or(u64::MAX)

@@ -27,8 +27,8 @@ use crate::{
     link_model::{Transit, share},
 };
 
-/// How many answers may wait to be written before no more requests are read. It bounds memory; a request that waits in
-/// the socket for this does not come to its turn any later, unless the pipeline is deeper than this.
+/// The number of answers that may wait to be written before no more requests are read. It bounds memory. A request that
+/// therefore waits in the socket is not answered later, unless the pipeline is deeper than this.
 const QUEUE: usize = 1024;
 
 /// The most bytes written at once.
@@ -98,7 +98,7 @@ async fn read(
     }
 }
 
-/// What leaves for a step, how long it takes, and how many bytes of it count as unsent.
+/// Returns the bytes that a step sends, the time that it takes, and the number of its bytes that count as unsent.
 ///
 /// Payloads count, but not pongs or frame headers: a few bytes beside the thousands of a reply, which the model leaves
 /// out.
@@ -136,7 +136,7 @@ fn prepare(step: Step, network: Network, settings: &Settings, counters: &Counter
     }
 }
 
-/// How long a reply takes.
+/// Returns the time that a reply takes.
 fn cost(request: &Frame, outgoing: &Outgoing, settings: &Settings) -> Cost {
     let bytes = outgoing.bytes.len() as u64;
     let Cost { compute, transfer } = settings
@@ -162,7 +162,7 @@ async fn write(
     let model = settings.link_model();
     while let Some(Delivery { outgoing, is_reply, transfer, transit }) = deliveries.recv().await {
         let length = outgoing.bytes.len();
-        // The header alone comes first: who waits for a reply's first bytes sees them when the link starts on it.
+        // The header alone comes first: a client that waits for a reply's first bytes sees them when the link starts.
         let (header, step) = match outgoing.drip {
             Some((step, _)) => (0, step),
             None if transfer.is_zero() => (0, CHUNK),
@@ -188,7 +188,7 @@ async fn write(
     Ok(())
 }
 
-/// Sends what nobody asked for, until the other side goes away.
+/// Sends unrequested messages until the other side closes.
 async fn flood(
     mut output: impl AsyncWrite + Unpin,
     network: Network,
@@ -210,7 +210,7 @@ async fn flood(
     }
 }
 
-/// How much of a message of this length is on the link for this time, within bounds.
+/// Returns the number of bytes of a message of this length that the link sends in this time, within bounds.
 fn chunk_length(length: usize, transfer: Duration, time: Duration) -> usize {
     match (length as u128 * time.as_nanos()).checked_div(transfer.as_nanos()) {
         Some(part) => usize::try_from(part).unwrap_or(CHUNK).clamp(1, CHUNK),

@@ -8,7 +8,7 @@ use qrinfo_core::{
     wire::frame::{Command, Frame, HEADER_LEN, checksum, max_payload},
 };
 
-/// What a [`SimulatedPeer`](crate::SimulatedPeer) does wrong with a reply.
+/// A fault of a [`SimulatedPeer`](crate::SimulatedPeer) in a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -27,20 +27,20 @@ pub enum Fault {
     Oversized,
     /// One bit of the payload is wrong, and the checksum shows it.
     BitFlip {
-        /// Which one, from the payload's first; counted around its end.
+        /// The index of the bit from the payload's first, modulo the payload's length in bits.
         bit: usize,
     },
     /// One bit of the payload is wrong, and the checksum fits.
     Tamper {
-        /// Which one, from the payload's first; counted around its end.
+        /// The index of the bit from the payload's first, modulo the payload's length in bits.
         bit: usize,
     },
     /// Random bytes come in place of the frame, as many as it has.
     Garbage {
-        /// What they are made from.
+        /// The seed of the random bytes.
         seed: u64,
     },
-    /// The message has a name that nobody knows.
+    /// The message has an unknown name.
     Unknown,
     /// A true reply to a request for another cycle comes instead.
     WrongReply,
@@ -55,15 +55,15 @@ pub enum Fault {
     },
     /// The reply takes longer to make, and what is asked behind it waits.
     Late {
-        /// How much longer.
+        /// The additional time.
         by: Duration,
     },
-    /// Instead of this reply and everything behind it come messages that nobody asked for, without end: each an `inv`
-    /// of one block, as fast as the link carries them and the other side reads, at most 16 MB a second.
+    /// Instead of this reply and everything behind it come unrequested messages without end: each an `inv` of one
+    /// block, as fast as the link carries them and the other side reads, at most 16 MB a second.
     Flood,
 }
 
-/// What is wrong with a `headers` message.
+/// A fault in a `headers` message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeaderFault {
@@ -116,7 +116,7 @@ pub(super) struct Outgoing {
     pub(super) then: Then,
 }
 
-/// What a peer does after it has sent something.
+/// The action of a peer after it has sent something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
     GoOn,

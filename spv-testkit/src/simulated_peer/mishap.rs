@@ -34,7 +34,7 @@ pub(super) enum Replies {
     },
 }
 
-/// What goes wrong with a reply.
+/// The fault in a reply.
 #[derive(Clone)]
 pub(super) enum Wrong {
     Fault(Fault),

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::link_model::share;
 
-/// How long a peer takes. All zero by default: it answers at once.
+/// The times of a peer. All are zero by default: it answers at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PeerProfile {
     /// From us to the peer and back, with nothing to do there.
@@ -16,7 +16,7 @@ pub struct PeerProfile {
 // === impl PeerProfile ===
 
 impl PeerProfile {
-    /// How long `bytes` take on the link.
+    /// Returns the time that `bytes` take on the link.
     ///
     /// ```
     /// use std::time::Duration;

@@ -19,26 +19,26 @@ use crate::{
 /// The misbehaviour points at which a node closes a connection (Dash Core's `DISCOURAGEMENT_THRESHOLD`).
 const MISBEHAVIOUR_LIMIT: u32 = 100;
 
-/// What a node offers: its blocks (1), bloom filters (4), compact filters (64) and the newest blocks (1024).
+/// The services of a node: its blocks (1), bloom filters (4), compact filters (64) and the newest blocks (1024).
 const SERVICES: u64 = 1 | 4 | 64 | 1024;
 
 /// The number in its `version`, by which a client finds that it has connected to itself: none that a test would choose.
 const VERSION_NONCE: u64 = 0x006e_6f64_6521_0001;
 
-/// The number in the ping that follows the handshake. A node draws one; nobody here needs it to be unlike another.
+/// The nonce of the ping that follows the handshake. A real node draws one at random; here a constant is enough.
 const PING_NONCE: u64 = 0x0070_696e_6721_0001;
 
-/// What a node does with each message of a connection, without time.
+/// The reactions of a node to the messages of a connection, without time.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
     answers: &'a dyn Answers,
     node: NodeFacts,
     server: ServerVersion,
-    /// What the node announces.
+    /// The protocol version that the node announces.
     protocol: i32,
     client: SocketAddr,
     header_fault: Option<HeaderFault>,
-    /// Whether it answers `getheaders2`.
+    /// True if it answers `getheaders2`.
     compresses: bool,
     stage: Stage,
     misbehaviour: u32,
@@ -51,7 +51,7 @@ enum Stage {
     Open(ServerSession),
 }
 
-/// What a message makes the node do.
+/// The reaction of the node to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// It sends a message, at once.
@@ -79,7 +79,7 @@ impl<'a> Session<'a> {
         Self { answers, node, server, protocol, client, header_fault, compresses, stage, misbehaviour: 0 }
     }
 
-    /// What follows from this message. Messages out of turn are ignored, as a node does.
+    /// Returns the reactions to this message. Messages out of turn are ignored, as a node does.
     pub(super) fn receive(&mut self, frame: Frame) -> Vec<Step> {
         match (self.stage, frame.command) {
             (Stage::AwaitsVersion, Command::VERSION) => self.greet(frame.payload),
@@ -173,7 +173,7 @@ fn send(command: Command, payload: Bytes) -> Step {
     Step::Send(Frame { command, payload })
 }
 
-/// What a node says when the handshake is done.
+/// Returns the messages that a node sends when the handshake is done.
 fn unasked() -> Vec<Step> {
     let send_compact_blocks = Bytes::from_static(&[0, 1, 0, 0, 0, 0, 0, 0, 0]);
     vec![

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a peer has done so far, over all its connections.
+/// Counters of a peer's work so far, over all its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PeerStats {
     /// Connections accepted.

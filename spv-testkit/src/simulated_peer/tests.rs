@@ -28,7 +28,7 @@ use crate::{
 /// The whole of a client.
 struct Client<S> {
     stream: S,
-    /// What is connected to in memory, which ends with it.
+    /// The peer of a connection in memory. Dropping it ends the connection.
     peer: Option<SimulatedPeer>,
     /// A test that waits longer than this for a message has failed.
     patience: Duration,

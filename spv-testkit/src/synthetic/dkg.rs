@@ -8,7 +8,7 @@ use qrinfo_core::{
 
 use super::{KeyRing, SyntheticParams, random_bytes};
 
-/// The DKGs that are under way and will succeed, by the height at which their commitment is mined.
+/// The DKGs that are in progress and will succeed, by the height at which their commitment is mined.
 #[derive(Debug, Default)]
 pub(super) struct DkgSchedule {
     by_mined_height: BTreeMap<u32, Vec<Dkg>>,

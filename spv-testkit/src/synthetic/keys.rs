@@ -11,10 +11,10 @@ use qrinfo_core::{
 use super::{Keys, random_bytes};
 use crate::chain::QuorumLog;
 
-/// Who can sign for masternodes and quorums.
+/// The keys that sign for masternodes and quorums.
 #[derive(Debug)]
 pub(super) enum KeyRing {
-    /// Nobody: random bytes that look like points.
+    /// No keys: random bytes that look like points.
     Random,
     #[cfg(feature = "bls")]
     Bls(bls::BlsKeys),

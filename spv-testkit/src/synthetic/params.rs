@@ -2,8 +2,8 @@ use std::ops::RangeInclusive;
 
 use qrinfo_core::{LlmqType, Network};
 
-/// What a made-up chain is like. Start from [`regtest`](Self::regtest) or [`mainnet_like`](Self::mainnet_like) and
-/// change what matters.
+/// The parameters of a made-up chain. Start from [`regtest`](Self::regtest) or [`mainnet_like`](Self::mainnet_like) and
+/// change the relevant ones.
 #[derive(Debug, Clone)]
 pub struct SyntheticParams {
     /// Decides magic, genesis block, quorum types and the length of a cycle.
@@ -22,7 +22,7 @@ pub struct SyntheticParams {
     pub extended_addresses_height: u32,
     /// Registrations, removals, bans, revivals and updates in a cycle, on average.
     pub changes_per_cycle: f64,
-    /// How many blocks after its registration a masternode is confirmed.
+    /// The number of blocks after its registration at which a masternode is confirmed.
     pub confirmations: u32,
     /// The share of DKGs that fail, 0 to 1.
     pub failed_dkgs: f64,
@@ -37,11 +37,11 @@ pub struct SyntheticParams {
     pub late_chain_locks: f64,
     /// Transactions in a block.
     pub transactions: RangeInclusive<u32>,
-    /// Where keys and signatures come from.
+    /// The source of keys and signatures.
     pub keys: Keys,
 }
 
-/// Where a made-up chain's BLS keys and signatures come from.
+/// The source of a made-up chain's BLS keys and signatures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Keys {
@@ -56,7 +56,7 @@ pub enum Keys {
 // === impl SyntheticParams ===
 
 impl SyntheticParams {
-    /// A regtest chain of 40 cycles with few masternodes, who change often: skip lists and trailing lists appear.
+    /// A regtest chain of 40 cycles with few masternodes that change often: skip lists and trailing lists appear.
     pub fn regtest() -> Self {
         Self {
             network: Network::Regtest,
@@ -101,7 +101,7 @@ impl SyntheticParams {
         }
     }
 
-    /// Whether the DKG that starts at `start` is bound to fail.
+    /// Returns true if the DKG that starts at `start` fails.
     pub(super) fn fails(&self, start: u32, index: Option<u16>) -> bool {
         let mut failing = self.failing_index.iter();
         failing.any(|(failing, starts)| Some(*failing) == index && starts.contains(&start))
@@ -110,7 +110,7 @@ impl SyntheticParams {
     /// The types of quorums that form at `height`.
     pub(super) fn llmq_types(&self, height: u32) -> &'static [LlmqType] {
         match self.network {
-            // Mainnet stopped making quorums of type 1 when rotated ones came; the last 24 stay active for ever.
+            // Mainnet stopped making quorums of type 1 when rotated ones came; the last 24 stay active.
             Network::Mainnet if height < self.v19_height => {
                 &[LlmqType(1), LlmqType(2), LlmqType(3), LlmqType(4), LlmqType(5)]
             }

@@ -32,7 +32,7 @@ struct Listed {
     leaf: [u8; 32],
 }
 
-/// What happens to a masternode.
+/// A change of a masternode.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Register,
@@ -64,7 +64,7 @@ impl Population {
         self.root
     }
 
-    /// What the block at `height` does to the list.
+    /// Applies the changes of the block at `height` to the list.
     pub(super) fn step(
         &mut self,
         height: u32,
@@ -94,7 +94,7 @@ impl Population {
         }
     }
 
-    /// Confirms who registered long enough ago: the entry then names the block before this one.
+    /// Confirms masternodes that registered long enough ago: the entry then names the block before this one.
     fn confirm(&mut self, height: u32, parent: BlockHash, params: &SyntheticParams) -> bool {
         let due = self.unconfirmed.partition_point(|(registered, _)| registered + params.confirmations < height);
         for (_, hash) in self.unconfirmed.drain(..due).collect::<Vec<_>>() {
@@ -106,7 +106,7 @@ impl Population {
         due > 0
     }
 
-    /// Chooses an event in about mainnet's proportions, none that would let the network die out or grow for ever.
+    /// Chooses an event in about mainnet's proportions, none that would let the network die out or grow without bound.
     fn choose(&self, params: &SyntheticParams, rng: &mut fastrand::Rng) -> Event {
         let count = self.listed.len() as f64 / f64::from(params.masternodes.max(1));
         let valid = self.listed.values().filter(|listed| listed.entry.is_valid).count();

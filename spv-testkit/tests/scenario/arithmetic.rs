@@ -2,7 +2,7 @@
 
 use spv_testkit::scenario::{Run, Stall};
 
-/// When the client sees what it asked for.
+/// The instant at which the client sees the answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Seen {
     /// The reply's first byte leaves the link, and its last.
@@ -19,7 +19,8 @@ struct Reply {
     bytes: f64,
 }
 
-/// What each of these jobs, asked at these times, comes to at a peer, and how often the peer stopped reading.
+/// Returns the result of each of these jobs, asked at these times, and the number of times that the peer stopped
+/// reading.
 pub(crate) fn arithmetic(run: &Run, peer: usize, send_buffer: u64, asked: &[(u64, usize)]) -> (Vec<Seen>, usize) {
     let numbers = &run.peers[peer];
     let stall = run.stall.filter(|stall| stall.peer == peer);
@@ -58,7 +59,7 @@ pub(crate) fn arithmetic(run: &Run, peer: usize, send_buffer: u64, asked: &[(u64
     (seen, gated)
 }
 
-/// When work ends that starts at a time: what is left of it when the stall begins takes longer.
+/// Returns the end of work that starts at a time: the rest that is left when the stall begins takes longer.
 fn finish(start: f64, work: f64, stall: Option<Stall>) -> f64 {
     let Some(Stall { at_us, factor, .. }) = stall else { return start + work };
     let done_before = (at_us as f64 - start).clamp(0.0, work);

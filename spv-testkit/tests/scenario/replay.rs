@@ -14,17 +14,17 @@ use tower::{Service, ServiceExt};
 
 use crate::arithmetic::{Seen, arithmetic};
 
-/// How a run went.
+/// The results of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Replayed {
-    /// When each request ended, in microseconds of the run, peer by peer.
+    /// The end of each request, in microseconds of the run, peer by peer.
     pub(crate) done: Vec<u64>,
-    /// How many microseconds before the arithmetic's time (rounded up to whole ones) something came at worst; negative
-    /// if ever.
+    /// The least difference from the arithmetic's time (rounded up to whole microseconds); negative if something came
+    /// early.
     pub(crate) earliest: f64,
-    /// How many after.
+    /// The greatest difference.
     pub(crate) latest: f64,
-    /// How often the send buffer stopped a peer.
+    /// The number of times that the send buffer stopped a peer.
     pub(crate) gated: usize,
 }
 
@@ -79,7 +79,7 @@ pub(crate) async fn replay(scenario: &Scenario, run: usize, timeline: fn(Instant
     replayed
 }
 
-/// What came of one request.
+/// The result of one request.
 struct Outcome {
     sent: u64,
     first_byte: u64,

@@ -16,7 +16,7 @@ use spv_testkit::Chain;
 type List = BTreeMap<ProTxHash, SmlEntry>;
 type Quorums = BTreeMap<(u8, QuorumHash), Commitment>;
 
-/// What a light client has after some replies. The headers are the only thing it believes.
+/// The state of a light client after some replies. It trusts nothing but the headers.
 pub(crate) struct Light<'a> {
     headers: &'a Chain,
     heights: HashMap<BlockHash, u32>,

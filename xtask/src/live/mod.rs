@@ -26,7 +26,7 @@ use self::{
 /// Time for a program that only prints: far more than one needs on a busy machine.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(60);
 
-/// What to check with.
+/// The options of the check.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// The program dashd; without it nothing is checked

@@ -42,7 +42,7 @@ pub struct Congestion {
     sequential_for: Duration,
     /// `None` for an attempt that did not fail of congestion.
     ended: VecDeque<Option<Failure>>,
-    /// Of the latest attempts that were enough to conclude from, also if they are forgotten since.
+    /// The verdict on the latest set of attempts that was large enough, kept after those attempts are dropped.
     failures_mount: bool,
     /// The last decision for one request at a time.
     one_at_a_time: Option<Instant>,

@@ -118,7 +118,7 @@ impl RetryState {
         &self.failures
     }
 
-    /// Whether no peer said anything about the request: every attempt timed out or was disconnected.
+    /// Returns true if no peer answered the request: every attempt timed out or was disconnected.
     pub fn is_silent(&self) -> bool {
         self.failures.iter().all(AttemptError::is_silence)
     }

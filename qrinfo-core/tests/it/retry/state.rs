@@ -134,7 +134,7 @@ fn our_own_failures_end_the_request() {
     }
 }
 
-/// Of many requests some would use up their attempts by mere chance.
+/// Otherwise some of many requests would use up their attempts by chance.
 #[test]
 fn congestion_uses_up_no_attempts_while_failures_mount() {
     for (failures_mount, last) in [(true, retry(30)), (false, abort(WhyGivenUp::Exhausted))] {

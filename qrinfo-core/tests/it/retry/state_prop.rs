@@ -58,7 +58,7 @@ fn state(max_attempts: u32) -> RetryState {
     RetryState::new(&Attempt::new(1, spec.into()), RetryPolicy { max_attempts, ..RetryPolicy::default() })
 }
 
-/// What a service that keeps to the peers to avoid answers: the failure at one of them, or that there is none.
+/// The answer of a service that respects the peers to avoid: a failure at another peer, or that there is none.
 fn error(happening: &Happening, avoid: &[PeerId]) -> AttemptError {
     let allowed: Vec<_> = (0..8).map(peer).filter(|peer| !avoid.contains(peer)).collect();
     if happening.kind == NoPeer || allowed.is_empty() {

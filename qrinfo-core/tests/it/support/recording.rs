@@ -39,7 +39,7 @@ impl Recording {
         ["regtest", "regtest-churn", "regtest-v3"].into_iter().filter_map(vectors).map(Self::load).collect()
     }
 
-    /// How many replies are recorded, by what is said of the vectors.
+    /// The number of recorded replies, by the description of the vectors.
     pub(crate) fn replies(&self) -> usize {
         let counts = [("regtest", 588), ("regtest-churn", 604), ("regtest-v3", 135)];
         counts.into_iter().find(|(name, _)| self.is(name)).unwrap().1

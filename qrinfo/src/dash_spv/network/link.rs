@@ -37,9 +37,10 @@ pub(super) fn link(peer: PeerId, capacity: usize, outbound: mpsc::Sender<Outboun
 // === impl LinkSender ===
 
 impl LinkSender {
-    /// Hands on a message. Whether there was room: a peer that answers only what it is asked never finds none.
+    /// Hands on a message. Returns true if there was room; for a peer that sends only answers to requests there always
+    /// is.
     pub(super) fn send(&self, frame: Frame) -> bool {
-        // One that nobody reads any more will be taken away.
+        // A link without a reader is removed soon.
         self.0.capacity() > 1 && self.0.try_send(Ok(FrameEvent::Frame(frame))).is_ok() || self.0.is_closed()
     }
 

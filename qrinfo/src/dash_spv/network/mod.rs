@@ -3,20 +3,18 @@
 //! A client that has a [`NetworkManager`] makes peers of it here, for [`SequentialSync`](crate::SequentialSync) and
 //! `ParallelSync` alike:
 //!
-//! * [`broadcast`] takes any manager. It sends each request to all its peers and does not say who answers, so all of
-//!   them together are *one* peer, by the name of [`PeerId::ALL`]. The first reply that fits is taken and the copies are
-//!   dropped.
+//! * [`broadcast`] takes any manager. It sends each request to all its peers and does not name the peer that answers,
+//!   so all of them together are *one* peer, by the name of [`PeerId::ALL`]. The first reply that fits is taken and the
+//!   copies are dropped.
 //! * [`by_name`] takes a [`NamedNetworkManager`] and makes a peer of each of its peers. They share the work instead of
 //!   repeating it, a refusal shows after a round trip instead of a timeout, and a false reply has an author.
-//!
 //! * `by_stream` (feature `parallel-qrinfo`) takes a stream of events and a sink of messages, both with the names of
 //!   peers. Peers join and leave while the sync runs.
 //!
-//! Each gives a driver too. It has the manager for itself as long as it runs, so that nobody waits for a lock; run it
-//! beside the sync, in a task of its own or with a manager that is only lent. It gives the manager back when the sync is
-//! over. What else arrives in the meantime, it hands to a closure.
+//! Each returns a driver too. The driver owns or borrows the manager as long as it runs, so that no lock is needed; run
+//! it beside the sync. It gives the manager back when the sync is over, and passes all other messages to a closure.
 //!
-//! A client that would rather keep its own message loop takes the state machine alone:
+//! A client with a message loop of its own takes the state machine alone:
 //! [`QRInfoCorrelationManager`](qrinfo_correlate::QRInfoCorrelationManager).
 //!
 //! A manager hands out whole messages, so nothing is seen of a reply on its way: the timeout of
@@ -104,8 +102,8 @@ where
 /// Makes a peer of each peer that a network is connected to now.
 ///
 /// A start height that the manager does not know is 0, for which no [`anchor`](crate::plan::anchor) is chosen. Every
-/// `qrinfo`, `mnlistdiff` and `pong` of these peers is taken for an answer to what is asked here, so nothing else may
-/// ask for the former two meanwhile; `others` is given every other message, and must not block.
+/// `qrinfo`, `mnlistdiff` and `pong` of these peers counts as an answer to a request made here, so nothing else may ask
+/// for the former two meanwhile. `others` is called with every other message, and must not block.
 ///
 /// [`Run`](NamedDriver::run) the driver: the peers do nothing without it.
 ///
@@ -130,15 +128,15 @@ where
     NamedDriver::new(network, config, others)
 }
 
-/// Makes peers of those that join a network, which is a stream of [events](NetworkEvent) and a sink of messages to peers:
-/// for a client whose network manager runs in tasks of its own and is spoken with over channels.
+/// Makes a peer of each peer that joins a network: for a client whose network manager runs in tasks of its own, with a
+/// stream of [events](NetworkEvent) from it and a sink of messages to it.
 ///
 /// The returned stream is for [`ParallelSync::with_changing_peers`](crate::ParallelSync::with_changing_peers). As with
-/// [`by_name`], every `qrinfo`, `mnlistdiff` and `pong` of these peers answers what is asked here; `others` gets every
-/// other message, and must not block. The sink carries `getqrinfo`, `getmnlistd` and `ping`; an error of it, or a wait
-/// longer than the head timeout, ends the driver. A peer that sent what it must not is named by
-/// [`SyncReport::lost`](crate::SyncReport::lost) and [`PeerEvent::Banned`](qrinfo_core::PeerEvent::Banned):
-/// disconnecting it is for the client.
+/// [`by_name`], every `qrinfo`, `mnlistdiff` and `pong` of these peers counts as an answer to a request made here;
+/// `others` is called with every other message, and must not block. The sink carries `getqrinfo`, `getmnlistd` and
+/// `ping`; an error of it, or a wait longer than the head timeout, ends the driver. A peer that broke the protocol is
+/// named by [`SyncReport::lost`](crate::SyncReport::lost) and [`PeerEvent::Banned`](qrinfo_core::PeerEvent::Banned):
+/// the client has to disconnect it.
 ///
 /// [`Run`](StreamDriver::run) the driver: the peers do nothing without it. The example `own_streams` has the whole.
 ///

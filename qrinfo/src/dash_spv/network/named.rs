@@ -44,9 +44,9 @@ where
         (peers, Self { network, others, send_timeout: config.head_timeout, hub })
     }
 
-    /// Speaks with the peers until none is left. A peer ends when it disconnects, when it sends what it must not, or
-    /// when all clones of its service are dropped and no caller waits for its reply. Returns the network, and the reason
-    /// for which the last peer ended, or the network; every request has ended by then.
+    /// Serves the peers until none is left. A peer ends when it disconnects, when it breaks the protocol, or when all
+    /// clones of its service are dropped and no caller waits for its reply. Returns the network, and the reason for
+    /// which the last peer or the network ended; every request has ended by then.
     ///
     /// Dropping this future ends every request as well. Must be polled within a tokio runtime that has time enabled.
     pub async fn run(mut self) -> (N, Closed) {

@@ -49,7 +49,7 @@ pub struct StreamDriver<E, K, F> {
     inbound: Inbound<F>,
 }
 
-/// The recipients of what a network tells.
+/// The recipients of a network's events.
 struct Inbound<F> {
     hub: Hub,
     changes: mpsc::UnboundedSender<Change<PeerId, Peer<PeerService>>>,

@@ -41,7 +41,7 @@ use crate::peer::{Peer, chain};
 pub struct ParallelOptions {
     /// Requests in flight at all peers together, at most.
     pub max_concurrent: NonZeroUsize,
-    /// Whether there are fewer at a time while failures mount at several peers.
+    /// True if the number of requests at a time is lowered while failures mount at several peers.
     pub adaptive: bool,
     /// The length of a fall-back to one request at a time.
     pub sequential_for: Duration,
@@ -78,13 +78,14 @@ impl Default for ParallelOptions {
 /// Asks several peers at once and delivers their replies in the order of the plan.
 ///
 /// A [`Scheduler`](qrinfo_scheduler::Scheduler) binds each request to a peer at the moment of sending, to the one that
-/// is expected to answer it first, and keeps the one ledger of peers. A [`RecoveryLayer`] around it asks again elsewhere
-/// what fails. A peer that is gone, or that sent something false, is not asked again; one that falls silent rests. While
-/// failures mount at several peers there are fewer requests at a time, down to one. A sync that no peer answers ends
-/// in the time that one request takes to use up its attempts. [`events`](Self::events) tells everything as it happens.
+/// is expected to answer it first, and keeps the one ledger of peers. A [`RecoveryLayer`] around it repeats failed
+/// requests at other peers. A peer that is gone, or that sent a false reply, is not asked again; a peer that times out
+/// rests. While failures mount at several peers there are fewer requests at a time, down to one. A sync that no peer
+/// answers ends in the time that one request takes to use up its attempts. [`events`](Self::events) reports all of
+/// this.
 ///
-/// It goes on in the background as far as [`ParallelOptions::window_bytes`] allows, so a reply can be worked on while the
-/// next ones arrive. Dropping it cancels everything in flight.
+/// The sync goes on in the background as far as [`ParallelOptions::window_bytes`] allows, so that a reply can be
+/// processed while the next ones arrive. Dropping it cancels all requests in flight.
 ///
 /// ```
 /// # use qrinfo::{Peer, ParallelOptions, ParallelSync};
@@ -275,7 +276,7 @@ impl ParallelSync {
         if peer != PeerId::ALL {
             self.scheduler.ban(peer, AttemptErrorKind::False);
         } else if let Some(RecoveryStrategy::Abort { why }) = strategy {
-            // The copies of the other peers answer as well, but not for ever.
+            // The copies of the other peers answer as well, but their number is limited.
             self.reorder.take_back(index);
             self.give_up(index, GivenUp { why, attempts: Vec::new() });
             return;

@@ -13,10 +13,10 @@ pub(super) struct Reorder {
     /// The ends of requests at or after that: a reply, or `None` for a request that was given up.
     waiting: BTreeMap<usize, Option<Delivered>>,
     skipped: BTreeSet<usize>,
-    /// Of the replies that wait.
+    /// Number of replies that wait.
     held: u64,
     held_bytes: u64,
-    /// Of all replies that came.
+    /// Number of all replies that came.
     replies: u64,
     bytes: u64,
 }
@@ -103,7 +103,7 @@ impl Reorder {
         (self.held + more).max(1)
     }
 
-    /// Whether the reply to this request was handed out.
+    /// Returns true if the reply to this request was handed out.
     pub(super) fn was_delivered(&self, index: usize) -> bool {
         index < self.next && !self.skipped.contains(&index)
     }
@@ -163,8 +163,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the order of arrival, however often something arrives twice, and whatever is taken back: everything
-        /// comes out once after that, in order, without what was given up.
+        /// Every reply that was not given up comes out once and in order, for any order of arrival, with duplicates and
+        /// with replies that are taken back.
         #[test]
         fn everything_comes_out_once_and_in_order(
             arrivals in proptest::collection::vec((0_usize..20, 0_u8..5), 0..300),

@@ -143,7 +143,7 @@ async fn a_flood_lasts_as_long_as_it_is_read() {
     let taken = Duration::from_millis(100_000 * 61 / 16_445);
     assert!(start.elapsed() >= taken && start.elapsed() < 2 * taken, "{:?}", start.elapsed());
 
-    // Nobody reads: no more than the pipe holds.
+    // The client does not read: no more than the pipe holds.
     let sent = || client.peer.as_ref().unwrap().stats().bytes;
     let before = sent();
     tokio::time::sleep(Duration::from_secs(600)).await;

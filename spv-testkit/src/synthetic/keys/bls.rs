@@ -23,13 +23,13 @@ use crate::chain::QuorumLog;
 /// The domain of Dash's basic scheme.
 const DST: &[u8] = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_NUL_";
 
-/// How far below a height the quorums lie that sign for it (Dash Core's `SIGN_HEIGHT_OFFSET`).
+/// The distance from a height down to the height whose active quorums sign for it (Dash Core's `SIGN_HEIGHT_OFFSET`).
 const SIGN_HEIGHT_OFFSET: u32 = 8;
 
 /// The secret keys of masternodes and quorums. A quorum's key is held whole, not in shares.
 #[derive(Debug, Default)]
 pub(in super::super) struct BlsKeys {
-    /// By the public key as the masternode's entry has it: who changes keys still signs for quorums drawn before.
+    /// By the public key in the masternode's entry: after a change of keys the old one still signs for older quorums.
     operators: HashMap<[u8; 48], SecretKey>,
     quorums: HashMap<(LlmqType, QuorumHash), SecretKey>,
 }
@@ -94,7 +94,7 @@ fn secret_key(rng: &mut fastrand::Rng) -> SecretKey {
     }
 }
 
-/// What a quorum and its members sign.
+/// Returns the hash that a quorum and its members sign.
 fn commitment_hash(commitment: &Commitment) -> [u8; 32] {
     let mut bytes = BytesMut::new();
     bytes.put_u8(commitment.llmq_type.0);
@@ -105,8 +105,8 @@ fn commitment_hash(commitment: &Commitment) -> [u8; 32] {
     sha256d(&bytes)
 }
 
-/// The sum of everybody's signatures, each times a factor that hangs on all public keys, so that nobody can choose a
-/// key to cancel another's.
+/// The sum of all signatures, each times a factor that depends on all public keys, so that no signer can choose a key
+/// that cancels another's.
 fn secure_aggregate(keys: &[&SecretKey], message: &[u8]) -> [u8; 96] {
     let mut keys: Vec<_> = keys.iter().map(|key| (key.sk_to_pk().compress(), *key)).collect();
     keys.sort_unstable_by_key(|(public, _)| *public);
