@@ -1,0 +1,546 @@
+//! The decisions of a header sync, without I/O.
+
+mod segments;
+mod tips;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use qrinfo_core::{
+    BlockHash, BlockHeader, Network, PeerId,
+    message::{Headers2, MAX_HEADERS, MAX_HEADERS2},
+};
+
+use crate::{
+    HeaderChain, HeaderError,
+    check::{CheckedHeader, Place, Rules},
+    segment::Segment,
+    target::{Pace, Window},
+    tree::{Spot, Tree},
+    vote::{Candidate, agree},
+};
+
+/// The most headers that wait behind a segment that is not complete; 112 bytes each.
+const MAX_HELD: usize = 1 << 16;
+
+/// Questions that a peer may have at a time while segments are fetched: the others hide its round trip.
+const DEPTH: usize = 3;
+
+/// Another peer is asked as well when no byte of an answer has come after this many round trips of its peer, and this
+/// long.
+const HEDGE_ROUND_TRIPS: u32 = 3;
+const HEDGE_FLOOR: Duration = Duration::from_millis(50);
+
+/// Another peer is asked as well when an answer takes this many times as long as answers usually take.
+const HEDGE_USUAL: u32 = 2;
+
+/// Nor may 16 KiB of an answer take longer than this, or the whole of it while nothing is known of others.
+const PROGRESS_TIME: Duration = Duration::from_secs(1);
+
+/// A peer whose answers take this many times as long as those of others is not asked for what others can be asked for.
+const SLOW: u32 = 4;
+
+/// The least time for which a peer's tip is waited for.
+const LATE: Duration = Duration::from_secs(1);
+
+/// The vote is not kept waiting by slow peers for longer than this many times of the time for which it waits for others.
+const PATIENCE: u32 = 5;
+
+/// A peer that announces no more than this above what is known can be asked without others waiting for its answer: one
+/// message.
+const SHORT: u32 = MAX_HEADERS as u32;
+
+/// How far above the second highest announced height headers are taken, where three peers have announced one: half a
+/// day.
+const ABOVE_SECOND: u32 = 288;
+
+/// The time in which one more block than announced becomes plausible.
+const NEW_BLOCK: Duration = Duration::from_secs(30);
+
+/// The answers of a peer that may end below its announced height before it is taken at its word.
+const SHORT_ANSWERS: u32 = 3;
+
+/// What a peer says of itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Facts {
+    pub(crate) height: u32,
+    pub(crate) round_trip: Duration,
+    /// It answers `getheaders2` with up to 8,000 headers.
+    pub(crate) is_compressing: bool,
+}
+
+/// Headers as they came.
+#[derive(Debug)]
+pub(crate) enum Raw {
+    Plain(Vec<BlockHeader>),
+    Compressed(Headers2),
+}
+
+/// A question for headers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ask {
+    pub(crate) peer: PeerId,
+    pub(crate) locator: Vec<BlockHash>,
+    pub(crate) stop: BlockHash,
+    pub(crate) is_compressed: bool,
+}
+
+/// Work for another thread.
+#[derive(Debug)]
+pub(crate) struct Check {
+    pub(crate) peer: PeerId,
+    purpose: Purpose,
+    place: Place,
+    raw: Raw,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Purpose {
+    Segment {
+        id: u32,
+        generation: u32,
+        message: Option<u64>,
+    },
+    /// Headers that follow this block.
+    Branch(Spot, /* a full message */ bool),
+}
+
+/// The result of a [`Check`].
+#[derive(Debug)]
+pub(crate) struct Checked {
+    peer: PeerId,
+    /// The height of the first header.
+    first: u32,
+    purpose: Purpose,
+    result: Result<Vec<CheckedHeader>, HeaderError>,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Ask(Ask),
+    Check(Check),
+    /// These headers are the chain from `first` on; what was there is replaced.
+    Deliver {
+        first: u32,
+        headers: Vec<CheckedHeader>,
+    },
+    /// The peer is not asked any more.
+    Drop {
+        peer: PeerId,
+        why: DropReason,
+    },
+}
+
+/// Why a peer takes no part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum DropReason {
+    /// It sent headers that cannot be right.
+    False(HeaderError),
+    /// It says that it has no headers, and announced some.
+    NoHeaders,
+}
+
+/// Where a peer stands in relation to the chain that was agreed upon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The height of the newest block of the agreed chain that the peer has.
+    pub shared: u32,
+    /// The height and hash of its own tip, as far as its headers were taken.
+    pub tip: (u32, BlockHash),
+}
+
+// === impl Standing ===
+
+impl Standing {
+    /// Returns `true` for a peer whose tip lies on the agreed chain, however far behind it is. Another one is on a branch
+    /// of its own, and knows no block of the chain above `shared`.
+    pub fn is_on_chain(&self) -> bool {
+        self.tip.0 == self.shared
+    }
+}
+
+/// The agreed chain and the peers that had a part in it.
+#[derive(Debug)]
+pub(crate) struct Agreement {
+    pub(crate) chain: HeaderChain,
+    pub(crate) standings: BTreeMap<PeerId, Standing>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    facts: Facts,
+    joined: Instant,
+    questions: VecDeque<Question>,
+    view: View,
+    short_answers: u32,
+    /// Headers of it that are being checked for the tip.
+    is_checking: bool,
+    /// The mean time of its newest full answers.
+    usual: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Question {
+    subject: Subject,
+    head: Option<Spot>,
+    locator: Vec<(Spot, BlockHash)>,
+    is_compressed: bool,
+    since: Instant,
+    /// Bytes of the answer have come at this time.
+    alive: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Segment { id: u32, generation: u32, head: (u32, BlockHash) },
+    Tip,
+}
+
+/// What is known of a peer's tip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum View {
+    Unknown,
+    /// It said that it has nothing after any block of a locator, none of which is where it should be.
+    Doubtful,
+    /// It has this block, and perhaps more.
+    Has(Spot),
+    /// This is its tip.
+    Tip(Spot),
+}
+
+/// Where all headers come together.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    rules: Rules,
+    tree: Tree,
+    checkpoints: BTreeMap<u32, BlockHash>,
+    /// From the lowest to the highest; the last one is open. Empty when only the tips are asked for.
+    segments: VecDeque<Segment>,
+    peers: BTreeMap<PeerId, Peer>,
+    actions: VecDeque<Action>,
+    first_tip: Option<Instant>,
+    lock: Option<BlockHash>,
+    /// The number of segments that were opened above the trunk when peers came that have more.
+    reopened: u32,
+    /// Since when no peer has what the lowest segment needs.
+    stalled: Option<Instant>,
+}
+
+// === impl Machine ===
+
+impl Machine {
+    /// Goes on from `chain`. Blocks of `checkpoints` above its tip are taken on trust.
+    pub(crate) fn new(
+        rules: Rules,
+        chain: HeaderChain,
+        checkpoints: impl IntoIterator<Item = (u32, BlockHash)>,
+        lock: Option<BlockHash>,
+    ) -> Self {
+        let checkpoints: BTreeMap<_, _> = checkpoints.into_iter().collect();
+        let mut start = (chain.tip(), chain.tip_hash());
+        let mut segments = VecDeque::new();
+        let mut window = chain.place_after(chain.tip()).window;
+        let ends = checkpoints.range(start.0.saturating_add(1)..).map(|(&height, &hash)| Some((height, hash)));
+        for (id, end) in (0..).zip(ends.chain([None])) {
+            segments.push_back(Segment::new(id, start, end, std::mem::take(&mut window)));
+            start = end.unwrap_or(start);
+        }
+        Self {
+            rules,
+            tree: Tree::new(chain),
+            checkpoints,
+            segments,
+            peers: BTreeMap::new(),
+            actions: VecDeque::new(),
+            first_tip: None,
+            lock,
+            reopened: 0,
+            stalled: None,
+        }
+    }
+
+    /// A peer can be asked.
+    pub(crate) fn join(&mut self, peer: PeerId, facts: Facts, now: Instant) {
+        let state = Peer {
+            facts,
+            joined: now,
+            questions: VecDeque::new(),
+            view: View::Unknown,
+            short_answers: 0,
+            is_checking: false,
+            usual: None,
+        };
+        self.peers.insert(peer, state);
+    }
+
+    /// A peer is gone.
+    pub(crate) fn leave(&mut self, peer: PeerId) {
+        self.peers.remove(&peer);
+    }
+
+    /// The next thing to do, after anything has happened.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<Action> {
+        if self.actions.is_empty() {
+            self.deliver();
+            self.ask_for_segments(now);
+            self.ask_for_tips(now);
+        }
+        self.actions.pop_front()
+    }
+
+    /// A part of an answer has come.
+    pub(crate) fn progress(&mut self, peer: PeerId, now: Instant) {
+        if let Some(question) = self.peers.get_mut(&peer).and_then(|peer| peer.questions.front_mut()) {
+            question.alive = Some(now);
+        }
+    }
+
+    /// An answer has come. One that was not asked for is passed over.
+    pub(crate) fn answer(&mut self, peer: PeerId, raw: Raw, now: Instant) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        // A node answers in order.
+        let is_compressed = matches!(raw, Raw::Compressed(_));
+        if state.questions.front().is_none_or(|question| question.is_compressed != is_compressed) {
+            return;
+        }
+        let Some(question) = state.questions.pop_front() else { return };
+        if raw.len() >= MAX_HEADERS {
+            let took = now.saturating_duration_since(question.since);
+            state.usual = Some(state.usual.map_or(took, |usual| (usual * 3 + took) / 4));
+        }
+        if let Some(next) = state.questions.front_mut() {
+            next.since = now;
+        }
+        match question.subject {
+            Subject::Segment { id, generation, head } => {
+                self.segment_answer(peer, &question, (id, generation, head), raw, now)
+            }
+            Subject::Tip => self.tip_answer(peer, &question, raw),
+        }
+    }
+
+    /// Headers were checked.
+    pub(crate) fn checked(&mut self, checked: Checked, now: Instant) {
+        let Checked { peer, first, purpose, result } = checked;
+        match (purpose, result.and_then(|headers| self.check_known(first, headers))) {
+            (Purpose::Segment { id, generation, message }, Ok(headers)) => {
+                self.segment_checked(peer, (id, generation, message), headers, now);
+            }
+            (Purpose::Segment { id, generation, .. }, Err(error)) => {
+                self.segment_failed(id, generation);
+                self.drop_peer(peer, DropReason::False(error));
+            }
+            (Purpose::Branch(from, is_full), Ok(headers)) => self.branch_checked(peer, from, is_full, headers, now),
+            (Purpose::Branch(..), Err(error)) => self.drop_peer(peer, DropReason::False(error)),
+        }
+    }
+
+    /// Refuses another block at the height of a checkpoint.
+    fn check_known(&self, first: u32, headers: Vec<CheckedHeader>) -> Result<Vec<CheckedHeader>, HeaderError> {
+        let last = first.saturating_add(u32::try_from(headers.len()).unwrap_or(u32::MAX));
+        for (&height, expected) in self.checkpoints.range(first..last) {
+            if let Some(header) = headers.get((height - first) as usize).filter(|header| header.hash != *expected) {
+                return Err(HeaderError::NotCheckpoint { height, hash: header.hash });
+            }
+        }
+        Ok(headers)
+    }
+
+    /// Whether peers are heard and there is nothing to wait for. `all_joined`: no further peer joins, or enough have.
+    pub(crate) fn is_done(&self, now: Instant, settle: Duration, all_joined: bool) -> bool {
+        let Some(first) = self.first_tip.filter(|_| self.segments.is_empty() && self.actions.is_empty()) else {
+            return false;
+        };
+        let is_heard = |peer: &Peer| match peer.view {
+            View::Tip(_) => true,
+            View::Has(spot) if self.is_cut(peer, spot, now) => true,
+            _ => !peer.is_checking && self.is_late(peer, now) && peer.waits_since(now) >= peer.patience(),
+        };
+        let waited = now.saturating_duration_since(first);
+        waited >= settle * PATIENCE || (self.peers.values().all(is_heard) && (all_joined || waited >= settle))
+    }
+
+    /// The number of peers of which a block is known that they have.
+    pub(crate) fn tips(&self) -> usize {
+        self.peers.values().filter(|peer| matches!(peer.view, View::Tip(_) | View::Has(_))).count()
+    }
+
+    /// Ends: chooses the chain. The last actions deliver what is not delivered yet.
+    pub(crate) fn agree(mut self) -> (Agreement, Vec<Action>) {
+        self.segments.clear();
+        self.actions.retain(|action| matches!(action, Action::Deliver { .. }));
+        let views = self.peers.iter().filter_map(|(&peer, state)| match state.view {
+            View::Tip(spot) | View::Has(spot) => Some((peer, spot)),
+            View::Unknown | View::Doubtful => None,
+        });
+        let views: Vec<_> = views.collect();
+        let tips = self.tree.tips();
+        let chosen = self.choose(&tips, &views).unwrap_or_else(|| self.tree.trunk_tip());
+        // Blocks that only peers had that are gone can be asked of none.
+        let newest = views.iter().filter(|(_, spot)| self.tree.is_on(*spot, chosen)).map(|(_, spot)| spot.height).max();
+        let chosen = newest.map_or(chosen, |height| self.tree.ancestor(chosen, height));
+        let standings = views.into_iter().map(|(peer, spot)| {
+            let hash = self.tree.hash_at(spot).unwrap_or(BlockHash::ZERO);
+            (peer, Standing { shared: self.tree.shared(spot, chosen).height, tip: (spot.height, hash) })
+        });
+        let standings = standings.collect();
+        let path = self.tree.path(chosen);
+        if path.fork < self.tree.trunk.tip() || !path.headers.is_empty() {
+            self.deliver_on(path.fork, path.headers);
+        }
+        (Agreement { chain: self.tree.trunk, standings }, self.actions.into())
+    }
+
+    fn choose(&self, tips: &[Spot], views: &[(PeerId, Spot)]) -> Option<Spot> {
+        // A peer may have a part of a chain whose other peers left: what no peer has is no candidate.
+        let ends: Vec<Spot> = tips.iter().chain(views.iter().map(|(_, spot)| spot)).copied().collect();
+        let newest = |spot: &Spot| !ends.iter().any(|other| other != spot && self.tree.is_on(*spot, *other));
+        let mut ends: Vec<_> = ends.iter().filter(|spot| newest(spot)).copied().collect();
+        ends.dedup();
+        let trunk = |spot: &Spot| self.tree.path(*spot).fork;
+        let shared = ends.iter().map(trunk).min().unwrap_or_default();
+        let locked = self.lock.and_then(|hash| self.tree.find(&hash));
+        let candidate = |spot: &Spot| Candidate {
+            tip: self.tree.hash_at(*spot).unwrap_or(BlockHash::ZERO),
+            is_locked: locked.is_some_and(|lock| self.tree.is_on(lock, *spot)),
+            peers: views.iter().filter(|(_, view)| self.tree.is_on(*view, *spot)).count(),
+            work: self.tree.work(*spot, shared),
+        };
+        let candidates: Vec<_> = ends.iter().map(candidate).collect();
+        agree(&candidates).and_then(|index| ends.get(index).copied())
+    }
+
+    /// The greatest height to which headers of a peer are taken: the one that it announced, and where headers cost no
+    /// work, not far above the second highest that was announced.
+    fn cap(&self, state: &Peer, now: Instant) -> u32 {
+        let new = now.saturating_duration_since(state.joined).as_secs() / NEW_BLOCK.as_secs();
+        let own = state.facts.height.saturating_add(u32::try_from(new).unwrap_or(u32::MAX));
+        if matches!(self.rules.network, Network::Mainnet | Network::Testnet) {
+            return own;
+        }
+        let mut heights: Vec<_> = self.peers.values().map(|peer| peer.facts.height).collect();
+        heights.sort_unstable();
+        match heights.as_slice() {
+            [.., _, second, _] => own.min(second.saturating_add(ABOVE_SECOND)),
+            _ => own,
+        }
+    }
+
+    /// The time that answers of a full length usually take, by the peer in the middle.
+    fn usual(&self) -> Option<Duration> {
+        let mut usual: Vec<_> = self.peers.values().filter_map(|peer| peer.usual).collect();
+        usual.sort_unstable();
+        usual.get(usual.len().saturating_sub(1) / 2).copied()
+    }
+
+    /// Whether a peer's oldest question takes so long that another peer is asked as well. Those behind it wait for it.
+    fn is_late(&self, state: &Peer, now: Instant) -> bool {
+        state.questions.front().is_some_and(|question| question.is_late(state, self.usual(), now))
+    }
+
+    fn is_slow(&self, state: &Peer) -> bool {
+        state.usual.zip(self.usual()).is_some_and(|(own, usual)| own > usual * SLOW)
+    }
+
+    fn is_cut(&self, state: &Peer, spot: Spot, now: Instant) -> bool {
+        spot.height >= self.cap(state, now)
+    }
+
+    fn drop_peer(&mut self, peer: PeerId, why: DropReason) {
+        if self.peers.remove(&peer).is_some() {
+            self.actions.push_back(Action::Drop { peer, why });
+        }
+    }
+
+    fn deliver_on(&mut self, below: u32, headers: Vec<CheckedHeader>) {
+        self.tree.trunk.truncate(below);
+        self.tree.trunk.extend(&headers);
+        self.actions.push_back(Action::Deliver { first: below.saturating_add(1), headers });
+    }
+}
+
+// === impl Peer ===
+
+impl Peer {
+    /// The number of questions that it may have with another one about a segment. One that has answered nothing yet gets
+    /// one, and one more where it helps out.
+    fn depth(&self, segment: &Segment, helps_out: bool) -> usize {
+        let has_answered =
+            self.usual.is_some() || self.questions.front().is_some_and(|question| question.alive.is_some());
+        match segment.end {
+            Some(_) if has_answered => DEPTH + usize::from(helps_out),
+            _ => 1,
+        }
+    }
+
+    /// How long it takes to answer its oldest question.
+    fn waits_since(&self, now: Instant) -> Duration {
+        self.questions.front().map_or(Duration::ZERO, |question| now.saturating_duration_since(question.since))
+    }
+
+    /// The time for which its tip is waited for.
+    fn patience(&self) -> Duration {
+        (self.facts.round_trip * 2 * HEDGE_ROUND_TRIPS).clamp(LATE, 3 * LATE)
+    }
+}
+
+// === impl Question ===
+
+impl Question {
+    fn is_about(&self, segment: &Segment) -> bool {
+        matches!(self.subject, Subject::Segment { id, generation, head } if (id, generation, head) == (segment.id, segment.generation, segment.head))
+    }
+
+    /// Whether the answer takes so long that another peer is asked as well. `usual` is the time that answers take.
+    fn is_late(&self, peer: &Peer, usual: Option<Duration>, now: Instant) -> bool {
+        let hedge = (peer.facts.round_trip * HEDGE_ROUND_TRIPS).min(2 * LATE) + HEDGE_FLOOR;
+        let waits = now.saturating_duration_since(self.since);
+        match self.alive {
+            None => waits > hedge,
+            Some(alive) if now.saturating_duration_since(alive) > PROGRESS_TIME => true,
+            Some(_) => waits > usual.map_or(PROGRESS_TIME + hedge, |usual| usual * HEDGE_USUAL + HEDGE_FLOOR),
+        }
+    }
+}
+
+// === impl Raw ===
+
+impl Raw {
+    fn prev_block_hash(&self) -> Option<BlockHash> {
+        match self {
+            Self::Plain(headers) => headers.first().map(BlockHeader::prev_block_hash),
+            Self::Compressed(headers) => headers.prev_block_hash(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Plain(headers) => headers.len(),
+            Self::Compressed(headers) => headers.len(),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Plain(headers) => headers.len() >= MAX_HEADERS,
+            Self::Compressed(headers) => headers.len() >= MAX_HEADERS2,
+        }
+    }
+}
+
+// === impl Check ===
+
+impl Check {
+    /// Does the work.
+    pub(crate) fn run(self, rules: &Rules) -> Checked {
+        let first = self.place.height;
+        let result = match &self.raw {
+            Raw::Plain(headers) => rules.check(self.place, headers),
+            Raw::Compressed(headers) => rules.check_compressed(self.place, headers),
+        };
+        Checked { peer: self.peer, first, purpose: self.purpose, result }
+    }
+}

@@ -1,0 +1,366 @@
+//! Segments: from the chain so far to the newest checkpoint, and above it as far as one peer goes on.
+
+use super::*;
+
+impl Machine {
+    /// Moves checked headers of the lowest segment to the trunk.
+    pub(super) fn deliver(&mut self) {
+        while let Some(segment) = self.segments.front_mut() {
+            let headers = segment.take();
+            let is_complete = segment.is_complete();
+            if is_complete {
+                self.segments.pop_front();
+            }
+            if !headers.is_empty() {
+                self.deliver_on(self.tree.trunk.tip(), headers);
+            }
+            if !is_complete {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn ask_for_segments(&mut self, now: Instant) {
+        let ids: Vec<u32> = self.segments.iter().map(|segment| segment.id).collect();
+        let mut held: usize = self.segments.iter().map(Segment::held).sum();
+        for (index, id) in ids.into_iter().enumerate() {
+            // The lowest goes on in any case: it makes room.
+            if index > 0 && held >= MAX_HELD {
+                break;
+            }
+            held += self.ask_for_segment(id, index, now) * MAX_HEADERS;
+        }
+        self.give_way(now);
+        // Above the newest checkpoint there is an end when no peer brings it further.
+        let is_last = self.segments.len() == 1;
+        let is_open = self.segments.front().is_some_and(|segment| segment.end.is_none() && segment.is_checked());
+        if is_last && is_open && self.is_exhausted(now) {
+            self.segments.clear();
+            self.forget_unknown();
+        }
+    }
+
+    /// Where no peer has what a segment needs for a while, peers are asked for their tips instead; and those that had no
+    /// answer for it are asked again, a few times.
+    pub(super) fn give_way(&mut self, now: Instant) {
+        let Some((end, segment)) = self.segments.front().and_then(|segment| Some((segment.end?.0, segment))) else {
+            self.stalled = None;
+            return;
+        };
+        let can = |state: &Peer| self.cap(state, now) >= end;
+        let fit = |(peer, state): (&PeerId, &Peer)| can(state) && !segment.unfit.contains(peer);
+        if self.peers.is_empty() || segment.is_at_end() || self.peers.iter().any(fit) {
+            self.stalled = None;
+            return;
+        }
+        let any_can = self.peers.values().any(can);
+        let is_over = now.saturating_duration_since(*self.stalled.get_or_insert(now)) >= LATE;
+        match self.segments.front_mut() {
+            Some(segment) if is_over && any_can && segment.chances > 0 => {
+                segment.chances -= 1;
+                segment.unfit.clear();
+                self.stalled = None;
+            }
+            _ if is_over => {
+                self.segments.clear();
+                self.forget_unknown();
+            }
+            _ => {}
+        }
+    }
+
+    /// Peers whose headers did not come to the trunk are asked again.
+    pub(super) fn forget_unknown(&mut self) {
+        let tree = &self.tree;
+        for state in self.peers.values_mut() {
+            if let View::Has(spot) | View::Tip(spot) = state.view
+                && tree.hash_at(spot).is_none()
+            {
+                state.view = View::Unknown;
+            }
+        }
+    }
+
+    /// Asks for the next headers of a segment if it waits for any. Returns how many questions are out.
+    pub(super) fn ask_for_segment(&mut self, id: u32, index: usize, now: Instant) -> usize {
+        let Some(segment) = self.segments.get(index) else { return 0 };
+        if segment.is_at_end() || segment.is_completing {
+            return 0;
+        }
+        let (asked, late) = self.askers(segment, now);
+        if let Some(only) = segment.only_source()
+            && self.peers.get(&only).is_none_or(|state| self.is_late(state, now))
+        {
+            self.restart(id);
+            return 0;
+        }
+        let only = segment.only_source();
+        // One that is late is joined by another, then by two, then by four.
+        let more = match (asked, late) {
+            (0, _) => 1,
+            (asked, late) if asked == late => asked,
+            _ => return asked,
+        };
+        let head = segment.head.0;
+        let wants = segment.end.map_or(head.saturating_add(1), |(end, _)| end);
+        let mut idle: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(peer, state)| {
+                state.questions.len() < state.depth(segment, asked > 0)
+                    && !state.questions.iter().any(|question| question.is_about(segment))
+                    && !self.is_late(state, now)
+                    && !segment.unfit.contains(peer)
+                    && only.is_none_or(|only| only == **peer)
+                    && (segment.end.is_some() || !matches!(state.view, View::Tip(_)))
+                    && self.cap(state, now) >= wants
+            })
+            .map(|(&peer, state)| (self.is_slow(state), state.questions.len(), state.facts.round_trip, peer))
+            .collect();
+        idle.sort_unstable();
+        idle.truncate(more);
+        // A slow peer is better than none, but others have room in a moment.
+        if self.peers.values().any(|state| !self.is_slow(state) && !self.is_late(state, now)) {
+            idle.retain(|(is_slow, ..)| !is_slow);
+        }
+        let count = idle.len();
+        for (.., peer) in idle {
+            self.ask_segment(peer, id, now);
+        }
+        asked + count
+    }
+
+    /// The number of peers that are asked for a segment's next headers, and how many of them are late.
+    pub(super) fn askers(&self, segment: &Segment, now: Instant) -> (usize, usize) {
+        let questions =
+            self.peers.values().flat_map(|state| state.questions.iter().map(move |question| (state, question)));
+        let about = questions.filter(|(_, question)| question.is_about(segment));
+        about.fold((0, 0), |(all, late), (state, _)| (all + 1, late + usize::from(self.is_late(state, now))))
+    }
+
+    /// Whether no peer can bring the open segment further: none that is asked in time, and none to ask.
+    pub(super) fn is_exhausted(&self, now: Instant) -> bool {
+        let Some(segment) = self.segments.front() else { return true };
+        let (asked, late) = self.askers(segment, now);
+        let can = |(peer, state): (&PeerId, &Peer)| {
+            !segment.unfit.contains(peer)
+                && !matches!(state.view, View::Tip(_))
+                && self.cap(state, now) > segment.head.0
+                && !self.is_late(state, now)
+        };
+        let is_heard = self.first_tip.is_some() || self.peers.values().any(|peer| peer.facts.height <= segment.head.0);
+        asked == late && is_heard && !self.peers.iter().any(can)
+    }
+
+    pub(super) fn ask_segment(&mut self, peer: PeerId, id: u32, now: Instant) {
+        let Some(segment) = self.segments.iter().find(|segment| segment.id == id) else { return };
+        let subject = Subject::Segment { id, generation: segment.generation, head: segment.head };
+        let mut locator = vec![(Spot::trunk(segment.head.0), segment.head.1)];
+        match segment.end {
+            Some(_) if segment.head != segment.start => locator.push((Spot::trunk(segment.start.0), segment.start.1)),
+            Some(_) => {}
+            None => locator.extend(
+                self.tree.locator(self.tree.trunk_tip()).into_iter().filter(|(_, hash)| *hash != segment.head.1),
+            ),
+        }
+        let stop = segment.end.map_or(BlockHash::ZERO, |(_, hash)| hash);
+        self.ask(peer, subject, None, locator, stop, now);
+    }
+
+    pub(super) fn ask(
+        &mut self,
+        peer: PeerId,
+        subject: Subject,
+        head: Option<Spot>,
+        locator: Vec<(Spot, BlockHash)>,
+        stop: BlockHash,
+        now: Instant,
+    ) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let is_compressed = state.facts.is_compressing;
+        let hashes = locator.iter().map(|(_, hash)| *hash).collect();
+        state.questions.push_back(Question { subject, head, locator, is_compressed, since: now, alive: None });
+        self.actions.push_back(Action::Ask(Ask { peer, locator: hashes, stop, is_compressed }));
+    }
+
+    pub(super) fn segment_answer(
+        &mut self,
+        peer: PeerId,
+        question: &Question,
+        (id, generation, head): (u32, u32, (u32, BlockHash)),
+        raw: Raw,
+        now: Instant,
+    ) {
+        let cap = self.peers.get(&peer).map_or(0, |state| self.cap(state, now));
+        let announced = self.peers.get(&peer).map_or(0, |state| state.facts.height);
+        let Some(segment) =
+            self.segments.iter_mut().find(|segment| segment.id == id && segment.generation == generation)
+        else {
+            return;
+        };
+        let is_open = segment.end.is_none();
+        let Some(prev) = raw.prev_block_hash() else {
+            // It has nothing after the head, or after another block of the locator.
+            segment.unfit.insert(peer);
+            if is_open {
+                self.empty_answer(peer, question, Some(Spot::trunk(head.0)), now);
+            }
+            return;
+        };
+        if prev != segment.head.1 {
+            // Headers that another peer was quicker to send.
+            if prev == head.1 {
+                return;
+            }
+            if is_open {
+                segment.unfit.insert(peer);
+                self.tip_answer(peer, question, raw);
+            } else if prev == segment.start.1 {
+                // It does not know what others sent. One of them is wrong, and it stays open which one.
+                if segment.objectors.insert(peer) {
+                    segment.restart();
+                    self.forget_false_start(id);
+                }
+            } else if !question.locator.iter().any(|(_, hash)| *hash == prev) {
+                self.drop_peer(peer, DropReason::False(HeaderError::Unconnected(prev)));
+            }
+            return;
+        }
+        let limit = segment.end.map_or(cap, |(end, _)| end).saturating_sub(segment.head.0) as usize;
+        if limit == 0 {
+            // Another peer has brought it further than this one may.
+            return self.set_view(peer, View::Has(Spot::trunk(head.0)), now);
+        }
+        let is_full = raw.is_full();
+        segment.sources.insert(peer);
+        match raw {
+            Raw::Plain(mut headers) => {
+                headers.truncate(limit);
+                let Some(last) = headers.last() else { return };
+                let place = segment.place();
+                let height = segment.head.0.saturating_add(u32::try_from(headers.len()).unwrap_or(u32::MAX));
+                let reached = (height, self.rules.hash(last));
+                if segment.end.is_some_and(|end| end.0 == reached.0 && end != reached) {
+                    return self.wrong_end(peer, id, reached);
+                }
+                let message = segment.arrive(headers.iter().map(Pace::from), reached);
+                let purpose = Purpose::Segment { id, generation, message: Some(message) };
+                self.actions.push_back(Action::Check(Check { peer, purpose, place, raw: Raw::Plain(headers) }));
+                self.go_on(peer, id, is_full, announced, now);
+            }
+            Raw::Compressed(headers) => {
+                segment.is_completing = true;
+                let purpose = Purpose::Segment { id, generation, message: None };
+                let place = segment.place();
+                self.actions.push_back(Action::Check(Check { peer, purpose, place, raw: Raw::Compressed(headers) }));
+            }
+        }
+    }
+
+    /// Asks the same peer for what follows, before the last answer is checked.
+    pub(super) fn go_on(&mut self, peer: PeerId, id: u32, is_full: bool, announced: u32, now: Instant) {
+        let cap = self.peers.get(&peer).map_or(0, |state| self.cap(state, now));
+        let Some(segment) = self.segments.iter().find(|segment| segment.id == id) else { return };
+        if segment.is_at_end() {
+            return;
+        }
+        let head = segment.head.0;
+        if segment.end.is_none() && ((!is_full && head >= announced) || head >= cap) {
+            return self.open_head(peer, (head, is_full), (announced, cap), now);
+        }
+        self.ask_segment(peer, id, now);
+    }
+
+    pub(super) fn segment_checked(
+        &mut self,
+        peer: PeerId,
+        (id, generation, message): (u32, u32, Option<u64>),
+        mut headers: Vec<CheckedHeader>,
+        now: Instant,
+    ) {
+        let (announced, cap) = self.peers.get(&peer).map_or((0, 0), |state| (state.facts.height, self.cap(state, now)));
+        let Some(segment) =
+            self.segments.iter_mut().find(|segment| segment.id == id && segment.generation == generation)
+        else {
+            return;
+        };
+        if let Some(message) = message {
+            return segment.check_in(message, headers);
+        }
+        segment.is_completing = false;
+        let is_full = headers.len() >= MAX_HEADERS2;
+        let limit = segment.end.map_or(cap, |(end, _)| end);
+        headers.truncate(limit.saturating_sub(segment.head.0) as usize);
+        let Some(last) = headers.last() else { return };
+        let height = segment.head.0.saturating_add(u32::try_from(headers.len()).unwrap_or(u32::MAX));
+        let reached = (height, last.hash);
+        if segment.end.is_some_and(|end| end.0 == reached.0 && end != reached) {
+            return self.wrong_end(peer, id, reached);
+        }
+        let message = segment.arrive(headers.iter().map(|header| Pace::from(&header.header)), reached);
+        segment.check_in(message, headers);
+        if segment.end.is_none() {
+            self.open_head(peer, (height, is_full), (announced, cap), now);
+        }
+    }
+
+    /// Takes note of how far a peer has brought the open segment.
+    pub(super) fn open_head(
+        &mut self,
+        peer: PeerId,
+        (head, is_full): (u32, bool),
+        (announced, cap): (u32, u32),
+        now: Instant,
+    ) {
+        // The trunk has this block when the checks are done.
+        let spot = Spot::trunk(head);
+        if !is_full && head >= announced {
+            self.set_tip(peer, spot, now);
+        } else if head >= cap {
+            self.set_view(peer, View::Has(spot), now);
+        }
+    }
+
+    /// The headers end at another block than the checkpoint.
+    pub(super) fn wrong_end(&mut self, peer: PeerId, id: u32, (height, hash): (u32, BlockHash)) {
+        let Some(segment) = self.segments.iter_mut().find(|segment| segment.id == id) else { return };
+        let is_alone = segment.sources.iter().all(|source| *source == peer);
+        self.restart(id);
+        if is_alone {
+            self.drop_peer(peer, DropReason::False(HeaderError::NotCheckpoint { height, hash }));
+        }
+    }
+
+    /// Fetches a segment again, from one peer alone.
+    pub(super) fn restart(&mut self, id: u32) {
+        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.id == id) {
+            segment.restart();
+            self.forget_false_start(id);
+        }
+    }
+
+    pub(super) fn segment_failed(&mut self, id: u32, generation: u32) {
+        let tip = (self.tree.trunk.tip(), self.tree.trunk.tip_hash());
+        let window = self.tree.trunk.place_after(tip.0).window;
+        let is_front = self.segments.front().is_some_and(|segment| segment.id == id);
+        let Some(segment) =
+            self.segments.iter_mut().find(|segment| segment.id == id && segment.generation == generation)
+        else {
+            return;
+        };
+        match is_front {
+            true => segment.go_back(tip, window),
+            false => segment.go_back(segment.start, Window::default()),
+        }
+    }
+
+    /// What a segment has put on the trunk before it turned out to be wrong is taken back.
+    pub(super) fn forget_false_start(&mut self, id: u32) {
+        if let Some(segment) = self.segments.front().filter(|segment| segment.id == id)
+            && self.tree.trunk.tip() > segment.start.0
+        {
+            let start = segment.start.0;
+            self.deliver_on(start, Vec::new());
+        }
+    }
+}
