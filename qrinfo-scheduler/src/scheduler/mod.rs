@@ -547,7 +547,9 @@ impl Scheduler {
         job.copies.retain(|copy| *copy != send);
         job.attempt.avoid.push(send.peer);
         let (is_alone, place) = (job.copies.is_empty(), job.place);
-        if is_alone && (!self.queue.contains(&place) || self.has_no_peer_left(id)) {
+        // After a failure of our own another peer would not help.
+        let is_final = kind == AttemptErrorKind::Local || !self.queue.contains(&place);
+        if is_alone && (is_final || self.has_no_peer_left(id)) {
             self.forget(id);
             self.events.push_back(Event::Failed(id, send, kind));
         } else {
