@@ -52,7 +52,23 @@ async fn headers_come_from_a_file() {
 async fn the_first_cycle_is_found_by_asking() {
     let Some(recording) = Recording::shared("regtest").unwrap() else { return };
     let server = RecordedPeer::builder(Arc::new(recording)).spawn().await.unwrap();
-    assert_complete(&run(&[&server], &[]).await);
+    assert_complete(&run(&[&server], &["--history"]).await);
+}
+
+#[tokio::test]
+async fn the_newest_cycle_and_the_tip_are_the_default() {
+    let Some(recording) = Recording::shared("regtest").unwrap().map(Arc::new) else { return };
+    let (first, second) = (RecordedPeer::builder(recording.clone()), RecordedPeer::builder(recording));
+    let servers = [&first.spawn().await.unwrap(), &second.spawn().await.unwrap()];
+    let (output, json) = run(&servers, &[]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let cycles: Vec<_> = json["cycles"].as_array().unwrap().iter().map(|row| row["cycle"].as_u64()).collect();
+    assert_eq!(cycles, [Some(1752)]);
+    let tip = &json["tip"];
+    assert_eq!(
+        (tip["height"].as_u64(), tip["peers"].as_u64(), json["peersUsed"].as_u64()),
+        (Some(1772), Some(2), Some(2))
+    );
 }
 
 /// Killed in the middle, the sync goes on where it was, and asks nothing twice.
@@ -214,7 +230,7 @@ async fn what_is_wrong_with_the_command_or_the_nodes_is_told_in_one_line() {
     for (more, code, expected) in [
         (vec!["--data-dir", nowhere], 1, "cannot open"),
         (vec!["--peer", "nowhere"], 1, "nowhere is no HOST:PORT"),
-        (vec!["--from-cycle", "240"], 1, "none of 1 nodes can be used"),
+        (vec!["--from-cycle", "240"], 1, "no node can be asked"),
         (vec!["--parallel", "0"], 2, "invalid value '0'"),
         (vec!["--parallel", "2", "--sequential"], 2, "cannot be used with"),
     ] {

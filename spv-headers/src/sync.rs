@@ -127,12 +127,12 @@ pub enum PeerProblem {
 }
 
 /// Why no chain could be agreed upon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderSyncError {
-    /// No peer told its tip: all left, or none came.
+    /// No peer told its tip: all left, for these reasons, or none came.
     #[error("no peer is left that sends headers; add more peers")]
-    NoPeers,
+    NoPeers(Vec<LeftPeer>),
     /// No peer told its tip in the time that is given.
     #[error("no peer told its tip within {0:?}; add more peers, or allow more time")]
     Timeout(Duration),
@@ -170,7 +170,7 @@ struct Peers<Io> {
 /// checked by X11, by their links, and on mainnet and testnet by the targets that follow from the headers before.
 ///
 /// # Errors
-/// [`HeaderSyncError`]. What went wrong with single peers is in [`HeaderSync::left`].
+/// [`HeaderSyncError`]. What went wrong with single peers is in [`HeaderSync::left`], or in the error if none is left.
 pub async fn sync_headers<Io>(
     connections: impl Stream<Item = Connection<Io>>,
     rules: impl Into<HeaderRules>,
@@ -236,7 +236,7 @@ where
         }
     }
     if machine.tips() == 0 {
-        return Err(HeaderSyncError::NoPeers);
+        return Err(HeaderSyncError::NoPeers(peers.left));
     }
     let (agreement, actions) = machine.agree();
     for action in actions {

@@ -242,7 +242,7 @@ async fn a_stored_branch_that_was_left_is_replaced_and_a_lock_decides() {
 #[tokio::test(start_paused = true)]
 async fn without_peers_there_is_an_error_and_no_wait() {
     let result = run_with(genesis(), [], HeaderSyncConfig::default()).await;
-    assert!(matches!(result, Err(HeaderSyncError::NoPeers)));
+    assert!(matches!(result, Err(HeaderSyncError::NoPeers(_))));
     let start = Instant::now();
     let config = HeaderSyncConfig { total_time: Duration::from_secs(7), ..HeaderSyncConfig::default() };
     let result = run_with(genesis(), [Node::new(&whole()).fault(HeaderFault::Silence)], config).await;

@@ -104,7 +104,8 @@ impl Source {
         let synced = sync_headers(nodes.first(), self.network, self.chain, config, batches).await;
         keeping.await??;
         let HeaderSync { chain, peers, left, .. } = match synced {
-            Err(HeaderSyncError::NoPeers) => {
+            Err(HeaderSyncError::NoPeers(left)) => {
+                left.iter().for_each(|left| leave(&ledger, left));
                 bail!("no node can be asked: none is left that sends headers; add more with --peer")
             }
             synced => synced?,
@@ -198,6 +199,10 @@ impl Admission {
                 synced.left.iter().for_each(|left| leave(&self.ledger, left));
                 let SyncedPeer { connection, standing } = synced.peers.into_iter().next()?;
                 Some((connection, self.shared(&synced.chain).min(standing.shared)))
+            }
+            Err(HeaderSyncError::NoPeers(left)) => {
+                left.iter().for_each(|left| leave(&self.ledger, left));
+                None
             }
             Err(error) => {
                 self.ledger.left(peer, &format!("is not asked: {error}"));
