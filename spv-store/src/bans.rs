@@ -1,7 +1,7 @@
 use qrinfo_core::client::Ban;
 use redb::{ReadableTable, TableDefinition};
 
-use crate::{Store, store::Outcome};
+use crate::{Store, error::Outcome};
 
 /// Peer to the end of its ban and the reason.
 const BANS: TableDefinition<'_, &str, (u64, &str)> = TableDefinition::new("bans");

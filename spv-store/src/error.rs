@@ -91,3 +91,5 @@ pub enum StoreError {
         first: u32,
     },
 }
+
+pub(crate) type Outcome<T> = Result<T, StoreError>;

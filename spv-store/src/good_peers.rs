@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use qrinfo_core::PeerId;
 use redb::{ReadableTable, TableDefinition};
 
-use crate::{Store, store::Outcome};
+use crate::{Store, error::Outcome};
 
 /// Peer to the time at which it was last useful, in seconds since 1970.
 const GOOD_PEERS: TableDefinition<'_, &str, u64> = TableDefinition::new("good peers");

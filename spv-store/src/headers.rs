@@ -6,8 +6,8 @@ use redb::{ReadableTable, StorageError, Table, TableDefinition};
 use crate::{
     Store, StoreError,
     chunk::{CHUNK, Chunk, chunks},
+    error::Outcome,
     replies::BLOCKS,
-    store::Outcome,
 };
 
 /// Height of the first header of a chunk to the chunk.

@@ -35,6 +35,7 @@ mod held_file;
 mod index;
 #[cfg(feature = "manager")]
 mod manager;
+mod payloads;
 mod replies;
 mod state;
 mod store;

@@ -4,7 +4,7 @@ use qrinfo_core::{
     client::{Ban, ClientError, StorageManager, StoredReply},
 };
 
-use crate::{Store, store::Outcome};
+use crate::{Store, error::Outcome};
 
 impl Store {
     /// Runs a method on a thread for blocking work.

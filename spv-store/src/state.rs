@@ -1,6 +1,6 @@
 use redb::TableDefinition;
 
-use crate::{Store, store::Outcome};
+use crate::{Store, error::Outcome};
 
 /// Name to the client's own state.
 const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");

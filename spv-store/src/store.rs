@@ -9,7 +9,7 @@ use std::{
 use qrinfo_core::Network;
 use redb::{Database, DatabaseError, ReadableDatabase, TableDefinition};
 
-use crate::{StoreError, held_file::HeldFile, index::Index, replies::Payloads};
+use crate::{StoreError, error::Outcome, held_file::HeldFile, index::Index, payloads::Payloads};
 
 /// The format that this version reads and writes. A file of another format is refused and not changed.
 const FORMAT: u64 = 2;
@@ -33,8 +33,6 @@ struct Inner {
     index: Mutex<Index>,
     path: PathBuf,
 }
-
-pub(crate) type Outcome<T> = std::result::Result<T, StoreError>;
 
 // === impl Store ===
 

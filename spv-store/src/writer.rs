@@ -6,7 +6,7 @@ use std::{
 
 use qrinfo_core::{BlockHash, BlockHeader};
 
-use crate::{Store, StoreError, store::Outcome};
+use crate::{Store, StoreError, error::Outcome};
 
 /// Lists of headers that wait, at most. A message has up to 8,000 headers, so this is 4 MB of headers.
 const QUEUE: usize = 4;

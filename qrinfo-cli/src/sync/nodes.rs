@@ -41,7 +41,7 @@ pub(super) async fn connect(config: &ClientConfig, names: &[String], store: Opti
     let mut plan = Plan::new(settings, now, unix);
     named.iter().for_each(|peer| plan.add(*peer, Source::Named, now));
     if named.is_empty() {
-        shipped_peers(network).into_iter().for_each(|peer| plan.add(peer, Source::Seed, now));
+        shipped_peers(network).for_each(|peer| plan.add(peer, Source::Seed, now));
         for seed in network.dns_seeds() {
             plan.add_host(format!("{seed}:{}", network.default_port()), Source::Seed);
         }

@@ -7,19 +7,12 @@ use blst::{
 use qrinfo_core::message::{Commitment, SmlEntry};
 use sha2::{Digest, Sha256};
 
+use super::key_encoding::from_legacy_encoding;
 #[cfg(feature = "legacy-bls")]
-use super::legacy;
+use super::{key_encoding::to_legacy_encoding, legacy};
 
 /// The domain of the basic scheme's hash to the curve.
 const DST: &[u8] = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_NUL_";
-
-/// The bits of a key's first byte that belong to the coordinate.
-const COORDINATE: u8 = 0x1f;
-/// The two flags of the standard encoding (Zcash's) that matter here: compressed, and the greater of the two points.
-const COMPRESSED: u8 = 0x80;
-const GREATER: u8 = 0x20;
-/// The one flag of the legacy encoding: the greater of the two points.
-const LEGACY_GREATER: u8 = 0x80;
 
 /// A signature scheme that this build verifies: how signatures are encoded, and how a message is hashed to the curve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,24 +110,6 @@ fn public_key(bytes: &[u8; 48]) -> Option<PublicKey> {
 
 fn signature(bytes: &[u8; 96]) -> Option<Signature> {
     Signature::sig_validate(bytes, true).ok()
-}
-
-/// A key of the legacy encoding in the standard one: the same coordinate behind other flags. As Dash Core reads it, the
-/// two bits below the flag mean nothing.
-fn from_legacy_encoding(mut key: [u8; 48]) -> [u8; 48] {
-    let [first, ..] = &mut key;
-    let sign = if *first & LEGACY_GREATER != 0 { GREATER } else { 0 };
-    *first = *first & COORDINATE | COMPRESSED | sign;
-    key
-}
-
-/// A key of the standard encoding in the legacy one.
-#[cfg(feature = "legacy-bls")]
-pub(crate) fn to_legacy_encoding(mut key: [u8; 48]) -> [u8; 48] {
-    let [first, ..] = &mut key;
-    let sign = if *first & GREATER != 0 { LEGACY_GREATER } else { 0 };
-    *first = *first & COORDINATE | sign;
-    key
 }
 
 /// Returns a masternode's operator key in the standard encoding. The entry's version determines only the encoding.

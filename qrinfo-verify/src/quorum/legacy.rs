@@ -6,7 +6,7 @@
 use blst::min_pk::PublicKey;
 use dash_pkc::bls::{BlsPublicKey, BlsScChia, BlsScIetf, BlsSignature};
 
-use super::bls;
+use super::key_encoding::to_legacy_encoding;
 
 /// A signature: a point of the right group, and not infinity.
 pub(crate) fn signature(bytes: &[u8; 96]) -> Option<BlsSignature<BlsScChia>> {
@@ -18,7 +18,7 @@ pub(crate) fn signature(bytes: &[u8; 96]) -> Option<BlsSignature<BlsScChia>> {
 
 /// Returns true if this is the signature of `message` under a key that was checked when it was decoded.
 pub(crate) fn is_signed(bytes: &[u8; 96], message: &[u8; 32], key: &PublicKey) -> bool {
-    let key = BlsPublicKey::<BlsScChia>::from_bytes(&bls::to_legacy_encoding(key.compress()));
+    let key = BlsPublicKey::<BlsScChia>::from_bytes(&to_legacy_encoding(key.compress()));
     match (key, signature(bytes)) {
         (Ok(key), Some(signature)) => key.verify_digest(message, &signature).is_ok(),
         _ => false,

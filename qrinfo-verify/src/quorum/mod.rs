@@ -3,6 +3,7 @@
 mod active;
 mod bls;
 mod commitment;
+mod key_encoding;
 #[cfg(feature = "legacy-bls")]
 mod legacy;
 mod locks;
