@@ -2,6 +2,7 @@
 //! docs/benchmarks.md.
 #![allow(clippy::print_stdout, reason = "the figures are its output")]
 
+mod headers;
 mod makespan;
 mod memory;
 mod overhead;
@@ -29,6 +30,13 @@ enum Bench {
         #[arg(long, value_name = "DIR", default_value = "../shared/bench/scenarios")]
         scenarios: PathBuf,
     },
+    /// Time of a header sync from five nodes of 150 ms round trip and 1.5 MB/s each, in virtual time, as a multiple of
+    /// 1.25 x (bytes / sum of rates) + 4 round trips.
+    Headers {
+        /// Lengths of the chains: mainnet above its newest checkpoint, and above the start of DIP-24.
+        #[arg(default_values_t = [173_000, 940_000])]
+        lengths: Vec<u32>,
+    },
     /// Time to verify replies of mainnet's size.
     Verify {
         /// A directory with recorded replies, of which `mainnet` is read; without it only made-up ones are measured.
@@ -54,6 +62,10 @@ fn run(bench: Bench) -> Result<()> {
         Bench::Memory => memory::run(),
         Bench::Overhead => overhead::run(),
         Bench::Makespan { scenarios } => makespan::run(&scenarios),
+        Bench::Headers { lengths } => {
+            headers::run(&lengths);
+            Ok(())
+        }
         Bench::Verify { vectors } => verify::run(&vectors),
     }
 }

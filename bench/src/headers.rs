@@ -1,9 +1,9 @@
 //! Header sync from five nodes in virtual time: 150 ms round trip, 1.5 MB/s each.
 //!
-//! `cargo run --release -p spv-headers --example headers`. The times do not depend on the machine; hashing is left out.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement")]
+//! The times do not depend on the machine; hashing is left out.
+#![allow(clippy::unwrap_used, reason = "a measurement")]
 
-#[path = "../tests/made/mod.rs"]
+#[path = "../../spv-headers/tests/made/mod.rs"]
 mod made;
 
 use std::time::Duration;
@@ -24,10 +24,12 @@ enum Company {
     WithSlow,
 }
 
+/// Measures chains of these lengths, by default those of mainnet above its newest checkpoint and above the start of
+/// DIP-24.
 #[tokio::main(flavor = "current_thread", start_paused = true)]
-async fn main() {
+pub(crate) async fn run(lengths: &[u32]) {
     println!("headers  spacing  form        nodes        time     bound    factor");
-    for length in lengths() {
+    for &length in lengths {
         let made = Made::stand_in(length);
         for spacing in [2_000, 8_000, 24_000, length] {
             for compresses in [false, true] {
@@ -67,11 +69,4 @@ async fn measure(made: &Made, spacing: u32, compresses: bool, company: Company) 
         took.as_secs_f64(),
         took.as_secs_f64() / bound
     );
-}
-
-/// The lengths of the chains: those of the command line, else those of mainnet above its newest checkpoint and above the
-/// start of DIP-24.
-fn lengths() -> Vec<u32> {
-    let given: Vec<_> = std::env::args().skip(1).filter_map(|length| length.parse().ok()).collect();
-    if given.is_empty() { vec![173_000, 940_000] } else { given }
 }
