@@ -32,7 +32,7 @@ const DEFINED: u8 = VERSION_OFFSET | HAS_PREV | HAS_TIME | HAS_BITS;
 /// the target; its time is a difference. The first one is complete.
 ///
 /// ```
-/// use qrinfo_core::{BlockHash, header::BlockHeader, message::Headers2, wire::Wire};
+/// use qrinfo_core::{BlockHash, BlockHeader, message::Headers2, wire::Wire};
 ///
 /// // The hash of a header is X11, which this crate does not compute. Here: a stand-in.
 /// let hash = |header: &BlockHeader| BlockHash::from_bytes(qrinfo_core::sha256d(header.as_bytes()));
