@@ -214,6 +214,22 @@ async fn peers_that_were_all_given_up_are_told_from_no_peers() {
 }
 
 #[tokio::test]
+async fn the_ninth_node_takes_the_place_of_a_liar() {
+    let recording = recording();
+    let mut liars = Vec::new();
+    for _ in 0..8 {
+        liars.push(RecordedPeer::builder(recording.clone()).fault(.., Fault::WrongReply).spawn().await.unwrap());
+    }
+    let far = PeerProfile { round_trip: Duration::from_millis(20), ..PeerProfile::default() };
+    let honest = RecordedPeer::builder(recording).profile(far).spawn().await.unwrap();
+    let servers: Vec<_> = liars.iter().chain([&honest]).collect();
+    let result = run(&servers, &ALL).await;
+    assert_complete(&result);
+    let left = result.1["peersLeft"].as_array().unwrap();
+    assert!(!left.iter().any(|left| left["peer"] == honest.address().to_string()), "{left:?}");
+}
+
+#[tokio::test]
 async fn a_node_that_hangs_up_may_be_on_another_network() {
     let server = RecordedPeer::builder(recording()).spawn().await.unwrap();
     let address = server.address().to_string();
