@@ -11,18 +11,23 @@ use spv_headers::{CheckedHeader, HeaderChain, check};
 const MAX_HEADERS: u64 = 20_000_000;
 
 /// Reads the headers of a file, the first of which is the one at height `first`, and checks their links and work, and
-/// the blocks that are known to be on the network's chain.
-pub(crate) fn read(path: &Path, network: Network, first: u32) -> Result<HeaderChain> {
+/// the blocks that are known to be on the network's chain. Returns the chain, and all of its blocks.
+pub(crate) fn read(path: &Path, network: Network, first: u32) -> Result<(HeaderChain, HeaderMap)> {
     read_chain(path, network, first).with_context(|| format!("headers of {}", path.display()))
 }
 
-fn read_chain(path: &Path, network: Network, first: u32) -> Result<HeaderChain> {
-    let chain = chain(network, first, &check(network, &read_file(path)?)?)?;
+fn read_chain(path: &Path, network: Network, first: u32) -> Result<(HeaderChain, HeaderMap)> {
+    let headers = check(network, &read_file(path)?)?;
+    let chain = chain(network, first, &headers)?;
     check_known(&chain, network)?;
-    Ok(chain)
+    let mut blocks = HeaderMap::default();
+    for (height, CheckedHeader { header, hash }) in (first..).zip(&headers) {
+        blocks.insert(height, *hash, header);
+    }
+    Ok((chain, blocks))
 }
 
-/// Every block that there is a header of.
+/// The blocks that the requests and replies of a sync name.
 pub(crate) fn known_blocks(chain: &HeaderChain) -> HeaderMap {
     let known = |(height, hash, merkle_root)| (hash, KnownBlock { height, merkle_root });
     chain.blocks().map(known).collect()

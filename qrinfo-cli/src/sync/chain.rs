@@ -74,7 +74,7 @@ impl Source {
     pub(super) fn open(network: Network, range: Range, file: Option<&Path>, store: Option<&Store>) -> Result<Self> {
         let is_newest = matches!(range, Range::Newest);
         if let Some(path) = file {
-            let chain = headers::read(path, network, 0)?;
+            let (chain, _) = headers::read(path, network, 0)?;
             return Ok(Self { network, chain, is_newest, ask: false });
         }
         let (start, hash) = network.checkpoint_below(first_needed(network, range));

@@ -11,7 +11,7 @@ use qrinfo_verify::{
 use spv_headers::HeaderChain;
 
 use super::judgement::{Judgement, Verdict, WHOLE};
-use crate::{decode, headers};
+use crate::decode;
 
 /// What the verdicts are based on: headers, and the lists that were given or proven before.
 pub(super) struct Judge {
@@ -24,8 +24,7 @@ pub(super) struct Judge {
 // === impl Judge ===
 
 impl Judge {
-    pub(super) fn new(network: Network, level: Level, chain: HeaderChain) -> Self {
-        let blocks = headers::known_blocks(&chain);
+    pub(super) fn new(network: Network, level: Level, (chain, blocks): (HeaderChain, HeaderMap)) -> Self {
         Self { network, chain, blocks, stage: ListStage::new(network, level) }
     }
 

@@ -60,8 +60,8 @@ pub(crate) struct Options {
 
 /// Prints the verdict on each file. Returns the exit code of the worst one.
 pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<ExitCode> {
-    let chain = headers::read(&options.headers, options.network, options.headers_from)?;
-    let mut judge = Judge::new(options.network, options.level.level(), chain);
+    let headers = headers::read(&options.headers, options.network, options.headers_from)?;
+    let mut judge = Judge::new(options.network, options.level.level(), headers);
     for file in &options.lists {
         judge.pin(file)?;
     }
