@@ -29,7 +29,7 @@ use crate::{
     rules::HeaderRules,
 };
 
-/// How often peers are looked at that are late.
+/// The time between two checks for late peers.
 const TICK: Duration = Duration::from_millis(20);
 
 /// Questions that may wait to be sent to one peer. It has fewer.
@@ -102,7 +102,7 @@ pub struct LeftPeer {
     pub why: PeerProblem,
 }
 
-/// The reason why a peer took no part in the end.
+/// The reason for which a peer can no longer be asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerProblem {
@@ -126,7 +126,7 @@ pub enum PeerProblem {
     Headers(#[from] HeaderError),
 }
 
-/// Why no chain could be agreed upon.
+/// Error of a header sync that found no chain.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderSyncError {

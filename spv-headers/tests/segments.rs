@@ -71,7 +71,7 @@ async fn false_headers_in_a_segment_are_fetched_again_from_others() {
     }
 }
 
-/// Where no peer reaches the next checkpoint, the sync ends soon, with what they have.
+/// A sync whose peers all end below the next checkpoint ends soon, with the headers that they have.
 #[tokio::test(start_paused = true)]
 async fn peers_below_the_next_checkpoint_are_enough() {
     let made = Made::recorded(&Recording::bundled().unwrap()).grown(1_772, 6_000, 3);

@@ -1,4 +1,4 @@
-//! Which Dash nodes to connect to, and the task that keeps a number of them connected.
+//! Selection of the Dash nodes to connect to, and a task that keeps a number of them connected.
 //!
 //! * [`Plan`] decides: which candidate is next, how many attempts at once, how long a node rests. It has no I/O and no
 //!   clock.

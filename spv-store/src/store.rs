@@ -124,7 +124,7 @@ impl Store {
         self.write(|transaction| change(transaction).map(Ok))
     }
 
-    /// As [`change`](Self::change), for changes that may be refused.
+    /// Makes one durable change like [`change`](Self::change), unless the change itself returns an error.
     pub(crate) fn write<T>(
         &self,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<Outcome<T>, redb::Error>,

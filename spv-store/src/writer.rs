@@ -82,7 +82,7 @@ impl HeaderWriter {
     /// Waits until the whole queue is stored.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// The same as those of [`write`](Self::write).
     pub fn finish(mut self) -> Outcome<()> {
         // The thread ends with its queue.
         drop(mem::replace(&mut self.queue, sync_channel(0).0));

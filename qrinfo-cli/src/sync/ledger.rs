@@ -98,7 +98,7 @@ impl Ledger {
         self.with(|nodes| nodes.banned.contains(&peer))
     }
 
-    /// Waits for a ban. One that was not waited for is not missed. For one waiter.
+    /// Waits for a ban. A ban from before the call counts as well. Only one task may wait.
     pub(super) async fn next_ban(&self) {
         self.ban.notified().await;
     }
@@ -108,7 +108,7 @@ impl Ledger {
         self.with(|nodes| nodes.used.len())
     }
 
-    /// The nodes that are not asked any further, and why.
+    /// The nodes that are not asked any further, each with the reason.
     pub(super) fn all_left(&self) -> BTreeMap<PeerId, String> {
         self.with(|nodes| nodes.left.clone())
     }

@@ -1,4 +1,4 @@
-//! Connections to nodes: those of the command line or the configuration, else those that the network is known by.
+//! Connections to nodes: those of the command line or the configuration, else seeds and known nodes of the network.
 
 use std::{collections::BTreeSet, time::Duration};
 

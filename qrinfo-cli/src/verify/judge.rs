@@ -13,7 +13,7 @@ use spv_headers::HeaderChain;
 use super::judgement::{Judgement, Verdict, WHOLE};
 use crate::{decode, headers};
 
-/// What the verdicts are based on: headers, and the lists that were given or proven before.
+/// The basis of the verdicts: headers, and the lists that were given or proven before.
 pub(super) struct Judge {
     network: Network,
     chain: HeaderChain,

@@ -49,7 +49,7 @@ pub(crate) struct Options {
     /// one to the empty list at block 0. Repeat the option for each file
     #[arg(long = "list", value_name = "FILE")]
     lists: Vec<PathBuf>,
-    /// How far messages are verified: what headers alone can tell, also the lists by their merkle roots, or also members
+    /// Level of verification: the checks that need headers alone, also the lists by their merkle roots, or also members
     /// and signatures
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Depth::Full)]
     level: Depth,

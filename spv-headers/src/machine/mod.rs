@@ -36,7 +36,8 @@ const HEDGE_FLOOR: Duration = Duration::from_millis(50);
 /// Another peer is asked as well when an answer takes this many times as long as answers usually take.
 const HEDGE_USUAL: u32 = 2;
 
-/// Nor may 16 KiB of an answer take longer than this, or the whole of it while nothing is known of others.
+/// The longest time for 16 KiB of an answer, or for the whole of it while the usual time of answers is not known. After
+/// it another peer is asked as well.
 const PROGRESS_TIME: Duration = Duration::from_secs(1);
 
 /// A peer whose answers take this many times as long as those of others is not asked for what others can be asked for.
@@ -52,8 +53,8 @@ const PATIENCE: u32 = 5;
 /// message.
 const SHORT: u32 = MAX_HEADERS as u32;
 
-/// How far above the second highest announced height headers are taken, where three peers have announced one: half a
-/// day.
+/// The number of blocks above the second highest announced height up to which headers are taken, if three peers have
+/// announced a height: half a day of blocks.
 const ABOVE_SECOND: u32 = 288;
 
 /// The time in which one more block than announced becomes plausible.
@@ -62,7 +63,7 @@ const NEW_BLOCK: Duration = Duration::from_secs(30);
 /// The answers of a peer that may end below its announced height before it is taken at its word.
 const SHORT_ANSWERS: u32 = 3;
 
-/// What a peer says of itself.
+/// The facts that a peer states about itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts {
     pub(crate) height: u32,
@@ -117,7 +118,7 @@ pub(crate) struct Checked {
     result: Result<Vec<CheckedHeader>, HeaderError>,
 }
 
-/// What is to be done.
+/// An action for the caller to carry out.
 #[derive(Debug)]
 pub(crate) enum Action {
     Ask(Ask),
@@ -134,7 +135,7 @@ pub(crate) enum Action {
     },
 }
 
-/// Why a peer takes no part.
+/// The reason for which a peer takes no part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DropReason {
     /// It sent headers that cannot be right.
@@ -143,7 +144,7 @@ pub(crate) enum DropReason {
     NoHeaders,
 }
 
-/// Where a peer stands in relation to the chain that was agreed upon.
+/// A peer's place in relation to the agreed chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     /// The height of the newest block of the agreed chain that the peer has.
@@ -199,7 +200,7 @@ enum Subject {
     Tip,
 }
 
-/// What is known of a peer's tip.
+/// The knowledge about a peer's tip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum View {
     Unknown,
@@ -211,7 +212,7 @@ enum View {
     Tip(Spot),
 }
 
-/// Where all headers come together.
+/// The state of a header sync, in which the headers of all peers come together.
 #[derive(Debug)]
 pub(crate) struct Machine {
     rules: Rules,
@@ -225,7 +226,7 @@ pub(crate) struct Machine {
     lock: Option<BlockHash>,
     /// The number of segments that were opened above the trunk when peers came that have more.
     reopened: u32,
-    /// Since when no peer has what the lowest segment needs.
+    /// The time since which no peer has the next headers of the lowest segment.
     stalled: Option<Instant>,
 }
 
@@ -349,7 +350,8 @@ impl Machine {
         Ok(headers)
     }
 
-    /// Whether peers are heard and there is nothing to wait for. `all_joined`: no further peer joins, or enough have.
+    /// Returns `true` if peers have told their tips and there is nothing to wait for. `all_joined` says that no further
+    /// peer joins, or that enough have joined.
     pub(crate) fn is_done(&self, now: Instant, settle: Duration, all_joined: bool) -> bool {
         let Some(first) = self.first_tip.filter(|_| self.segments.is_empty() && self.actions.is_empty()) else {
             return false;
@@ -436,7 +438,8 @@ impl Machine {
         usual.get(usual.len().saturating_sub(1) / 2).copied()
     }
 
-    /// Whether a peer's oldest question takes so long that another peer is asked as well. Those behind it wait for it.
+    /// Returns `true` if a peer's oldest question takes so long that another peer is asked as well. The questions behind
+    /// it wait for it.
     fn is_late(&self, state: &Peer, now: Instant) -> bool {
         state.questions.front().is_some_and(|question| question.is_late(state, self.usual(), now))
     }
@@ -476,7 +479,7 @@ impl Peer {
         }
     }
 
-    /// How long it takes to answer its oldest question.
+    /// The time since the peer was asked its oldest question; zero if it has none.
     fn waits_since(&self, now: Instant) -> Duration {
         self.questions.front().map_or(Duration::ZERO, |question| now.saturating_duration_since(question.since))
     }
@@ -494,7 +497,8 @@ impl Question {
         matches!(self.subject, Subject::Segment { id, generation, head } if (id, generation, head) == (segment.id, segment.generation, segment.head))
     }
 
-    /// Whether the answer takes so long that another peer is asked as well. `usual` is the time that answers take.
+    /// Returns `true` if the answer takes so long that another peer is asked as well. `usual` is the time that answers
+    /// usually take.
     fn is_late(&self, peer: &Peer, usual: Option<Duration>, now: Instant) -> bool {
         let hedge = (peer.facts.round_trip * HEDGE_ROUND_TRIPS).min(2 * LATE) + HEDGE_FLOOR;
         let waits = now.saturating_duration_since(self.since);

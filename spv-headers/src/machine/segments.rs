@@ -40,8 +40,8 @@ impl Machine {
         }
     }
 
-    /// Where no peer has what a segment needs for a while, peers are asked for their tips instead; and those that had no
-    /// answer for it are asked again, a few times.
+    /// Asks peers for their tips if no peer has had the next headers of a segment for a while. Peers that had no answer
+    /// for it are asked again, a few times.
     pub(super) fn give_way(&mut self, now: Instant) {
         let Some((end, segment)) = self.segments.front().and_then(|segment| Some((segment.end?.0, segment))) else {
             self.stalled = None;
@@ -69,7 +69,7 @@ impl Machine {
         }
     }
 
-    /// Peers whose headers did not come to the trunk are asked again.
+    /// Asks peers again whose headers did not come to the trunk.
     pub(super) fn forget_unknown(&mut self) {
         let tree = &self.tree;
         for state in self.peers.values_mut() {
@@ -81,7 +81,7 @@ impl Machine {
         }
     }
 
-    /// Asks for the next headers of a segment if it waits for any. Returns how many questions are out.
+    /// Asks for the next headers of a segment if it waits for any. Returns the number of questions in flight.
     pub(super) fn ask_for_segment(&mut self, id: u32, index: usize, now: Instant) -> usize {
         let Some(segment) = self.segments.get(index) else { return 0 };
         if segment.is_at_end() || segment.is_completing {
@@ -130,7 +130,7 @@ impl Machine {
         asked + count
     }
 
-    /// The number of peers that are asked for a segment's next headers, and how many of them are late.
+    /// The number of peers that are asked for a segment's next headers, and the number of those that are late.
     pub(super) fn askers(&self, segment: &Segment, now: Instant) -> (usize, usize) {
         let questions =
             self.peers.values().flat_map(|state| state.questions.iter().map(move |question| (state, question)));
@@ -138,7 +138,8 @@ impl Machine {
         about.fold((0, 0), |(all, late), (state, _)| (all + 1, late + usize::from(self.is_late(state, now))))
     }
 
-    /// Whether no peer can bring the open segment further: none that is asked in time, and none to ask.
+    /// Returns `true` if no peer can bring the open segment further: each peer that is asked is late, and no other peer
+    /// can be asked.
     pub(super) fn is_exhausted(&self, now: Instant) -> bool {
         let Some(segment) = self.segments.front() else { return true };
         let (asked, late) = self.askers(segment, now);
@@ -216,7 +217,7 @@ impl Machine {
                 segment.unfit.insert(peer);
                 self.tip_answer(peer, question, raw);
             } else if prev == segment.start.1 {
-                // It does not know what others sent. One of them is wrong, and it stays open which one.
+                // The peer does not know the headers that others sent. One of them is wrong; which one is not known.
                 if segment.objectors.insert(peer) {
                     segment.restart();
                     self.forget_false_start(id);
@@ -354,7 +355,7 @@ impl Machine {
         }
     }
 
-    /// What a segment has put on the trunk before it turned out to be wrong is taken back.
+    /// Removes the headers that a wrong segment has put on the trunk.
     pub(super) fn forget_false_start(&mut self, id: u32) {
         if let Some(segment) = self.segments.front().filter(|segment| segment.id == id)
             && self.tree.trunk.tip() > segment.start.0

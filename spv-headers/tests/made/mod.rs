@@ -36,7 +36,7 @@ pub(crate) struct Synced {
     pub(crate) chain: HeaderChain,
     pub(crate) left: Vec<LeftPeer>,
     pub(crate) standings: Vec<Standing>,
-    /// What a store would hold that was empty.
+    /// The headers that a store would hold if it was empty at the start.
     pub(crate) kept: Vec<CheckedHeader>,
     pub(crate) batches: usize,
 }

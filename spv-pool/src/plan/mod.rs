@@ -1,4 +1,4 @@
-//! The decision which node to connect to next, without I/O and without a clock.
+//! The choice of the next node to connect to, without I/O and without a clock.
 
 mod candidate;
 
@@ -92,7 +92,7 @@ pub enum Step {
     Wait(Option<Instant>),
 }
 
-/// The candidates, and the decision which of them to connect to next.
+/// The candidates, and the choice of the next one to connect to.
 ///
 /// It keeps [`target`](PlanConfig::target) nodes connected:
 ///
