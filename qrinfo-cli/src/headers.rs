@@ -22,7 +22,7 @@ fn read_chain(path: &Path, network: Network, first: u32) -> Result<HeaderChain> 
     Ok(chain)
 }
 
-/// Every block that there is a header of.
+/// All blocks with a known header.
 pub(crate) fn known_blocks(chain: &HeaderChain) -> HeaderMap {
     let known = |(height, hash, merkle_root)| (hash, KnownBlock { height, merkle_root });
     chain.blocks().map(known).collect()
@@ -46,7 +46,7 @@ fn read_file(path: &Path) -> Result<Vec<BlockHeader>> {
 fn chain(network: Network, first: u32, headers: &[CheckedHeader]) -> Result<HeaderChain> {
     let (oldest, others) = headers.split_first().context("the file is empty")?;
     let (mut chain, rest) = match first.checked_sub(1) {
-        // The header below the first is not there, and its hash is taken on trust.
+        // The header below the first one is missing, and its hash is taken on trust.
         Some(below) => (HeaderChain::new(below, oldest.header.prev_block_hash()), headers),
         None => (HeaderChain::new(0, oldest.hash), others),
     };

@@ -1,4 +1,5 @@
-//! Stored replies of `qrinfo sync` are verified again in every run: a false one is asked for again, and no peer is blamed.
+//! Stored replies of `qrinfo sync` are verified again in every run. A false one is asked for again, and no peer is
+//! blamed.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;

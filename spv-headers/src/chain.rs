@@ -95,9 +95,9 @@ impl HeaderChain {
     }
 
     /// Height, hash and merkle root of the blocks that a quorum can be named after, that a reply can end at, or that is
-    /// asked for: those of the newest 2,304, and below them the first 32 of each 288 and, of each 24, the first two, the
-    /// last, and the one 8 below the next (all DKG intervals are multiples of 24). So a header takes fewer than 60 bytes
-    /// of memory. Heights of all others are told by [`height_of`](Self::height_of).
+    /// asked for: those of the newest 2,304, and below them the first 32 of each 288 and, of each 24, the first two,
+    /// the last, and the one 8 below the next (all DKG intervals are multiples of 24). So a header takes fewer than 60
+    /// bytes of memory. Heights of all others are told by [`height_of`](Self::height_of).
     pub fn blocks(&self) -> impl Iterator<Item = (u32, BlockHash, Hash256)> {
         self.merkle_roots.iter().filter_map(|(&height, &root)| Some((height, self.hash_at(height)?, root)))
     }

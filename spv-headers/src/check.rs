@@ -88,7 +88,8 @@ pub enum HeaderError {
 /// allows. [`HeaderChain::connect`](crate::HeaderChain::connect) checks the block that the first one follows.
 ///
 /// This function does not check that a target follows from the headers before it;
-/// [`sync_headers`](crate::sync_headers) does. Use this function for headers that were checked before, or that come from the user.
+/// [`sync_headers`](crate::sync_headers) does. Use this function for headers that were checked
+/// before, or that come from the user.
 ///
 /// This takes about ten microseconds a header; call it from `spawn_blocking`.
 ///
@@ -141,7 +142,8 @@ impl Rules {
         self.check_hashed(Some(place), headers, &self.hash_all(headers))
     }
 
-    /// Completes and checks compressed headers. Each hash is needed for the next header, so this is the work of one core.
+    /// Completes and checks compressed headers. Each hash is needed for the next header, so this is the work of one
+    /// core.
     pub(crate) fn check_compressed(&self, place: Place, headers: &Headers2) -> Result<Vec<CheckedHeader>, HeaderError> {
         let mut hashes = Vec::with_capacity(headers.len());
         let headers = headers.decompress(|header| {

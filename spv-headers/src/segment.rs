@@ -33,15 +33,15 @@ pub(crate) struct Segment {
     ready: Vec<CheckedHeader>,
     /// The number of fresh starts. Questions and checks from before a fresh start are not used.
     pub(crate) generation: u32,
-    /// A compressed message is being completed: the block to go on from is not known yet.
+    /// `true` while a compressed message is being completed: the block to go on from is not known yet.
     pub(crate) is_completing: bool,
-    /// Peers whose headers are in it.
+    /// Peers whose headers are in the segment.
     pub(crate) sources: BTreeSet<PeerId>,
-    /// Peers that cannot bring it further.
+    /// Peers that cannot bring the segment further.
     pub(crate) unfit: BTreeSet<PeerId>,
     /// Peers that did not know the headers which others had sent for it. Each objection counts once.
     pub(crate) objectors: BTreeSet<PeerId>,
-    /// Headers of different peers did not fit together: all of it is to come from one.
+    /// `true` if headers of different peers did not fit together: all of the segment is to come from one peer.
     by_one: bool,
     /// The number of times that the unfit peers are still asked again when there are no others.
     pub(crate) chances: u32,
@@ -119,13 +119,13 @@ impl Segment {
         self.end == Some(self.head)
     }
 
-    /// The peer that has to bring the rest of it.
+    /// The peer that has to bring the rest of the segment.
     pub(crate) fn only_source(&self) -> Option<PeerId> {
         self.sources.first().copied().filter(|_| self.by_one)
     }
 
-    /// Starts afresh, from one peer alone: its headers did not fit together, or did not lead where they had to. One that
-    /// was alone already is not asked for it again.
+    /// Starts afresh, from one peer alone: the headers did not fit together, or did not end at the checkpoint. A peer
+    /// that was the only source already is not asked for the segment again.
     pub(crate) fn restart(&mut self) {
         match self.by_one {
             true => self.unfit.append(&mut self.sources),

@@ -163,8 +163,8 @@ struct Peers<Io> {
 /// Starts with the first peer of `connections`; further ones join while it runs, and the stream may end at any time.
 /// Up to the newest checkpoint of `rules`, segments are fetched from different peers side by side; above it one
 /// peer goes on at a time, and another one is asked as soon as it is late. Then every peer tells its tip. The chain is
-/// the one with `config.chain_lock`, else the one that the most peers are on, however far behind; ties go to the greater
-/// work. A peer on another branch, or behind, is at no fault.
+/// the one with `config.chain_lock`, else the one that the most peers are on, however far behind; ties go to the
+/// greater work. A peer on another branch, or behind, is at no fault.
 ///
 /// Checked headers go to `keep` in order, while the sync goes on; the channel's bound holds the sync back. Headers are
 /// checked by X11, by their links, and on mainnet and testnet by the targets that follow from the headers before.

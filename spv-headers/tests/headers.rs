@@ -250,7 +250,7 @@ async fn without_peers_there_is_an_error_and_no_wait() {
     assert!(start.elapsed() < Duration::from_secs(8));
 }
 
-/// Any company of honest nodes on three branches, some of them behind, some silent: the branch of the most peers is
+/// Any set of honest nodes on three branches, some of them behind, some silent: the branch of the most peers is
 /// chosen, by the rule of ties where two have as many, every peer has its place, and none is blamed.
 #[test]
 fn any_company_agrees_on_the_branch_of_the_most_peers() {

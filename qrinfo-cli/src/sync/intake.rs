@@ -69,7 +69,7 @@ impl<'a> Intake<'a> {
         !self.stored.is_empty()
     }
 
-    /// Takes a fresh reply. An inner error says that it is false, and is to be asked for again.
+    /// Takes a fresh reply. An inner error says that the reply is false and has to be asked for again.
     pub(super) async fn take(&mut self, place: usize, delivered: &Delivered) -> Result<Result<(), Falsehood>> {
         let spec = self.plan.get(place).context("a reply to nothing")?;
         match self.verifier.take(spec.clone(), &delivered.reply).await {

@@ -53,7 +53,7 @@ impl Ledger {
         })
     }
 
-    /// Notes that a node is not asked, or not any further, through no fault that is proven. Says so once.
+    /// Notes that a node is not asked, or not any further, without a proven fault. Logs it once.
     pub(super) fn left(&self, peer: PeerId, why: &str) {
         let is_news = self.with(|nodes| {
             nodes.places.remove(&peer);
@@ -64,7 +64,7 @@ impl Ledger {
         }
     }
 
-    /// Bans a node that sent something false for a day. Says so once.
+    /// Bans a node for a day, because it sent something false. Logs it once.
     pub(super) fn ban(&self, peer: PeerId, why: &str) {
         let is_news = self.with(|nodes| {
             nodes.places.remove(&peer);
@@ -84,7 +84,7 @@ impl Ledger {
         }
     }
 
-    /// Keeps the nodes that were of use for the next sync.
+    /// Stores the useful nodes for the next sync.
     pub(super) async fn remember(&self, good: impl IntoIterator<Item = PeerId>) -> anyhow::Result<()> {
         good.into_iter().for_each(|peer| self.pool.good(peer));
         let book = self.pool.book().await;

@@ -55,7 +55,8 @@ use crate::{
 /// With --data-dir, headers and replies are stored, and a later run asks only for what is missing. Stored replies are
 /// verified again in each run. A stored reply that fails is deleted and asked for again.
 ///
-/// With --proxy, all connections go through a SOCKS5 proxy, which also resolves the host names.
+/// With --proxy, all connections go through a SOCKS5 proxy, which also resolves the host names of --peer. Without
+/// --peer, the system still resolves the names of the DNS seeds.
 ///
 /// Settings come from these options, then from environment variables whose names begin with QRINFO_, then from the file
 /// of --config. The documentation of the crate spv-config lists them.
@@ -179,7 +180,7 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
     Ok(result.is_complete())
 }
 
-/// Lets nodes join that were not there from the start, if they are on our chain.
+/// Adds nodes that connect after the start, if they are on our chain.
 async fn admit<S: Send + 'static>(
     mut nodes: Nodes,
     admission: Admission,

@@ -24,7 +24,7 @@ const COMEBACK: Duration = Duration::from_secs(3);
 /// The most addresses of one host.
 const MAX_ADDRESSES: usize = 64;
 
-/// Nodes as they are connected to.
+/// The nodes of a sync, in the order in which they connect.
 pub(super) struct Nodes {
     pub(super) ledger: Ledger,
     /// `None` says that every node that was named has been tried.
@@ -64,7 +64,7 @@ pub(super) async fn connect(config: &ClientConfig, names: &[String], store: Opti
     Ok(Nodes { ledger, connections })
 }
 
-/// The nodes named, by all their addresses.
+/// The named nodes, with all their addresses.
 async fn named(config: &ClientConfig, names: &[String]) -> Result<BTreeSet<PeerId>> {
     let mut named: BTreeSet<PeerId> = config.peers.iter().map(|address| PeerId::from(*address)).collect();
     for name in names {

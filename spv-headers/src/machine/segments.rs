@@ -40,8 +40,8 @@ impl Machine {
         }
     }
 
-    /// Asks peers for their tips if no peer has had the next headers of a segment for a while. Peers that had no answer
-    /// for it are asked again, a few times.
+    /// Handles a stall: no peer has had the next headers of the lowest segment for a while. Peers that had no answer
+    /// for it are asked again, a few times. After that, peers are asked for their tips instead.
     pub(super) fn give_way(&mut self, now: Instant) {
         let Some((end, segment)) = self.segments.front().and_then(|segment| Some((segment.end?.0, segment))) else {
             self.stalled = None;
@@ -69,7 +69,7 @@ impl Machine {
         }
     }
 
-    /// Asks peers again whose headers did not come to the trunk.
+    /// Forgets the views of peers whose headers did not come to the trunk, so that they are asked again.
     pub(super) fn forget_unknown(&mut self) {
         let tree = &self.tree;
         for state in self.peers.values_mut() {
@@ -95,7 +95,7 @@ impl Machine {
             return 0;
         }
         let only = segment.only_source();
-        // One that is late is joined by another, then by two, then by four.
+        // If a peer is late, another one is asked as well, then two more, then four more.
         let more = match (asked, late) {
             (0, _) => 1,
             (asked, late) if asked == late => asked,
@@ -201,7 +201,7 @@ impl Machine {
         };
         let is_open = segment.end.is_none();
         let Some(prev) = raw.prev_block_hash() else {
-            // It has nothing after the head, or after another block of the locator.
+            // The peer has nothing after the head, or after another block of the locator.
             segment.unfit.insert(peer);
             if is_open {
                 self.empty_answer(peer, question, Some(Spot::trunk(head.0)), now);
@@ -322,7 +322,7 @@ impl Machine {
         }
     }
 
-    /// The headers end at another block than the checkpoint.
+    /// Handles a segment whose headers end at another block than the checkpoint.
     pub(super) fn wrong_end(&mut self, peer: PeerId, id: u32, (height, hash): (u32, BlockHash)) {
         let Some(segment) = self.segments.iter_mut().find(|segment| segment.id == id) else { return };
         let is_alone = segment.sources.iter().all(|source| *source == peer);

@@ -168,7 +168,7 @@ impl Node {
         Self { compresses, ..self }
     }
 
-    /// It is not the first one that is asked.
+    /// Gives the node a longer round trip, so that another one is asked first.
     pub(crate) fn far(self) -> Self {
         let profile = PeerProfile { round_trip: Duration::from_millis(5), ..self.profile };
         Self { profile, ..self }
