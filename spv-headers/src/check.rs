@@ -88,8 +88,8 @@ pub enum HeaderError {
 /// allows. [`HeaderChain::connect`](crate::HeaderChain::connect) checks the block that the first one follows.
 ///
 /// This function does not check that a target follows from the headers before it;
-/// [`sync_headers`](crate::sync_headers) does. Use this function for headers that were checked
-/// before, or that come from the user.
+/// [`sync_headers`](crate::sync_headers) does. Use this function for headers that were checked before, or that come
+/// from the user.
 ///
 /// This takes about ten microseconds a header; call it from `spawn_blocking`.
 ///

@@ -58,7 +58,7 @@ pub(super) struct Agreed {
     ask: bool,
 }
 
-/// The rule for nodes that come later: it decides if a node can be asked.
+/// The rule for nodes that come later: it decides whether a node can be asked.
 #[derive(Clone)]
 pub(super) struct Admission {
     network: Network,

@@ -205,7 +205,7 @@ enum Subject {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum View {
     Unknown,
-    /// The peer said that it has nothing after any block of a locator, but it announced a height above them.
+    /// The peer said that it has nothing after any block of a locator, none of which is at its announced height.
     Doubtful,
     /// The peer has this block, and perhaps more.
     Has(Spot),
@@ -471,7 +471,7 @@ impl Machine {
 
 impl Peer {
     /// The number of questions that the peer may have in flight with another one about a segment. A peer that has
-    /// answered nothing yet gets one; a peer that helps out gets one more than others.
+    /// answered nothing yet gets one. Among the others, a peer that helps out gets one more.
     fn depth(&self, segment: &Segment, helps_out: bool) -> usize {
         let has_answered =
             self.usual.is_some() || self.questions.front().is_some_and(|question| question.alive.is_some());

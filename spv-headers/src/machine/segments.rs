@@ -95,7 +95,7 @@ impl Machine {
             return 0;
         }
         let only = segment.only_source();
-        // If a peer is late, another one is asked as well, then two more, then four more.
+        // If all that are asked are late, another one is asked as well, then two more, then four more.
         let more = match (asked, late) {
             (0, _) => 1,
             (asked, late) if asked == late => asked,

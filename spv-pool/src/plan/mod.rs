@@ -97,15 +97,14 @@ pub enum Step {
 /// It keeps [`target`](PlanConfig::target) nodes connected:
 ///
 /// * At first as many attempts start as connections are wanted. An attempt that takes more than 250 ms no longer
-/// counts,
-///   and another one starts beside it, up to four for each connection wanted. So a silent node delays no other.
+///   counts, and another one starts beside it, up to four for each connection wanted. So a silent node delays no other.
 /// * Named nodes come first, then those of the address book, the seeds, and last the nodes that peers named. The book
 ///   fills at most half of the places while there are seeds, so that one run cannot choose all peers of the next. Among
 ///   equals, nodes of [network groups](NetworkGroup) that are not in use come first, then those with fewer failures, then
 ///   chance decides.
 /// * A node that fails or leaves is a candidate again after a backoff of 1 s, then 2 s, 4 s, up to 10 minutes. Any
-/// other
-///   candidate can take its place. No candidate is dropped, except nodes that peers named and that failed three times.
+///   other candidate can take its place. No candidate is dropped, except nodes
+///   that peers named and that failed three times.
 ///
 /// Time is given to each call, so that a run can be replayed. Reports about peers that are not candidates are ignored.
 ///
