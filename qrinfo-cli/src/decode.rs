@@ -28,7 +28,7 @@ const MAX_INPUT: u64 = 96 << 20;
 /// Prints a `qrinfo` or `mnlistdiff` message as JSON.
 ///
 /// The message is a payload or a whole frame of any network, as bytes or as hexadecimal with or without white space.
-/// Which of these it is shows by itself.
+/// The command detects the form.
 ///
 /// Names, order and values are those of Dash Core 23.1's `quorum rotationinfo` and `protx diff`, but for these:
 ///
@@ -44,7 +44,7 @@ const MAX_INPUT: u64 = 96 << 20;
 pub(crate) struct Decode {
     /// The file to read; standard input if it is "-" or left out.
     file: Option<PathBuf>,
-    /// What the payload is, instead of finding out.
+    /// The type of the payload; without it, the type is detected.
     #[arg(long = "as", value_name = "MESSAGE")]
     kind: Option<Kind>,
 }

@@ -51,7 +51,7 @@ fn read_file(path: &Path) -> Result<Vec<BlockHeader>> {
 fn chain(network: Network, first: u32, headers: &[CheckedHeader]) -> Result<HeaderChain> {
     let (oldest, others) = headers.split_first().context("the file is empty")?;
     let (mut chain, rest) = match first.checked_sub(1) {
-        // The header below the first is not there, and its hash is taken on trust.
+        // The header below the first one is missing, and its hash is taken on trust.
         Some(below) => (HeaderChain::new(below, oldest.header.prev_block_hash()), headers),
         None => (HeaderChain::new(0, oldest.hash), others),
     };

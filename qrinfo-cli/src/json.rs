@@ -24,7 +24,7 @@ use self::addresses::Addresses;
 /// Writes a part of a message in the form of the RPC.
 pub(crate) struct Rpc<'a, T>(pub(crate) &'a T);
 
-/// What prints as a string.
+/// A value that prints as a string.
 struct Text<T>(T);
 
 /// Bytes in the order of the wire.

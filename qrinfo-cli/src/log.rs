@@ -21,7 +21,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Starts to log.
+    /// Starts logging.
     pub(crate) fn start(&self) {
         tracing_subscriber::fmt().with_env_filter(self.filter()).with_writer(|| Stderr).init();
     }

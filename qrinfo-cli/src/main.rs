@@ -46,7 +46,7 @@ async fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => cut_short,
         Err(error) => {
-            // Without standard error there is no place left for it.
+            // If standard error is closed, the message cannot be shown.
             let _ = writeln!(io::stderr(), "qrinfo: {error:#}");
             if sync::is_misconfigured(&error) { ExitCode::from(2) } else { failure }
         }
@@ -63,7 +63,7 @@ async fn run(command: Command) -> Result<ExitCode> {
     }
 }
 
-/// The exit code of a command that did all that it was asked for, or not.
+/// The exit code of a command: success if it did all that it was asked for.
 fn exit_code(is_complete: bool) -> ExitCode {
     if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -77,8 +77,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 // === impl Command ===
 
 impl Command {
-    /// The exit codes if the command cannot do its work, and if its output is closed before the end: the reader has
-    /// seen enough then. For "verify" both 0 and 1 are verdicts, so it ends with neither.
+    /// The exit codes for a command that cannot do its work, and for one whose output is closed before the end. A
+    /// closed output is no failure, because the reader has seen enough. For "verify" both 0 and 1 are verdicts, so it
+    /// uses 2.
     fn failures(&self) -> (ExitCode, ExitCode) {
         match self {
             Self::Verify(_) => (ExitCode::from(2), ExitCode::from(2)),

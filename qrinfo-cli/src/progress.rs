@@ -36,7 +36,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Starts at nothing of `total` replies.
+    /// Starts at zero of `total` replies.
     pub(crate) fn new(label: impl Into<String>, total: usize) -> Self {
         let label = label.into();
         let total = total as u64;
@@ -50,7 +50,7 @@ impl Progress {
         Self { label, total, bar, next_line: total.div_ceil(PLAIN_LINES) }
     }
 
-    /// Shows where the sync is.
+    /// Shows the progress of the sync.
     pub(crate) fn update(&mut self, stats: &SyncStats) {
         match &self.bar {
             Some(bar) => {

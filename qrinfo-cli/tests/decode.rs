@@ -228,7 +228,7 @@ fn a_diff_prints_as_it_does_inside_its_qrinfo() {
     }
 }
 
-/// What no recorded entry has: an address of a network that is not known, a domain first, a place without an address.
+/// Cases that no recorded entry has: an address of an unknown network, a domain first, and a place without an address.
 /// These bytes follow the layout in Dash Core 23.1's source.
 #[test]
 fn a_hand_written_entry_of_version_3_prints_its_addresses() {

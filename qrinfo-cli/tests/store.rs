@@ -1,4 +1,5 @@
-//! What `qrinfo sync` keeps is judged again in every run: what is false is asked for again, and no peer is blamed for it.
+//! Stored replies of `qrinfo sync` are verified again in every run. A false one is asked for again, and no peer is
+//! blamed.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 
 use self::support::{ALL, assert_complete, recording, run};
 
-/// A run against one honest node with a store. How often the node was asked.
+/// Runs a sync against one honest node with a store. Returns the number of requests that the node got.
 async fn honest_run(directory: &TempDir, level: &str) -> u64 {
     let honest = RecordedPeer::builder(recording()).spawn().await.unwrap();
     let result = run_with(&honest, directory, level).await;
@@ -56,7 +57,7 @@ async fn a_store_that_is_false_at_a_higher_level_is_asked_for_again() {
     assert_eq!(honest_run(&directory, "full").await, 0);
 }
 
-/// One to a block that is not known yet, and one from the anchor, whose list nobody has.
+/// Two stored replies: one to a block that is not known yet, and one from the anchor, whose list is not stored.
 #[tokio::test]
 async fn a_tip_diff_that_nothing_proves_is_not_stored() {
     let directory = tempfile::tempdir().unwrap();

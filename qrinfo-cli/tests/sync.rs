@@ -71,7 +71,7 @@ async fn the_newest_cycle_and_the_tip_are_the_default() {
     );
 }
 
-/// Killed in the middle, the sync goes on where it was, and asks nothing twice.
+/// A sync that was killed in the middle continues in the next run, and asks nothing twice.
 #[tokio::test]
 async fn a_killed_sync_goes_on_without_asking_again() {
     let recording = recording();
@@ -107,7 +107,7 @@ async fn a_node_with_wrong_headers_loses_its_place_for_a_day() {
     let good = RecordedPeer::builder(recording.clone()).spawn().await.unwrap();
     for fault in [HeaderFault::BrokenLink, HeaderFault::EasyTarget, HeaderFault::NoWork, HeaderFault::Truncated] {
         let wrong = RecordedPeer::builder(recording.clone()).header_fault(fault).spawn().await.unwrap();
-        // Alone it brings nothing; the sync completes with a good one beside it, whichever is asked first.
+        // Such a peer alone brings nothing. With a good one beside it the sync completes, in either order.
         let (output, _) = run(&[&wrong], &ALL).await;
         assert!(!output.status.success(), "{fault:?}");
         assert_complete(&run(&[&wrong, &good], &ALL).await);

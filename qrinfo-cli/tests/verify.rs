@@ -129,7 +129,7 @@ fn list(chain: &Chain, block_hash: BlockHash) -> Option<Bytes> {
     answer(chain, &NetworkMessage::GetMnListD(GetMnListDiff { base_block_hash: BlockHash::ZERO, block_hash }))
 }
 
-/// What a node makes of a request.
+/// A node's reply to a request.
 fn answer(chain: &Chain, request: &NetworkMessage) -> Option<Bytes> {
     match builder::answer(chain, request, PROTOCOL_VERSION)?.ok()? {
         Reply::QrInfo(reply) => Some(reply.to_wire()),
@@ -170,7 +170,7 @@ fn whole_syncs_are_true() {
     }
 }
 
-/// Also those that belong to no sync: the lists that they start from are given.
+/// Replies that belong to no sync are true as well, if the lists that they start from are given.
 #[test]
 fn every_recorded_reply_is_true_from_the_lists_at_its_bases() {
     for (name, recording) in recordings() {
@@ -433,7 +433,7 @@ fn proven_part(mut reply: QRInfo, unproven: &[String]) -> QRInfo {
     reply
 }
 
-/// One bit of every so many bytes is changed. What is accepted all the same differs in nothing that is proven.
+/// Changes one bit at regular intervals. A changed message that is accepted has the same proven part.
 #[test]
 fn no_change_of_a_proven_field_is_accepted() {
     let recording = Recording::bundled().unwrap();

@@ -41,14 +41,14 @@ pub struct HeaderChain {
     merkle_roots: BTreeMap<u32, Hash256>,
 }
 
-/// How headers changed a chain.
+/// The change that headers made to a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extension {
     /// The height of the first new header.
     pub first: u32,
-    /// How many there are.
+    /// The number of new headers.
     pub count: usize,
-    /// How many headers of our chain they replaced.
+    /// The number of headers of our chain that they replaced.
     pub replaced: usize,
 }
 
@@ -62,7 +62,7 @@ impl HeaderChain {
     /// Goes on from headers that were checked before, such as stored ones. The first must follow the chain's tip.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect).
+    /// The same as those of [`connect`](Self::connect).
     pub fn restore(&mut self, headers: impl IntoIterator<Item = CheckedHeader>) -> Result<(), HeaderError> {
         headers.into_iter().try_for_each(|header| self.connect(&[header]).map(drop))
     }
@@ -95,9 +95,9 @@ impl HeaderChain {
     }
 
     /// Height, hash and merkle root of the blocks that a quorum can be named after, that a reply can end at, or that is
-    /// asked for: those of the newest 2,304, and below them the first 32 of each 288 and, of each 24, the first two, the
-    /// last, and the one 8 below the next (all DKG intervals are multiples of 24). So a header takes fewer than 60 bytes
-    /// of memory. Heights of all others are told by [`height_of`](Self::height_of).
+    /// asked for: those of the newest 2,304, and below them the first 32 of each 288 and, of each 24, the first two,
+    /// the last, and the one 8 below the next (all DKG intervals are multiples of 24). So a header takes fewer than 60
+    /// bytes of memory. Heights of all others are told by [`height_of`](Self::height_of).
     pub fn blocks(&self) -> impl Iterator<Item = (u32, BlockHash, Hash256)> {
         self.merkle_roots.iter().filter_map(|(&height, &root)| Some((height, self.hash_at(height)?, root)))
     }

@@ -16,8 +16,8 @@ pub struct CheckedHeader {
     pub hash: BlockHash,
 }
 
-/// Why headers are not accepted. All but [`LessWork`](Self::LessWork), which an honest peer on a losing branch causes,
-/// are the fault of the peer that sent them.
+/// Error of headers that are not accepted. The peer that sent them is at fault, except for
+/// [`LessWork`](Self::LessWork), which an honest peer on a losing branch causes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderError {
@@ -85,10 +85,11 @@ pub enum HeaderError {
 }
 
 /// Hashes headers, on all cores, and checks that each names the one before it and meets a target that `network`
-/// allows. What the first one follows is for [`HeaderChain::connect`](crate::HeaderChain::connect) to say.
+/// allows. [`HeaderChain::connect`](crate::HeaderChain::connect) checks the block that the first one follows.
 ///
-/// How a target follows from the headers before it is not checked here, but in [`sync_headers`](crate::sync_headers).
-/// Use this for headers that were checked before, or that come from the user.
+/// This function does not check that a target follows from the headers before it;
+/// [`sync_headers`](crate::sync_headers) does. Use this function for headers that were checked before, or that come
+/// from the user.
 ///
 /// This takes about ten microseconds a header; call it from `spawn_blocking`.
 ///
@@ -141,7 +142,8 @@ impl Rules {
         self.check_hashed(Some(place), headers, &self.hash_all(headers))
     }
 
-    /// Completes and checks compressed headers. Each hash is needed for the next header, so this is the work of one core.
+    /// Completes and checks compressed headers. Each hash is needed for the next header, so this is the work of one
+    /// core.
     pub(crate) fn check_compressed(&self, place: Place, headers: &Headers2) -> Result<Vec<CheckedHeader>, HeaderError> {
         let mut hashes = Vec::with_capacity(headers.len());
         let headers = headers.decompress(|header| {

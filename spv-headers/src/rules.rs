@@ -23,13 +23,13 @@ pub struct HeaderRules {
 // === impl HeaderRules ===
 
 impl HeaderRules {
-    /// Other checkpoints than those of the network: blocks taken on trust. Between two of them headers are fetched side
-    /// by side, so the more there are, the more peers are busy.
+    /// Replaces the checkpoints of the network: blocks taken on trust. The headers between each two of them are fetched
+    /// side by side, so more checkpoints keep more peers busy.
     pub fn checkpoints(self, checkpoints: impl IntoIterator<Item = (u32, BlockHash)>) -> Self {
         Self { checkpoints: checkpoints.into_iter().collect(), ..self }
     }
 
-    /// Another hash function than X11, for chains that are made for a test.
+    /// Replaces the hash function X11, for chains that are made for a test.
     pub fn hash(self, hash: HashFn) -> Self {
         Self { rules: Rules::with_hash(self.rules.network, hash), ..self }
     }

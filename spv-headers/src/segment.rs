@@ -9,7 +9,7 @@ use crate::{
     target::{Pace, Window},
 };
 
-/// How often peers that could not bring a segment further are asked again.
+/// The number of times that peers which could not bring a segment further are asked again.
 const CHANCES: u32 = 3;
 
 /// The headers between two blocks that are taken on trust; or those above the last of them, as far as peers have them.
@@ -31,19 +31,19 @@ pub(crate) struct Segment {
     waiting: BTreeMap<u64, Vec<CheckedHeader>>,
     /// Checked headers in order, not yet taken.
     ready: Vec<CheckedHeader>,
-    /// Counts the fresh starts: what was asked or checked before one is not used.
+    /// The number of fresh starts. Questions and checks from before a fresh start are not used.
     pub(crate) generation: u32,
-    /// A compressed message is being completed: the block to go on from is not known yet.
+    /// `true` while a compressed message is being completed: the block to go on from is not known yet.
     pub(crate) is_completing: bool,
-    /// Peers whose headers are in it.
+    /// Peers whose headers are in the segment.
     pub(crate) sources: BTreeSet<PeerId>,
-    /// Peers that cannot bring it further.
+    /// Peers that cannot bring the segment further.
     pub(crate) unfit: BTreeSet<PeerId>,
-    /// Peers that did not know what others had sent for it; each is heard once.
+    /// Peers that did not know the headers which others had sent for it. Each objection counts once.
     pub(crate) objectors: BTreeSet<PeerId>,
-    /// Headers of different peers did not fit together: all of it is to come from one.
+    /// `true` if headers of different peers did not fit together: all of the segment is to come from one peer.
     by_one: bool,
-    /// How often the unfit are asked again when there are no others.
+    /// The number of times that the unfit peers are still asked again when there are no others.
     pub(crate) chances: u32,
 }
 
@@ -99,33 +99,33 @@ impl Segment {
         std::mem::take(&mut self.ready)
     }
 
-    /// The number of headers that it holds or that are being checked.
+    /// The number of checked headers that the segment holds.
     pub(crate) fn held(&self) -> usize {
         self.ready.len() + self.waiting.values().map(Vec::len).sum::<usize>()
     }
 
-    /// Whether everything that has arrived is checked.
+    /// Returns `true` if everything that has arrived is checked.
     pub(crate) fn is_checked(&self) -> bool {
         self.ordered == self.arrived && !self.is_completing
     }
 
-    /// Whether its last block has arrived and all of it is checked.
+    /// Returns `true` if the segment's last block has arrived and all of it is checked.
     pub(crate) fn is_complete(&self) -> bool {
         self.is_checked() && self.end == Some(self.head)
     }
 
-    /// Whether it waits for nothing but its checks.
+    /// Returns `true` if the segment's last block has arrived; some of its headers may not be checked yet.
     pub(crate) fn is_at_end(&self) -> bool {
         self.end == Some(self.head)
     }
 
-    /// The peer that has to bring the rest of it.
+    /// The peer that has to bring the rest of the segment.
     pub(crate) fn only_source(&self) -> Option<PeerId> {
         self.sources.first().copied().filter(|_| self.by_one)
     }
 
-    /// Starts afresh, from one peer alone: its headers did not fit together, or did not lead where they had to. One that
-    /// was alone already is not asked for it again.
+    /// Starts afresh, from one peer alone: the headers did not fit together, or did not end at the checkpoint. A peer
+    /// that was the only source already is not asked for the segment again.
     pub(crate) fn restart(&mut self) {
         match self.by_one {
             true => self.unfit.append(&mut self.sources),

@@ -29,7 +29,7 @@ use crate::{
     rules::HeaderRules,
 };
 
-/// How often peers are looked at that are late.
+/// The time between two checks for late peers.
 const TICK: Duration = Duration::from_millis(20);
 
 /// Questions that may wait to be sent to one peer. It has fewer.
@@ -102,7 +102,7 @@ pub struct LeftPeer {
     pub why: PeerProblem,
 }
 
-/// The reason why a peer took no part in the end.
+/// The reason for which a peer can no longer be asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerProblem {
@@ -126,7 +126,7 @@ pub enum PeerProblem {
     Headers(#[from] HeaderError),
 }
 
-/// Why no chain could be agreed upon.
+/// Error of a header sync that found no chain.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderSyncError {
@@ -163,8 +163,8 @@ struct Peers<Io> {
 /// Starts with the first peer of `connections`; further ones join while it runs, and the stream may end at any time.
 /// Up to the newest checkpoint of `rules`, segments are fetched from different peers side by side; above it one
 /// peer goes on at a time, and another one is asked as soon as it is late. Then every peer tells its tip. The chain is
-/// the one with `config.chain_lock`, else the one that the most peers are on, however far behind; ties go to the greater
-/// work. A peer on another branch, or behind, is at no fault.
+/// the one with `config.chain_lock`, else the one that the most peers are on, however far behind; ties go to the
+/// greater work. A peer on another branch, or behind, is at no fault.
 ///
 /// Checked headers go to `keep` in order, while the sync goes on; the channel's bound holds the sync back. Headers are
 /// checked by X11, by their links, and on mainnet and testnet by the targets that follow from the headers before.

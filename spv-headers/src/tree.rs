@@ -87,7 +87,7 @@ impl Tree {
         Spot { height: height.min(spot.height), ..spot }
     }
 
-    /// Whether `spot` is on the chain that ends at `tip`.
+    /// Returns `true` if `spot` is on the chain that ends at `tip`.
     pub(crate) fn is_on(&self, spot: Spot, tip: Spot) -> bool {
         spot.height <= tip.height && self.ancestor(tip, spot.height) == spot
     }
@@ -167,7 +167,7 @@ impl Tree {
         path.headers.iter().fold(trunk, |sum, header| sum.saturating_add(work(header.header.bits())))
     }
 
-    /// What leads from the trunk to a block.
+    /// The path from the trunk to a block.
     pub(crate) fn path(&self, spot: Spot) -> Path {
         let (mut parts, mut spot) = (Vec::new(), spot);
         while let Some(branch) = spot.branch.and_then(|index| self.branches.get(index)) {

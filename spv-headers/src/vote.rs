@@ -9,7 +9,7 @@ use qrinfo_core::BlockHash;
 pub(crate) struct Candidate {
     /// The hash of its newest block.
     pub(crate) tip: BlockHash,
-    /// A verified ChainLock is on it.
+    /// `true` if a verified ChainLock is on the chain.
     pub(crate) is_locked: bool,
     /// The number of peers whose tip lies on it, however far behind.
     pub(crate) peers: usize,

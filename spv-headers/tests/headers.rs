@@ -110,7 +110,7 @@ fn all_recorded_hashes_are_right() {
     }
 }
 
-/// Nobody is blamed, and the chain is this one.
+/// Asserts that no peer is blamed, and that the chain is this one.
 #[track_caller]
 fn assert_agreed(sync: &made::Synced, made: &Made) {
     assert_is(&sync.chain, made);
@@ -250,7 +250,7 @@ async fn without_peers_there_is_an_error_and_no_wait() {
     assert!(start.elapsed() < Duration::from_secs(8));
 }
 
-/// Any company of honest nodes on three branches, some of them behind, some silent: the branch of the most peers is
+/// Any set of honest nodes on three branches, some of them behind, some silent: the branch of the most peers is
 /// chosen, by the rule of ties where two have as many, every peer has its place, and none is blamed.
 #[test]
 fn any_company_agrees_on_the_branch_of_the_most_peers() {
@@ -286,7 +286,7 @@ fn any_company_agrees_on_the_branch_of_the_most_peers() {
         let tip = (sync.chain.tip(), sync.chain.tip_hash());
         let chosen = heard.iter().find(|chain| (chain.tip(), chain.hash_at(chain.tip())) == tip);
         prop_assert_eq!(chosen.map(rank), Some(best), "{:?}", tip);
-        // What the store holds is what is chosen: it began with the headers up to 1,650 of its branch.
+        // The store holds the chosen chain: it began with the headers up to 1,650 of its branch.
         let chosen = chosen.unwrap();
         for (kept, height) in sync.kept.iter().rev().zip((0..=chosen.tip()).rev()) {
             prop_assert_eq!(kept.hash, chosen.hash_at(height));

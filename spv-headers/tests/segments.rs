@@ -71,7 +71,7 @@ async fn false_headers_in_a_segment_are_fetched_again_from_others() {
     }
 }
 
-/// Where no peer reaches the next checkpoint, the sync ends soon, with what they have.
+/// A sync whose peers all end below the next checkpoint ends soon, with the headers that they have.
 #[tokio::test(start_paused = true)]
 async fn peers_below_the_next_checkpoint_are_enough() {
     let made = Made::recorded(&Recording::bundled().unwrap()).grown(1_772, 6_000, 3);
@@ -85,8 +85,8 @@ async fn peers_below_the_next_checkpoint_are_enough() {
     assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
 }
 
-/// Two peers on a false branch and two on the chain, whose answers come mixed: the chain's are found, and no honest peer
-/// is blamed.
+/// Two peers on a false branch and two on the chain, whose answers come mixed: the chain's are found, and no honest
+/// peer is blamed.
 #[tokio::test(start_paused = true)]
 async fn a_mixed_segment_is_fetched_again_from_one_peer() {
     let made = Made::recorded(&Recording::bundled().unwrap()).grown(1_772, 10_000, 3);
@@ -99,8 +99,8 @@ async fn a_mixed_segment_is_fetched_again_from_one_peer() {
     }
 }
 
-/// Five nodes at 1.5 MB/s and 150 ms: the time is at most 1.25 times that of the bytes at the rate of all, and four round
-/// trips, also where one more node is silent or slow.
+/// Five nodes at 1.5 MB/s and 150 ms: the time is at most 1.25 times that of the bytes at the rate of all, and four
+/// round trips, also where one more node is silent or slow.
 #[tokio::test(start_paused = true)]
 async fn the_rates_of_all_peers_add_up() {
     let made = Made::stand_in(173_000);

@@ -1,11 +1,11 @@
-//! Which Dash nodes to connect to, and the task that keeps a number of them connected.
+//! Selection of the Dash nodes to connect to, and a task that keeps a number of them connected.
 //!
 //! * [`Plan`] decides: which candidate is next, how many attempts at once, how long a node rests. It has no I/O and no
 //!   clock.
-//! * [`start`] runs a plan: a task that connects, hands out each connection as soon as it is ready ([`PoolEvents`]), and
-//!   takes reports back ([`PoolHandle`], [`Place`]).
-//! * Candidates come from the user, DNS seeds, [`shipped_peers`], the [`AddressBook`] of earlier runs, and the addresses
-//!   that connected peers name.
+//! * [`start`] runs a plan: a task that connects, hands out each connection as soon as it is ready ([`PoolEvents`]),
+//!   and takes reports back ([`PoolHandle`], [`Place`]).
+//! * Candidates come from the user, DNS seeds, [`shipped_peers`], the [`AddressBook`] of earlier runs, and the
+//!   addresses that connected peers name.
 //! * [`dialer`] connects by TCP, directly or through a SOCKS5 proxy. Any other transport is a function of the caller.
 //!
 //! A silent node delays nothing: attempts run side by side, and work starts with the first connection that is ready.

@@ -19,7 +19,8 @@ use tracing::debug;
 
 use crate::{Dial, Place, Plan, PoolHandle, handle::Command, plan::Step};
 
-/// Events that wait for a reader. Meanwhile no attempt starts, so their number is bounded by the attempts under way.
+/// The number of events that may wait for a reader. Meanwhile no attempt starts, so their number is bounded by the
+/// attempts under way.
 const EVENTS: usize = 1;
 
 /// Messages with addresses that wait to be read; what comes beyond is dropped.
@@ -35,19 +36,20 @@ pub enum PoolEvent<C> {
     /// A host name could not be resolved.
     Unresolved(String, io::Error),
     /// No node is connected, every candidate has failed, and no host name is being resolved. Retries go on, each
-    /// after its backoff; a caller that does not want to wait for them stops here. To rely on it, give the plan its candidates before
-    /// the start.
+    /// after its backoff; a caller that does not want to wait for them stops here. To rely on this event, give the plan
+    /// its candidates before the start.
     Exhausted,
 }
 
-/// The events of a pool, as a stream. Dropping it ends the pool and its attempts, but no connection that was handed out.
+/// The events of a pool, as a stream. Dropping it ends the pool and its attempts, but no connection that was handed
+/// out.
 #[derive(Debug)]
 pub struct PoolEvents<C> {
     events: mpsc::Receiver<PoolEvent<C>>,
 }
 
-/// Starts a task that carries out a plan: it connects to nodes as the plan says, hands out each connection as soon as it
-/// is ready, and replaces those that end.
+/// Starts a task that carries out a plan: it connects to nodes as the plan says, hands out each connection as soon as
+/// it is ready, and replaces those that end.
 ///
 /// `connect` makes one connection: [`dialer`](crate::dialer) by TCP, or a function of the caller over any transport. It
 /// bounds the time itself. Must be called within a tokio runtime.

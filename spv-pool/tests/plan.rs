@@ -296,13 +296,13 @@ fn addresses_are_asked_for_while_few_candidates_are_untried() {
 /// A node's behaviour when it is connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// It is ready after this many milliseconds.
+    /// The node is ready after this many milliseconds.
     Good(u64),
-    /// It never answers; the attempt ends after 10 s.
+    /// The node never answers; the attempt ends after 10 s.
     Silent,
-    /// It refuses at once.
+    /// The node refuses at once.
     Refuses,
-    /// It is ready and is found to lie after a millisecond.
+    /// The node is ready and is found to lie after a millisecond.
     Lies,
 }
 
@@ -310,7 +310,7 @@ fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![(0_u64..200).prop_map(Kind::Good), Just(Kind::Silent), Just(Kind::Refuses), Just(Kind::Lies),]
 }
 
-/// Runs a plan against nodes for `length`, and gives when the first good one was connected and how many are at the end.
+/// Runs a plan against nodes for `length`, and returns the time to the first good connection and the number at the end.
 fn run(target: usize, kinds: &[Kind], seed: u64, length: Duration) -> (Option<Duration>, usize) {
     let start = begin();
     let config = PlanConfig { target, ..PlanConfig::new(Network::Mainnet, seed) };
@@ -319,7 +319,7 @@ fn run(target: usize, kinds: &[Kind], seed: u64, length: Duration) -> (Option<Du
         kinds.iter().enumerate().map(|(i, &kind)| (([8, 0, (i / 256) as u8, i as u8], 9999).into(), kind)).collect();
     peers.keys().for_each(|&peer| plan.add(peer, Source::Seed, start));
     let mut first = None;
-    // What happens when: an attempt ends, or a liar is found.
+    // The events by their instants: an attempt ends, or a liar is found.
     let mut events: BTreeMap<(Instant, u64), PeerId> = BTreeMap::new();
     let mut connected = BTreeSet::new();
     let mut number = 0;
@@ -373,7 +373,7 @@ fn run(target: usize, kinds: &[Kind], seed: u64, length: Duration) -> (Option<Du
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
-    /// However many nodes are silent, refuse or lie, and in whatever order they are met: the good ones are found.
+    /// The good nodes are found, for any number of nodes that are silent, refuse or lie, and in any order.
     #[test]
     fn good_nodes_are_found_among_all_others(
         kinds in vec(kind(), 1..60), target in 1_usize..10, seed in any::<u64>(),

@@ -11,8 +11,8 @@ const GOOD_PEERS: TableDefinition<'_, &str, u64> = TableDefinition::new("good pe
 // === impl Store: good peers ===
 
 impl Store {
-    /// Stores the peers that were useful, each with the time at which it last was, in seconds since 1970. Replaces those
-    /// of before.
+    /// Stores the peers that were useful, each with the time at which it last was, in seconds since 1970. Replaces all
+    /// that were stored before.
     ///
     /// # Errors
     /// [`StoreError::Write`](crate::StoreError::Write).

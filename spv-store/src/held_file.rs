@@ -82,7 +82,7 @@ impl StorageBackend for HeldFile {
         let Some(waiting) = waiting.as_ref().filter(|waiting| !waiting.is_empty()) else {
             return self.0.file.read(offset, out);
         };
-        // What lies beyond the file's end was added since.
+        // Bytes beyond the file's end are only in the changes that wait.
         let there = self.0.file.len()?.saturating_sub(offset).min(out.len() as u64);
         let (there, added) = out.split_at_mut(usize::try_from(there).unwrap_or(usize::MAX));
         self.0.file.read(offset, there)?;

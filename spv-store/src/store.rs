@@ -124,7 +124,7 @@ impl Store {
         self.write(|transaction| change(transaction).map(Ok))
     }
 
-    /// As [`change`](Self::change), for changes that may be refused.
+    /// Makes one durable change that may be refused. No part of it is stored if it fails or returns an inner error.
     pub(crate) fn write<T>(
         &self,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<Outcome<T>, redb::Error>,

@@ -17,8 +17,8 @@ const BATCH: usize = 16_000;
 /// A thread that stores headers, so that a sync does not wait for the disk.
 ///
 /// Lists of headers that wait are stored together. A list in the queue is *not* stored yet: a crash loses it. All are
-/// stored when [`finish`](Self::finish) returns `Ok`. Each transaction leaves a whole chain in the store: the one before
-/// a reorganization or the one after it.
+/// stored when [`finish`](Self::finish) returns `Ok`. Each transaction leaves a whole chain in the store: the one
+/// before a reorganization or the one after it.
 ///
 /// A writer that is dropped still stores its queue, if the process runs long enough; an error goes to the log alone.
 ///
@@ -82,7 +82,7 @@ impl HeaderWriter {
     /// Waits until the whole queue is stored.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// The same as those of [`write`](Self::write).
     pub fn finish(mut self) -> Outcome<()> {
         // The thread ends with its queue.
         drop(mem::replace(&mut self.queue, sync_channel(0).0));

@@ -14,7 +14,7 @@ use qrinfo_core::{
 /// The least that an entry takes: that of the oldest layout, which has neither version nor type.
 const MIN_ENTRY: usize = 32 + 32 + 16 + 2 + 48 + 20 + 1;
 
-/// Where a diff has its version.
+/// The position of the version in a diff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
     Absent,

@@ -33,7 +33,7 @@ pub(crate) struct Options {
     mainnet_size: bool,
 }
 
-/// What one way of syncing did.
+/// The result of one way of syncing.
 struct Measured {
     report: SyncReport,
     wall_time: Duration,
@@ -43,7 +43,7 @@ struct Measured {
     different: usize,
 }
 
-/// Runs the demo and says whether every reply arrived as expected.
+/// Runs the demo. Returns `true` if every reply arrived as expected.
 pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool> {
     let stage = if options.mainnet_size { Stage::mainnet_size().await? } else { Stage::recorded().await? };
     eprintln!("{}, {} peers on this machine", stage.what, stage.peers.len());

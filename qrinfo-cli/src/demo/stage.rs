@@ -1,4 +1,4 @@
-//! What a demo syncs, and from whom.
+//! The requests of a demo, the expected replies, and the peers.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ pub(super) const PROFILES: [PeerProfile; 5] = [
 /// The cycles of the demo of mainnet's size.
 const MAINNET_CYCLES: u32 = 48;
 
-/// From what the mainnet-like chain is made.
+/// The seed of the mainnet-like chain.
 const SEED: u64 = 2024;
 
 const fn profile(round_trip: u64, compute: u64, rate: u64) -> PeerProfile {

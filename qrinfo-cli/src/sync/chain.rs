@@ -21,8 +21,8 @@ use tokio::{
 use super::{Range, ledger::Ledger, nodes::Nodes};
 use crate::headers;
 
-/// The age in cycles of the newest quorum of an index, and three more, as verification asks for: the DKG of an index may
-/// fail several times in a row.
+/// The age in cycles of the newest quorum of an index, and three more, as verification asks for: the DKG of an index
+/// may fail several times in a row.
 const STRAGGLERS: u32 = 10;
 
 /// The depth at which every node on the chain has the same block. A node that is further behind is not asked.
@@ -41,9 +41,9 @@ const LATE: Duration = Duration::from_secs(10);
 pub(super) struct Source {
     network: Network,
     chain: HeaderChain,
-    /// The first block whose header the sync needs is not known before the tip is.
+    /// `true` for a sync of the newest cycle: the first needed header is not known before the tip is.
     is_newest: bool,
-    /// Headers come from the nodes.
+    /// `true` if headers come from the nodes.
     ask: bool,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Agreed {
     ask: bool,
 }
 
-/// Decides which nodes that come later can be asked.
+/// The rule for nodes that come later: it decides whether a node can be asked.
 #[derive(Clone)]
 pub(super) struct Admission {
     network: Network,
@@ -70,7 +70,7 @@ pub(super) struct Admission {
 }
 
 impl Source {
-    /// Takes what is known already: all of a file, or what the store holds.
+    /// Takes the headers that are known already: those of a file or of the store.
     pub(super) fn open(network: Network, range: Range, file: Option<&Path>, store: Option<&Store>) -> Result<Self> {
         let is_newest = matches!(range, Range::Newest);
         if let Some(path) = file {
@@ -127,7 +127,7 @@ impl Source {
         Ok(Agreed { network: self.network, chain, followers, nodes: usable, ask: true })
     }
 
-    /// Takes the nodes at their word, for the headers are those of a file.
+    /// Accepts the heights that the nodes announce, because the headers come from a file.
     async fn take_as_they_are(self, nodes: &mut Nodes) -> Agreed {
         let tip = self.chain.tip();
         let ledger = nodes.ledger.clone();
@@ -275,7 +275,7 @@ fn oldest_of(network: Network, height: u32) -> u32 {
     cycles.work_height_back(cycles.start_of(height), STRAGGLERS).unwrap_or(0)
 }
 
-/// The newest checkpoint may be too near to the tip.
+/// Checks that the headers start low enough for the newest cycle: the newest checkpoint may be too near to the tip.
 fn check_start(network: Network, chain: &HeaderChain) -> Result<()> {
     let oldest = oldest_of(network, chain.tip());
     ensure!(

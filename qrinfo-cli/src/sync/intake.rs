@@ -20,7 +20,7 @@ pub(super) struct Intake<'a> {
     stored: BTreeSet<usize>,
     /// The position that is judged next.
     next: usize,
-    /// How many of the stored requests were asked again for the last one that failed.
+    /// The number of stored requests that were asked again because of the last one that failed.
     asked_again: usize,
     pub(super) rows: Vec<Row>,
     pub(super) unverified: Vec<Unverified>,
@@ -64,12 +64,12 @@ impl<'a> Intake<'a> {
         Ok(gap)
     }
 
-    /// Whether stored replies come after those that are to be asked now.
+    /// Returns `true` if stored replies come after the requests that are to be asked now.
     pub(super) fn has_stored(&self) -> bool {
         !self.stored.is_empty()
     }
 
-    /// Takes a fresh reply. An inner error says that it is false, and is to be asked for again.
+    /// Takes a fresh reply. An inner error says that the reply is false and has to be asked for again.
     pub(super) async fn take(&mut self, place: usize, delivered: &Delivered) -> Result<Result<(), Falsehood>> {
         let spec = self.plan.get(place).context("a reply to nothing")?;
         match self.verifier.take(spec.clone(), &delivered.reply).await {
@@ -113,9 +113,9 @@ impl<'a> Intake<'a> {
         Ok(false)
     }
 
-    /// Where one stored reply fails, others often do, and a round of asking for each would take long. So each failure
-    /// has twice as many asked with it as the one before: few rounds for a store that is false from end to end, and
-    /// one request for a single damaged reply.
+    /// Doubles the number of stored requests that are asked again with each failure. If one stored reply fails, others
+    /// often fail too, and one round for each would take long. So a store that is false from end to end takes few
+    /// rounds, and a single damaged reply takes one request.
     fn pass_over_more(&mut self) {
         self.asked_again = (2 * self.asked_again).max(1);
         let end = self.next.saturating_add(self.asked_again);

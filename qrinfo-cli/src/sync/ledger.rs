@@ -53,7 +53,7 @@ impl Ledger {
         })
     }
 
-    /// Notes that a node is not asked, or not any further, through no fault that is proven. Says so once.
+    /// Notes that a node is not asked, or not any further, without a proven fault. Logs it once.
     pub(super) fn left(&self, peer: PeerId, why: &str) {
         let is_news = self.with(|nodes| {
             nodes.places.remove(&peer);
@@ -64,7 +64,7 @@ impl Ledger {
         }
     }
 
-    /// Bans a node that sent something false for a day. Says so once.
+    /// Bans a node for a day, because it sent something false. Logs it once.
     pub(super) fn ban(&self, peer: PeerId, why: &str) {
         let is_news = self.with(|nodes| {
             nodes.places.remove(&peer);
@@ -84,7 +84,7 @@ impl Ledger {
         }
     }
 
-    /// Keeps the nodes that were of use for the next sync.
+    /// Stores the useful nodes for the next sync.
     pub(super) async fn remember(&self, good: impl IntoIterator<Item = PeerId>) -> anyhow::Result<()> {
         good.into_iter().for_each(|peer| self.pool.good(peer));
         let book = self.pool.book().await;
@@ -98,7 +98,7 @@ impl Ledger {
         self.with(|nodes| nodes.banned.contains(&peer))
     }
 
-    /// Waits for a ban. One that was not waited for is not missed. For one waiter.
+    /// Waits for a ban. A ban from before the call counts as well. Only one task may wait.
     pub(super) async fn next_ban(&self) {
         self.ban.notified().await;
     }
@@ -108,7 +108,7 @@ impl Ledger {
         self.with(|nodes| nodes.used.len())
     }
 
-    /// The nodes that are not asked any further, and why.
+    /// The nodes that are not asked any further, each with the reason.
     pub(super) fn all_left(&self) -> BTreeMap<PeerId, String> {
         self.with(|nodes| nodes.left.clone())
     }

@@ -41,16 +41,21 @@ use crate::{
     progress::{Progress, Stderr},
 };
 
-/// Syncs rotated quorums from nodes: those of the newest cycle, and the masternode list at the tip.
+/// Syncs the rotated quorums of the newest cycle and the masternode list at the tip from Dash nodes.
 ///
-/// --history brings every cycle before it as well, --from-cycle those from a height on.
+/// With --history, also syncs every earlier cycle that the nodes can answer. With --from-cycle, syncs the cycles from a
+/// height on.
 ///
-/// Headers come from the nodes as well, unless a file brings them. The chain is the one that the most nodes are on. With --data-dir, headers and replies are kept: a
-/// sync that was stopped goes on where it was, without asking again. Kept replies are verified again in each sync; one
-/// that fails is deleted and asked for again.
+/// Block headers come from the nodes, or from the file of --headers. The sync works with the chain that the most nodes
+/// are on.
 ///
-/// Every reply is verified against the headers. One that is false is asked of another node, and its sender is not asked
-/// again.
+/// Every reply is verified against the headers. If a reply is false, another node is asked for it, and its sender is
+/// not asked again.
+///
+/// With --data-dir, headers and replies are stored, and a later run asks only for what is missing. Stored replies are
+/// verified again in each run. A stored reply that fails is deleted and asked for again.
+///
+/// With --proxy, all connections go through a SOCKS5 proxy, which also resolves host names.
 ///
 /// Settings come from these options, then from environment variables whose names begin with QRINFO_, then from the file
 /// of --config. The documentation of the crate spv-config lists them.
@@ -71,19 +76,19 @@ pub(crate) struct Options {
     /// SOCKS5 proxy for all connections, such as 127.0.0.1:9050 for Tor [default: proxy of the configuration, or none]
     #[arg(long, value_name = "ADDRESS:PORT")]
     proxy: Option<SocketAddr>,
-    /// Block headers in a file, 80 bytes each, from block 0 on; without it they are asked from the nodes
+    /// File of block headers, 80 bytes each, from block 0 on [default: headers from the nodes]
     #[arg(long, value_name = "FILE")]
     headers: Option<PathBuf>,
     /// Directory for headers and replies [default: storage_path of the configuration, or none]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Bring every cycle from the first that the nodes can answer
+    /// Sync all cycles, from the first one that the nodes can answer
     #[arg(long, conflicts_with = "from_cycle")]
     history: bool,
-    /// The first cycle, by the height of any of its blocks; without it, the last alone
+    /// First cycle to sync, as the height of any of its blocks [default: the last cycle to sync]
     #[arg(long, value_name = "HEIGHT")]
     from_cycle: Option<u32>,
-    /// The last cycle, by the height of any of its blocks; without it, the newest
+    /// Last cycle to sync, as the height of any of its blocks [default: the newest cycle]
     #[arg(long, value_name = "HEIGHT")]
     to_cycle: Option<u32>,
     /// Ask one peer at a time, one request at a time
@@ -93,7 +98,7 @@ pub(crate) struct Options {
     /// configuration, or four for each peer, up to its max_concurrent_filter_requests]
     #[arg(long, value_name = "N")]
     parallel: Option<NonZeroUsize>,
-    /// How far replies are verified: what headers alone can tell, also the lists by their merkle roots, or also members
+    /// Level of verification: the checks that need headers alone, also the lists by their merkle roots, or also members
     /// and signatures
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Depth::Roots)]
     verify: Depth,
@@ -105,7 +110,7 @@ pub(crate) struct Options {
 /// The cycles to sync.
 #[derive(Debug, Clone, Copy)]
 enum Range {
-    /// The last one alone.
+    /// The last cycle alone.
     Newest,
     /// From a height on.
     From(u32),
@@ -174,7 +179,7 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
     Ok(result.is_complete())
 }
 
-/// Lets nodes join that were not there from the start, if they are on our chain.
+/// Adds nodes that connect after the start, if they are on our chain.
 async fn admit<S: Send + 'static>(
     mut nodes: Nodes,
     admission: Admission,
@@ -190,14 +195,14 @@ async fn admit<S: Send + 'static>(
         let (admission, ask, joined) = (admission.clone(), ask.clone(), joined.clone());
         tokio::spawn(async move {
             if let Some((connection, height)) = admission.admit(connection).await {
-                // Nobody waits for it after the end of the sync.
+                // After the end of the sync the receiver is gone; the node is not needed then.
                 let _ = joined.send(ask(connection, height)).await;
             }
         });
     }
 }
 
-/// Asks for what is not there yet, and takes each reply in as it is delivered.
+/// Asks for the replies that are not there yet, and takes in each reply as it is delivered.
 async fn fetch<S>(
     options: &Options,
     config: &ClientConfig,
@@ -239,7 +244,7 @@ async fn ask<S>(
 where
     S: AttemptService<Future: Send + 'static> + Clone + Send + 'static,
 {
-    // Only where stored replies follow is there another round.
+    // Another round follows only if stored replies come after this part.
     let is_last = !intake.has_stored();
     let label = match options.sequential {
         true => "one at a time".to_owned(),
@@ -257,7 +262,7 @@ where
     }
 }
 
-/// Bans nodes as soon as they are caught, so that others take their places.
+/// Bans nodes that sent something false at once, so that others take their places.
 async fn ban_liars(mut events: broadcast::Receiver<SyncEvent>, ledger: Ledger) {
     loop {
         match events.recv().await {

@@ -1,4 +1,4 @@
-//! Connections to nodes: those of the command line or the configuration, else those that the network is known by.
+//! Connections to nodes: those of the command line or the configuration, else seeds and known nodes of the network.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -24,7 +24,7 @@ const COMEBACK: Duration = Duration::from_secs(3);
 /// The most addresses of one host.
 const MAX_ADDRESSES: usize = 64;
 
-/// Nodes as they are connected to.
+/// The nodes of a sync, in the order in which they connect.
 pub(super) struct Nodes {
     pub(super) ledger: Ledger,
     /// `None` says that every node that was named has been tried.
@@ -43,7 +43,12 @@ pub(super) async fn connect(config: &ClientConfig, names: &[String], store: Opti
     if named.is_empty() {
         shipped_peers(network).for_each(|peer| plan.add(peer, Source::Seed, now));
         for seed in network.dns_seeds() {
-            plan.add_host(format!("{seed}:{}", network.default_port()), Source::Seed);
+            let host = format!("{seed}:{}", network.default_port());
+            match config.proxy {
+                // The system must not be asked for names: the proxy resolves them.
+                Some(_) => plan.add(host.parse()?, Source::Seed, now),
+                None => plan.add_host(host, Source::Seed),
+            }
         }
         let is_known = plan.candidates() > 0 || !network.dns_seeds().is_empty();
         ensure!(is_known, "no nodes of {network} are known; name one with --peer HOST:PORT");
@@ -64,7 +69,7 @@ pub(super) async fn connect(config: &ClientConfig, names: &[String], store: Opti
     Ok(Nodes { ledger, connections })
 }
 
-/// The nodes named, by all their addresses.
+/// The named nodes, with all their addresses.
 async fn named(config: &ClientConfig, names: &[String]) -> Result<BTreeSet<PeerId>> {
     let mut named: BTreeSet<PeerId> = config.peers.iter().map(|address| PeerId::from(*address)).collect();
     for name in names {

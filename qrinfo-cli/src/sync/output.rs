@@ -1,4 +1,4 @@
-//! What a sync brought, for people and for programs.
+//! The result of a sync, as text for people and as JSON for programs.
 
 use std::{
     collections::BTreeMap,
@@ -18,9 +18,9 @@ pub(super) struct Row {
     work_block: BlockHash,
     quorums: usize,
     bytes: u64,
-    /// Who sent it and how long it took; nobody if it was stored.
+    /// The node that sent it and the time that it took; `None` if the reply was stored.
     source: Option<(PeerId, Duration)>,
-    /// How many masternodes there were at the work block, if that is proven.
+    /// The number of masternodes at the work block, if it is proven.
     masternodes: Option<usize>,
     unproven: Vec<Unproven>,
 }
@@ -87,7 +87,7 @@ pub(super) struct Outcome {
     pub(super) tip: Tip,
     /// The number of nodes that were asked for quorums.
     pub(super) used: usize,
-    /// Nodes that were not asked, or not any further, and why.
+    /// Nodes that were not asked, or are not asked any further, each with the reason.
     pub(super) left: BTreeMap<PeerId, String>,
     pub(super) level: &'static str,
     pub(super) rows: Vec<Row>,
@@ -97,7 +97,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Whether every request has a reply, and every reply is verified.
+    /// Returns `true` if every request has a reply, and every reply is verified.
     pub(super) fn is_complete(&self) -> bool {
         self.report.outcome.is_complete() && self.unverified.is_empty()
     }

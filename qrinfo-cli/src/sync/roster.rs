@@ -1,4 +1,4 @@
-//! The nodes that are asked, those that come later among them.
+//! The nodes that are asked, including those that come later.
 
 use std::{
     mem,

@@ -13,7 +13,7 @@ use spv_headers::HeaderChain;
 use super::judgement::{Judgement, Verdict, WHOLE};
 use crate::decode;
 
-/// What the verdicts are based on: headers, and the lists that were given or proven before.
+/// The basis of the verdicts: headers, and the lists that were given or proven before.
 pub(super) struct Judge {
     network: Network,
     chain: HeaderChain,
@@ -70,8 +70,9 @@ impl Judge {
         Ok(verified)
     }
 
-    /// The lists that a diff leads to. Their roots are those in its own coinbase, which is proven if there is a header of
-    /// the block. Without one, no message can start from the block, and other lists that follow are proven by theirs.
+    /// The lists that a diff leads to. Their roots are those in its own coinbase, which is proven if there is a header
+    /// of the block. Without one, no message can start from the block, and other lists that follow are proven by
+    /// theirs.
     fn given_lists(&self, file: &Path) -> Result<Lists> {
         let reply = decode::decode(decode::read(Some(file))?, None)?;
         let Reply::MnListDiff(diff) = &reply else { bail!("is a qrinfo; give an mnlistdiff") };

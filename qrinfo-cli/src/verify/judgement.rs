@@ -1,12 +1,12 @@
-//! Verdicts, and what a true message proves.
+//! Verdicts, and the proofs of a true message.
 
 use qrinfo_core::{LlmqType, Reply};
 use qrinfo_verify::{Falsehood, Proof, Unproven, Verified};
 
-/// What is not proven of a message that is not true.
+/// The unproven part of a message that is not true.
 pub(super) const WHOLE: &str = "the whole message";
 
-/// From the best to the worst.
+/// The verdict on a message. The order is from the best to the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Verdict {
     True,
@@ -22,7 +22,7 @@ pub(super) struct Judgement {
     pub(super) proven: Proven,
 }
 
-/// What a true message proves.
+/// The counts of what a true message proves.
 #[derive(Debug, Default)]
 pub(super) struct Proven {
     /// Last commitments of a `qrinfo`, or new rotated quorums of a `mnlistdiff`.

@@ -27,8 +27,8 @@ use crate::{depth::Depth, headers};
 /// missing: it cannot be judged. A block header or a list is missing, or the message cannot be decoded, for example
 /// because the capture is not complete. The reason says what to give.
 ///
-/// Exits with 0 if every verdict is "true", 1 if one is "false", 3 if none is "false" and one is "missing", and 2 if the
-/// command line is wrong, a file cannot be read, or the headers or lists given are wrong.
+/// Exits with 0 if every verdict is "true", 1 if one is "false", 3 if none is "false" and one is "missing", and 2 if
+/// the command line is wrong, a file cannot be read, or the headers or lists given are wrong.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Options {
@@ -45,11 +45,11 @@ pub(crate) struct Options {
     /// The height of the first header in the file
     #[arg(long, value_name = "HEIGHT", default_value_t = 0)]
     headers_from: u32,
-    /// A mnlistdiff that leads to a list that the messages start from. Several are applied in the order given, the first
-    /// one to the empty list at block 0. Repeat the option for each file
+    /// A mnlistdiff that leads to a list that the messages start from. Several are applied in the order given, the
+    /// first one to the empty list at block 0. Repeat the option for each file
     #[arg(long = "list", value_name = "FILE")]
     lists: Vec<PathBuf>,
-    /// How far messages are verified: what headers alone can tell, also the lists by their merkle roots, or also members
+    /// Level of verification: the checks that need headers alone, also the lists by their merkle roots, or also members
     /// and signatures
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Depth::Full)]
     level: Depth,

@@ -1,4 +1,4 @@
-//! Verdicts, for people and for programs.
+//! Verdicts, as text for people and as JSON for programs.
 
 use std::{
     io::{self, Write},

@@ -36,7 +36,8 @@ const HEDGE_FLOOR: Duration = Duration::from_millis(50);
 /// Another peer is asked as well when an answer takes this many times as long as answers usually take.
 const HEDGE_USUAL: u32 = 2;
 
-/// Nor may 16 KiB of an answer take longer than this, or the whole of it while nothing is known of others.
+/// The longest time for 16 KiB of an answer, or for the whole of it while the usual time of answers is not known. After
+/// it another peer is asked as well.
 const PROGRESS_TIME: Duration = Duration::from_secs(1);
 
 /// A peer whose answers take this many times as long as those of others is not asked for what others can be asked for.
@@ -45,15 +46,16 @@ const SLOW: u32 = 4;
 /// The least time for which a peer's tip is waited for.
 const LATE: Duration = Duration::from_secs(1);
 
-/// The vote is not kept waiting by slow peers for longer than this many times of the time for which it waits for others.
+/// The vote is not kept waiting by slow peers for longer than this many times of the time for which it waits for
+/// others.
 const PATIENCE: u32 = 5;
 
 /// A peer that announces no more than this above what is known can be asked without others waiting for its answer: one
 /// message.
 const SHORT: u32 = MAX_HEADERS as u32;
 
-/// How far above the second highest announced height headers are taken, where three peers have announced one: half a
-/// day.
+/// The number of blocks above the second highest announced height up to which headers are taken, if three peers have
+/// announced a height: half a day of blocks.
 const ABOVE_SECOND: u32 = 288;
 
 /// The time in which one more block than announced becomes plausible.
@@ -62,7 +64,7 @@ const NEW_BLOCK: Duration = Duration::from_secs(30);
 /// The answers of a peer that may end below its announced height before it is taken at its word.
 const SHORT_ANSWERS: u32 = 3;
 
-/// What a peer says of itself.
+/// The facts that are known of a peer when it joins.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts {
     pub(crate) height: u32,
@@ -71,7 +73,7 @@ pub(crate) struct Facts {
     pub(crate) is_compressing: bool,
 }
 
-/// Headers as they came.
+/// Headers as a peer sent them.
 #[derive(Debug)]
 pub(crate) enum Raw {
     Plain(Vec<BlockHeader>),
@@ -117,7 +119,7 @@ pub(crate) struct Checked {
     result: Result<Vec<CheckedHeader>, HeaderError>,
 }
 
-/// What is to be done.
+/// An action for the caller to carry out.
 #[derive(Debug)]
 pub(crate) enum Action {
     Ask(Ask),
@@ -134,16 +136,16 @@ pub(crate) enum Action {
     },
 }
 
-/// Why a peer takes no part.
+/// The reason for which a peer takes no part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DropReason {
-    /// It sent headers that cannot be right.
+    /// The peer sent headers that cannot be right.
     False(HeaderError),
-    /// It says that it has no headers, and announced some.
+    /// The peer says that it has no headers, but announced some.
     NoHeaders,
 }
 
-/// Where a peer stands in relation to the chain that was agreed upon.
+/// A peer's place in relation to the agreed chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     /// The height of the newest block of the agreed chain that the peer has.
@@ -155,8 +157,8 @@ pub struct Standing {
 // === impl Standing ===
 
 impl Standing {
-    /// Returns `true` for a peer whose tip lies on the agreed chain, however far behind it is. Another one is on a branch
-    /// of its own, and knows no block of the chain above `shared`.
+    /// Returns `true` for a peer whose tip lies on the agreed chain, however far behind it is. Another one is on a
+    /// branch of its own, and knows no block of the chain above `shared`.
     pub fn is_on_chain(&self) -> bool {
         self.tip.0 == self.shared
     }
@@ -176,7 +178,7 @@ struct Peer {
     questions: VecDeque<Question>,
     view: View,
     short_answers: u32,
-    /// Headers of it that are being checked for the tip.
+    /// `true` while headers of the peer are being checked for its tip.
     is_checking: bool,
     /// The mean time of its newest full answers.
     usual: Option<Duration>,
@@ -189,7 +191,7 @@ struct Question {
     locator: Vec<(Spot, BlockHash)>,
     is_compressed: bool,
     since: Instant,
-    /// Bytes of the answer have come at this time.
+    /// The time at which bytes of the answer came last.
     alive: Option<Instant>,
 }
 
@@ -199,40 +201,40 @@ enum Subject {
     Tip,
 }
 
-/// What is known of a peer's tip.
+/// The knowledge about a peer's tip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum View {
     Unknown,
-    /// It said that it has nothing after any block of a locator, none of which is where it should be.
+    /// The peer said that it has nothing after any block of a locator, none of which is at its announced height.
     Doubtful,
-    /// It has this block, and perhaps more.
+    /// The peer has this block, and perhaps more.
     Has(Spot),
-    /// This is its tip.
+    /// This block is the peer's tip.
     Tip(Spot),
 }
 
-/// Where all headers come together.
+/// The state of a header sync, in which the headers of all peers come together.
 #[derive(Debug)]
 pub(crate) struct Machine {
     rules: Rules,
     tree: Tree,
     checkpoints: BTreeMap<u32, BlockHash>,
-    /// From the lowest to the highest; the last one is open. Empty when only the tips are asked for.
+    /// The segments from the lowest to the highest; the last one is open. Empty when only the tips are asked for.
     segments: VecDeque<Segment>,
     peers: BTreeMap<PeerId, Peer>,
     actions: VecDeque<Action>,
     first_tip: Option<Instant>,
     lock: Option<BlockHash>,
-    /// The number of segments that were opened above the trunk when peers came that have more.
+    /// The number of segments that were opened above the trunk because later peers had more headers.
     reopened: u32,
-    /// Since when no peer has what the lowest segment needs.
+    /// The time since which no peer has the next headers of the lowest segment.
     stalled: Option<Instant>,
 }
 
 // === impl Machine ===
 
 impl Machine {
-    /// Goes on from `chain`. Blocks of `checkpoints` above its tip are taken on trust.
+    /// Creates the machine, which goes on from `chain`. Blocks of `checkpoints` above its tip are taken on trust.
     pub(crate) fn new(
         rules: Rules,
         chain: HeaderChain,
@@ -262,7 +264,7 @@ impl Machine {
         }
     }
 
-    /// A peer can be asked.
+    /// Adds a peer that can be asked.
     pub(crate) fn join(&mut self, peer: PeerId, facts: Facts, now: Instant) {
         let state = Peer {
             facts,
@@ -276,7 +278,7 @@ impl Machine {
         self.peers.insert(peer, state);
     }
 
-    /// A peer is gone.
+    /// Removes a peer whose connection ended.
     pub(crate) fn leave(&mut self, peer: PeerId) {
         self.peers.remove(&peer);
     }
@@ -291,14 +293,14 @@ impl Machine {
         self.actions.pop_front()
     }
 
-    /// A part of an answer has come.
+    /// Takes note that a part of an answer has come.
     pub(crate) fn progress(&mut self, peer: PeerId, now: Instant) {
         if let Some(question) = self.peers.get_mut(&peer).and_then(|peer| peer.questions.front_mut()) {
             question.alive = Some(now);
         }
     }
 
-    /// An answer has come. One that was not asked for is passed over.
+    /// Takes an answer. One that was not asked for is passed over.
     pub(crate) fn answer(&mut self, peer: PeerId, raw: Raw, now: Instant) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         // A node answers in order.
@@ -322,7 +324,7 @@ impl Machine {
         }
     }
 
-    /// Headers were checked.
+    /// Takes headers that were checked.
     pub(crate) fn checked(&mut self, checked: Checked, now: Instant) {
         let Checked { peer, first, purpose, result } = checked;
         match (purpose, result.and_then(|headers| self.check_known(first, headers))) {
@@ -349,7 +351,8 @@ impl Machine {
         Ok(headers)
     }
 
-    /// Whether peers are heard and there is nothing to wait for. `all_joined`: no further peer joins, or enough have.
+    /// Returns `true` if peers have told their tips and there is nothing to wait for. `all_joined` says that no further
+    /// peer joins, or that enough have joined.
     pub(crate) fn is_done(&self, now: Instant, settle: Duration, all_joined: bool) -> bool {
         let Some(first) = self.first_tip.filter(|_| self.segments.is_empty() && self.actions.is_empty()) else {
             return false;
@@ -363,12 +366,12 @@ impl Machine {
         waited >= settle * PATIENCE || (self.peers.values().all(is_heard) && (all_joined || waited >= settle))
     }
 
-    /// The number of peers of which a block is known that they have.
+    /// The number of peers with at least one known block.
     pub(crate) fn tips(&self) -> usize {
         self.peers.values().filter(|peer| matches!(peer.view, View::Tip(_) | View::Has(_))).count()
     }
 
-    /// Ends: chooses the chain. The last actions deliver what is not delivered yet.
+    /// Ends the sync and chooses the chain. The last actions deliver the headers that are not delivered yet.
     pub(crate) fn agree(mut self) -> (Agreement, Vec<Action>) {
         self.segments.clear();
         self.actions.retain(|action| matches!(action, Action::Deliver { .. }));
@@ -379,7 +382,7 @@ impl Machine {
         let views: Vec<_> = views.collect();
         let tips = self.tree.tips();
         let chosen = self.choose(&tips, &views).unwrap_or_else(|| self.tree.trunk_tip());
-        // Blocks that only peers had that are gone can be asked of none.
+        // Blocks above this one were known only to peers that are gone, so no peer can be asked for them.
         let newest = views.iter().filter(|(_, spot)| self.tree.is_on(*spot, chosen)).map(|(_, spot)| spot.height).max();
         let chosen = newest.map_or(chosen, |height| self.tree.ancestor(chosen, height));
         let standings = views.into_iter().map(|(peer, spot)| {
@@ -395,7 +398,8 @@ impl Machine {
     }
 
     fn choose(&self, tips: &[Spot], views: &[(PeerId, Spot)]) -> Option<Spot> {
-        // A peer may have a part of a chain whose other peers left: what no peer has is no candidate.
+        // The other peers of a chain may have left, and this one may have a part of it: blocks that no peer has are no
+        // candidates.
         let ends: Vec<Spot> = tips.iter().chain(views.iter().map(|(_, spot)| spot)).copied().collect();
         let newest = |spot: &Spot| !ends.iter().any(|other| other != spot && self.tree.is_on(*spot, *other));
         let mut ends: Vec<_> = ends.iter().filter(|spot| newest(spot)).copied().collect();
@@ -436,7 +440,8 @@ impl Machine {
         usual.get(usual.len().saturating_sub(1) / 2).copied()
     }
 
-    /// Whether a peer's oldest question takes so long that another peer is asked as well. Those behind it wait for it.
+    /// Returns `true` if a peer's oldest question takes so long that another peer is asked as well. The questions
+    /// behind it wait for it.
     fn is_late(&self, state: &Peer, now: Instant) -> bool {
         state.questions.front().is_some_and(|question| question.is_late(state, self.usual(), now))
     }
@@ -465,8 +470,8 @@ impl Machine {
 // === impl Peer ===
 
 impl Peer {
-    /// The number of questions that it may have with another one about a segment. One that has answered nothing yet gets
-    /// one, and one more where it helps out.
+    /// The number of questions that the peer may have in flight with another one about a segment. A peer that has
+    /// answered nothing yet gets one. Among the others, a peer that helps out gets one more.
     fn depth(&self, segment: &Segment, helps_out: bool) -> usize {
         let has_answered =
             self.usual.is_some() || self.questions.front().is_some_and(|question| question.alive.is_some());
@@ -476,12 +481,12 @@ impl Peer {
         }
     }
 
-    /// How long it takes to answer its oldest question.
+    /// The time since the peer was asked its oldest question; zero if it has none.
     fn waits_since(&self, now: Instant) -> Duration {
         self.questions.front().map_or(Duration::ZERO, |question| now.saturating_duration_since(question.since))
     }
 
-    /// The time for which its tip is waited for.
+    /// The time for which the sync waits for the peer's tip.
     fn patience(&self) -> Duration {
         (self.facts.round_trip * 2 * HEDGE_ROUND_TRIPS).clamp(LATE, 3 * LATE)
     }
@@ -494,7 +499,8 @@ impl Question {
         matches!(self.subject, Subject::Segment { id, generation, head } if (id, generation, head) == (segment.id, segment.generation, segment.head))
     }
 
-    /// Whether the answer takes so long that another peer is asked as well. `usual` is the time that answers take.
+    /// Returns `true` if the answer takes so long that another peer is asked as well. `usual` is the time that answers
+    /// usually take.
     fn is_late(&self, peer: &Peer, usual: Option<Duration>, now: Instant) -> bool {
         let hedge = (peer.facts.round_trip * HEDGE_ROUND_TRIPS).min(2 * LATE) + HEDGE_FLOOR;
         let waits = now.saturating_duration_since(self.since);
@@ -534,7 +540,7 @@ impl Raw {
 // === impl Check ===
 
 impl Check {
-    /// Does the work.
+    /// Runs the check.
     pub(crate) fn run(self, rules: &Rules) -> Checked {
         let first = self.place.height;
         let result = match &self.raw {

@@ -40,8 +40,8 @@ impl Machine {
         }
     }
 
-    /// Where no peer has what a segment needs for a while, peers are asked for their tips instead; and those that had no
-    /// answer for it are asked again, a few times.
+    /// Handles a stall: no peer has had the next headers of the lowest segment for a while. Peers that had no answer
+    /// for it are asked again, a few times. After that, peers are asked for their tips instead.
     pub(super) fn give_way(&mut self, now: Instant) {
         let Some((end, segment)) = self.segments.front().and_then(|segment| Some((segment.end?.0, segment))) else {
             self.stalled = None;
@@ -69,7 +69,7 @@ impl Machine {
         }
     }
 
-    /// Peers whose headers did not come to the trunk are asked again.
+    /// Forgets the views of peers whose headers did not come to the trunk, so that they are asked again.
     pub(super) fn forget_unknown(&mut self) {
         let tree = &self.tree;
         for state in self.peers.values_mut() {
@@ -81,7 +81,7 @@ impl Machine {
         }
     }
 
-    /// Asks for the next headers of a segment if it waits for any. Returns how many questions are out.
+    /// Asks for the next headers of a segment if it waits for any. Returns the number of questions in flight.
     pub(super) fn ask_for_segment(&mut self, id: u32, index: usize, now: Instant) -> usize {
         let Some(segment) = self.segments.get(index) else { return 0 };
         if segment.is_at_end() || segment.is_completing {
@@ -95,7 +95,7 @@ impl Machine {
             return 0;
         }
         let only = segment.only_source();
-        // One that is late is joined by another, then by two, then by four.
+        // If all that are asked are late, another one is asked as well, then two more, then four more.
         let more = match (asked, late) {
             (0, _) => 1,
             (asked, late) if asked == late => asked,
@@ -130,7 +130,7 @@ impl Machine {
         asked + count
     }
 
-    /// The number of peers that are asked for a segment's next headers, and how many of them are late.
+    /// The number of peers that are asked for a segment's next headers, and the number of those that are late.
     pub(super) fn askers(&self, segment: &Segment, now: Instant) -> (usize, usize) {
         let questions =
             self.peers.values().flat_map(|state| state.questions.iter().map(move |question| (state, question)));
@@ -138,7 +138,8 @@ impl Machine {
         about.fold((0, 0), |(all, late), (state, _)| (all + 1, late + usize::from(self.is_late(state, now))))
     }
 
-    /// Whether no peer can bring the open segment further: none that is asked in time, and none to ask.
+    /// Returns `true` if no peer can bring the open segment further: each peer that is asked is late, and no other peer
+    /// can be asked.
     pub(super) fn is_exhausted(&self, now: Instant) -> bool {
         let Some(segment) = self.segments.front() else { return true };
         let (asked, late) = self.askers(segment, now);
@@ -200,7 +201,7 @@ impl Machine {
         };
         let is_open = segment.end.is_none();
         let Some(prev) = raw.prev_block_hash() else {
-            // It has nothing after the head, or after another block of the locator.
+            // The peer has nothing after the head, or after another block of the locator.
             segment.unfit.insert(peer);
             if is_open {
                 self.empty_answer(peer, question, Some(Spot::trunk(head.0)), now);
@@ -216,7 +217,7 @@ impl Machine {
                 segment.unfit.insert(peer);
                 self.tip_answer(peer, question, raw);
             } else if prev == segment.start.1 {
-                // It does not know what others sent. One of them is wrong, and it stays open which one.
+                // The peer does not know the headers that others sent. One of them is wrong; which one is not known.
                 if segment.objectors.insert(peer) {
                     segment.restart();
                     self.forget_false_start(id);
@@ -321,7 +322,7 @@ impl Machine {
         }
     }
 
-    /// The headers end at another block than the checkpoint.
+    /// Handles a segment whose headers end at another block than the checkpoint.
     pub(super) fn wrong_end(&mut self, peer: PeerId, id: u32, (height, hash): (u32, BlockHash)) {
         let Some(segment) = self.segments.iter_mut().find(|segment| segment.id == id) else { return };
         let is_alone = segment.sources.iter().all(|source| *source == peer);
@@ -354,7 +355,7 @@ impl Machine {
         }
     }
 
-    /// What a segment has put on the trunk before it turned out to be wrong is taken back.
+    /// Removes the headers that a wrong segment has put on the trunk.
     pub(super) fn forget_false_start(&mut self, id: u32) {
         if let Some(segment) = self.segments.front().filter(|segment| segment.id == id)
             && self.tree.trunk.tip() > segment.start.0

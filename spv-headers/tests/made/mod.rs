@@ -36,7 +36,7 @@ pub(crate) struct Synced {
     pub(crate) chain: HeaderChain,
     pub(crate) left: Vec<LeftPeer>,
     pub(crate) standings: Vec<Standing>,
-    /// What a store would hold that was empty.
+    /// The headers that a store would hold if it was empty at the start.
     pub(crate) kept: Vec<CheckedHeader>,
     pub(crate) batches: usize,
 }
@@ -168,7 +168,7 @@ impl Node {
         Self { compresses, ..self }
     }
 
-    /// It is not the first one that is asked.
+    /// Gives the node a longer round trip, so that another one is asked first.
     pub(crate) fn far(self) -> Self {
         let profile = PeerProfile { round_trip: Duration::from_millis(5), ..self.profile };
         Self { profile, ..self }

@@ -1,4 +1,4 @@
-//! The decision which node to connect to next, without I/O and without a clock.
+//! The choice of the next node to connect to, without I/O and without a clock.
 
 mod candidate;
 
@@ -92,18 +92,19 @@ pub enum Step {
     Wait(Option<Instant>),
 }
 
-/// The candidates, and the decision which of them to connect to next.
+/// The candidates, and the choice of the next one to connect to.
 ///
 /// It keeps [`target`](PlanConfig::target) nodes connected:
 ///
-/// * At first as many attempts start as connections are wanted. An attempt that takes more than 250 ms no longer counts,
-///   and another one starts beside it, up to four for each connection wanted. So a silent node delays no other.
+/// * At first as many attempts start as connections are wanted. An attempt that takes more than 250 ms no longer
+///   counts, and another one starts beside it, up to four for each connection wanted. So a silent node delays no other.
 /// * Named nodes come first, then those of the address book, the seeds, and last the nodes that peers named. The book
 ///   fills at most half of the places while there are seeds, so that one run cannot choose all peers of the next. Among
 ///   equals, nodes of [network groups](NetworkGroup) that are not in use come first, then those with fewer failures, then
 ///   chance decides.
-/// * A node that fails or leaves is a candidate again after a backoff of 1 s, then 2 s, 4 s, up to 10 minutes. Any other
-///   candidate can take its place. No candidate is dropped, except nodes that peers named and that failed three times.
+/// * A node that fails or leaves is a candidate again after a backoff of 1 s, then 2 s, 4 s, up to 10 minutes. Any
+///   other candidate can take its place. No candidate is dropped, except nodes
+///   that peers named and that failed three times.
 ///
 /// Time is given to each call, so that a run can be replayed. Reports about peers that are not candidates are ignored.
 ///
@@ -156,7 +157,8 @@ impl PlanConfig {
 // === impl Plan ===
 
 impl Plan {
-    /// A plan without candidates. At the instant `now` it is `unix` seconds since 1970; the address book counts by that.
+    /// A plan without candidates. At the instant `now` it is `unix` seconds since 1970; the address book counts by
+    /// that.
     pub fn new(config: PlanConfig, now: Instant, unix: u64) -> Self {
         let random = fastrand::Rng::with_seed(config.seed);
         Self {
@@ -177,8 +179,8 @@ impl Plan {
         &self.config
     }
 
-    /// Adds a candidate. One that is known keeps the more trusted source of both. A peer that is banned waits for the end
-    /// of its ban.
+    /// Adds a candidate. One that is known keeps the more trusted source of both. A peer that is banned waits for the
+    /// end of its ban.
     pub fn add(&mut self, peer: PeerId, source: Source, now: Instant) {
         let ban_ends = self.ban_ends(peer);
         let order = self.random.u64(..);
@@ -241,7 +243,8 @@ impl Plan {
         }
     }
 
-    /// Returns `true` while peers should be asked for addresses: fewer candidates than twice the target were never tried.
+    /// Returns `true` while peers should be asked for addresses: fewer candidates than twice the target were never
+    /// tried.
     pub fn wants_addresses(&self) -> bool {
         let untried = self.candidates.values().filter(|candidate| !candidate.is_in_use() && candidate.failures == 0);
         self.config.uses_gossip && untried.count() < 2 * self.config.target

@@ -50,7 +50,7 @@ static IMAGES: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
     [fs::read(&path).unwrap(), killed]
 });
 
-/// Whatever is there must be what was stored.
+/// Asserts that everything the store gives is what was stored.
 fn compare(store: &Store) -> Result<(), StoreError> {
     store.visit_headers(|height, found, hash| {
         assert_eq!((found, hash), header(height));
