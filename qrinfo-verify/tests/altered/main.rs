@@ -109,7 +109,7 @@ impl Stages {
         names.map(|(_, name)| name).collect()
     }
 
-    /// What caught an alteration; `None` if nothing did. The full stage, which takes its time, is asked last. A part that
+    /// The check that caught an alteration; `None` if nothing did. The full stage, which takes its time, is asked last. A part that
     /// `came` does not name as unproven, and the altered reply does, counts as caught.
     fn caught(&self, request: &Request, payload: Vec<u8>, headers: &HeaderMap, came: &Came) -> Option<&'static str> {
         let Ok(qr_info) = QRInfo::from_wire(payload) else { return Some("wire format") };
@@ -123,7 +123,7 @@ impl Stages {
         })
     }
 
-    /// What is named as unproven of the blocks in a reply that was not altered.
+    /// The parts that are named as unproven of the blocks in a reply that was not altered.
     fn came(&self, request: &Request, payload: &Bytes, headers: &HeaderMap) -> Came {
         let reply = Reply::QrInfo(Box::new(QRInfo::from_wire(payload.clone()).unwrap()));
         let take = |stage: &ListStage| stage.clone().apply(request, &reply, |hash| headers.find(hash)).unwrap();
@@ -131,7 +131,7 @@ impl Stages {
     }
 }
 
-/// What is named as unproven at each level.
+/// The parts that are named as unproven at each level.
 type Came = Vec<Vec<Unproven>>;
 
 /// The parts of a reply that are unproven for the blocks that they name.
@@ -227,7 +227,7 @@ fn run(level: Level) -> Tally {
     tally
 }
 
-/// What survives at every level.
+/// The alterations that survive at every level.
 const NEVER_PROVEN: [&str; 9] = [
     "mnListDiff.blockHash (tip)",
     "mnListDiff.totalTransactions",
@@ -256,7 +256,7 @@ const SNAPSHOTS_IN_FULL: [&str; 4] = [
     "quorumSnapshot.mnSkipList (signed)",
 ];
 
-/// What is caught in full alone. By roots such a commitment is named as unproven before and after.
+/// The alterations that only the full level catches. By roots such a commitment is named as unproven before and after.
 const ONLY_BY_SIGNATURES: [&str; 5] = [
     "lastCommitmentPerIndex.quorumHash",
     "lastCommitmentPerIndex.quorumPublicKey",

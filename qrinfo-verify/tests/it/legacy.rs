@@ -12,7 +12,7 @@ use qrinfo_verify::{
 };
 use spv_testkit::{Keys, SyntheticChain, SyntheticParams, builder};
 
-/// What a good signature of before v19 comes to.
+/// The verdict on a good signature of before v19.
 const GOOD: Proof = if cfg!(feature = "legacy-bls") { Proof::Verified } else { Proof::Unverified(Unverified::Legacy) };
 
 /// A chain that has rotated quorums for twelve cycles before v19, and for two more before v20. It has so few masternodes

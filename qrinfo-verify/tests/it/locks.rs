@@ -84,7 +84,7 @@ fn quorum(seed: u8, cycle: u32, index: i16) -> (SecretKey, MinedQuorum) {
     (key, MinedQuorum::new(commitment, cycle + u32::try_from(index).unwrap()))
 }
 
-/// What Dash Core signs: type, quorum, id of the request, message.
+/// The bytes that Dash Core signs: type, quorum, id of the request, message.
 fn sign_hash(quorum: &MinedQuorum, request_id: Hash256, message: Hash256) -> [u8; 32] {
     let commitment = &quorum.commitment;
     let mut signed = vec![commitment.llmq_type.0];

@@ -13,7 +13,7 @@ use spv_testkit::{SyntheticChain, SyntheticParams};
 
 const MASTERNODES: u32 = 3_000;
 const LISTS: u32 = 200;
-/// As many as a cycle of mainnet brings.
+/// The number that a cycle of mainnet brings.
 const CHANGES: u32 = 60;
 
 fn entry(number: u32, version: u32) -> SmlEntry {

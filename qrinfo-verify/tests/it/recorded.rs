@@ -1,4 +1,4 @@
-//! What a node really answered is true, reply by reply and as whole syncs.
+//! The recorded answers of real nodes are true, reply by reply and as whole syncs.
 
 use crate::common::{expected_replies, headers, qr_info, recordings, reply, request, with_zero_bases};
 use std::{
@@ -122,7 +122,7 @@ fn every_recorded_reply_passes_at_roots() {
     }
 }
 
-/// Of the other recordings the complete syncs do.
+/// The other recordings are covered by their complete syncs.
 #[test]
 fn every_reply_of_the_newest_version_passes_at_full() {
     let Some(recording) = Recording::shared("regtest-v3").unwrap() else { return };

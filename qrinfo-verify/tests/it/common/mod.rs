@@ -18,7 +18,7 @@ pub(crate) fn headers(recording: &Recording) -> HeaderMap {
     headers
 }
 
-/// What a client asks that has the headers: every hash comes from them, every height from the cycle arithmetic.
+/// The requests of a client that has the headers: every hash comes from them, every height from the cycle arithmetic.
 pub(crate) fn spec(recording: &Recording, exchange: &Exchange) -> QRInfoRequestSpec {
     let network = recording.network();
     let cycles = network.cycles();
@@ -58,7 +58,7 @@ pub(crate) fn recordings() -> Vec<(&'static str, Recording)> {
     recordings
 }
 
-/// How many replies a recording has at least, by what is said of the vectors.
+/// The least number of replies in a recording, as the vectors' README says.
 pub(crate) fn expected_replies(name: &str) -> usize {
     match name {
         "regtest" => 588,

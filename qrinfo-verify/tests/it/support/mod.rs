@@ -15,7 +15,7 @@ use qrinfo_core::{
 use qrinfo_verify::{Deregistered, Modifier, Quarters, rotated_members, top_members};
 use spv_testkit::{Answer, Recording};
 
-/// What the recorded replies say of a chain.
+/// The facts of a chain in its recorded replies.
 #[derive(Clone)]
 pub(crate) struct Facts {
     pub(crate) network: Network,
