@@ -109,7 +109,8 @@ impl Stages {
         names.map(|(_, name)| name).collect()
     }
 
-    /// The check that caught an alteration; `None` if nothing did. The full stage, which takes its time, is asked last. A part that
+    /// The check that caught an alteration; `None` if nothing did. The full stage, which takes its time, is asked last. A
+    /// part that
     /// `came` does not name as unproven, and the altered reply does, counts as caught.
     fn caught(&self, request: &Request, payload: Vec<u8>, headers: &HeaderMap, came: &Came) -> Option<&'static str> {
         let Ok(qr_info) = QRInfo::from_wire(payload) else { return Some("wire format") };
