@@ -106,7 +106,7 @@ impl Source {
         let HeaderSync { chain, peers, left, .. } = match synced {
             Err(HeaderSyncError::NoPeers(left)) => {
                 left.iter().for_each(|left| leave(&ledger, left));
-                bail!("no node can be asked: none is left that sends headers; add more with --peer")
+                bail!("no node can be asked: none can be connected to, or none sends headers; name others with --peer")
             }
             synced => synced?,
         };
