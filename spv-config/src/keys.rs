@@ -78,7 +78,11 @@ mod tests {
     #[test]
     fn the_keys_are_the_fields() {
         let second = Duration::from_secs(1);
-        let config = ClientConfig::default().with_storage_path("data").with_total_timeout(second);
+        let config = ClientConfig::default()
+            .with_proxy(([127, 0, 0, 1], 9050).into())
+            .with_devnet("paloma")
+            .with_storage_path("data")
+            .with_total_timeout(second);
         #[cfg(feature = "parallel-qrinfo")]
         let config = config
             .with_parallel_qrinfo_settings(1, true, second)
