@@ -32,6 +32,10 @@ use crate::{
 /// The time between two checks for late peers.
 const TICK: Duration = Duration::from_millis(20);
 
+/// The sync ends with what is there when no peer has sent 16 KiB of headers for this long. The least that a peer may
+/// send is far more.
+const SILENCE: Duration = Duration::from_secs(20);
+
 /// Questions that may wait to be sent to one peer. It has fewer.
 const ORDERS: usize = 8;
 
@@ -52,7 +56,7 @@ const HAND_BACK: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeaderSyncConfig {
     /// The time after which the sync ends with what is there. Default: 10 min; all headers of mainnet take two at
-    /// 1 MB/s.
+    /// 1 MB/s. It ends earlier when no peer has sent any headers for 20 s.
     pub total_time: Duration,
     /// The time for which further peers are waited for, after the first one has told its tip. Default: 1 s.
     pub settle: Duration,
@@ -133,7 +137,7 @@ pub enum HeaderSyncError {
     /// No peer told its tip: all left, for these reasons, or none came.
     #[error("no peer is left that sends headers; add more peers")]
     NoPeers(Vec<LeftPeer>),
-    /// No peer told its tip in the time that is given.
+    /// No peer told its tip in the time that is given, or none sent anything for so long.
     #[error("no peer told its tip within {0:?}; add more peers, or allow more time")]
     Timeout(Duration),
     /// The headers are not taken any more: the receiver of the batches is gone. Not the fault of a peer.
@@ -190,16 +194,21 @@ where
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (end, mut all_joined) = (Instant::now() + config.total_time, false);
+    let mut heard = Instant::now();
     loop {
         while let Some(action) = machine.next(now()) {
             match action {
                 Action::Ask(ask) => peers.ask(ask),
                 Action::Check(check) => _ = checks.spawn_blocking(move || check.run(&rules)),
-                Action::Deliver { first, headers } => send_batch(&keep, first, headers).await?,
+                Action::Deliver { first, headers } => {
+                    send_batch(&keep, first, headers).await?;
+                    heard = Instant::now();
+                }
                 Action::Drop { peer, why } => peers.leave(peer, PeerProblem::from(why)),
             }
         }
-        if machine.is_done(now(), config.settle, all_joined || machine.tips() >= config.wanted_peers) {
+        let are_enough = machine.tips() >= config.wanted_peers && machine.is_unanimous();
+        if machine.is_done(now(), config.settle, all_joined || are_enough) {
             break;
         }
         if all_joined && peers.orders.is_empty() && checks.is_empty() {
@@ -211,6 +220,13 @@ where
             }
             break;
         }
+        if heard.elapsed() >= SILENCE {
+            if machine.tips() == 0 {
+                return Err(HeaderSyncError::Timeout(SILENCE));
+            }
+            break;
+        }
+        let mut is_silent = false;
         tokio::select! {
             biased;
             Some(checked) = checks.join_next(), if !checks.is_empty() => if let Ok(checked) = checked {
@@ -232,7 +248,10 @@ where
                 },
                 None => all_joined = true,
             },
-            _ = tick.tick() => {}
+            _ = tick.tick() => is_silent = !peers.orders.is_empty(),
+        }
+        if !is_silent {
+            heard = Instant::now();
         }
     }
     if machine.tips() == 0 {

@@ -137,10 +137,11 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
     let check = CheckLayer::new(move |hash| for_checks.find(hash));
     let correlator = settings::correlator(&config, options.sequential);
     let ledger = nodes.ledger.clone();
-    let places = ledger.clone();
+    let (places, blocks) = (ledger.clone(), headers.clone());
     let ask = move |connection: Connection, height| {
         let id = connection.peer();
-        let peer = adopt(connection, correlator).map(|service| Held::new(check.layer(service), places.used(id)));
+        let hold = |service| Held::new(check.layer(service), blocks.clone(), (id, height), places.used(id));
+        let peer = adopt(connection, correlator).map(hold);
         peer.with_start_height(height)
     };
     let peers: Vec<_> = agreed.nodes.drain(..).map(|(connection, height)| ask(connection, height)).collect();
@@ -154,7 +155,8 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
         Range::History => first_answerable_cycle(&peers, &planner, hash_at).await?,
     };
     let plan = planner.plan(first, last, hash_at)?;
-    let needed = plan.last().and_then(|spec| agreed.chain.height_of(&spec.block_hash)).max(planner.anchor);
+    // The blocks of one request at least.
+    let needed = plan.first().and_then(|spec| agreed.chain.height_of(&spec.block_hash)).max(planner.anchor);
     let needed = needed.unwrap_or_default();
     let (peers, behind): (Vec<_>, Vec<_>) = peers.into_iter().partition(|peer| peer.start_height >= needed);
     behind.into_iter().for_each(|peer| ledger.left(peer.id, "is not asked: it is behind"));

@@ -1,6 +1,7 @@
 //! The nodes that are asked, including those that come later.
 
 use std::{
+    future::ready,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -8,15 +9,23 @@ use std::{
 
 use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture, stream};
 use qrinfo::{Peer, SyncReport};
-use qrinfo_core::{Answer, Attempt, AttemptError, AttemptResult, AttemptService, PeerId};
+use qrinfo_core::{Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, PeerId, Request};
+use qrinfo_verify::HeaderMap;
 use spv_pool::Place;
 use tokio::sync::mpsc;
 use tower::{Service, discover::Change};
 
 /// A node's service, with its place in the pool: another node takes the place when all clones are dropped.
+///
+/// A request with a block that the node does not have fails at once, and is not sent: the node would refuse it, and hold
+/// it against us.
 #[derive(Debug, Clone)]
 pub(super) struct Held<S> {
     service: S,
+    peer: PeerId,
+    blocks: Arc<HeaderMap>,
+    /// The height of the newest of these blocks that the node has.
+    newest: u32,
     _place: Option<Arc<Place>>,
 }
 
@@ -79,8 +88,14 @@ fn copy<S: Clone>(peer: &Peer<S>) -> Peer<S> {
 // === impl Held ===
 
 impl<S> Held<S> {
-    pub(super) fn new(service: S, place: Option<Place>) -> Self {
-        Self { service, _place: place.map(Arc::new) }
+    pub(super) fn new(service: S, blocks: Arc<HeaderMap>, (peer, newest): (PeerId, u32), place: Option<Place>) -> Self {
+        Self { service, peer, blocks, newest, _place: place.map(Arc::new) }
+    }
+
+    fn lacks(&self, request: &Request) -> bool {
+        let Request::QrInfo(spec) = request else { return false };
+        let mut blocks = spec.base_block_hashes.iter().chain([&spec.block_hash]);
+        blocks.any(|hash| self.blocks.find(hash).is_some_and(|block| block.height > self.newest))
     }
 }
 
@@ -97,6 +112,9 @@ where
     }
 
     fn call(&mut self, attempt: Attempt) -> Self::Future {
+        if self.lacks(&attempt.request) {
+            return ready(Err(AttemptError::new(AttemptErrorKind::Refused).at(self.peer))).boxed();
+        }
         self.service.call(attempt).boxed()
     }
 }

@@ -1,6 +1,6 @@
 //! Settings of a sync: options replace the environment, which replaces the file, which replaces the defaults.
 
-use std::{env, num::NonZeroUsize};
+use std::{env, num::NonZeroUsize, time::Duration};
 
 use anyhow::{Context, Result};
 use qrinfo::{ParallelOptions, config};
@@ -10,6 +10,10 @@ use spv_config::{ClientConfig, ConfigErrors, LoadError};
 use super::Options;
 use crate::run::default_concurrency;
 
+/// The longest wait for a node that has not failed a request yet. Others come within seconds or not at all, and a user
+/// waits for the command.
+const FOR_ANOTHER: Duration = Duration::from_secs(3);
+
 /// Loads and validates the configuration. Peers named by options are not part of it, for they are yet to be resolved.
 pub(super) fn load(options: &Options) -> Result<ClientConfig> {
     let mut config = ClientConfig::from_sources(options.config.as_deref(), env::vars_os())?;
@@ -18,6 +22,9 @@ pub(super) fn load(options: &Options) -> Result<ClientConfig> {
     }
     if !options.peers.is_empty() {
         config.peers.clear();
+        // Who names nodes wants all of them asked.
+        let named = u32::try_from(options.peers.len()).unwrap_or(u32::MAX);
+        config.max_peers = config.max_peers.max(named.min(*ClientConfig::PEERS.end()));
     }
     config.proxy = options.proxy.or(config.proxy);
     if let Some(directory) = &options.data_dir {
@@ -43,10 +50,13 @@ pub(super) fn correlator(config: &ClientConfig, sequential: bool) -> CorrelatorC
 
 /// Returns the options of a parallel sync. The default number of requests in flight depends on the number of peers.
 pub(super) fn parallel(config: &ClientConfig, peers: usize) -> ParallelOptions {
+    let mut options = ParallelOptions::from(config);
+    let retry = &mut options.recovery.retry;
+    retry.network_timeout = retry.network_timeout.min(FOR_ANOTHER);
     let limit = NonZeroUsize::new(config.max_concurrent_filter_requests).unwrap_or(NonZeroUsize::MIN);
     let set = config.max_concurrent_qrinfo_requests.and_then(NonZeroUsize::new);
     let max_concurrent = set.unwrap_or(default_concurrency(peers).min(limit));
-    ParallelOptions { max_concurrent, ..ParallelOptions::from(config) }
+    ParallelOptions { max_concurrent, ..options }
 }
 
 #[cfg(test)]

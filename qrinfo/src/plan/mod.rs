@@ -38,7 +38,9 @@ pub enum PlanError {
         first: u32,
     },
     /// The range ends before it starts.
-    #[error("the last cycle {last} lies before the first cycle {first}")]
+    #[error(
+        "the last cycle {last} lies before the first cycle {first}; choose an earlier first cycle, or wait for newer blocks"
+    )]
     EmptyRange {
         /// The first block of the first cycle.
         first: u32,

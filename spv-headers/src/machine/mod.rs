@@ -371,6 +371,16 @@ impl Machine {
         self.peers.values().filter(|peer| matches!(peer.view, View::Tip(_) | View::Has(_))).count()
     }
 
+    /// Returns `true` if all peers of which a block is known are on one chain, some of them further than others. Otherwise
+    /// each further peer may decide.
+    pub(crate) fn is_unanimous(&self) -> bool {
+        let best = self.best();
+        self.peers.values().all(|peer| match peer.view {
+            View::Tip(spot) | View::Has(spot) => self.tree.is_on(spot, best),
+            View::Unknown | View::Doubtful => true,
+        })
+    }
+
     /// Ends the sync and chooses the chain. The last actions deliver the headers that are not delivered yet.
     pub(crate) fn agree(mut self) -> (Agreement, Vec<Action>) {
         self.segments.clear();
