@@ -10,6 +10,7 @@ use spv_testkit::{Fault, HeaderFault, PeerProfile, RecordedPeer, Recording};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::Command,
+    time::timeout,
 };
 
 use self::support::{ALL, assert_complete, command, recording, run};
@@ -211,6 +212,27 @@ async fn peers_that_were_all_given_up_are_told_from_no_peers() {
     let output = Command::new(env!("CARGO_BIN_EXE_qrinfo")).args(arguments).output().await.unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(!text.contains(" 0 asked") && text.contains(" 0 answered"), "{text}");
+}
+
+/// No other node can come, so a user does not wait for one for minutes.
+#[tokio::test]
+async fn a_lone_node_that_refuses_ends_the_sync() {
+    let server = RecordedPeer::builder(recording()).fault(.., Fault::Refuse).spawn().await.unwrap();
+    let output = timeout(Duration::from_secs(40), run(&[&server], &ALL)).await;
+    let (output, json) = output.expect("the sync ends");
+    assert_eq!((output.status.code(), json["complete"].as_bool()), (Some(1), Some(false)), "{json}");
+}
+
+/// Eight nodes are connected at a time by default, but all that are named are asked.
+#[tokio::test]
+async fn nodes_beyond_the_eighth_are_asked_where_the_others_refuse() {
+    let mut servers = Vec::new();
+    for _ in 0..9 {
+        servers.push(RecordedPeer::builder(recording()).fault(.., Fault::Refuse).spawn().await.unwrap());
+    }
+    let far = PeerProfile { round_trip: Duration::from_millis(20), ..PeerProfile::default() };
+    servers.push(RecordedPeer::builder(recording()).profile(far).spawn().await.unwrap());
+    assert_complete(&run(&servers.iter().collect::<Vec<_>>(), &ALL).await);
 }
 
 #[tokio::test]

@@ -214,6 +214,26 @@ async fn the_most_peers_decide_and_those_on_another_branch_keep_what_is_shared()
     assert_eq!(sync.shared(), [1700, 6_700, 6_700]);
 }
 
+/// Four peers are enough where they agree. Where they do not, the others are heard as well.
+#[tokio::test(start_paused = true)]
+async fn peers_that_disagree_are_not_enough() {
+    let made = whole();
+    let longer = made.grown(1700, 2_500, 6);
+    let near = (0..3).map(|_| Node::new(&longer)).chain([Node::new(&made)]);
+    let sync = run(genesis(), near.chain((0..4).map(|_| Node::new(&made).far()))).await;
+    assert_agreed(&sync, &made);
+    assert_eq!(sync.shared(), [1700, 1700, 1700, 1772, 1772, 1772, 1772, 1772]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sync_whose_peers_are_all_silent_ends() {
+    let start = Instant::now();
+    let nodes = (0..2).map(|_| Node::new(&whole()).fault(HeaderFault::Silence));
+    let result = run_with(genesis(), nodes, HeaderSyncConfig::default()).await;
+    assert!(matches!(result, Err(HeaderSyncError::Timeout(_))));
+    assert!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn twin_tips_are_told_apart_by_hash() {
     let (one, other) = (whole(), whole().grown(1771, 1, 8));

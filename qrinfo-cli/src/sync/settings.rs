@@ -22,9 +22,6 @@ pub(super) fn load(options: &Options) -> Result<ClientConfig> {
     }
     if !options.peers.is_empty() {
         config.peers.clear();
-        // Who names nodes wants all of them asked.
-        let named = u32::try_from(options.peers.len()).unwrap_or(u32::MAX);
-        config.max_peers = config.max_peers.max(named.min(*ClientConfig::PEERS.end()));
     }
     config.proxy = options.proxy.or(config.proxy);
     if let Some(directory) = &options.data_dir {
@@ -36,6 +33,9 @@ pub(super) fn load(options: &Options) -> Result<ClientConfig> {
         config.max_concurrent_filter_requests = config.max_concurrent_filter_requests.max(limit.get());
     }
     config.validate().context("the configuration is invalid")?;
+    // Who names nodes wants all of them asked.
+    let named = u32::try_from(options.peers.len()).unwrap_or(u32::MAX);
+    config.max_peers = config.max_peers.max(named.min(*ClientConfig::PEERS.end()));
     Ok(config)
 }
 
