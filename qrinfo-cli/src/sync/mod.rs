@@ -8,9 +8,10 @@ mod output;
 mod roster;
 mod settings;
 
-use std::{io::Write, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc};
+use std::{future::ready, io::Write, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use anyhow::Result;
+use futures_util::{StreamExt, stream};
 use qrinfo::{
     AttemptService, OrderedSync, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncEvent, SyncReport, adopt,
     first_answerable_cycle,
@@ -22,7 +23,7 @@ use spv_config::ClientConfig;
 use spv_peer::Connection;
 use spv_store::Store;
 use tokio::{
-    sync::{broadcast, mpsc},
+    sync::{broadcast, mpsc, oneshot},
     time::Instant,
 };
 use tower::Layer;
@@ -256,11 +257,17 @@ where
     let todo = todo.to_vec();
     if options.sequential {
         let run = SequentialSync::new(todo, roster.present(is_last), SequentialOptions::default());
-        take_in(run, first, ledger, intake, progress).await
+        tokio::spawn(ban_liars(run.events(), ledger.clone()));
+        take_in(run, first, intake, progress).await
     } else {
         let parallel = settings::parallel(config, roster.len());
-        let run = ParallelSync::with_changing_peers(todo, roster.all(is_last), parallel);
-        take_in(run, first, ledger, intake, progress).await
+        // No node is asked before its ban would be heard.
+        let (is_heard, wait) = oneshot::channel::<()>();
+        let peers = stream::once(wait).filter_map(|_| ready(None)).chain(roster.all(is_last));
+        let run = ParallelSync::with_changing_peers(todo, peers, parallel);
+        tokio::spawn(ban_liars(run.events(), ledger.clone()));
+        drop(is_heard);
+        take_in(run, first, intake, progress).await
     }
 }
 
@@ -278,11 +285,9 @@ async fn ban_liars(mut events: broadcast::Receiver<SyncEvent>, ledger: Ledger) {
 async fn take_in(
     mut run: impl OrderedSync,
     first: usize,
-    ledger: &Ledger,
     intake: &mut Intake<'_>,
     mut progress: Progress,
 ) -> Result<SyncReport> {
-    tokio::spawn(ban_liars(run.events(), ledger.clone()));
     while let Some(delivered) = run.next().await {
         match intake.take(first + delivered.index, &delivered).await? {
             Ok(()) => progress.update(&run.stats()),
