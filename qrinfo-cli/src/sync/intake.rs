@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use anyhow::{Context, Result};
 use qrinfo::{Delivered, verify::Verifier};
-use qrinfo_core::{Network, QRInfoRequestSpec, Reply, client::StoredReply, message::QRInfo, wire::Wire};
+use qrinfo_core::{Network, QRInfoRequestSpec, Reply, Request, client::StoredReply, message::QRInfo, wire::Wire};
 use qrinfo_verify::{Falsehood, HeaderMap, Level, ListStage, Verified, VerifyError};
 use spv_store::Store;
 use tokio::task::block_in_place;
@@ -94,7 +94,7 @@ impl<'a> Intake<'a> {
         let why = match QRInfo::from_wire(stored.payload) {
             Err(error) => error.to_string(),
             Ok(reply) => {
-                let reply = Reply::QrInfo(Box::new(reply));
+                let reply = without_stale_tip(spec, reply);
                 match self.verifier.take(spec.clone(), &reply).await {
                     Ok(verified) => {
                         self.rows.push(Row::stored(spec, &reply, length, &verified));
@@ -123,6 +123,18 @@ impl<'a> Intake<'a> {
     }
 }
 
+/// A stored reply as the answer to the request of today. Its tip diff may start from a base that is near the tip of its
+/// time, and is not sent any more.
+fn without_stale_tip(spec: &QRInfoRequestSpec, mut reply: QRInfo) -> Reply {
+    let request = Request::from(spec.clone());
+    let stored = Reply::QrInfo(Box::new(reply.clone()));
+    if request.check_reply(&stored).is_ok() {
+        return stored;
+    }
+    reply.drop_tip_diff();
+    Reply::QrInfo(Box::new(reply))
+}
+
 /// Keeps a reply, without a tip diff that is not proven: a peer can fill it with anything.
 fn keep(store: &Store, spec: &QRInfoRequestSpec, mut reply: QRInfo, verified: &Verified) -> Result<()> {
     if verified.tip.is_none() {
@@ -131,4 +143,35 @@ fn keep(store: &Store, spec: &QRInfoRequestSpec, mut reply: QRInfo, verified: &V
     let stored =
         StoredReply { cycle_height: spec.cycle.height(), block_hash: spec.block_hash, payload: reply.to_wire() };
     block_in_place(|| store.store_reply(&stored)).context("cannot keep a reply")
+}
+
+#[cfg(test)]
+mod tests {
+    use qrinfo::plan::Planner;
+    use spv_testkit::{Answer, Recording};
+
+    use super::*;
+
+    /// The tip has moved since, and the plan has another anchor.
+    #[test]
+    fn a_stored_reply_outlives_its_anchor() {
+        let recording = Recording::bundled().unwrap();
+        let hash_at = |height| recording.block_hash(height);
+        let planner =
+            Planner { anchor: Some(recording.anchor()), ..Planner::new(recording.network(), recording.tip()) };
+        let anchor = hash_at(recording.anchor()).unwrap();
+        let mut stale = 0;
+        for mut spec in planner.plan(240, recording.tip(), hash_at).unwrap() {
+            let request = Request::from(spec.clone()).to_message().to_frame();
+            let exchange = recording.exchanges().iter().find(|exchange| exchange.request == request.payload).unwrap();
+            let Answer::Reply(payload) = &exchange.answer else { continue };
+            let reply = QRInfo::from_wire(payload.clone()).unwrap();
+            spec.base_block_hashes.retain(|base| *base != anchor);
+            let is_stale = Request::from(spec.clone()).check_reply(&Reply::QrInfo(Box::new(reply.clone()))).is_err();
+            stale += u32::from(is_stale);
+            let answer = without_stale_tip(&spec, reply);
+            assert_eq!(Request::from(spec.clone()).check_reply(&answer), Ok(()), "{}", spec.cycle.height());
+        }
+        assert!(stale > 10, "{stale}");
+    }
 }
