@@ -1,6 +1,6 @@
 //! The chain of headers, from a file, the store, and the nodes.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{cmp::Reverse, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::{StreamExt, stream};
@@ -161,6 +161,12 @@ impl Agreed {
         self.chain.hash_at(height)
     }
 
+    /// The height of the newest block of the chain that two nodes have: one node alone must not decide which block is
+    /// asked for. With a single node, the height of its newest block.
+    pub(super) fn common_height(&self) -> u32 {
+        second_highest(self.nodes.iter().map(|(_, height)| *height))
+    }
+
     /// The rule for nodes that come later.
     pub(super) fn admission(self, needed: u32, ledger: Ledger) -> Admission {
         Admission { network: self.network, chain: Arc::new(self.chain), needed, ask: self.ask, ledger }
@@ -223,6 +229,13 @@ impl Admission {
         }
         low
     }
+}
+
+/// The second highest, or the only one.
+fn second_highest(heights: impl Iterator<Item = u32>) -> u32 {
+    let mut heights: Vec<_> = heights.collect();
+    heights.sort_unstable_by_key(|height| Reverse(*height));
+    heights.get(1).or(heights.first()).copied().unwrap_or_default()
 }
 
 fn not_asked(shared: u32, tip: u32) -> String {
@@ -303,4 +316,16 @@ fn restore(chain: &mut HeaderChain, store: &Store, network: Network) -> Result<(
         result.is_ok()
     })?;
     result.context("stored headers do not fit together; move the data directory away")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_node_alone_neither_raises_nor_lowers_the_height_that_is_asked_for() {
+        let common = |heights: &[u32]| second_highest(heights.iter().copied());
+        assert_eq!([common(&[1777, 1772, 1772]), common(&[1772, 1765, 1772])], [1772, 1772]);
+        assert_eq!([common(&[1772, 1771]), common(&[1772]), common(&[])], [1771, 1772, 0]);
+    }
 }

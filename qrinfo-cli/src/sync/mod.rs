@@ -145,11 +145,12 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
         let peer = adopt(connection, correlator).map(hold);
         peer.with_start_height(height)
     };
+    let common = agreed.common_height();
     let peers: Vec<_> = agreed.nodes.drain(..).map(|(connection, height)| ask(connection, height)).collect();
 
     let hash_at = |height| agreed.hash_at(height);
-    let planner = Planner { anchor: anchor([tip.height]), ..Planner::new(network, tip.height) };
-    let last = options.to_cycle.unwrap_or(tip.height);
+    let planner = Planner { anchor: anchor([common]), ..Planner::new(network, common) };
+    let last = options.to_cycle.unwrap_or(common);
     let first = match options.range() {
         Range::Newest => last,
         Range::From(height) => height,
