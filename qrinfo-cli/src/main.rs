@@ -1,5 +1,6 @@
 //! The command `qrinfo`.
 
+mod causes;
 mod decode;
 mod demo;
 mod depth;

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{Range, ledger::Ledger, nodes::Nodes};
-use crate::headers;
+use crate::{causes::on_one_line, headers};
 
 /// The age in cycles of the newest quorum of an index, and three more, as verification asks for: the DKG of an index
 /// may fail several times in a row.
@@ -114,7 +114,7 @@ impl Source {
             check_start(self.network, &chain)?;
         }
         left.iter().for_each(|left| leave(&ledger, left));
-        let followers = peers.iter().filter(|peer| peer.standing.tip.0 == peer.standing.shared).count();
+        let followers = peers.iter().filter(|peer| peer.standing.is_on_chain()).count();
         let near = chain.tip().saturating_sub(MAX_BEHIND);
         let mut usable = Vec::new();
         for SyncedPeer { connection, standing } in peers {
@@ -246,11 +246,7 @@ fn not_asked(shared: u32, tip: u32) -> String {
 }
 
 fn leave(ledger: &Ledger, left: &LeftPeer) {
-    let (mut why, mut source) = (left.why.to_string(), std::error::Error::source(&left.why));
-    while let Some(cause) = source {
-        why = format!("{why}: {cause}");
-        source = cause.source();
-    }
+    let why = on_one_line(&left.why);
     match left.event() {
         PeerEvent::Banned { peer, .. } => ledger.ban(peer, &why),
         _ => ledger.left(left.peer, &format!("is not asked: {why}")),

@@ -57,7 +57,8 @@ impl Ledger {
     pub(super) fn left(&self, peer: PeerId, why: &str) {
         let is_news = self.with(|nodes| {
             nodes.places.remove(&peer);
-            nodes.left.insert(peer, why.to_owned()).is_none()
+            // A proven fault is the reason that counts.
+            !nodes.banned.contains(&peer) && nodes.left.insert(peer, why.to_owned()).is_none()
         });
         if is_news {
             eprintln!("qrinfo: {peer}: {why}");

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    error::Error,
     io::{self, Write},
     time::Duration,
 };
@@ -11,6 +10,8 @@ use qrinfo::{Delivered, SyncReport};
 use qrinfo_core::{BlockHash, Network, PeerId, QRInfoRequestSpec, Reply};
 use qrinfo_verify::{Unproven, Verified, VerifyError};
 use serde_json::json;
+
+use crate::causes::on_one_line;
 
 /// One delivered reply.
 pub(super) struct Row {
@@ -63,13 +64,7 @@ impl Row {
 
 impl Unverified {
     pub(super) fn new(cycle: u32, error: &VerifyError) -> Self {
-        let mut why = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            why = format!("{why}: {cause}");
-            source = cause.source();
-        }
-        Self { cycle, why }
+        Self { cycle, why: on_one_line(error) }
     }
 }
 

@@ -52,7 +52,10 @@ pub(super) fn correlator(config: &ClientConfig, sequential: bool) -> CorrelatorC
 pub(super) fn parallel(config: &ClientConfig, peers: usize) -> ParallelOptions {
     let mut options = ParallelOptions::from(config);
     let retry = &mut options.recovery.retry;
-    retry.network_timeout = retry.network_timeout.min(FOR_ANOTHER);
+    // A wait that was set holds.
+    if retry.network_timeout == ClientConfig::default().qrinfo_network_timeout {
+        retry.network_timeout = FOR_ANOTHER;
+    }
     let limit = NonZeroUsize::new(config.max_concurrent_filter_requests).unwrap_or(NonZeroUsize::MIN);
     let set = config.max_concurrent_qrinfo_requests.and_then(NonZeroUsize::new);
     let max_concurrent = set.unwrap_or(default_concurrency(peers).min(limit));
