@@ -11,6 +11,13 @@ use serde_json::Value;
 pub(crate) fn run() -> Result<()> {
     let mut ci = Ci::default();
     ci.step("format", cargo(["fmt", "--all", "--check"]))?;
+    let xtask = |task: &[&str]| {
+        let mut command = Command::new(env::current_exe().unwrap_or_else(|_| "xtask".into()));
+        command.args(task);
+        command
+    };
+    ci.step("prose", xtask(&["prose"]))?;
+    ci.step("rules and promises", xtask(&["conformance"]))?;
     ci.step(
         "lints",
         cargo(["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "-D", "warnings"]),
