@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod conformance;
 mod live;
+mod package;
 mod prose;
 mod sources;
 
@@ -35,6 +36,8 @@ enum Task {
         #[arg(long)]
         write: bool,
     },
+    /// Packages every crate as it would be published, and runs the programs in examples/adopters against the packages.
+    Package,
     /// Counts doc comments that open with a clause.
     Prose,
     /// Checks the command qrinfo against a Dash Core binary of yours; see docs/live.md. Skipped without one.
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(),
         Task::Bench { args } => bench::run(&args),
         Task::Conformance { write } => conformance::run(&sources::root(), write),
+        Task::Package => package::check(&sources::root()),
         Task::Prose => prose::check(&sources::root()),
         Task::Live(options) => live::run(options),
     };

@@ -1,11 +1,14 @@
-//! The workspace's own files.
+//! The workspace's own files, and the commands that work on them.
 
 use std::{
+    env,
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// The workspace's root, from the directory that cargo names.
 pub(crate) fn root() -> PathBuf {
@@ -30,4 +33,16 @@ pub(crate) fn rust_files(root: &Path) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// The cargo that runs this task.
+pub(crate) fn cargo() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// Runs a command without input; fails if it does.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(status.success(), "failed: {command:?}");
+    Ok(())
 }
