@@ -5,6 +5,9 @@
 //! one per signature. A false signature passes only if its weight is the one number that makes up for it: with a chance
 //! of 2^-128, because nobody can know the weights before the signatures are chosen.
 
+#[cfg(test)]
+mod tests;
+
 use blst::{
     BLST_ERROR, MultiPoint, Pairing, blst_fp12, blst_p1_affine, blst_p2_affine,
     min_pk::{PublicKey, Signature},

@@ -1,5 +1,8 @@
 //! The operator keys that the members' signatures of several quorums are verified with.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 
 use blst::{MultiPoint, min_pk::PublicKey};
@@ -7,13 +10,13 @@ use qrinfo_core::message::SmlEntry;
 
 use super::bls::basic_encoding;
 
-/// The number of random halves whose sums are checked. A point outside the group is in half of them, so it stays
-/// unnoticed with a chance of 2^-64. Even then no false signature passes: a pairing does not see what takes a point out
-/// of the group.
-const HALVES: u32 = u64::BITS;
+/// The number of random halves whose sums are checked. A sum that a point outside the group is added to leaves the group,
+/// unless it was outside already: whatever the others are, each half misses it with a chance of at most 1/2, and all miss
+/// it with 2^-40. Even then no false signature passes: a pairing does not see what takes a point out of the group.
+const HALVES: u32 = 40;
 
-/// The keys from which on sums are cheaper than a check of each one.
-const WORTH_ADDING: usize = 2 * HALVES as usize;
+/// The number of keys from which on sums take less time than a check of each one.
+const WORTH_ADDING: usize = 64;
 
 /// Decoded operator keys by their standard encoding. A masternode is a member of several quorums, and decoding is dear.
 #[derive(Debug, Default)]
