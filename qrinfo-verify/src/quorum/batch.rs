@@ -1,9 +1,9 @@
 //! The verification of many signatures at once.
 //!
-//! Each signature and its key are multiplied with a random weight, and the sums are compared: `e(g, sum of w_i s_i) =
-//! product of e(w_i k_i, H(m_i))`. That takes one pairing per message and one final exponentiation, instead of two and
-//! one per signature. A false signature passes only if its weight is the one number that makes up for it: with a chance
-//! of 2^-128, because nobody can know the weights before the signatures are chosen.
+//! Each signature and its key are multiplied by a random weight, and the sums are compared: `e(g, sum of w_i s_i) =
+//! product of e(w_i k_i, H(m_i))`. That takes one pairing per message and one final exponentiation. A false signature
+//! passes only if its weight is the one number that cancels the error, with a probability of 2^-128: the weights are
+//! drawn after the signatures have arrived.
 
 #[cfg(test)]
 mod tests;
@@ -15,17 +15,17 @@ use blst::{
 
 use super::bls::{AnySignature, Claim, DST};
 
-/// The length of a weight. The chance that a false signature passes is one in as many numbers as there are weights.
+/// The length of a weight. A false signature passes with a probability of one in 2^128.
 const WEIGHT_BITS: usize = 128;
 const WEIGHT_BYTES: usize = WEIGHT_BITS / 8;
 
-/// Weights that a peer cannot foresee, one after the other. There is no other way to make them.
+/// Weights that a peer cannot foresee, one after the other. [`Self::random`] is the only constructor.
 struct Weights(Vec<u8>);
 
 // === impl Weights ===
 
 impl Weights {
-    /// Takes weights from the operating system's secure source; `None` if it fails.
+    /// Takes weights from the operating system's secure source; `None` if that fails.
     fn random(count: usize) -> Option<Self> {
         let mut bytes = vec![0; count * WEIGHT_BYTES];
         getrandom::fill(&mut bytes).ok()?;
@@ -42,8 +42,8 @@ impl Weights {
     }
 }
 
-/// Returns true if every claim of the basic scheme is true; `false` if one is not, if there is none, or if no random
-/// numbers were to be had. Claims about the same message that follow one another share a pairing.
+/// Returns true if every claim of the basic scheme is true. Returns false if one is not, if there is none, or if the
+/// system's random source fails. Consecutive claims about the same message share a pairing.
 ///
 /// Claims of the scheme before v19 are left out: each is to be verified by itself.
 pub(crate) fn are_signed<'c>(claims: impl IntoIterator<Item = &'c Claim>) -> bool {
@@ -63,7 +63,7 @@ fn are_equal(weights: &Weights, messages: &[[u8; 32]], keys: &[PublicKey], signa
     for same in messages.chunk_by(|message, next| message == next) {
         let keys = keys.get(from..from + same.len())?;
         let key = blst_p1_affine::from(weights.weigh_keys(from, keys)?);
-        // The signatures are added up apart.
+        // The sum of the signatures has a pairing of its own.
         let no_signature = ();
         let result = pairing.aggregate(&key, false, &no_signature, false, same.first()?, &[]);
         (result == BLST_ERROR::BLST_SUCCESS).then_some(())?;

@@ -200,9 +200,9 @@ pub(crate) fn work_height(commitment: &Commitment, height: u32) -> Option<u32> {
 /// Verifies many commitments on up to `threads` threads, the calling one included. The results are in the order of the
 /// checks.
 ///
-/// The commitments are shared out evenly, and the signatures of a share are verified together (`docs/verification.md`).
-/// If one of them is false, each is verified by itself, so that the false one is named. A quorum of 60 takes about 3 ms
-/// among many on one core, and 1.5 ms more if a signature of its share is false; call it where blocking is allowed.
+/// Each thread takes an equal share of the commitments and verifies their signatures in one batch. If one of them is
+/// false, each of that share is verified by itself, so that the false one is named. A quorum of 60 takes about 3 ms among
+/// many on one core, and 1.5 ms more if a signature of its share is false; call it where blocking is allowed.
 pub fn verify_quorums(checks: &[QuorumCheck<'_>], threads: NonZeroUsize) -> Vec<Result<QuorumProof, QuorumFault>> {
     let count = threads.get().min(checks.len());
     let verdicts: Vec<OnceLock<_>> = (0..count).map(|_| OnceLock::new()).collect();

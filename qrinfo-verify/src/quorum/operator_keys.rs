@@ -10,15 +10,18 @@ use qrinfo_core::message::SmlEntry;
 
 use super::bls::basic_encoding;
 
-/// The number of random halves whose sums are checked. A sum that a point outside the group is added to leaves the group,
-/// unless it was outside already: whatever the others are, each half misses it with a chance of at most 1/2, and all miss
-/// it with 2^-40. Even then no false signature passes: a pairing does not see what takes a point out of the group.
+/// The number of random halves of the keys whose sums are checked.
+///
+/// A sum that is in the group leaves it when a point outside of the group is added. So each half misses such a point with
+/// a probability of at most 1/2, whatever the other points are, and all halves with 2^-40. Even then no false signature passes, because a pairing
+/// ignores the part of a point that is outside of the group.
 const HALVES: u32 = 40;
 
 /// The number of keys from which on sums take less time than a check of each one.
 const WORTH_ADDING: usize = 64;
 
-/// Decoded operator keys by their standard encoding. A masternode is a member of several quorums, and decoding is dear.
+/// Decoded operator keys by their standard encoding. A masternode can be a member of several quorums of a reply, and its
+/// key is decoded once.
 #[derive(Debug, Default)]
 pub(crate) struct OperatorKeys(HashMap<[u8; 48], PublicKey>);
 
@@ -53,7 +56,7 @@ fn decode(encoding: &[u8; 48]) -> Option<PublicKey> {
     PublicKey::uncompress(encoding).ok().filter(|_| first & INFINITY == 0)
 }
 
-/// Returns true if these points of the curve are in the group; false if they may not be, and each is to be checked.
+/// Returns true if these points of the curve are in the group. False means that each is to be checked by itself.
 fn are_in_group(points: &[PublicKey]) -> bool {
     if points.len() < WORTH_ADDING {
         return points.validate().is_ok();

@@ -121,7 +121,7 @@ fn a_key_of_infinity_is_not_signed_for() {
     assert!(!are_signed(&claims) && !are_signed(&claims[..1]) && !claims[0].is_signed());
 }
 
-/// The one constructor asks the operating system; here, that it does so each time and for all bits.
+/// The only constructor asks the operating system, each time and for all bits.
 #[test]
 fn weights_are_fresh_and_use_all_bits() {
     let batches: Vec<_> = (0..64).map(|_| Weights::random(4).unwrap().0).collect();

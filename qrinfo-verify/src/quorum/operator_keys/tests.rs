@@ -118,7 +118,7 @@ fn what_is_no_key_is_left_out_among_few_and_many() {
     }
 }
 
-/// What the sums of halves cannot rule out does no harm: no other key signs for the moved one.
+/// A moved key that the sums of halves miss does no harm: only the owner of the original key signs for it.
 #[test]
 fn a_pairing_does_not_see_what_takes_a_key_out_of_the_group() {
     let message = [7; 32];
