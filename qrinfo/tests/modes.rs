@@ -8,8 +8,8 @@ mod support;
 use std::time::Duration;
 
 use qrinfo::{
-    Delivered, HandledQRInfo, MasternodeSyncManager, MessageHandler, RoutedReply, SequentialOptions, SequentialSync,
-    SyncProgress, SyncReport,
+    Delivered, HandledQRInfo, MasternodeSyncManager, MessageHandler, OrderedSync, RoutedReply, SequentialOptions,
+    SequentialSync, SyncProgress, SyncReport,
 };
 use qrinfo_core::{
     Attempt, BlockHash, QRInfoRequestSpec, Reply, SyncPhase, WhyGivenUp,
