@@ -211,7 +211,8 @@ async fn silence_that_outlasts_the_time_of_a_request_ends_the_sync_as_well() {
 
 #[tokio::test(start_paused = true)]
 async fn the_time_of_the_whole_sync_is_bounded() {
-    let config = ClientConfig::regtest().with_total_timeout(Duration::from_secs(50));
+    let mut config = ClientConfig::regtest();
+    config.total_timeout = Some(Duration::from_secs(50));
     for mode in MODES {
         for by_name in [false, true] {
             let (report, _, took) = silent_nodes(mode, by_name, &config).await;
