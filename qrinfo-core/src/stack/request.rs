@@ -62,8 +62,10 @@ pub struct MnListDiffRequestSpec {
 #[derive(Debug, Clone, PartialEq, Eq, derive_more::From)]
 pub enum Reply {
     /// `qrinfo`
+    #[from(QRInfo, Box<QRInfo>)]
     QrInfo(Box<QRInfo>),
     /// `mnlistdiff`
+    #[from(MnListDiff, Box<MnListDiff>)]
     MnListDiff(Box<MnListDiff>),
 }
 
