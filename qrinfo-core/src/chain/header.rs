@@ -49,7 +49,7 @@ impl BlockHeader {
     }
 
     /// `N` bytes at an offset that is a constant of this file.
-    fn field<const N: usize>(&self, offset: usize) -> [u8; N] {
+    pub(crate) fn field<const N: usize>(&self, offset: usize) -> [u8; N] {
         let mut field = [0; N];
         for (to, from) in field.iter_mut().zip(self.0.iter().skip(offset)) {
             *to = *from;

@@ -91,11 +91,7 @@ impl Network {
 
     /// The type of the rotated (DIP-24) quorums, which sign InstantSend locks.
     pub const fn rotated_llmq(self) -> LlmqType {
-        match self {
-            Self::Mainnet | Self::Testnet => LlmqType::LLMQ_60_75,
-            Self::Devnet => LlmqType::LLMQ_DEVNET_DIP0024,
-            Self::Regtest => LlmqType::LLMQ_TEST_DIP0024,
-        }
+        self.rotated_params().llmq_type
     }
 
     /// The type of the quorums that sign ChainLocks.

@@ -37,8 +37,6 @@ impl Command {
     pub const GET_HEADERS2: Self = Self::new(b"getheaders2");
     /// `headers2`
     pub const HEADERS2: Self = Self::new(b"headers2");
-    /// `sendheaders2`: asks for the announcement of new blocks by `headers2`; no payload.
-    pub const SEND_HEADERS2: Self = Self::new(b"sendheaders2");
     /// `ping`
     pub const PING: Self = Self::new(b"ping");
     /// `pong`
