@@ -189,7 +189,13 @@ async fn silence_of_a_clients_network_takes_the_time_of_one_request() {
                 Mode::Parallel => config.qrinfo_parallel_timeout(),
             };
             assert!(took <= timeout * 5 + BACKOFF, "{mode:?}, names: {by_name}: {took:?}");
-            let failures = told.iter().filter(|event| matches!(event, SyncProgress::AttemptFailed { .. })).count();
+            let is_failure = |progress: &&SyncProgress| match progress {
+                SyncProgress::Event(SyncEvent::Peer(event)) => {
+                    matches!(event, PeerEvent::TimedOut { .. } | PeerEvent::Ended { outcome: Err(_), .. })
+                }
+                _ => false,
+            };
+            let failures = told.iter().filter(is_failure).count();
             assert!(failures >= 3, "{mode:?}, names: {by_name}: {told:?}");
             times.push(took);
         }

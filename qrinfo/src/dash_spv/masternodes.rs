@@ -5,7 +5,7 @@ use std::{
 };
 
 use qrinfo_core::{
-    BlockHash, Mismatch, QRInfoRequestSpec, Reply, Request, SyncPhase,
+    BlockHash, Mismatch, PeerEvent, QRInfoRequestSpec, Reply, Request, SyncPhase,
     client::{ClientError, NamedNetworkManager, NetworkManager, StorageManager},
     message::NetworkMessage,
 };
@@ -321,7 +321,7 @@ impl MasternodeSyncManager {
             loop {
                 tokio::select! {
                     biased;
-                    Ok(event) = events.recv() => self.tell_event(&event),
+                    Ok(event) = events.recv() => self.tell_event(event),
                     delivered = sync.next() => return delivered,
                 }
             }
@@ -333,16 +333,16 @@ impl MasternodeSyncManager {
     fn pass_on(&self, events: &mut broadcast::Receiver<SyncEvent>) {
         loop {
             match events.try_recv() {
-                Ok(event) => self.tell_event(&event),
+                Ok(event) => self.tell_event(event),
                 Err(broadcast::error::TryRecvError::Lagged(_)) => {}
                 Err(_) => return,
             }
         }
     }
 
-    fn tell_event(&self, event: &SyncEvent) {
-        if let Some(progress) = SyncProgress::of(event) {
-            self.tell(progress);
+    fn tell_event(&self, event: SyncEvent) {
+        if !matches!(event, SyncEvent::Peer(PeerEvent::Progress { .. })) {
+            self.tell(SyncProgress::Event(event));
         }
     }
 
