@@ -4,7 +4,6 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
 use qrinfo_core::{
     Network,
     message::VersionMessage,
