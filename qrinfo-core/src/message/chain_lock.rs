@@ -41,7 +41,7 @@ impl ChainLock {
 impl Wire for ChainLock {
     const MIN_SIZE: usize = 4 + 32 + 96;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             height: reader.i32("clsig height")?,
             block_hash: BlockHash::decode(reader)?,

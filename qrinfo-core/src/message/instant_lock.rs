@@ -67,7 +67,7 @@ impl InstantLock {
 impl Wire for InstantLock {
     const MIN_SIZE: usize = 1 + 1 + 32 + 32 + 96;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let start = reader.offset();
         let version = reader.u8("isdlock version")?;
         if version != VERSION {
@@ -97,7 +97,7 @@ impl Wire for InstantLock {
 impl Wire for OutPoint {
     const MIN_SIZE: usize = 36;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { txid: Hash256::decode(reader)?, vout: reader.u32("vout")? })
     }
 

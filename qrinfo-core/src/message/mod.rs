@@ -73,8 +73,8 @@ impl NetworkMessage {
             Command::QR_INFO => Self::QRInfo(Box::new(QRInfo::from_wire(payload)?)),
             Command::GET_MN_LIST_DIFF => Self::GetMnListD(GetMnListDiff::from_wire(payload)?),
             Command::MN_LIST_DIFF => Self::MnListDiff(Box::new(MnListDiff::from_wire(payload)?)),
-            Command::PING => Self::Ping(nonce(payload)?),
-            Command::PONG => Self::Pong(nonce(payload)?),
+            Command::PING => Self::Ping(nonce(&payload)?),
+            Command::PONG => Self::Pong(nonce(&payload)?),
             _ => Self::Other(Frame { command, payload }),
         })
     }
@@ -103,7 +103,7 @@ impl NetworkMessage {
     }
 }
 
-fn nonce(payload: Bytes) -> Result<u64, DecodeError> {
+fn nonce(payload: &Bytes) -> Result<u64, DecodeError> {
     let mut reader = crate::wire::Reader::new(payload);
     let nonce = reader.u64("nonce")?;
     reader.finish()?;
