@@ -2,6 +2,7 @@
 //! docs/benchmarks.md.
 #![allow(clippy::print_stdout, reason = "the figures are its output")]
 
+mod codec;
 mod headers;
 mod makespan;
 mod memory;
@@ -21,6 +22,15 @@ use clap::Parser;
 enum Bench {
     /// Hashes per second of spv-x11 beside the C code of rs-x11-hash and the Rust code of dash-pow, in one run.
     X11,
+    /// Instructions to decode and encode real replies, counted by callgrind.
+    Codec {
+        /// A directory with recorded replies, of which `mainnet` is read.
+        #[arg(long, value_name = "DIR", default_value = "../shared/vectors")]
+        vectors: PathBuf,
+        /// The one measurement whose work is done, under callgrind.
+        #[arg(long, hide = true)]
+        work: Option<codec::Work>,
+    },
     /// Peak heap of a client, in sequence and in parallel.
     Memory,
     /// CPU time per request through the scheduler beside a bare tower stack, in one run.
@@ -66,6 +76,8 @@ fn run(bench: Bench) -> Result<()> {
     ensure!(!cfg!(debug_assertions), "a debug build measures nothing; run it with --release");
     match bench {
         Bench::X11 => x11::run(),
+        Bench::Codec { vectors, work: None } => codec::run(&vectors),
+        Bench::Codec { vectors, work: Some(work) } => codec::work(&vectors, work),
         Bench::Memory => memory::run(),
         Bench::Overhead => overhead::run(),
         Bench::Makespan { scenarios } => makespan::run(&scenarios),
