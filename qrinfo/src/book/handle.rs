@@ -35,7 +35,6 @@ pub struct BookClosed {
 
 impl QuorumBook {
     /// Creates an empty book and its writer.
-    #[expect(clippy::new_ret_no_self, reason = "a book has one writer, so both are made together")]
     pub fn new(network: Network) -> (BookWriter, Self) {
         let (sender, page) = watch::channel(Arc::new(Page::new(network)));
         (BookWriter::new(sender), Self { page })

@@ -2,7 +2,7 @@
 //!
 //! [`QuorumBook`] is a handle that any thread may clone and ask without waiting. One [`BookWriter`] fills it with proven
 //! lists in ascending order, and takes back what a reorganisation replaced. Every answer is a [`Lookup`], which tells
-//! what is not known *yet* from what is unknown.
+//! what is not known *yet* from what is unknown. [`locks`] takes the locks that peers send.
 //!
 //! Bounds: the masternodes of the newest 64 lists, the active sets of the last eight cycles, and the keys of quorums for
 //! 64 cycles after they were replaced (32 days on mainnet).
@@ -24,6 +24,7 @@
 //! ```
 
 mod handle;
+pub mod locks;
 mod lookup;
 mod page;
 mod record;
