@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -38,15 +38,22 @@ pub(super) struct Page {
     quorums: Option<Quorums>,
     records: Arc<Records>,
     lists: BTreeMap<u32, Lists>,
-    /// The heights of first blocks of cycles, which InstantSend locks name.
-    cycles: HashMap<BlockHash, u32>,
+    /// The first blocks of cycles, which InstantSend locks name.
+    cycles: BTreeMap<u32, BlockHash>,
 }
 
 // === impl Page: changes ===
 
 impl Page {
     pub(super) fn new(network: Network) -> Self {
-        Self { network, tip: 0, quorums: None, records: Arc::default(), lists: BTreeMap::new(), cycles: HashMap::new() }
+        Self {
+            network,
+            tip: 0,
+            quorums: None,
+            records: Arc::default(),
+            lists: BTreeMap::new(),
+            cycles: BTreeMap::new(),
+        }
     }
 
     pub(super) fn set_tip(&mut self, height: u32) {
@@ -78,24 +85,20 @@ impl Page {
         while self.lists.len() > LISTS_KEPT {
             self.lists.pop_first();
         }
-        self.learn_cycles(lists, hash_at);
+        self.learn_cycles(height, hash_at);
         self.tip = self.tip.max(height);
     }
 
-    /// Learns the first blocks of the cycle that is under way, and of those whose quorums are known: the ones that a
+    /// Learns the first blocks of the cycles whose quorums are known, and of the one that is under way: those that a
     /// lock can name.
-    fn learn_cycles(&mut self, lists: &Lists, hash_at: impl Fn(u32) -> Option<BlockHash>) {
-        let Some(quorums) = &self.quorums else { return };
-        let (cycles, llmq_type) = (self.network.cycles(), self.network.rotated_llmq());
-        let rotated = lists.quorums().iter().filter(|commitment| commitment.llmq_type == llmq_type);
-        let heights = rotated.filter_map(|commitment| quorums.quorum(llmq_type, &commitment.quorum_hash)?.height);
-        let mut needed: Vec<_> =
-            heights.chain([lists.height()]).map(|height| cycles.start_of(height).height()).collect();
-        needed.sort_unstable();
-        needed.dedup();
-        let oldest = *quorums.covered().start();
-        self.cycles.retain(|_, height| *height >= oldest || needed.binary_search(height).is_ok());
-        self.cycles.extend(needed.iter().filter_map(|height| Some((hash_at(*height)?, *height))));
+    fn learn_cycles(&mut self, height: u32, hash_at: impl Fn(u32) -> Option<BlockHash>) {
+        let cycles = self.network.cycles();
+        let quorums = self.records.heights_of(self.network.rotated_llmq());
+        let needed: BTreeSet<_> = quorums.chain([height]).map(|height| cycles.start_of(height).height()).collect();
+        self.cycles.retain(|start, _| needed.contains(start));
+        let missing = needed.into_iter().filter(|start| !self.cycles.contains_key(start));
+        let found: Vec<_> = missing.filter_map(|start| Some((start, hash_at(start)?))).collect();
+        self.cycles.extend(found);
     }
 
     pub(super) fn forget_above(&mut self, height: u32) {
@@ -105,7 +108,7 @@ impl Page {
         }
         Arc::make_mut(&mut self.records).forget_above(height);
         self.lists.retain(|at, _| *at <= height);
-        self.cycles.retain(|_, at| *at <= height);
+        self.cycles.retain(|start, _| *start <= height);
         self.tip = self.tip.min(height);
     }
 }
@@ -203,7 +206,8 @@ impl Page {
     pub(super) fn verify_islock(&self, lock: &InstantLock) -> Result<Lookup<SignedBy>, LockError> {
         let cycles = self.network.cycles();
         let Some(quorums) = &self.quorums else { return Ok(self.absent(0)) };
-        let Some(&cycle) = self.cycles.get(&lock.cycle_hash) else {
+        let named = self.cycles.iter().find(|(_, hash)| **hash == lock.cycle_hash);
+        let Some((&cycle, _)) = named else {
             let next = cycles.start_of(self.tip).height().saturating_add(cycles.length());
             return Ok(self.absent(next));
         };

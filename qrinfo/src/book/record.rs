@@ -71,6 +71,12 @@ impl Records {
         })
     }
 
+    /// The heights of the blocks that name the quorums of a type.
+    pub(super) fn heights_of(&self, llmq_type: LlmqType) -> impl Iterator<Item = u32> {
+        let of_type = self.by_hash.iter().filter(move |((of, _), _)| *of == llmq_type);
+        of_type.filter_map(|(_, record)| record.height)
+    }
+
     /// Learns that these quorums, and no others, are active at the height of the lists.
     pub(super) fn learn<'a>(&mut self, lists: &Lists, active: impl Iterator<Item = &'a MinedQuorum>) {
         for quorum in active {
