@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::OnceLock,
+    thread,
     time::Duration,
 };
 
@@ -52,7 +53,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..40)
 }
 
-/// What the book is to know: the lists that are on our chain.
+/// The knowledge that the book is to have: the lists that are on our chain.
 struct Model<'a> {
     branches: &'a [ListsByHeight<'a>; 2],
     branch: usize,
@@ -285,4 +286,31 @@ async fn a_height_is_waited_for() {
     drop(writer);
     book.wait_for(305).await.unwrap();
     assert_eq!(book.wait_for(306).await, Err(BookClosed { synced_to: 305 }));
+}
+
+/// Readers on other threads always see one page: the newest height that it names has its masternodes and its signer.
+#[test]
+fn threads_read_while_the_book_is_written() {
+    let lists = ListsByHeight::new(&branches()[0]);
+    let (mut writer, book) = QuorumBook::new(Network::Regtest);
+    lists.advance(&mut writer, 300);
+    let reads = thread::scope(|scope| {
+        let readers = [(); 3].map(|()| {
+            let book = book.clone();
+            scope.spawn(move || {
+                let mut reads = 0_usize;
+                while book.synced_to() < 500 {
+                    let height = book.synced_to();
+                    let rotated = Network::Regtest.rotated_llmq();
+                    assert!(matches!(book.masternodes(height), Lookup::Found(list) if !list.is_empty()));
+                    assert!(matches!(book.active(rotated, height), Lookup::Found(set) if set.settled.len() == 2));
+                    reads += 1;
+                }
+                reads
+            })
+        });
+        (301..=500).for_each(|height| assert!(lists.advance(&mut writer, height)));
+        readers.map(|reader| reader.join().unwrap())
+    });
+    assert!(reads.iter().all(|reads| *reads > 0), "{reads:?}");
 }
