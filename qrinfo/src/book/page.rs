@@ -225,7 +225,8 @@ impl Page {
 
     pub(super) fn verify_islock(&self, lock: &InstantLock) -> Result<Lookup<SignedBy>, LockError> {
         let cycles = self.network.cycles();
-        let Some(quorums) = &self.quorums else { return Ok(self.absent(0)) };
+        // Before the first list it is judged at the tip.
+        let Some(quorums) = &self.quorums else { return Ok(self.absent(self.tip.max(1))) };
         let named = self.cycles.iter().find(|(_, hash)| **hash == lock.cycle_hash);
         let Some((&cycle, _)) = named else {
             let next = cycles.start_of(self.tip).height().saturating_add(cycles.length());

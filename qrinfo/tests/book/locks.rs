@@ -218,6 +218,27 @@ fn a_node_on_another_branch_is_not_blamed_for_its_locks() {
     assert!(told > 80 && dropped > 20, "{told} {dropped}");
 }
 
+/// A node announces locks as soon as it is connected, long before the first list.
+#[test]
+fn locks_that_come_before_the_first_list_wait_for_it() {
+    let synthetic = synthetic(300);
+    let lists = ListsByHeight::new(&synthetic.chain);
+    let (mut writer, book) = QuorumBook::new(Network::Regtest);
+    let mut intake = LockIntake::default();
+    writer.set_tip(290);
+    let locks =
+        [Lock::Instant(instant_lock(&synthetic, 290, 1)), Lock::Chain(chain_lock(&synthetic.chain, 290).unwrap())];
+    for lock in &locks {
+        assert_eq!(lock.take(peer(1), &mut intake, &book), Taken::Waits { wait_for: 290 });
+    }
+    for _ in 0..10 {
+        assert!(intake.advance(&book).is_empty());
+    }
+    assert!(lists.advance(&mut writer, 280) && intake.advance(&book).is_empty());
+    assert!(lists.advance(&mut writer, 290));
+    assert_eq!(intake.advance(&book), locks.each_ref().map(Lock::event));
+}
+
 #[test]
 fn only_locks_that_are_not_there_are_asked_for() {
     let synthetic = synthetic(300);
