@@ -2,24 +2,40 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use qrinfo_core::{BlockHash, PeerId};
+use qrinfo_core::{BlockHash, Network, PeerId};
 
 use crate::{
+    HeaderError,
     check::{CheckedHeader, Place},
-    target::{Pace, Window},
+    target::{Pace, WINDOW, Window},
 };
 
 /// The number of times that peers which could not bring a segment further are asked again.
 const CHANCES: u32 = 3;
 
-/// The headers between two blocks that are taken on trust; or those above the last of them, as far as peers have them.
+/// The last block of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) block: (u32, BlockHash),
+    /// `true` for a waypoint: if peers know another block at its height, it is given up, and no peer is blamed.
+    pub(crate) is_waypoint: bool,
+}
+
+/// The headers between two blocks that are known ahead; or those above the last of them, as far as peers have them.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) id: u32,
     /// The block below the first header.
     pub(crate) start: (u32, BlockHash),
-    /// The last block; `None` above the newest checkpoint.
-    pub(crate) end: Option<(u32, BlockHash)>,
+    /// The last block; `None` above the newest block that is known ahead.
+    pub(crate) end: Option<End>,
+    /// `true` if the block below the first header is a waypoint that the chain has not reached yet.
+    pub(crate) is_ahead: bool,
+    /// Peers that do not know that waypoint.
+    pub(crate) strangers: BTreeSet<PeerId>,
+    /// The headers below the first one, and below those that were compared with them, once the chain has reached the
+    /// waypoint. `None` if there is nothing to compare.
+    seam: Option<Window>,
     /// The block from which the next question goes on. Headers up to it have arrived; not all are checked.
     pub(crate) head: (u32, BlockHash),
     window: Window,
@@ -41,6 +57,8 @@ pub(crate) struct Segment {
     pub(crate) unfit: BTreeSet<PeerId>,
     /// Peers that did not know the headers which others had sent for it. Each objection counts once.
     pub(crate) objectors: BTreeSet<PeerId>,
+    /// Blocks at the height of the waypoint that it ends at, each with the peer whose headers led there.
+    pub(crate) rivals: BTreeMap<PeerId, BlockHash>,
     /// `true` if headers of different peers did not fit together: all of the segment is to come from one peer.
     by_one: bool,
     /// The number of times that the unfit peers are still asked again when there are no others.
@@ -50,11 +68,14 @@ pub(crate) struct Segment {
 // === impl Segment ===
 
 impl Segment {
-    pub(crate) fn new(id: u32, start: (u32, BlockHash), end: Option<(u32, BlockHash)>, window: Window) -> Self {
+    pub(crate) fn new(id: u32, start: (u32, BlockHash), end: Option<End>, window: Window) -> Self {
         Self {
             id,
             start,
             end,
+            is_ahead: false,
+            strangers: BTreeSet::new(),
+            seam: None,
             head: start,
             first_window: window.clone(),
             window,
@@ -67,6 +88,7 @@ impl Segment {
             sources: BTreeSet::new(),
             unfit: BTreeSet::new(),
             objectors: BTreeSet::new(),
+            rivals: BTreeMap::new(),
             by_one: false,
             chances: CHANCES,
         }
@@ -99,6 +121,38 @@ impl Segment {
         std::mem::take(&mut self.ready)
     }
 
+    /// Takes note that the chain has reached the waypoint below the first header. `below` are its newest headers.
+    pub(crate) fn link(&mut self, below: Window) {
+        self.is_ahead = false;
+        match self.head == self.start {
+            true => self.window = below.clone(),
+            false => self.seam = Some(below.clone()),
+        }
+        self.first_window = below;
+    }
+
+    /// Checks the targets of the first 24 headers: when they arrived, the headers below the waypoint were not known.
+    /// `height` is that of the first of `headers`.
+    pub(crate) fn check_seam(
+        &mut self,
+        network: Network,
+        height: u32,
+        headers: &[CheckedHeader],
+    ) -> Result<(), HeaderError> {
+        let end = self.start.0.saturating_add(WINDOW as u32);
+        let Some(window) = &mut self.seam else { return Ok(()) };
+        for (position, (height, CheckedHeader { header, .. })) in (height..=end).zip(headers).enumerate() {
+            let bits = header.bits();
+            if let Some(expected) = window.next_bits(network, height, header.time())
+                && expected != bits
+            {
+                return Err(HeaderError::WrongTarget { position, bits, expected });
+            }
+            window.push(Pace::from(header));
+        }
+        Ok(())
+    }
+
     /// The number of checked headers that the segment holds.
     pub(crate) fn held(&self) -> usize {
         self.ready.len() + self.waiting.values().map(Vec::len).sum::<usize>()
@@ -111,12 +165,25 @@ impl Segment {
 
     /// Returns `true` if the segment's last block has arrived and all of it is checked.
     pub(crate) fn is_complete(&self) -> bool {
-        self.is_checked() && self.end == Some(self.head)
+        self.is_checked() && self.is_at_end()
     }
 
     /// Returns `true` if the segment's last block has arrived; some of its headers may not be checked yet.
     pub(crate) fn is_at_end(&self) -> bool {
-        self.end == Some(self.head)
+        self.end.is_some_and(|end| end.block == self.head)
+    }
+
+    /// Returns `true` for another block at the height of the last one.
+    pub(crate) fn is_wrong_end(&self, reached: (u32, BlockHash)) -> bool {
+        self.end.is_some_and(|end| end.block.0 == reached.0 && end.block != reached)
+    }
+
+    /// Goes on to another end, above the present one.
+    pub(crate) fn go_on_to(&mut self, end: Option<End>) {
+        self.end = end;
+        self.rivals.clear();
+        self.unfit.clear();
+        self.chances = CHANCES;
     }
 
     /// The peer that has to bring the rest of the segment.
@@ -144,6 +211,7 @@ impl Segment {
         self.waiting.clear();
         self.ready.clear();
         self.is_completing = false;
+        self.seam = None;
         self.generation += 1;
     }
 }

@@ -185,8 +185,8 @@ pub async fn sync_headers<Io>(
 where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let HeaderRules { rules, checkpoints } = rules.into();
-    let mut machine = Machine::new(rules, start, checkpoints, config.chain_lock);
+    let HeaderRules { rules, checkpoints, waypoints } = rules.into();
+    let mut machine = Machine::new(rules, start, checkpoints, waypoints, config.chain_lock);
     let mut connections = pin!(connections);
     let (events, mut happened) = mpsc::channel(EVENTS);
     let mut peers = Peers { drivers: FuturesUnordered::new(), orders: BTreeMap::new(), events, left: Vec::new() };

@@ -16,7 +16,7 @@ use qrinfo_core::{
 use crate::{
     HeaderChain, HeaderError,
     check::{CheckedHeader, Place, Rules},
-    segment::Segment,
+    segment::{End, Segment},
     target::{Pace, Window},
     tree::{Spot, Tree},
     vote::{Candidate, agree},
@@ -60,6 +60,12 @@ const ABOVE_SECOND: u32 = 288;
 
 /// The time in which one more block than announced becomes plausible.
 const NEW_BLOCK: Duration = Duration::from_secs(30);
+
+/// The number of peers that know another block than a waypoint, or none, for which it is given up.
+const ENOUGH_AGAINST: usize = 2;
+
+/// The number of waypoints that may be wrong beyond those that were of use, before all are given up.
+const WRONG_WAYPOINTS: usize = 2;
 
 /// The answers of a peer that may end below its announced height before it is taken at its word.
 const SHORT_ANSWERS: u32 = 3;
@@ -229,26 +235,38 @@ pub(crate) struct Machine {
     reopened: u32,
     /// The time since which no peer has the next headers of the lowest segment.
     stalled: Option<Instant>,
+    /// The number of waypoints from which headers came, and of those that were given up.
+    useful_waypoints: usize,
+    wrong_waypoints: usize,
 }
 
 // === impl Machine ===
 
 impl Machine {
-    /// Creates the machine, which goes on from `chain`. Blocks of `checkpoints` above its tip are taken on trust.
+    /// Creates the machine, which goes on from `chain`. Blocks of `checkpoints` above its tip are taken on trust, those
+    /// of `waypoints` are not.
     pub(crate) fn new(
         rules: Rules,
         chain: HeaderChain,
         checkpoints: impl IntoIterator<Item = (u32, BlockHash)>,
+        waypoints: impl IntoIterator<Item = (u32, BlockHash)>,
         lock: Option<BlockHash>,
     ) -> Self {
         let checkpoints: BTreeMap<_, _> = checkpoints.into_iter().collect();
+        let end = |is_waypoint| move |(height, hash)| (height, End { block: (height, hash), is_waypoint });
+        let waypoints = waypoints.into_iter().map(end(true));
+        // A checkpoint replaces a waypoint at its height.
+        let ends: BTreeMap<_, _> = waypoints.chain(checkpoints.iter().map(|(&h, &b)| (h, b)).map(end(false))).collect();
         let mut start = (chain.tip(), chain.tip_hash());
         let mut segments = VecDeque::new();
-        let mut window = chain.place_after(chain.tip()).window;
-        let ends = checkpoints.range(start.0.saturating_add(1)..).map(|(&height, &hash)| Some((height, hash)));
-        for (id, end) in (0..).zip(ends.chain([None])) {
-            segments.push_back(Segment::new(id, start, end, std::mem::take(&mut window)));
-            start = end.unwrap_or(start);
+        let (mut window, mut is_ahead) = (chain.place_after(chain.tip()).window, false);
+        let above = ends.range(start.0.saturating_add(1)..).map(|(_, &end)| Some(end));
+        for (id, end) in (0..).zip(above.chain([None])) {
+            let mut segment = Segment::new(id, start, end, std::mem::take(&mut window));
+            segment.is_ahead = is_ahead;
+            segments.push_back(segment);
+            start = end.map_or(start, |end| end.block);
+            is_ahead = end.is_some_and(|end| end.is_waypoint);
         }
         Self {
             rules,
@@ -261,6 +279,8 @@ impl Machine {
             lock,
             reopened: 0,
             stalled: None,
+            useful_waypoints: 0,
+            wrong_waypoints: 0,
         }
     }
 
