@@ -29,8 +29,10 @@ pub(crate) struct Segment {
     pub(crate) start: (u32, BlockHash),
     /// The last block; `None` above the newest block that is known ahead.
     pub(crate) end: Option<End>,
-    /// `true` if the block below the first header is a waypoint that the chain has not reached yet.
-    pub(crate) is_ahead: bool,
+    /// `true` if the block below the first header is a waypoint: a peer that does not know it is not blamed.
+    pub(crate) is_from_waypoint: bool,
+    /// `true` once the chain has reached the block below the first header.
+    pub(crate) is_linked: bool,
     /// Peers that do not know that waypoint.
     pub(crate) strangers: BTreeSet<PeerId>,
     /// The headers below the first one, and below those that were compared with them, once the chain has reached the
@@ -73,7 +75,8 @@ impl Segment {
             id,
             start,
             end,
-            is_ahead: false,
+            is_from_waypoint: false,
+            is_linked: false,
             strangers: BTreeSet::new(),
             seam: None,
             head: start,
@@ -123,7 +126,7 @@ impl Segment {
 
     /// Takes note that the chain has reached the waypoint below the first header. `below` are its newest headers.
     pub(crate) fn link(&mut self, below: Window) {
-        self.is_ahead = false;
+        self.is_linked = true;
         match self.head == self.start {
             true => self.window = below.clone(),
             false => self.seam = Some(below.clone()),

@@ -259,14 +259,14 @@ impl Machine {
         let ends: BTreeMap<_, _> = waypoints.chain(checkpoints.iter().map(|(&h, &b)| (h, b)).map(end(false))).collect();
         let mut start = (chain.tip(), chain.tip_hash());
         let mut segments = VecDeque::new();
-        let (mut window, mut is_ahead) = (chain.place_after(chain.tip()).window, false);
+        let (mut window, mut is_from_waypoint) = (chain.place_after(chain.tip()).window, false);
         let above = ends.range(start.0.saturating_add(1)..).map(|(_, &end)| Some(end));
         for (id, end) in (0..).zip(above.chain([None])) {
             let mut segment = Segment::new(id, start, end, std::mem::take(&mut window));
-            segment.is_ahead = is_ahead;
+            segment.is_from_waypoint = is_from_waypoint;
             segments.push_back(segment);
             start = end.map_or(start, |end| end.block);
-            is_ahead = end.is_some_and(|end| end.is_waypoint);
+            is_from_waypoint = end.is_some_and(|end| end.is_waypoint);
         }
         Self {
             rules,

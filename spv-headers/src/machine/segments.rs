@@ -7,7 +7,7 @@ impl Machine {
     pub(super) fn deliver(&mut self) {
         while let Some(segment) = self.segments.front_mut() {
             let tip = self.tree.trunk.tip();
-            if segment.is_ahead {
+            if !segment.is_linked {
                 segment.link(self.tree.trunk.place_after(tip).window);
             }
             let headers = segment.take();
@@ -180,7 +180,7 @@ impl Machine {
                     .extend((segment.head != segment.start).then_some((Spot::trunk(segment.start.0), segment.start.1)));
                 // A peer that does not know the waypoint answers from here on.
                 let trunk = (self.tree.trunk.start(), self.tree.trunk.hash_at(self.tree.trunk.start()));
-                if let (true, (height, Some(hash))) = (segment.is_ahead, trunk) {
+                if let (true, (height, Some(hash))) = (segment.is_from_waypoint, trunk) {
                     locator.push((Spot::trunk(height), hash));
                 }
             }
@@ -237,7 +237,10 @@ impl Machine {
             if prev == head.1 {
                 return;
             }
-            if segment.is_ahead && prev != segment.start.1 && question.locator.iter().any(|(_, hash)| *hash == prev) {
+            if segment.is_from_waypoint
+                && prev != segment.start.1
+                && question.locator.iter().any(|(_, hash)| *hash == prev)
+            {
                 return self.is_strange(peer, id);
             }
             if is_open {
@@ -260,7 +263,7 @@ impl Machine {
             return self.set_view(peer, View::Has(Spot::trunk(head.0)), now);
         }
         let is_full = raw.is_full();
-        self.useful_waypoints += usize::from(segment.is_ahead && segment.sources.is_empty());
+        self.useful_waypoints += usize::from(segment.is_from_waypoint && segment.sources.is_empty());
         segment.sources.insert(peer);
         match raw {
             Raw::Plain(mut headers) => {
