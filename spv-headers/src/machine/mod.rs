@@ -25,11 +25,15 @@ use crate::{
 /// The most headers that wait behind a segment that is not complete; 112 bytes each.
 const MAX_HELD: usize = 1 << 16;
 
-/// Questions that a peer may have at a time while segments are fetched: the others hide its round trip.
+/// Questions that a peer may have at a time while segments are fetched: the others hide its round trip. A compressed
+/// answer is half as long, so it takes one more.
 const DEPTH: usize = 3;
 
+/// Questions that a peer may have before it has answered any.
+const DEPTH_AT_FIRST: usize = 2;
+
 /// Another peer is asked as well when no byte of an answer has come after this many round trips of its peer, and this
-/// long.
+/// long. One less for a peer that has answered nothing, while others have.
 const HEDGE_ROUND_TRIPS: u32 = 3;
 const HEDGE_FLOOR: Duration = Duration::from_millis(50);
 
@@ -500,15 +504,18 @@ impl Machine {
 // === impl Peer ===
 
 impl Peer {
-    /// The number of questions that the peer may have in flight with another one about a segment. A peer that has
-    /// answered nothing yet gets one. Among the others, a peer that helps out gets one more.
+    /// The number of questions that the peer may have in flight with another one about a segment. A peer that helps out
+    /// gets one more.
     fn depth(&self, segment: &Segment, helps_out: bool) -> usize {
-        let has_answered =
-            self.usual.is_some() || self.questions.front().is_some_and(|question| question.alive.is_some());
         match segment.end {
-            Some(_) if has_answered => DEPTH + usize::from(helps_out),
-            _ => 1,
+            Some(_) if self.has_answered() => DEPTH + usize::from(self.facts.is_compressing) + usize::from(helps_out),
+            Some(_) => DEPTH_AT_FIRST,
+            None => 1,
         }
+    }
+
+    fn has_answered(&self) -> bool {
+        self.usual.is_some() || self.questions.front().is_some_and(|question| question.alive.is_some())
     }
 
     /// The time since the peer was asked its oldest question; zero if it has none.
@@ -532,7 +539,8 @@ impl Question {
     /// Returns `true` if the answer takes so long that another peer is asked as well. `usual` is the time that answers
     /// usually take.
     fn is_late(&self, peer: &Peer, usual: Option<Duration>, now: Instant) -> bool {
-        let hedge = (peer.facts.round_trip * HEDGE_ROUND_TRIPS).min(2 * LATE) + HEDGE_FLOOR;
+        let round_trips = HEDGE_ROUND_TRIPS - u32::from(usual.is_some() && !peer.has_answered());
+        let hedge = (peer.facts.round_trip * round_trips).min(2 * LATE) + HEDGE_FLOOR;
         let waits = now.saturating_duration_since(self.since);
         match self.alive {
             None => waits > hedge,
