@@ -67,6 +67,35 @@ impl HeaderChain {
         headers.into_iter().try_for_each(|header| self.connect(&[header]).map(drop))
     }
 
+    /// A copy of the part from a height on, which is then the block taken on trust. Above the tip, it is that of the tip.
+    ///
+    /// ```
+    /// use qrinfo_core::Network;
+    /// use spv_headers::HeaderChain;
+    ///
+    /// let (height, hash) = Network::Mainnet.checkpoint_below(2_200_000);
+    /// let chain = HeaderChain::new(height, hash);
+    /// assert_eq!(chain.from_height(height).tip_hash(), hash);
+    /// ```
+    pub fn from_height(&self, height: u32) -> Self {
+        let start = height.clamp(self.start, self.tip());
+        let from = (start - self.start) as usize;
+        let mut bits = self.bits.get(from..).unwrap_or_default().to_vec();
+        bits.iter_mut().take(1).for_each(|first| *first = 0);
+        let above = bits.len().saturating_sub(1);
+        Self {
+            start,
+            hashes: self.hashes.get(from..).unwrap_or_default().to_vec(),
+            bits,
+            times: self.times.iter().skip(self.times.len().saturating_sub(above)).copied().collect(),
+            merkle_roots: self
+                .merkle_roots
+                .range(start.saturating_add(1)..)
+                .map(|(&height, &root)| (height, root))
+                .collect(),
+        }
+    }
+
     /// The height of the block taken on trust.
     pub fn start(&self) -> u32 {
         self.start
@@ -255,6 +284,22 @@ pub(crate) mod tests {
         assert_eq!(chain.connect(&theirs), Ok(Extension { first: 106, count: 6, replaced: 5 }));
         assert_eq!((chain.tip(), chain.hash_at(111)), (111, Some(theirs[5].hash)));
         assert_eq!(chain.hash_at(105), Some(fork));
+    }
+
+    #[test]
+    fn a_part_goes_on_as_the_whole_does() {
+        let start = BlockHash::from_bytes([9; 32]);
+        let mut whole = HeaderChain::new(100, start);
+        whole.connect(&branch(start, 1, 3_000)).unwrap();
+        let more = branch(whole.tip_hash(), 2, 30);
+        for height in [0, 100, 101, 2_000, 3_090, 3_100, 4_000] {
+            let (mut whole, mut part) = (whole.clone(), whole.from_height(height));
+            assert_eq!(part.start(), height.clamp(100, 3_100));
+            assert_eq!(part.connect(&more), whole.connect(&more));
+            assert!((part.start()..=3_130).all(|height| part.hash_at(height) == whole.hash_at(height)));
+            assert!(part.blocks().eq(whole.blocks().filter(|(block, ..)| *block > part.start())), "{height}");
+            assert_eq!(part.work_above(part.start()), whole.work_above(part.start()));
+        }
     }
 
     #[test]

@@ -34,6 +34,9 @@ const BATCHES: usize = 4;
 /// The time for further nodes after the first one, where headers come from a file.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// The depth below the tip down to which the fork of a late node's branch is found, at least: four days of blocks.
+const KNOWN_FORK: u32 = 2304;
+
 /// The time in which a node that joins late tells its tip.
 const LATE: Duration = Duration::from_secs(10);
 
@@ -62,6 +65,7 @@ pub(super) struct Agreed {
 #[derive(Clone)]
 pub(super) struct Admission {
     network: Network,
+    /// The newest part of the chain: a node that is below it is too far behind.
     chain: Arc<HeaderChain>,
     /// The height of the newest block that a node must have.
     needed: u32,
@@ -86,21 +90,25 @@ impl Source {
     }
 
     /// Asks all nodes for the headers that are not there yet, and finds the chain that they agree on.
-    pub(super) async fn sync(self, nodes: &mut Nodes, store: Option<&Store>) -> Result<Agreed> {
+    /// Ends at `until` with the headers that are there.
+    pub(super) async fn sync(self, nodes: &mut Nodes, store: Option<&Store>, until: Option<Instant>) -> Result<Agreed> {
         let agreed = match self.ask {
-            true => self.ask(nodes, store).await?,
+            true => self.ask(nodes, store, until).await?,
             false => self.take_as_they_are(nodes).await,
         };
         ensure!(!agreed.nodes.is_empty(), "no node can be asked; add more with --peer");
         Ok(agreed)
     }
 
-    async fn ask(self, nodes: &mut Nodes, store: Option<&Store>) -> Result<Agreed> {
+    async fn ask(self, nodes: &mut Nodes, store: Option<&Store>, until: Option<Instant>) -> Result<Agreed> {
         let ledger = nodes.ledger.clone();
         let (batches, waiting) = mpsc::channel(BATCHES);
         let store = store.cloned();
         let keeping = spawn_blocking(move || keep(waiting, store.as_ref()));
-        let config = HeaderSyncConfig::default();
+        let mut config = HeaderSyncConfig::default();
+        if let Some(until) = until {
+            config.total_time = until.saturating_duration_since(Instant::now());
+        }
         let synced = sync_headers(nodes.first(), self.network, self.chain, config, batches).await;
         keeping.await??;
         let HeaderSync { chain, peers, left, .. } = match synced {
@@ -169,7 +177,8 @@ impl Agreed {
 
     /// The rule for nodes that come later.
     pub(super) fn admission(self, needed: u32, ledger: Ledger) -> Admission {
-        Admission { network: self.network, chain: Arc::new(self.chain), needed, ask: self.ask, ledger }
+        let chain = Arc::new(self.chain.from_height(needed.min(self.chain.tip().saturating_sub(KNOWN_FORK))));
+        Admission { network: self.network, chain, needed, ask: self.ask, ledger }
     }
 }
 
@@ -194,11 +203,16 @@ impl Admission {
     }
 
     async fn ask(&self, connection: Connection) -> Option<(Connection, u32)> {
+        let announced = connection.start_height();
+        if announced < self.chain.start() {
+            self.ledger.left(connection.peer(), &not_asked(announced, announced));
+            return None;
+        }
         let (batches, mut unused) = mpsc::channel(BATCHES);
         let config = HeaderSyncConfig { total_time: LATE, settle: Duration::ZERO, ..HeaderSyncConfig::default() };
         let peer = connection.peer();
-        let asked =
-            sync_headers(stream::iter([connection]), self.network, HeaderChain::clone(&self.chain), config, batches);
+        let chain = HeaderChain::clone(&self.chain);
+        let asked = sync_headers(stream::iter([connection]), self.network, chain, config, batches);
         let (synced, ()) = tokio::join!(asked, async { while unused.recv().await.is_some() {} });
         match synced {
             Ok(synced) => {

@@ -13,7 +13,7 @@ use std::{future::ready, io::Write, net::SocketAddr, num::NonZeroUsize, path::Pa
 use anyhow::Result;
 use futures_util::{StreamExt, stream};
 use qrinfo::{
-    AttemptService, OrderedSync, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncEvent, SyncReport, adopt,
+    AttemptService, OrderedSync, ParallelSync, Peer, SequentialSync, SyncEvent, SyncReport, adopt,
     first_answerable_cycle,
     plan::{Planner, anchor},
 };
@@ -130,7 +130,8 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
     };
     let mut nodes = nodes::connect(&config, &options.peers, store.as_ref()).await?;
     let source = chain::Source::open(network, options.range(), options.headers.as_deref(), store.as_ref())?;
-    let mut agreed = source.sync(&mut nodes, store.as_ref()).await?;
+    let until = config.total_timeout.map(|time| started + time);
+    let mut agreed = source.sync(&mut nodes, store.as_ref(), until).await?;
     let tip = Tip { height: agreed.chain.tip(), hash: agreed.chain.tip_hash(), nodes: agreed.followers };
 
     let headers = Arc::new(agreed.known_blocks());
@@ -167,7 +168,7 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
     let (sender, late) = mpsc::channel(1);
     tokio::spawn(admit(nodes, agreed.admission(needed, ledger.clone()), ask, sender));
     let mut intake = Intake::new(network, options.verify.level(), &plan, store.as_ref(), headers)?;
-    let report = fetch(options, &config, &plan, (Roster::new(peers, late), &ledger), &mut intake).await?;
+    let report = fetch(options, (&config, until), &plan, (Roster::new(peers, late), &ledger), &mut intake).await?;
     let Intake { mut rows, unverified, .. } = intake;
     rows.sort_by_key(Row::cycle);
     ledger.remember(rows.iter().filter_map(Row::sender)).await?;
@@ -210,7 +211,7 @@ async fn admit<S: Send + 'static>(
 /// Asks for the replies that are not there yet, and takes in each reply as it is delivered.
 async fn fetch<S>(
     options: &Options,
-    config: &ClientConfig,
+    (config, until): (&ClientConfig, Option<Instant>),
     plan: &[QRInfoRequestSpec],
     (mut roster, ledger): (Roster<S>, &Ledger),
     intake: &mut Intake<'_>,
@@ -224,7 +225,8 @@ where
         if gap.is_empty() {
             break;
         }
-        let round = ask(options, config, (&plan[gap.clone()], gap.start), (&mut roster, ledger), intake).await?;
+        let config = settings::with_time_left(config, until);
+        let round = ask(options, &config, (&plan[gap.clone()], gap.start), (&mut roster, ledger), intake).await?;
         report = report.and_later(round, gap.start);
         roster.after(&report);
     }
@@ -258,7 +260,7 @@ where
     let progress = Progress::new(label, todo.len());
     let todo = todo.to_vec();
     if options.sequential {
-        let run = SequentialSync::new(todo, roster.present(is_last), SequentialOptions::default());
+        let run = SequentialSync::new(todo, roster.present(is_last), settings::sequential(config));
         tokio::spawn(ban_liars(run.events(), ledger.clone()));
         take_in(run, first, intake, progress).await
     } else {

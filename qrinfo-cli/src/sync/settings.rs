@@ -3,9 +3,10 @@
 use std::{env, num::NonZeroUsize, time::Duration};
 
 use anyhow::{Context, Result};
-use qrinfo::{ParallelOptions, config};
+use qrinfo::{ParallelOptions, SequentialOptions, config};
 use qrinfo_correlate::CorrelatorConfig;
 use spv_config::{ClientConfig, ConfigErrors, LoadError};
+use tokio::time::Instant;
 
 use super::Options;
 use crate::run::default_concurrency;
@@ -46,6 +47,17 @@ pub(crate) fn is_misconfigured(error: &anyhow::Error) -> bool {
 
 pub(super) fn correlator(config: &ClientConfig, sequential: bool) -> CorrelatorConfig {
     if sequential { config::correlator_config(config) } else { config::parallel_correlator_config(config) }
+}
+
+/// The configuration with what is left of the time for the whole sync.
+pub(super) fn with_time_left(config: &ClientConfig, until: Option<Instant>) -> ClientConfig {
+    let total_timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+    ClientConfig { total_timeout, ..config.clone() }
+}
+
+/// Returns the options of a sequential sync.
+pub(super) fn sequential(config: &ClientConfig) -> SequentialOptions {
+    SequentialOptions { total_timeout: config.total_timeout, ..SequentialOptions::default() }
 }
 
 /// Returns the options of a parallel sync. The default number of requests in flight depends on the number of peers.
