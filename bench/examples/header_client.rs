@@ -74,7 +74,7 @@ async fn client(is_x11: bool, length: u32, directory: &str, nodes: Vec<SocketAdd
     for (nonce, &node) in (1..).zip(&nodes) {
         connections.push(connect(node, &PeerConfig::new(network, nonce)).await?);
     }
-    let (keep, mut batches) = mpsc::channel(4);
+    let (keep, mut batches) = mpsc::channel(1);
     HEAP.reset_peak_usage();
     let (before, written) = (HEAP.current_usage(), bytes_written()?);
     let keeping = spawn_blocking(move || -> Result<()> {

@@ -1,7 +1,4 @@
-use std::{
-    collections::{BTreeMap, VecDeque},
-    iter,
-};
+use std::{collections::VecDeque, iter};
 
 use qrinfo_core::{BlockHash, Hash256, Target};
 
@@ -35,10 +32,10 @@ pub struct HeaderChain {
     /// The target of each block in compact form. The first, of which only the hash is known, has none and counts for
     /// no work.
     bits: Vec<u32>,
-    /// The times of the newest blocks, no more than [`RECENT`].
-    times: VecDeque<u32>,
-    /// The merkle roots of the blocks that `blocks` is about.
-    merkle_roots: BTreeMap<u32, Hash256>,
+    /// The times and merkle roots of the newest blocks, no more than [`RECENT`].
+    recent: VecDeque<(u32, Hash256)>,
+    /// Heights and merkle roots of older blocks, as far as `blocks` is about them, in ascending order.
+    old_roots: Vec<(u32, Hash256)>,
 }
 
 /// The change that headers made to a chain.
@@ -56,7 +53,7 @@ impl HeaderChain {
     /// A chain of one block, which is taken on trust: genesis, or a checkpoint.
     pub fn new(height: u32, hash: BlockHash) -> Self {
         let (hashes, bits) = (vec![hash], vec![0]);
-        Self { start: height, hashes, bits, times: VecDeque::new(), merkle_roots: BTreeMap::new() }
+        Self { start: height, hashes, bits, recent: VecDeque::new(), old_roots: Vec::new() }
     }
 
     /// Goes on from headers that were checked before, such as stored ones. The first must follow the chain's tip.
@@ -82,17 +79,14 @@ impl HeaderChain {
         let from = (start - self.start) as usize;
         let mut bits = self.bits.get(from..).unwrap_or_default().to_vec();
         bits.iter_mut().take(1).for_each(|first| *first = 0);
-        let above = bits.len().saturating_sub(1);
+        let recent = self.recent.len().min(bits.len().saturating_sub(1));
+        let old = self.old_roots.partition_point(|(old, _)| *old <= start);
         Self {
             start,
             hashes: self.hashes.get(from..).unwrap_or_default().to_vec(),
             bits,
-            times: self.times.iter().skip(self.times.len().saturating_sub(above)).copied().collect(),
-            merkle_roots: self
-                .merkle_roots
-                .range(start.saturating_add(1)..)
-                .map(|(&height, &root)| (height, root))
-                .collect(),
+            recent: self.recent.iter().skip(self.recent.len() - recent).copied().collect(),
+            old_roots: self.old_roots.get(old..).unwrap_or_default().to_vec(),
         }
     }
 
@@ -128,7 +122,9 @@ impl HeaderChain {
     /// the last, and the one 8 below the next (all DKG intervals are multiples of 24). So a header takes fewer than 60
     /// bytes of memory. Heights of all others are told by [`height_of`](Self::height_of).
     pub fn blocks(&self) -> impl Iterator<Item = (u32, BlockHash, Hash256)> {
-        self.merkle_roots.iter().filter_map(|(&height, &root)| Some((height, self.hash_at(height)?, root)))
+        let recent = (self.first_recent()..).zip(&self.recent).map(|(height, &(_, root))| (height, root));
+        let roots = self.old_roots.iter().copied().chain(recent);
+        roots.filter_map(|(height, root)| Some((height, self.hash_at(height)?, root)))
     }
 
     /// The work of the blocks above a height.
@@ -140,10 +136,15 @@ impl HeaderChain {
     /// The place of a header that follows the block at `height`. Its window is empty deep below the tip.
     pub(crate) fn place_after(&self, height: u32) -> Place {
         let depth = self.tip().saturating_sub(height) as usize;
-        let newest_first = self.times.iter().rev().zip(self.bits.iter().rev()).skip(depth).take(WINDOW);
-        let mut window: Vec<_> = newest_first.map(|(&time, &bits)| Pace { time, bits }).collect();
+        let newest_first = self.recent.iter().rev().zip(self.bits.iter().rev()).skip(depth).take(WINDOW);
+        let mut window: Vec<_> = newest_first.map(|(&(time, _), &bits)| Pace { time, bits }).collect();
         window.reverse();
         Place { height: height.saturating_add(1), window: window.into_iter().collect() }
+    }
+
+    /// The height of the oldest of the recent blocks.
+    fn first_recent(&self) -> u32 {
+        (self.tip() + 1).saturating_sub(self.recent.len() as u32)
     }
 
     fn index_above(&self, height: u32) -> Option<usize> {
@@ -205,30 +206,43 @@ impl HeaderChain {
         let removed = self.hashes.len() - length;
         self.hashes.truncate(length);
         self.bits.truncate(length);
-        self.times.truncate(self.times.len().saturating_sub(removed));
-        self.merkle_roots.split_off(&height.saturating_add(1));
+        self.recent.truncate(self.recent.len().saturating_sub(removed));
+        let kept = self.old_roots.partition_point(|(old, _)| *old <= height);
+        self.old_roots.truncate(kept);
     }
 
-    /// Adds headers that follow the tip; the caller has made sure that they do.
+    /// Makes room for this many more blocks, at once.
+    pub(crate) fn reserve(&mut self, blocks: usize) {
+        self.hashes.reserve_exact(blocks);
+        self.bits.reserve_exact(blocks);
+    }
+
+    /// Adds headers that follow the tip; the caller has made sure that they do. Room is made by eighths: a chain grows
+    /// by a few thousand headers at a time, and doubling would leave half of it empty.
     pub(crate) fn extend(&mut self, headers: &[CheckedHeader]) {
-        // By eighths: a chain grows by a few thousand headers at a time, and doubling would leave half of it empty.
         if self.hashes.len() + headers.len() > self.hashes.capacity().min(self.bits.capacity()) {
-            let room = headers.len() + self.hashes.len() / 8;
-            self.hashes.reserve_exact(room);
-            self.bits.reserve_exact(room);
+            self.reserve(headers.len() + self.hashes.len() / 8);
         }
         for header in headers {
             self.hashes.push(header.hash);
             self.bits.push(header.header.bits());
-            self.times.push_back(header.header.time());
-            self.merkle_roots.insert(self.tip(), header.header.merkle_root());
-            if self.times.len() > RECENT {
-                self.times.pop_front();
-                if let Some(old) = self.tip().checked_sub(RECENT as u32).filter(|old| !keeps_root(*old)) {
-                    self.merkle_roots.remove(&old);
-                }
+            self.recent.push_back((header.header.time(), header.header.merkle_root()));
+            if self.recent.len() > RECENT
+                && let Some((_, root)) = self.recent.pop_front()
+            {
+                self.keep_root(self.first_recent().saturating_sub(1), root);
             }
         }
+    }
+
+    fn keep_root(&mut self, height: u32, root: Hash256) {
+        if !keeps_root(height) {
+            return;
+        }
+        if self.old_roots.len() == self.old_roots.capacity() {
+            self.old_roots.reserve_exact(self.old_roots.len() / 8 + 64);
+        }
+        self.old_roots.push((height, root));
     }
 }
 

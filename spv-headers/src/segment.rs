@@ -1,12 +1,12 @@
 //! A stretch of the chain that is fetched in one piece.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use qrinfo_core::{BlockHash, Network, PeerId};
 
 use crate::{
     HeaderError,
-    check::{CheckedHeader, Place},
+    check::{CheckedHeader, Place, Run},
     target::{Pace, WINDOW, Window},
 };
 
@@ -46,9 +46,9 @@ pub(crate) struct Segment {
     arrived: u64,
     ordered: u64,
     /// Checked headers whose turn has not come.
-    waiting: BTreeMap<u64, Vec<CheckedHeader>>,
+    waiting: BTreeMap<u64, Run>,
     /// Checked headers in order, not yet taken.
-    ready: Vec<CheckedHeader>,
+    ready: VecDeque<Run>,
     /// The number of fresh starts. Questions and checks from before a fresh start are not used.
     pub(crate) generation: u32,
     /// `true` while a compressed message is being completed: the block to go on from is not known yet.
@@ -85,7 +85,7 @@ impl Segment {
             arrived: 0,
             ordered: 0,
             waiting: BTreeMap::new(),
-            ready: Vec::new(),
+            ready: VecDeque::new(),
             generation: 0,
             is_completing: false,
             sources: BTreeSet::new(),
@@ -111,17 +111,17 @@ impl Segment {
     }
 
     /// Takes checked headers, in any order of their messages.
-    pub(crate) fn check_in(&mut self, message: u64, headers: Vec<CheckedHeader>) {
-        self.waiting.insert(message, headers);
-        while let Some(headers) = self.waiting.remove(&self.ordered) {
-            self.ready.extend(headers);
+    pub(crate) fn check_in(&mut self, message: u64, headers: &[CheckedHeader]) {
+        self.waiting.insert(message, Run::new(headers));
+        while let Some(run) = self.waiting.remove(&self.ordered) {
+            self.ready.push_back(run);
             self.ordered += 1;
         }
     }
 
-    /// Gives the headers whose turn has come.
+    /// Gives the headers of the message whose turn has come.
     pub(crate) fn take(&mut self) -> Vec<CheckedHeader> {
-        std::mem::take(&mut self.ready)
+        self.ready.pop_front().map_or(Vec::new(), Run::into_checked)
     }
 
     /// Takes note that the chain has reached the waypoint below the first header. `below` are its newest headers.
@@ -158,15 +158,15 @@ impl Segment {
 
     /// The number of checked headers that the segment holds.
     pub(crate) fn held(&self) -> usize {
-        self.ready.len() + self.waiting.values().map(Vec::len).sum::<usize>()
+        self.ready.iter().chain(self.waiting.values()).map(Run::len).sum()
     }
 
-    /// Returns `true` if everything that has arrived is checked.
+    /// Returns `true` if everything that has arrived is checked and taken.
     pub(crate) fn is_checked(&self) -> bool {
-        self.ordered == self.arrived && !self.is_completing
+        self.ordered == self.arrived && !self.is_completing && self.ready.is_empty()
     }
 
-    /// Returns `true` if the segment's last block has arrived and all of it is checked.
+    /// Returns `true` if the segment's last block has arrived and all of it is checked and taken.
     pub(crate) fn is_complete(&self) -> bool {
         self.is_checked() && self.is_at_end()
     }

@@ -16,7 +16,7 @@ const FORMAT: u64 = 2;
 
 /// Pages that the database keeps in memory, in bytes. Each header is read once in most runs, so a small cache is
 /// enough; it must hold the pages of one large change.
-const CACHE: usize = 16 << 20;
+const CACHE: usize = 2 << 20;
 
 /// `format` and `network`.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");

@@ -29,7 +29,7 @@ const STRAGGLERS: u32 = 10;
 pub(super) const MAX_BEHIND: u32 = 8;
 
 /// Batches of headers that wait for the store.
-const BATCHES: usize = 4;
+const BATCHES: usize = 1;
 
 /// The time for further nodes after the first one, where headers come from a file.
 const SETTLE: Duration = Duration::from_secs(1);

@@ -22,7 +22,7 @@ use crate::{
     vote::{Candidate, agree},
 };
 
-/// The most headers that wait behind a segment that is not complete; 112 bytes each.
+/// The most headers that wait behind a segment that is not complete, and that are asked for; 80 bytes each.
 const MAX_HELD: usize = 1 << 16;
 
 /// Questions that a peer may have at a time while segments are fetched: the others hide its round trip. A compressed
@@ -272,6 +272,10 @@ impl Machine {
             start = end.map_or(start, |end| end.block);
             is_from_waypoint = end.is_some_and(|end| end.is_waypoint);
         }
+        // One allocation; the blocks known ahead bound it.
+        let known = ends.len().saturating_mul(2 * MAX_HEADERS).min(start.0.saturating_sub(chain.tip()) as usize);
+        let mut chain = chain;
+        chain.reserve(known);
         Self {
             rules,
             tree: Tree::new(chain),

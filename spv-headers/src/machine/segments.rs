@@ -3,7 +3,8 @@
 use super::*;
 
 impl Machine {
-    /// Moves checked headers of the lowest segment to the trunk.
+    /// Moves the next checked headers of the lowest segment to the trunk: one message at a time, because delivered ones
+    /// take more room.
     pub(super) fn deliver(&mut self) {
         while let Some(segment) = self.segments.front_mut() {
             let tip = self.tree.trunk.tip();
@@ -20,7 +21,7 @@ impl Machine {
                 self.segments.pop_front();
             }
             if !headers.is_empty() {
-                self.deliver_on(self.tree.trunk.tip(), headers);
+                return self.deliver_on(tip, headers);
             }
             if !is_complete {
                 return;
@@ -317,7 +318,7 @@ impl Machine {
             return;
         };
         if let Some(message) = message {
-            return segment.check_in(message, headers);
+            return segment.check_in(message, &headers);
         }
         segment.is_completing = false;
         let is_full = headers.len() >= MAX_HEADERS2;
@@ -330,7 +331,7 @@ impl Machine {
             return self.wrong_end(peer, id, reached);
         }
         let message = segment.arrive(headers.iter().map(|header| Pace::from(&header.header)), reached);
-        segment.check_in(message, headers);
+        segment.check_in(message, &headers);
         if segment.end.is_none() {
             self.open_head(peer, (height, is_full), (announced, cap), now);
         }
