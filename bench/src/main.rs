@@ -6,6 +6,7 @@ mod codec;
 mod headers;
 mod makespan;
 mod memory;
+mod newest;
 mod overhead;
 mod signatures;
 mod verify;
@@ -42,11 +43,15 @@ enum Bench {
         scenarios: PathBuf,
     },
     /// Time of a header sync from five nodes of 150 ms round trip and 1.5 MB/s each, in virtual time, as a multiple of
-    /// 1.25 x (bytes / sum of rates) + 4 round trips.
+    /// 1.25 x (bytes / sum of rates) + 4 round trips; and that of the newest quorums.
     Headers {
         /// Lengths of the chains: mainnet above its newest checkpoint, and above the start of DIP-24.
         #[arg(default_values_t = [173_000, 940_000])]
         lengths: Vec<u32>,
+        /// Measure clients over real sockets instead: peak heap, bytes written to the store, and the idle gap between
+        /// two questions.
+        #[arg(long)]
+        live: bool,
     },
     /// CPU time to verify the signatures of a real reply: 32 quorums of 60, each by itself and all together, in one run.
     Signatures {
@@ -81,10 +86,8 @@ fn run(bench: Bench) -> Result<()> {
         Bench::Memory => memory::run(),
         Bench::Overhead => overhead::run(),
         Bench::Makespan { scenarios } => makespan::run(&scenarios),
-        Bench::Headers { lengths } => {
-            headers::run(&lengths);
-            Ok(())
-        }
+        Bench::Headers { lengths, live: false } => headers::run(&lengths),
+        Bench::Headers { lengths, live: true } => headers::run_live(&lengths),
         Bench::Signatures { vectors } => signatures::run(&vectors),
         Bench::Verify { vectors } => verify::run(&vectors),
     }
