@@ -4,6 +4,7 @@ use qrinfo_core::{BlockHash, Hash256, Target};
 
 use crate::{
     check::{CheckedHeader, HeaderError, Place},
+    chunked::Chunked,
     target::{Pace, WINDOW},
 };
 
@@ -12,7 +13,8 @@ const RECENT: usize = 2304;
 
 /// The hashes and merkle roots of one chain of headers, from a block that is taken on trust.
 ///
-/// It grows by [`connect`](Self::connect), and changes to a branch that has done more work.
+/// It grows by [`connect`](Self::connect), and changes to a branch that has done more work. Clones are cheap: they share
+/// all but the newest 2,304 blocks.
 ///
 /// ```
 /// use qrinfo_core::Network;
@@ -28,14 +30,14 @@ const RECENT: usize = 2304;
 pub struct HeaderChain {
     start: u32,
     /// From `start` on; never empty.
-    hashes: Vec<BlockHash>,
+    hashes: Chunked<BlockHash>,
     /// The target of each block in compact form. The first, of which only the hash is known, has none and counts for
     /// no work.
-    bits: Vec<u32>,
+    bits: Chunked<u32>,
     /// The times and merkle roots of the newest blocks, no more than [`RECENT`].
     recent: VecDeque<(u32, Hash256)>,
     /// Heights and merkle roots of older blocks, as far as `blocks` is about them, in ascending order.
-    old_roots: Vec<(u32, Hash256)>,
+    old_roots: Chunked<(u32, Hash256)>,
 }
 
 /// The change that headers made to a chain.
@@ -52,8 +54,8 @@ pub struct Extension {
 impl HeaderChain {
     /// A chain of one block, which is taken on trust: genesis, or a checkpoint.
     pub fn new(height: u32, hash: BlockHash) -> Self {
-        let (hashes, bits) = (vec![hash], vec![0]);
-        Self { start: height, hashes, bits, recent: VecDeque::new(), old_roots: Vec::new() }
+        let (hashes, bits) = (Chunked::from_iter([hash]), Chunked::from_iter([0]));
+        Self { start: height, hashes, bits, recent: VecDeque::new(), old_roots: Chunked::new() }
     }
 
     /// Goes on from headers that were checked before, such as stored ones. The first must follow the chain's tip.
@@ -62,32 +64,6 @@ impl HeaderChain {
     /// The same as those of [`connect`](Self::connect).
     pub fn restore(&mut self, headers: impl IntoIterator<Item = CheckedHeader>) -> Result<(), HeaderError> {
         headers.into_iter().try_for_each(|header| self.connect(&[header]).map(drop))
-    }
-
-    /// A copy of the part from a height on, which is then the block taken on trust. Above the tip, it is that of the tip.
-    ///
-    /// ```
-    /// use qrinfo_core::Network;
-    /// use spv_headers::HeaderChain;
-    ///
-    /// let (height, hash) = Network::Mainnet.checkpoint_below(2_200_000);
-    /// let chain = HeaderChain::new(height, hash);
-    /// assert_eq!(chain.from_height(height).tip_hash(), hash);
-    /// ```
-    pub fn from_height(&self, height: u32) -> Self {
-        let start = height.clamp(self.start, self.tip());
-        let from = (start - self.start) as usize;
-        let mut bits = self.bits.get(from..).unwrap_or_default().to_vec();
-        bits.iter_mut().take(1).for_each(|first| *first = 0);
-        let recent = self.recent.len().min(bits.len().saturating_sub(1));
-        let old = self.old_roots.partition_point(|(old, _)| *old <= start);
-        Self {
-            start,
-            hashes: self.hashes.get(from..).unwrap_or_default().to_vec(),
-            bits,
-            recent: self.recent.iter().skip(self.recent.len() - recent).copied().collect(),
-            old_roots: self.old_roots.get(old..).unwrap_or_default().to_vec(),
-        }
     }
 
     /// The height of the block taken on trust.
@@ -113,7 +89,7 @@ impl HeaderChain {
 
     /// The height of a block of this chain. It is searched for from the tip down.
     pub fn height_of(&self, hash: &BlockHash) -> Option<u32> {
-        let index = self.hashes.iter().rposition(|ours| ours == hash)?;
+        let index = self.hashes.last_index_of(|ours| ours == hash)?;
         self.start.checked_add(u32::try_from(index).ok()?)
     }
 
@@ -129,8 +105,8 @@ impl HeaderChain {
 
     /// The work of the blocks above a height.
     pub(crate) fn work_above(&self, height: u32) -> u128 {
-        let above = self.index_above(height).and_then(|index| self.bits.get(index..)).unwrap_or_default();
-        above.iter().fold(0, |sum, &bits| sum.saturating_add(work(bits)))
+        let above = self.index_above(height).into_iter().flat_map(|index| self.bits.starting_at(index));
+        above.fold(0, |sum, &bits| sum.saturating_add(work(bits)))
     }
 
     /// The place of a header that follows the block at `height`. Its window is empty deep below the tip.
@@ -177,11 +153,11 @@ impl HeaderChain {
             return Ok(Extension { first: self.tip().saturating_add(1), count: 0, replaced: 0 });
         };
         let before = first.header.prev_block_hash();
-        let Some(parent) = self.hashes.iter().rposition(|hash| *hash == before) else {
+        let Some(parent) = self.hashes.last_index_of(|hash| *hash == before) else {
             let is_start = self.hashes.first().is_some_and(|hash| *hash == first.hash);
             return Err(if is_start { HeaderError::BelowStart(self.start) } else { HeaderError::Unconnected(before) });
         };
-        let ours = self.hashes.iter().skip(parent + 1);
+        let ours = self.hashes.starting_at(parent + 1);
         let known = headers.iter().zip(ours).take_while(|(header, hash)| header.hash == **hash).count();
         let (fork, new) = (parent + known, headers.get(known..).unwrap_or_default());
         let replaced = if new.is_empty() { 0 } else { self.hashes.len() - (fork + 1) };
@@ -211,18 +187,8 @@ impl HeaderChain {
         self.old_roots.truncate(kept);
     }
 
-    /// Makes room for this many more blocks, at once.
-    pub(crate) fn reserve(&mut self, blocks: usize) {
-        self.hashes.reserve_exact(blocks);
-        self.bits.reserve_exact(blocks);
-    }
-
-    /// Adds headers that follow the tip; the caller has made sure that they do. Room is made by eighths: a chain grows
-    /// by a few thousand headers at a time, and doubling would leave half of it empty.
+    /// Adds headers that follow the tip; the caller has made sure that they do.
     pub(crate) fn extend(&mut self, headers: &[CheckedHeader]) {
-        if self.hashes.len() + headers.len() > self.hashes.capacity().min(self.bits.capacity()) {
-            self.reserve(headers.len() + self.hashes.len() / 8);
-        }
         for header in headers {
             self.hashes.push(header.hash);
             self.bits.push(header.header.bits());
@@ -230,19 +196,12 @@ impl HeaderChain {
             if self.recent.len() > RECENT
                 && let Some((_, root)) = self.recent.pop_front()
             {
-                self.keep_root(self.first_recent().saturating_sub(1), root);
+                let height = self.first_recent().saturating_sub(1);
+                if keeps_root(height) {
+                    self.old_roots.push((height, root));
+                }
             }
         }
-    }
-
-    fn keep_root(&mut self, height: u32, root: Hash256) {
-        if !keeps_root(height) {
-            return;
-        }
-        if self.old_roots.len() == self.old_roots.capacity() {
-            self.old_roots.reserve_exact(self.old_roots.len() / 8 + 64);
-        }
-        self.old_roots.push((height, root));
     }
 }
 
@@ -300,20 +259,22 @@ pub(crate) mod tests {
         assert_eq!(chain.hash_at(105), Some(fork));
     }
 
+    /// Clones share what they have in common, and neither changes the other.
     #[test]
-    fn a_part_goes_on_as_the_whole_does() {
+    fn a_clone_is_cheap_and_goes_its_own_way() {
         let start = BlockHash::from_bytes([9; 32]);
-        let mut whole = HeaderChain::new(100, start);
-        whole.connect(&branch(start, 1, 3_000)).unwrap();
-        let more = branch(whole.tip_hash(), 2, 30);
-        for height in [0, 100, 101, 2_000, 3_090, 3_100, 4_000] {
-            let (mut whole, mut part) = (whole.clone(), whole.from_height(height));
-            assert_eq!(part.start(), height.clamp(100, 3_100));
-            assert_eq!(part.connect(&more), whole.connect(&more));
-            assert!((part.start()..=3_130).all(|height| part.hash_at(height) == whole.hash_at(height)));
-            assert!(part.blocks().eq(whole.blocks().filter(|(block, ..)| *block > part.start())), "{height}");
-            assert_eq!(part.work_above(part.start()), whole.work_above(part.start()));
-        }
+        let mut chain = HeaderChain::new(100, start);
+        let ours = branch(start, 1, 20_000);
+        chain.connect(&ours).unwrap();
+        let (mut longer, mut other) = (chain.clone(), chain.clone());
+        longer.connect(&branch(chain.tip_hash(), 2, 30)).unwrap();
+        other.connect(&branch(ours[9_999].hash, 3, 10_001)).unwrap();
+        assert_eq!((chain.tip(), longer.tip(), other.tip()), (20_100, 20_130, 20_101));
+        assert!((101..=20_100).zip(&ours).all(|(height, header)| chain.hash_at(height) == Some(header.hash)));
+        assert_eq!(longer.hash_at(20_100), chain.hash_at(20_100));
+        assert_eq!((other.hash_at(10_100), chain.height_of(&other.tip_hash())), (chain.hash_at(10_100), None));
+        let taken = allocation_counter::measure(|| drop(chain.clone()));
+        assert!(taken.bytes_max < 200_000, "{taken:?}");
     }
 
     #[test]

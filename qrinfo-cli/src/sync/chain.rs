@@ -1,6 +1,6 @@
 //! The chain of headers, from a file, the store, and the nodes.
 
-use std::{cmp::Reverse, path::Path, sync::Arc, time::Duration};
+use std::{cmp::Reverse, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::{StreamExt, stream};
@@ -34,9 +34,6 @@ const BATCHES: usize = 1;
 /// The time for further nodes after the first one, where headers come from a file.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// The depth below the tip down to which the fork of a late node's branch is found, at least: four days of blocks.
-const KNOWN_FORK: u32 = 2304;
-
 /// The time in which a node that joins late tells its tip.
 const LATE: Duration = Duration::from_secs(10);
 
@@ -65,8 +62,7 @@ pub(super) struct Agreed {
 #[derive(Clone)]
 pub(super) struct Admission {
     network: Network,
-    /// The newest part of the chain: a node that is below it is too far behind.
-    chain: Arc<HeaderChain>,
+    chain: HeaderChain,
     /// The height of the newest block that a node must have.
     needed: u32,
     ask: bool,
@@ -177,8 +173,7 @@ impl Agreed {
 
     /// The rule for nodes that come later.
     pub(super) fn admission(self, needed: u32, ledger: Ledger) -> Admission {
-        let chain = Arc::new(self.chain.from_height(needed.min(self.chain.tip().saturating_sub(KNOWN_FORK))));
-        Admission { network: self.network, chain, needed, ask: self.ask, ledger }
+        Admission { network: self.network, chain: self.chain, needed, ask: self.ask, ledger }
     }
 }
 
@@ -203,15 +198,10 @@ impl Admission {
     }
 
     async fn ask(&self, connection: Connection) -> Option<(Connection, u32)> {
-        let announced = connection.start_height();
-        if announced < self.chain.start() {
-            self.ledger.left(connection.peer(), &not_asked(announced, announced));
-            return None;
-        }
         let (batches, mut unused) = mpsc::channel(BATCHES);
         let config = HeaderSyncConfig { total_time: LATE, settle: Duration::ZERO, ..HeaderSyncConfig::default() };
         let peer = connection.peer();
-        let chain = HeaderChain::clone(&self.chain);
+        let chain = self.chain.clone();
         let asked = sync_headers(stream::iter([connection]), self.network, chain, config, batches);
         let (synced, ()) = tokio::join!(asked, async { while unused.recv().await.is_some() {} });
         match synced {

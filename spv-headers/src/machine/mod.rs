@@ -272,10 +272,6 @@ impl Machine {
             start = end.map_or(start, |end| end.block);
             is_from_waypoint = end.is_some_and(|end| end.is_waypoint);
         }
-        // One allocation; the blocks known ahead bound it.
-        let known = ends.len().saturating_mul(2 * MAX_HEADERS).min(start.0.saturating_sub(chain.tip()) as usize);
-        let mut chain = chain;
-        chain.reserve(known);
         Self {
             rules,
             tree: Tree::new(chain),
