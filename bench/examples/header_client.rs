@@ -11,26 +11,28 @@
 mod made;
 
 use std::{
-    env, fs,
+    env, fmt, fs, io,
     net::SocketAddr,
     path::Path,
+    pin::Pin,
     process::{self, Command, Stdio},
     sync::{Arc, Mutex},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use futures_util::stream;
 use made::{Made, Node, stand_in};
 use peak_alloc::PeakAlloc;
-use qrinfo_core::{BlockHash, HEADER_LEN, Network};
+use qrinfo_core::{BlockHash, HEADER_LEN, Network, PeerId};
 use spv_headers::{HeaderBatch, HeaderChain, HeaderRules, HeaderSyncConfig, sync_headers};
-use spv_peer::{PeerConfig, connect};
+use spv_peer::{PeerConfig, handshake};
 use spv_store::{HeaderWriter, Store};
 use spv_testkit::{PeerProfile, Recording};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpListener,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::{TcpListener, TcpStream},
     sync::mpsc,
     task::spawn_blocking,
 };
@@ -39,6 +41,11 @@ use tokio::{
 static HEAP: PeakAlloc = PeakAlloc;
 
 const ROUND_TRIP: Duration = Duration::from_millis(50);
+
+/// The length of an answer behind which a gap counts.
+const LONG: usize = 50_000;
+
+type Gaps = Arc<Mutex<Vec<Duration>>>;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -70,9 +77,13 @@ async fn client(is_x11: bool, length: u32, directory: &str, nodes: Vec<SocketAdd
         };
         rules = rules.hash(stand_in).waypoints((2_000..length).step_by(2_000).map(ahead));
     }
+    let gaps = Arc::new(Mutex::new(Vec::new()));
     let mut connections = Vec::new();
     for (nonce, &node) in (1..).zip(&nodes) {
-        connections.push(connect(node, &PeerConfig::new(network, nonce)).await?);
+        let stream = TcpStream::connect(node).await?;
+        stream.set_nodelay(true)?;
+        let stream = Stamped { stream, read: 0, last: Instant::now(), gaps: gaps.clone() };
+        connections.push(handshake(stream, PeerId::Address(node), &PeerConfig::new(network, nonce)).await?);
     }
     let (keep, mut batches) = mpsc::channel(1);
     HEAP.reset_peak_usage();
@@ -93,6 +104,9 @@ async fn client(is_x11: bool, length: u32, directory: &str, nodes: Vec<SocketAdd
     keeping.await??;
     ensure!(sync.chain.tip() == length, "the sync ended at {}", sync.chain.tip());
     let (peak, written) = (HEAP.peak_usage() - before, bytes_written()? - written);
+    if is_x11 {
+        print!("own gap: {}; ", Spread::new(&gaps));
+    }
     println!(
         "{:.2} s, heap at most {:.1} MB = {:.1} B a header, at the end {:.1}; written {:.1} MB = {:.2} x",
         start.elapsed().as_secs_f64(),
@@ -141,30 +155,76 @@ async fn gap() -> Result<()> {
             let carried = tokio::spawn(carry(listener, node.connect(), gaps.clone()));
             let said = run("x11", 100_000, stores, &[address]).await?;
             carried.abort();
-            let mut gaps: Vec<Duration> = std::mem::take(&mut *gaps.lock().unwrap());
-            gaps.sort_unstable();
-            let at = |share: f64| gaps[((gaps.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
-            println!(
-                "{form:8} {:8}  {} gaps: median {:.2} ms, 90 % below {:.2} ms, longest {:.2} ms; {}",
-                kept(stores),
-                gaps.len(),
-                at(0.5),
-                at(0.9),
-                at(1.0),
-                said.trim()
-            );
+            println!("{form:8} {:8}  at the node: {}; {}", kept(stores), Spread::new(&gaps), said.trim());
         }
     }
     Ok(())
 }
 
+/// A client's socket that measures the time from the last byte of a long answer that was read to the next byte written.
+struct Stamped {
+    stream: TcpStream,
+    read: usize,
+    last: Instant,
+    gaps: Gaps,
+}
+
+impl AsyncRead for Stamped {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let count = buffer.filled().len() - before;
+        if count > 0 {
+            self.read += count;
+            self.last = Instant::now();
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Stamped {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if polled.is_ready() {
+            if self.read > LONG {
+                self.gaps.lock().unwrap().push(self.last.elapsed());
+            }
+            self.read = 0;
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Median, ninth tenth and longest of some gaps.
+struct Spread([f64; 3]);
+
+impl Spread {
+    fn new(gaps: &Gaps) -> Self {
+        let mut gaps: Vec<Duration> = std::mem::take(&mut *gaps.lock().unwrap());
+        gaps.sort_unstable();
+        let at = |share: f64| gaps[((gaps.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+        Self([at(0.5), at(0.9), at(1.0)])
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [median, most, longest] = self.0;
+        write!(f, "median {median:.2} ms, 90 % below {most:.2} ms, longest {longest:.2} ms")
+    }
+}
+
 /// Carries bytes between a client and a node, and measures the time from the last byte of a long answer to what the
 /// client sends next.
-async fn carry(
-    listener: TcpListener,
-    node: impl AsyncRead + AsyncWrite,
-    gaps: Arc<Mutex<Vec<Duration>>>,
-) -> Result<()> {
+async fn carry(listener: TcpListener, node: impl AsyncRead + AsyncWrite, gaps: Gaps) -> Result<()> {
     let (client, _) = listener.accept().await?;
     client.set_nodelay(true)?;
     let (mut from_client, mut to_client) = client.into_split();
@@ -187,7 +247,7 @@ async fn carry(
         loop {
             let count = from_client.read(&mut bytes).await?;
             let (answer, at) = std::mem::replace(&mut *sent.lock().unwrap(), (0, Instant::now()));
-            if answer > 50_000 && count > 0 {
+            if answer > LONG && count > 0 {
                 gaps.lock().unwrap().push(at.elapsed());
             }
             to_node.write_all(&bytes[..count]).await?;

@@ -36,8 +36,8 @@ pub struct HeaderChain {
     bits: Chunked<u32>,
     /// The times and merkle roots of the newest blocks, no more than [`RECENT`].
     recent: VecDeque<(u32, Hash256)>,
-    /// Heights and merkle roots of older blocks, as far as `blocks` is about them, in ascending order.
-    old_roots: Chunked<(u32, Hash256)>,
+    /// The merkle roots of older blocks, at the heights that `old_heights` gives.
+    old_roots: Chunked<Hash256>,
 }
 
 /// The change that headers made to a chain.
@@ -99,7 +99,7 @@ impl HeaderChain {
     /// bytes of memory. Heights of all others are told by [`height_of`](Self::height_of).
     pub fn blocks(&self) -> impl Iterator<Item = (u32, BlockHash, Hash256)> {
         let recent = (self.first_recent()..).zip(&self.recent).map(|(height, &(_, root))| (height, root));
-        let roots = self.old_roots.iter().copied().chain(recent);
+        let roots = self.old_heights().zip(self.old_roots.iter().copied()).chain(recent);
         roots.filter_map(|(height, root)| Some((height, self.hash_at(height)?, root)))
     }
 
@@ -121,6 +121,11 @@ impl HeaderChain {
     /// The height of the oldest of the recent blocks.
     fn first_recent(&self) -> u32 {
         (self.tip() + 1).saturating_sub(self.recent.len() as u32)
+    }
+
+    /// The heights below the recent blocks whose merkle roots are kept.
+    fn old_heights(&self) -> impl Iterator<Item = u32> {
+        (self.start.saturating_add(1)..self.first_recent()).filter(|height| keeps_root(*height))
     }
 
     fn index_above(&self, height: u32) -> Option<usize> {
@@ -183,8 +188,7 @@ impl HeaderChain {
         self.hashes.truncate(length);
         self.bits.truncate(length);
         self.recent.truncate(self.recent.len().saturating_sub(removed));
-        let kept = self.old_roots.partition_point(|(old, _)| *old <= height);
-        self.old_roots.truncate(kept);
+        self.old_roots.truncate(self.old_heights().count());
     }
 
     /// Adds headers that follow the tip; the caller has made sure that they do.
@@ -196,9 +200,8 @@ impl HeaderChain {
             if self.recent.len() > RECENT
                 && let Some((_, root)) = self.recent.pop_front()
             {
-                let height = self.first_recent().saturating_sub(1);
-                if keeps_root(height) {
-                    self.old_roots.push((height, root));
+                if keeps_root(self.first_recent().saturating_sub(1)) {
+                    self.old_roots.push(root);
                 }
             }
         }
@@ -273,6 +276,11 @@ pub(crate) mod tests {
         assert!((101..=20_100).zip(&ours).all(|(height, header)| chain.hash_at(height) == Some(header.hash)));
         assert_eq!(longer.hash_at(20_100), chain.hash_at(20_100));
         assert_eq!((other.hash_at(10_100), chain.height_of(&other.tip_hash())), (chain.hash_at(10_100), None));
+        for chain in [&chain, &other] {
+            assert!(chain.blocks().all(|(height, hash, _)| chain.hash_at(height) == Some(hash)));
+        }
+        let below: Vec<_> = chain.blocks().take_while(|(height, ..)| *height <= 10_100).collect();
+        assert!(below.len() > 2_000 && other.blocks().take(below.len()).eq(below));
         let taken = allocation_counter::measure(|| drop(chain.clone()));
         assert!(taken.bytes_max < 200_000, "{taken:?}");
     }

@@ -70,13 +70,6 @@ impl<T: Copy> Chunked<T> {
             (0..self.0.len()).rev().find_map(|chunk| Some((chunk, self.0.get(chunk)?.iter().rposition(&fits)?)))?;
         Some(chunk * CHUNK + index)
     }
-
-    /// The number of items at the start for which `is_before` is `true`; it must be `false` for all others.
-    pub(crate) fn partition_point(&self, is_before: impl Fn(&T) -> bool) -> usize {
-        let chunk = self.0.partition_point(|chunk| chunk.last().is_some_and(&is_before));
-        let rest = self.0.get(chunk).map_or(0, |chunk| chunk.partition_point(&is_before));
-        (chunk * CHUNK + rest).min(self.len())
-    }
 }
 
 impl<T: Copy> FromIterator<T> for Chunked<T> {
@@ -109,7 +102,6 @@ mod tests {
                 prop_assert!(list.iter().eq(&vector) && list.iter().rev().eq(vector.iter().rev()));
                 prop_assert!(list.starting_at(at).eq(vector.get(at..).unwrap_or_default()));
                 prop_assert_eq!(list.last_index_of(|item| *item <= at), vector.iter().rposition(|item| *item <= at));
-                prop_assert_eq!(list.partition_point(|item| *item < at), vector.partition_point(|item| *item < at));
             }
         }
     }

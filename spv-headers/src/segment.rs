@@ -218,3 +218,48 @@ impl Segment {
         self.generation += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use qrinfo_core::BlockHeader;
+
+    use super::*;
+
+    fn header(time: u32, bits: u32) -> CheckedHeader {
+        let mut bytes = [0; 80];
+        bytes[68..72].copy_from_slice(&time.to_le_bytes());
+        bytes[72..76].copy_from_slice(&bits.to_le_bytes());
+        CheckedHeader { header: BlockHeader::from_bytes(bytes), hash: BlockHash::ZERO }
+    }
+
+    /// Headers behind a waypoint are judged by form until the chain reaches it; then their targets have to follow.
+    #[test]
+    fn the_first_targets_behind_a_waypoint_have_to_follow_from_the_headers_below_it() {
+        let below: Window = (0..24).map(|n| Pace { time: 150 * n, bits: 0x1b10_0000 }).collect();
+        let (mut window, mut right) = (below.clone(), Vec::new());
+        for n in 24..60 {
+            let bits = window.next_bits(Network::Mainnet, 50_001 + n, 150 * n).unwrap();
+            window.push(Pace { time: 150 * n, bits });
+            right.push(header(150 * n, bits));
+        }
+        let check = |headers: &[CheckedHeader], parts: usize| {
+            let mut segment = Segment::new(1, (50_000, BlockHash::ZERO), None, Window::default());
+            let paces = headers.iter().map(|header| Pace::from(&header.header));
+            segment.arrive(paces, (50_000 + headers.len() as u32, BlockHash::from_bytes([1; 32])));
+            segment.link(below.clone());
+            let firsts = (50_001..).step_by(parts);
+            firsts
+                .zip(headers.chunks(parts))
+                .try_for_each(|(first, part)| segment.check_seam(Network::Mainnet, first, part))
+        };
+        for position in [0, 1, 12, 23] {
+            let mut easy = right.clone();
+            easy[position] = header(150 * (24 + position as u32), 0x1e0f_ffff);
+            for parts in [1, 5, 36] {
+                assert_eq!(check(&right, parts), Ok(()));
+                let error = check(&easy, parts).unwrap_err();
+                assert!(matches!(error, HeaderError::WrongTarget { bits: 0x1e0f_ffff, .. }), "{position}: {error:?}");
+            }
+        }
+    }
+}
