@@ -199,10 +199,9 @@ impl HeaderChain {
             self.recent.push_back((header.header.time(), header.header.merkle_root()));
             if self.recent.len() > RECENT
                 && let Some((_, root)) = self.recent.pop_front()
+                && keeps_root(self.first_recent().saturating_sub(1))
             {
-                if keeps_root(self.first_recent().saturating_sub(1)) {
-                    self.old_roots.push(root);
-                }
+                self.old_roots.push(root);
             }
         }
     }

@@ -16,7 +16,7 @@ const FORMAT: u64 = 2;
 
 /// Pages that the database keeps in memory, in bytes. Each header is written once, and read once in most runs, so a small
 /// cache is enough.
-const CACHE: usize = 3 << 19;
+const CACHE: usize = 1 << 20;
 
 /// `format` and `network`.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");

@@ -11,8 +11,7 @@ use crate::{Store, StoreError, error::Outcome};
 /// Lists of headers that wait, at most. A message has up to 8,000 headers, so this is 1 MB of headers.
 const QUEUE: usize = 1;
 
-/// Headers in one transaction from which on no further list is added to it. Longer lists are divided, unless they replace
-/// stored headers.
+/// Headers from which on no further list is added to them.
 const BATCH: usize = 4_000;
 
 /// A thread that stores headers, so that a sync does not wait for the disk.
@@ -105,11 +104,11 @@ fn run(store: &Store, waiting: &Receiver<Headers>) -> Outcome<()> {
         while batch.headers.len() < BATCH {
             let Ok(next) = waiting.try_recv() else { break };
             if let Some(next) = batch.join(next) {
-                batch.store(store)?;
+                store.store_headers(batch.first, &batch.headers)?;
                 batch = next;
             }
         }
-        batch.store(store)?;
+        store.store_headers(batch.first, &batch.headers)?;
     }
     Ok(())
 }
@@ -117,16 +116,6 @@ fn run(store: &Store, waiting: &Receiver<Headers>) -> Outcome<()> {
 // === impl Headers ===
 
 impl Headers {
-    /// Stores the headers: in small transactions if they follow the stored ones, so that little of them is in memory.
-    fn store(&self, store: &Store) -> Outcome<()> {
-        let follow = store.tip_height()?.is_none_or(|tip| tip.checked_add(1) == Some(self.first));
-        if !follow || self.headers.len() <= BATCH {
-            return store.store_headers(self.first, &self.headers);
-        }
-        let firsts = (self.first..=u32::MAX).step_by(BATCH);
-        firsts.zip(self.headers.chunks(BATCH)).try_for_each(|(first, part)| store.store_headers(first, part))
-    }
-
     /// Takes in headers that follow these or replace the last of them. Gives back others.
     fn join(&mut self, next: Self) -> Option<Self> {
         let kept = next.first.checked_sub(self.first).map(|kept| kept as usize);

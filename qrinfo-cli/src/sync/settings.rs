@@ -51,8 +51,9 @@ pub(super) fn correlator(config: &ClientConfig, sequential: bool) -> CorrelatorC
 
 /// The configuration with what is left of the time for the whole sync.
 pub(super) fn with_time_left(config: &ClientConfig, until: Option<Instant>) -> ClientConfig {
-    let total_timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
-    ClientConfig { total_timeout, ..config.clone() }
+    let mut config = config.clone();
+    config.total_timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+    config
 }
 
 /// Returns the options of a sequential sync.
