@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use qrinfo::{
-    ParallelOptions, ParallelSync, adopt,
+    OrderedSync, ParallelOptions, ParallelSync, adopt,
     plan::{Planner, anchor},
 };
 use qrinfo_core::{BlockHeader, PeerId};
