@@ -40,7 +40,7 @@ pub struct InventoryKind(pub u32);
 impl Wire for Inventory {
     const MIN_SIZE: usize = 1;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Seq::decode_at_most(MAX_INVENTORY, reader).map(Self)
     }
 
@@ -60,7 +60,7 @@ impl FromIterator<InventoryItem> for Inventory {
 impl Wire for InventoryItem {
     const MIN_SIZE: usize = 36;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { kind: InventoryKind(reader.u32("inventory kind")?), hash: Hash256::decode(reader)? })
     }
 
