@@ -80,7 +80,7 @@ fn every_variable_is_read() {
         ("QRINFO_SYNC_TIMEOUT", "1h 1s"),
         ("QRINFO_TOTAL_TIMEOUT", "2h"),
     ]);
-    let expected = ClientConfig::new(Network::Devnet)
+    let expected = ClientConfig::new(Network::DEVNET)
         .set(|c| c.peers = Vec::from_iter(["192.0.2.1:1".parse().unwrap(), "[2001:db8::1]:2".parse().unwrap()]))
         .set(|c| c.max_peers = 9)
         .set(|c| c.proxy = Some("127.0.0.1:9050".parse().unwrap()))
