@@ -76,7 +76,10 @@ fn a_devnet_is_a_table_or_a_name() {
     let config = ClientConfig::from_sources(Some(&path), variables).unwrap();
     config.validate().unwrap();
     assert_eq!(config.devnet.name.as_deref(), Some("paloma"));
-    assert_eq!((config.devnet.port, &config.devnet.seeds[..]), (Some(20_001), &["a.example".into(), "b.example:1".into()][..]));
+    assert_eq!(
+        (config.devnet.port, &config.devnet.seeds[..]),
+        (Some(20_001), &["a.example".into(), "b.example:1".into()][..])
+    );
     let network = config.network();
     let rotated = network.rotated_params();
     assert_eq!((rotated.llmq_type.0, rotated.size, rotated.min_size, rotated.threshold), (103, 12, 5, 5));

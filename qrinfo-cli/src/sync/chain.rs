@@ -77,7 +77,7 @@ impl Source {
             let (chain, _) = headers::read(path, network, 0)?;
             return Ok(Self { network, chain, is_newest, ask: false });
         }
-        let (start, hash) = network.checkpoint_below(first_needed(network, range));
+        let (start, hash) = network.checkpoint_below(first_needed(network, range).max(1));
         let mut chain = HeaderChain::new(start, hash);
         if let Some(store) = store {
             restore(&mut chain, store, network)?;
@@ -253,13 +253,16 @@ fn leave(ledger: &Ledger, left: &LeftPeer) {
     }
 }
 
-/// Stores headers as they come.
+/// Stores headers as they come. Stored ones that start above them give way: the store has no gaps.
 fn keep(mut batches: mpsc::Receiver<HeaderBatch>, store: Option<&Store>) -> Result<()> {
-    let mut writer = match store {
-        Some(store) => Some(HeaderWriter::new(store).context("cannot keep headers")?),
-        None => None,
-    };
+    let mut writer: Option<HeaderWriter> = None;
     while let Some(HeaderBatch { first, headers }) = batches.blocking_recv() {
+        if let (None, Some(store)) = (&writer, store) {
+            if let Some(lowest) = store.first_height()?.filter(|lowest| first < *lowest) {
+                store.store_headers(lowest, &[]).context("cannot keep headers")?;
+            }
+            writer = Some(HeaderWriter::new(store).context("cannot keep headers")?);
+        }
         if let Some(writer) = &mut writer {
             let headers = headers.into_iter().map(|checked| (checked.header, checked.hash)).collect();
             writer.write(first, headers).context("cannot keep headers")?;
@@ -296,22 +299,22 @@ fn check_start(network: Network, chain: &HeaderChain) -> Result<()> {
     Ok(())
 }
 
-/// Goes on from stored headers, if they start at or below what is needed.
+/// Goes on from stored headers. If they start above what is needed, all headers are fetched from `chain` on, and
+/// [replace](keep) the stored ones.
 fn restore(chain: &mut HeaderChain, store: &Store, network: Network) -> Result<()> {
     let Some(first) = store.first_height()? else { return Ok(()) };
     let oldest = store.header(first)?.context("the oldest stored header is gone")?;
     match first.checked_sub(1) {
         Some(height) if height <= chain.start() => *chain = HeaderChain::new(height, oldest.prev_block_hash()),
-        _ => bail!(
-            "the store of {network} starts at height {first}; this sync needs older headers: choose another --data-dir"
-        ),
+        _ => return Ok(()),
     }
     let mut result = Ok(());
     store.visit_headers(|_, header, hash| {
         result = chain.restore([CheckedHeader { header, hash }]);
         result.is_ok()
     })?;
-    result.context("stored headers do not fit together; move the data directory away")
+    result.context("stored headers do not fit together; move the data directory away")?;
+    headers::check_known(chain, network).context("the data directory has another chain; choose another --data-dir")
 }
 
 #[cfg(test)]

@@ -85,6 +85,11 @@ fn copy<S: Clone>(peer: &Peer<S>) -> Peer<S> {
     Peer::new(peer.id, peer.service.clone(), peer.start_height).with_round_trip(peer.round_trip)
 }
 
+/// The same peer for a later round, without its place: if it leaves before, another node takes the place.
+pub(super) fn without_place<S: Clone>(peer: &Peer<Held<S>>) -> Peer<Held<S>> {
+    copy(peer).map(|held| Held { _place: None, ..held })
+}
+
 // === impl Held ===
 
 impl<S> Held<S> {
@@ -93,9 +98,11 @@ impl<S> Held<S> {
     }
 
     fn lacks(&self, request: &Request) -> bool {
-        let Request::QrInfo(spec) = request else { return false };
-        let mut blocks = spec.base_block_hashes.iter().chain([&spec.block_hash]);
-        blocks.any(|hash| self.blocks.find(hash).is_some_and(|block| block.height > self.newest))
+        let (bases, block) = match request {
+            Request::QrInfo(spec) => (&spec.base_block_hashes[..], &spec.block_hash),
+            Request::MnListDiff(spec) => (std::slice::from_ref(&spec.base_block_hash), &spec.block_hash),
+        };
+        bases.iter().chain([block]).any(|hash| self.blocks.find(hash).is_some_and(|block| block.height > self.newest))
     }
 }
 
