@@ -17,8 +17,7 @@ use tower::{Service, discover::Change};
 
 /// A node's service, with its place in the pool: another node takes the place when all clones are dropped.
 ///
-/// A request with a block that the node does not have fails at once, and is not sent: the node would refuse it, and hold
-/// it against us.
+/// A request with a block that the node does not have is not sent: the node would refuse it, and hold it against us.
 #[derive(Debug, Clone)]
 pub(super) struct Held<S> {
     service: S,
@@ -120,7 +119,7 @@ where
 
     fn call(&mut self, attempt: Attempt) -> Self::Future {
         if self.lacks(&attempt.request) {
-            return ready(Err(AttemptError::new(AttemptErrorKind::Refused).at(self.peer))).boxed();
+            return ready(Err(AttemptError::new(AttemptErrorKind::NotSent).at(self.peer))).boxed();
         }
         self.service.call(attempt).boxed()
     }
