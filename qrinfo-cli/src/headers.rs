@@ -3,7 +3,7 @@
 use std::{fs::File, io::Read, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use qrinfo_core::{BlockHeader, HEADER_LEN, Network};
+use qrinfo_core::{BlockHash, BlockHeader, HEADER_LEN, Network};
 use qrinfo_verify::{HeaderMap, KnownBlock};
 use spv_headers::{CheckedHeader, HeaderChain, check};
 
@@ -60,12 +60,10 @@ fn chain(network: Network, first: u32, headers: &[CheckedHeader]) -> Result<Head
     Ok(chain)
 }
 
-/// Refuses a chain that has other blocks than the network, at heights where those are known.
-pub(crate) fn check_known(chain: &HeaderChain, network: Network) -> Result<()> {
-    let heights = network.checkpoints().iter().map(|(height, _)| *height);
-    let known = heights.chain([1]).map(|height| network.checkpoint_below(height));
-    for (height, expected) in known.filter(|(height, _)| *height > 0) {
-        if let Some(hash) = chain.hash_at(height) {
+fn check_known(chain: &HeaderChain, network: Network) -> Result<()> {
+    for (height, expected) in network.checkpoints() {
+        let expected: BlockHash = expected.parse().with_context(|| format!("checkpoint {height}"))?;
+        if let Some(hash) = chain.hash_at(*height) {
             ensure!(hash == expected, "block {height} is {hash}, and on {network} it is {expected}");
         }
     }

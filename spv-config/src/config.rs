@@ -1,6 +1,6 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use qrinfo_core::{Devnet, Network};
+use qrinfo_core::Network;
 use serde::{Deserialize, Serialize};
 
 use crate::{DevnetConfig, duration, network, peers};
@@ -169,7 +169,7 @@ impl ClientConfig {
     /// [`devnet`](Self#structfield.devnet), or Dash Core's if those are invalid.
     pub fn network(&self) -> Network {
         match self.network {
-            Network::Devnet(_) => Network::Devnet(self.devnet.parameters().unwrap_or(Devnet::default())),
+            Network::Devnet(_) => Network::Devnet(self.devnet.parameters().unwrap_or_default()),
             network => network,
         }
     }

@@ -84,7 +84,6 @@ impl DevnetConfig {
         };
         let mut devnet = default.with_rotated(rotated)?;
         devnet.chain_locks = self.chain_locks_type.map_or(default.chain_locks, LlmqType);
-        devnet.second_block = self.genesis;
         Ok(devnet)
     }
 

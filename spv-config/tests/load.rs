@@ -84,7 +84,7 @@ fn a_devnet_is_a_table_or_a_name() {
     let rotated = network.rotated_params();
     assert_eq!((rotated.llmq_type.0, rotated.size, rotated.min_size, rotated.threshold), (103, 12, 5, 5));
     assert_eq!((rotated.interval, rotated.active, network.chain_lock_llmq().0), (48, 2, 104));
-    assert_eq!(network.checkpoint_below(9), (1, genesis.parse().unwrap()));
+    assert_eq!(config.devnet.genesis, Some(genesis.parse().unwrap()));
 
     let short = ClientConfig::from_toml("network = 'devnet'\ndevnet = 'paloma'").unwrap();
     assert_eq!(short, ClientConfig::new(Network::DEVNET).set(|c| c.devnet.name = Some("paloma".into())));

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use futures_util::{StreamExt, stream};
 use qrinfo_core::{BlockHash, Network, PeerEvent};
 use qrinfo_verify::HeaderMap;
+use spv_config::ClientConfig;
 use spv_headers::{
     CheckedHeader, HeaderBatch, HeaderChain, HeaderSync, HeaderSyncConfig, HeaderSyncError, LeftPeer, SyncedPeer,
     sync_headers,
@@ -71,18 +72,30 @@ pub(super) struct Admission {
 
 impl Source {
     /// Takes the headers that are known already: those of a file or of the store.
-    pub(super) fn open(network: Network, range: Range, file: Option<&Path>, store: Option<&Store>) -> Result<Self> {
-        let is_newest = matches!(range, Range::Newest);
-        if let Some(path) = file {
-            let (chain, _) = headers::read(path, network, 0)?;
-            return Ok(Self { network, chain, is_newest, ask: false });
-        }
-        let (start, hash) = network.checkpoint_below(first_needed(network, range).max(1));
-        let mut chain = HeaderChain::new(start, hash);
-        if let Some(store) = store {
-            restore(&mut chain, store, network)?;
-        }
-        Ok(Self { network, chain, is_newest, ask: true })
+    pub(super) fn open(
+        config: &ClientConfig,
+        range: Range,
+        file: Option<&Path>,
+        store: Option<&Store>,
+    ) -> Result<Self> {
+        let (network, genesis) = (config.network, genesis_of(config));
+        let (chain, ask) = match file {
+            Some(path) => (headers::read(path, network, 0)?.0, false),
+            None => {
+                let start = genesis.map(|hash| (1, hash));
+                let (start, hash) = start.unwrap_or_else(|| network.checkpoint_below(first_needed(network, range)));
+                let mut chain = HeaderChain::new(start, hash);
+                if let Some(store) = store {
+                    restore(&mut chain, store)?;
+                }
+                (chain, true)
+            }
+        };
+        ensure!(
+            genesis.is_none() || chain.hash_at(1) == genesis,
+            "the headers are those of another devnet: block 1 is not the genesis block of the configuration"
+        );
+        Ok(Self { network, chain, is_newest: matches!(range, Range::Newest), ask })
     }
 
     /// Asks all nodes for the headers that are not there yet, and finds the chain that they agree on.
@@ -271,6 +284,11 @@ fn keep(mut batches: mpsc::Receiver<HeaderBatch>, store: Option<&Store>) -> Resu
     writer.map_or(Ok(()), HeaderWriter::finish).context("cannot keep headers")
 }
 
+/// The hash of the block that tells a devnet from others: block 1, because all have the same block 0.
+fn genesis_of(config: &ClientConfig) -> Option<BlockHash> {
+    config.devnet.genesis.filter(|_| matches!(config.network, Network::Devnet(_)))
+}
+
 /// The oldest block whose header a sync needs.
 fn first_needed(network: Network, range: Range) -> u32 {
     let first = match range {
@@ -301,7 +319,7 @@ fn check_start(network: Network, chain: &HeaderChain) -> Result<()> {
 
 /// Goes on from stored headers. If they start above what is needed, all headers are fetched from `chain` on, and
 /// [replace](keep) the stored ones.
-fn restore(chain: &mut HeaderChain, store: &Store, network: Network) -> Result<()> {
+fn restore(chain: &mut HeaderChain, store: &Store) -> Result<()> {
     let Some(first) = store.first_height()? else { return Ok(()) };
     let oldest = store.header(first)?.context("the oldest stored header is gone")?;
     match first.checked_sub(1) {
@@ -313,8 +331,7 @@ fn restore(chain: &mut HeaderChain, store: &Store, network: Network) -> Result<(
         result = chain.restore([CheckedHeader { header, hash }]);
         result.is_ok()
     })?;
-    result.context("stored headers do not fit together; move the data directory away")?;
-    headers::check_known(chain, network).context("the data directory has another chain; choose another --data-dir")
+    result.context("stored headers do not fit together; move the data directory away")
 }
 
 #[cfg(test)]

@@ -178,7 +178,7 @@ async fn sync(
     started: Instant,
 ) -> Result<output::Outcome> {
     let network = config.network;
-    let source = chain::Source::open(network, options.range(), options.headers.as_deref(), store)?;
+    let source = chain::Source::open(config, options.range(), options.headers.as_deref(), store)?;
     let mut agreed = source.sync(&mut nodes, store).await?;
     let tip = Tip { height: agreed.chain.tip(), hash: agreed.chain.tip_hash(), nodes: agreed.followers };
 

@@ -1,6 +1,6 @@
 use std::ops::RangeInclusive;
 
-use crate::chain::{BlockHash, LlmqParams, LlmqType, WORK_BLOCK_OFFSET};
+use crate::chain::{LlmqParams, LlmqType, WORK_BLOCK_OFFSET};
 
 /// The parameters that the makers of a devnet choose. The default is Dash Core's.
 ///
@@ -18,9 +18,6 @@ pub struct Devnet {
     pub(super) rotated: LlmqParams,
     /// The type of the quorums that sign ChainLocks, Dash Core's `-llmqchainlocks`. Default: 101.
     pub chain_locks: LlmqType,
-    /// The hash of block 1, which Dash Core makes of the devnet's name. Every devnet has the same block 0, so block 1 is
-    /// the one that tells devnets apart. Default: none; the nodes decide.
-    pub second_block: Option<BlockHash>,
 }
 
 /// Error of parameters that rotated quorums cannot have.
@@ -53,8 +50,7 @@ const LARGEST: u16 = 400;
 // === impl Devnet ===
 
 impl Devnet {
-    pub(super) const DEFAULT: Self =
-        Self { rotated: LlmqParams::LLMQ_DEVNET_DIP0024, chain_locks: LlmqType(101), second_block: None };
+    pub(super) const DEFAULT: Self = Self { rotated: LlmqParams::LLMQ_DEVNET_DIP0024, chain_locks: LlmqType(101) };
 
     /// The parameters of the rotated quorums.
     pub const fn rotated(&self) -> LlmqParams {

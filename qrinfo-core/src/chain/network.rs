@@ -144,8 +144,7 @@ impl Network {
         }
     }
 
-    /// The newest checkpoint at or below a height; the genesis block where there is none. On a devnet whose second block
-    /// is known it is that one, from height 1 on.
+    /// The newest checkpoint at or below a height; the genesis block where there is none.
     ///
     /// ```
     /// use qrinfo_core::Network;
@@ -154,11 +153,6 @@ impl Network {
     /// assert_eq!(Network::Regtest.checkpoint_below(1_900_000), (0, Network::Regtest.genesis_hash()));
     /// ```
     pub fn checkpoint_below(self, height: u32) -> (u32, BlockHash) {
-        if let Self::Devnet(Devnet { second_block: Some(hash), .. }) = self
-            && height > 0
-        {
-            return (1, hash);
-        }
         let newest = self.checkpoints().iter().rev().find(|(checkpoint, _)| *checkpoint <= height);
         newest
             .and_then(|(checkpoint, hash)| Some((*checkpoint, hash.parse().ok()?)))
