@@ -93,9 +93,11 @@ async fn a_devnet_syncs_by_its_own_parameters() {
     // Other parameters, and another devnet.
     let (output, _) = sync("network = 'devnet'", [chain.clone(), chain.clone()], &[]).await;
     assert_eq!(output.status.code(), Some(1), "{}", shown(&output));
-    let other = format!("{CONFIG}genesis = '{}'\n", chain.block(2).unwrap().hash);
+    let other = format!("{CONFIG}genesis = '{}'\n", "07".repeat(32));
     let (output, json) = sync(&other, [chain.clone(), chain], &[]).await;
     assert_eq!((output.status.code(), json["complete"].as_bool()), (Some(1), Some(false)), "{}", shown(&output));
+    let errors = shown(&output);
+    assert!(errors.contains("it is on another chain") && !errors.contains("given up"), "{errors}");
 }
 
 #[tokio::test]

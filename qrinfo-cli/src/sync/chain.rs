@@ -8,8 +8,8 @@ use qrinfo_core::{BlockHash, Network, PeerEvent};
 use qrinfo_verify::HeaderMap;
 use spv_config::ClientConfig;
 use spv_headers::{
-    CheckedHeader, HeaderBatch, HeaderChain, HeaderSync, HeaderSyncConfig, HeaderSyncError, LeftPeer, SyncedPeer,
-    sync_headers,
+    CheckedHeader, HeaderBatch, HeaderChain, HeaderError, HeaderSync, HeaderSyncConfig, HeaderSyncError, LeftPeer,
+    PeerProblem, SyncedPeer, sync_headers,
 };
 use spv_peer::Connection;
 use spv_store::{HeaderWriter, Store};
@@ -259,6 +259,13 @@ fn not_asked(shared: u32, tip: u32) -> String {
 }
 
 fn leave(ledger: &Ledger, left: &LeftPeer) {
+    // A node that has none of the blocks that it was told sends those after its block 0. It is no liar: the genesis block
+    // of our configuration may be wrong.
+    if let PeerProblem::Headers(HeaderError::Unconnected(block)) = &left.why
+        && Network::any_has_genesis(block)
+    {
+        return ledger.left(left.peer, "is not asked: it is on another chain, with none of our blocks");
+    }
     let why = on_one_line(&left.why);
     match left.event() {
         PeerEvent::Banned { peer, .. } => ledger.ban(peer, &why),
@@ -309,7 +316,7 @@ fn oldest_of(network: Network, height: u32) -> u32 {
 fn check_start(network: Network, chain: &HeaderChain) -> Result<()> {
     let oldest = oldest_of(network, chain.tip());
     ensure!(
-        chain.start() <= oldest,
+        chain.start() <= oldest.max(1),
         "the headers begin at block {}, and the newest cycle needs them from {oldest} on; use --from-cycle {}",
         chain.start(),
         chain.tip()
