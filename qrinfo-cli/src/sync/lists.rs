@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::Result;
-use qrinfo::{AttemptService, Peer, SequentialOptions, SequentialSync, SyncReport, verify::Verifier};
+use qrinfo::{AttemptService, OrderedSync, Peer, SequentialOptions, SequentialSync, SyncReport, verify::Verifier};
 use qrinfo_core::{BlockHash, MnListDiffRequestSpec, Network, PeerId, Reply};
 use qrinfo_verify::{HeaderMap, Level, ListStage, Lists, VerifyError};
 
