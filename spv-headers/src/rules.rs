@@ -10,7 +10,7 @@ use crate::check::{HashFn, Rules};
 ///
 /// let mainnet = HeaderRules::from(Network::Mainnet);
 /// // A devnet has the checkpoints that its users give it.
-/// let devnet = HeaderRules::from(Network::Devnet).checkpoints([(1_000, BlockHash::from_bytes([7; 32]))]);
+/// let devnet = HeaderRules::from(Network::DEVNET).checkpoints([(1_000, BlockHash::from_bytes([7; 32]))]);
 /// # let _ = (mainnet, devnet);
 /// ```
 #[derive(Debug, Clone)]

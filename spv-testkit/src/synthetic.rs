@@ -266,7 +266,7 @@ impl<'a> World<'a> {
             return;
         }
         let hash = self.hash_at(locked);
-        let signature = self.keys.chain_lock(self.params.chain_lock_llmq(), locked, hash, &self.quorums, rng);
+        let signature = self.keys.chain_lock(self.params.network.chain_lock_llmq(), locked, hash, &self.quorums, rng);
         if let Some(signature) = signature {
             self.chain_lock = Some(ChainLock { height: locked, signature });
         }

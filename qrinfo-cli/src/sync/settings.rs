@@ -4,6 +4,7 @@ use std::{env, num::NonZeroUsize, time::Duration};
 
 use anyhow::{Context, Result};
 use qrinfo::{ParallelOptions, SequentialOptions, config};
+use qrinfo_core::Network;
 use qrinfo_correlate::CorrelatorConfig;
 use spv_config::{ClientConfig, ConfigErrors, LoadError};
 use tokio::time::Instant;
@@ -34,6 +35,11 @@ pub(super) fn load(options: &Options) -> Result<ClientConfig> {
         config.max_concurrent_filter_requests = config.max_concurrent_filter_requests.max(limit.get());
     }
     config.validate().context("the configuration is invalid")?;
+    config.network = config.network();
+    // Devnets share magic and name, so each has a store of its own.
+    if let (Network::Devnet(_), Some(name)) = (config.network, &config.devnet.name) {
+        config.storage_path = config.storage_path.map(|directory| directory.join(name));
+    }
     // Who names nodes wants all of them asked.
     let named = u32::try_from(options.peers.len()).unwrap_or(u32::MAX);
     config.max_peers = config.max_peers.max(named.min(*ClientConfig::PEERS.end()));

@@ -81,7 +81,7 @@ fn quorum(seed: u8, cycle: u32, index: i16) -> (SecretKey, MinedQuorum) {
         quorum_sig: [0; 96],
         members_sig: [0; 96],
     };
-    (key, MinedQuorum::new(commitment, cycle + u32::try_from(index).unwrap()))
+    (key, MinedQuorum::new(Network::Regtest, commitment, cycle + u32::try_from(index).unwrap()))
 }
 
 /// The bytes that Dash Core signs: type, quorum, id of the request, message.
@@ -297,7 +297,7 @@ fn a_reorganisation_is_unlearnt() {
         let (_, mut quorum) = quorum(seed, height, 0);
         quorum.commitment =
             Commitment { version: 3, llmq_type: LlmqType(100), quorum_index: None, ..quorum.commitment };
-        MinedQuorum::new(quorum.commitment, height)
+        MinedQuorum::new(Network::Regtest, quorum.commitment, height)
     };
     let mut quorums = Quorums::starting_at(Network::Regtest, 200);
     for (height, seed) in [(168, 1), (192, 2), (216, 3)] {
@@ -332,7 +332,7 @@ fn locks_of_quorums_of_before_v19() {
     let old = |(key, quorum): &(SecretKey, MinedQuorum)| {
         let quorum_public_key = legacy_key(key).public_key().to_bytes();
         let commitment = Commitment { version: 2, quorum_public_key, ..quorum.commitment.clone() };
-        (key.clone(), MinedQuorum::new(commitment, quorum.height.unwrap()))
+        (key.clone(), MinedQuorum::new(Network::Regtest, commitment, quorum.height.unwrap()))
     };
     let signers: Vec<_> = signers.iter().map(old).collect();
     signers.iter().for_each(|(_, quorum)| quorums.insert(quorum.clone()));
