@@ -154,6 +154,8 @@
 //!   ([`RetryPolicy`](qrinfo_core::retry::RetryPolicy)). A sync that no peer answers ends when its first request has
 //!   used up its attempts. The whole sync has no limit unless `total_timeout` sets one.
 //! * Events that wait for a slow listener: 1,024.
+//! * A [`book`]: the masternodes of the newest 64 lists, the active sets of the last eight cycles, and the keys of
+//!   quorums for 64 cycles after they were replaced.
 //!
 //! # Minimum Rust version
 //!
