@@ -1,13 +1,21 @@
 //! Retries of failed requests at other peers, as a `tower` layer.
 //!
+//! ```text
+//!   Attempt 7 ──► RecoveryLayer ──► A   refused       ─┐  decided by qrinfo_core::retry:
+//!                      ▲    │                          │  ask elsewhere, at once
+//!                      │    └─────► B   timed out     ─┤  wait (jitter, budget), avoid A and B
+//!                      │    └─────► C   reply          │
+//!                      └───────────────────────────────┘  the history has each decision
+//! ```
+//!
 //! * [`RecoveryLayer`] repeats failed requests: full jitter from a seed, a [`RetryBudget`] that is exact at fractions,
 //!   one deadline over all attempts, and no attempt at peers that have failed the request.
 //! * [`RecoveryManager`] has the interface of dash-spv's: a [`RecoveryStrategy`] for each failure.
 //!
-//! Both decide with the plain structs of [`qrinfo_core::retry`], and keep a [`History`] of the decisions that
-//! were carried out. The layer keeps [`max_attempts`](RetryPolicy::max_attempts) around any service. With the
-//! [`PeerTable`](qrinfo_core::PeerTable) of a ledger of peers, refusals and false replies cost no attempt, a
-//! request that every peer refused is given up at once, and one that all have failed waits for another peer to join.
+//! Both decide with the plain structs of [`qrinfo_core::retry`], and keep a [`History`] of the decisions that were
+//! carried out. The layer keeps [`max_attempts`](RetryPolicy::max_attempts) around any service. With the
+//! [`PeerTable`](qrinfo_core::PeerTable) of a ledger of peers, refusals and false replies cost no attempt, a request
+//! that every peer refused is given up at once, and one that all have failed waits for another peer to join.
 //!
 //! No task is spawned, and a dropped future leaves nothing behind.
 //!
@@ -21,30 +29,71 @@
 //! use qrinfo_recovery::{RecoveryLayer, RecoverySettings, RecoveryStrategy};
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //!
-//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
-//! # async fn main() -> Result<(), AttemptError> {
-//! let peers = [1, 2].map(|number| PeerId::Address(([203, 0, 113, number], 9999).into()));
-//! let known = KnownPeer { height: 2_240_504, is_spent: false };
-//! let (_ledger, table) = tokio::sync::watch::channel(PeerTable::new(peers.map(|peer| (peer, known))));
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), AttemptError> {
+//!     let peers = [1, 2].map(|number| PeerId::Address(([203, 0, 113, number], 9999).into()));
+//!     let known = KnownPeer { height: 2_240_504, is_spent: false };
+//!     let (_ledger, table) = tokio::sync::watch::channel(PeerTable::new(peers.map(|peer| (peer, known))));
 //!
-//! let layer = RecoveryLayer::new(RecoverySettings::default()).with_peers(table);
-//! let service = ServiceBuilder::new().layer(layer.clone()).service(service_fn(move |attempt: Attempt| async move {
-//!     if !attempt.avoid.contains(&peers[0]) {
-//!         return Err(AttemptError::new(AttemptErrorKind::Refused).at(peers[0]));
-//!     }
-//!     let now = tokio::time::Instant::now().into_std();
-//!     let diff = MnListDiff::empty(BlockHash::ZERO, BlockHash::from_bytes([3; 32]));
-//!     let timing = Timing { peer: peers[1], sent: now, head: None, first_byte: None, done: now, bytes: 0 };
-//!     Ok(Answer { reply: Reply::MnListDiff(Box::new(diff)), timing })
-//! }));
+//!     let layer = RecoveryLayer::new(RecoverySettings::default()).with_peers(table);
+//!     let ask = service_fn(move |attempt: Attempt| async move {
+//!         if !attempt.avoid.contains(&peers[0]) {
+//!             return Err(AttemptError::new(AttemptErrorKind::Refused).at(peers[0]));
+//!         }
+//!         let now = tokio::time::Instant::now().into_std();
+//!         let diff = MnListDiff::empty(BlockHash::ZERO, BlockHash::from_bytes([3; 32]));
+//!         let timing = Timing { peer: peers[1], sent: now, head: None, first_byte: None, done: now, bytes: 0 };
+//!         Ok(Answer { reply: Reply::MnListDiff(Box::new(diff)), timing })
+//!     });
+//!     let service = ServiceBuilder::new().layer(layer.clone()).service(ask);
 //!
-//! let request = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::from_bytes([3; 32]) };
-//! let answer = service.oneshot(Attempt::new(7, request.into())).await?;
-//! assert_eq!(answer.timing.peer, peers[1]);
-//! assert_eq!(layer.history().iter().next().unwrap().strategy, RecoveryStrategy::SwitchPeer);
-//! # Ok(())
-//! # }
+//!     let block_hash = BlockHash::from_bytes([3; 32]);
+//!     let spec = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash };
+//!     let answer = service.oneshot(Attempt::new(7, spec.into())).await?;
+//!     assert_eq!(answer.timing.peer, peers[1]);
+//!     assert_eq!(layer.history().iter().next().unwrap().strategy, RecoveryStrategy::SwitchPeer);
+//!     Ok(())
+//! }
 //! ```
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | none | | |
+//!
+//! # Errors
+//!
+//! The layer fails with an [`AttemptError`](qrinfo_core::AttemptError) whose source is a
+//! [`GivenUp`](qrinfo_core::GivenUp): all failures of the request, and a [`WhyGivenUp`](qrinfo_core::WhyGivenUp):
+//!
+//! | reason | what to do |
+//! |---|---|
+//! | `Unanswerable` | check the blocks of the request against the best chain: one may have left it |
+//! | `Exhausted`, `DeadlinePassed` | connect to other peers, or ask again later |
+//! | `NoOtherPeer`, `AllPeersGone` | connect to more peers |
+//! | `NoPeers`, `Silence` | check the network |
+//! | `LocalFailure` | see the failures: another peer would not help |
+//!
+//! # Bounds
+//!
+//! * Attempts of one request: [`RetryPolicy::max_attempts`], 5 by default; of them at most 3 with malformed or false
+//!   replies ([`Category::limit`]). With a ledger of peers the first refusal of each named peer does not count.
+//! * Waits: within 1 s after the first failure, doubled up to 30 s, drawn evenly from zero up to that bound.
+//! * Time of one request after its first failure: 10 min by default. Wait for a peer while there is none: 5 min.
+//! * Retries on average: one for each request and one for each second by default; at most 100,000 are saved.
+//! * Decisions that the [`History`] keeps: 256. Requests that a [`RecoveryManager`] remembers: 65,536.
+//!
+//! # Minimum Rust version
+//!
+//! 1.90. Raising it is a minor change.
+//!
+//! # See also
+//!
+//! * [`qrinfo_core::retry`]: the decisions.
+//! * [`qrinfo-scheduler`](https://docs.rs/qrinfo-scheduler): a service below that keeps to
+//!   [`Attempt::avoid`](qrinfo_core::Attempt::avoid) and publishes a ledger of peers.
+//! * `docs/glossary.md` in the repository: the terms of this project.
 
 mod backoff;
 mod budget;

@@ -1,7 +1,14 @@
-//! Configuration of a Dash light client: [`ClientConfig`], with the names and defaults of dash-spv where it has them.
+//! Settings of a Dash light client: [`ClientConfig`], with the names and defaults of dash-spv where it has them.
 //!
-//! A configuration is built in code, or loaded from a TOML file and the environment. [`ClientConfig::validate`] then
-//! checks it and reports all problems at once. The crate reads and checks settings; the client applies them.
+//! ```text
+//!  defaults ◄── TOML file ◄── QRINFO_* variables ◄── fields set in code       each replaces the one before
+//!                                                    validate()               all problems at once
+//! ```
+//!
+//! [`ClientConfig::validate`] reports all problems at once. The crate reads and checks settings; the client applies
+//! them.
+//!
+//! # Example
 //!
 //! ```
 //! use spv_config::ClientConfig;
@@ -20,8 +27,8 @@
 //! # File
 //!
 //! The example shows every setting with its default, except for the peers and the commented settings. All settings are
-//! optional. Durations have a unit (`"500ms"`, `"30s"`, `"1m 30s"`). An unknown key is an error, which suggests the most
-//! similar name.
+//! optional. Durations have a unit (`"500ms"`, `"30s"`, `"1m 30s"`). An unknown key is an error, which suggests the
+//! most similar name.
 //!
 //! ```toml
 #![doc = include_str!("../client.toml")]
@@ -40,6 +47,36 @@
 //!
 //! Any other variable whose name begins with `QRINFO_` is an error, because a mistyped name must not pass unnoticed. A
 //! program with such variables of its own removes them and calls [`ClientConfig::from_sources`].
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `parallel-qrinfo` | | the settings of requests to several peers at once |
+//!
+//! # Errors
+//!
+//! | error | meaning | what to do |
+//! |---|---|---|
+//! | [`LoadError`] | no TOML, or settings that are unknown or malformed | its text names line and remedy |
+//! | [`ConfigErrors`] | values out of range or in conflict | each [`Problem`] names field and remedy |
+//!
+//! # Bounds
+//!
+//! * A text has at most 64 KiB. An error repeats at most 200 characters of it.
+//! * Values: 1 to 1,000 [peers](ClientConfig::PEERS) and [requests](ClientConfig::CONCURRENT);
+//!   [waits](ClientConfig::WAITS) of at most one day.
+//!
+//! # Minimum Rust version
+//!
+//! 1.90. Raising it is a minor change.
+//!
+//! # See also
+//!
+//! * [`qrinfo_core`]: the [`Network`].
+//! * [`qrinfo`](https://docs.rs/qrinfo): a library that takes these settings.
+//! * `docs/glossary.md` in the repository: the terms of this project.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod config;
 mod devnet;
