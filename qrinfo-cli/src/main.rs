@@ -8,7 +8,9 @@ mod headers;
 mod json;
 mod log;
 mod progress;
+mod report;
 mod run;
+mod screen;
 mod sync;
 mod verify;
 
