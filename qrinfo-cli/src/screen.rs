@@ -49,7 +49,10 @@ impl Table {
     /// Writes the table in columns, or subject by subject where they do not fit.
     pub(crate) fn write(&self, out: &mut impl Write, width: usize) -> io::Result<()> {
         if self.subjects.is_empty() {
-            return self.rows.iter().try_for_each(|(name, values)| pair(out, width, self.names(), name, &values.join(" ")));
+            return self
+                .rows
+                .iter()
+                .try_for_each(|(name, values)| pair(out, width, self.names(), name, &values.join(" ")));
         }
         let columns = self.columns();
         if self.names() + columns.iter().map(|column| 2 + column).sum::<usize>() <= width {
@@ -91,7 +94,8 @@ impl Table {
 
     fn columns(&self) -> Vec<usize> {
         let values = |index: usize| self.rows.iter().filter_map(move |(_, values)| values.get(index));
-        let widest = |index| values(index).chain(self.subjects.get(index)).map(|text| console::measure_text_width(text)).max();
+        let widest =
+            |index| values(index).chain(self.subjects.get(index)).map(|text| console::measure_text_width(text)).max();
         (0..self.subjects.len()).map(|index| widest(index).unwrap_or_default()).collect()
     }
 }

@@ -46,6 +46,8 @@ struct Outcome {
     alone: Measured,
     together: Measured,
     bound: Duration,
+    /// The requests of the plan.
+    requests: usize,
 }
 
 /// The result of one way of syncing.
@@ -64,7 +66,7 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
     eprintln!("{}, {} peers on this machine", stage.what, stage.peers.len());
     let addresses: Vec<_> = stage.peers.iter().map(|(_, address)| *address).collect();
 
-    let page = options.report.is_some().then(Report::start);
+    let page = options.report.is_some().then(Report::default);
     let alone = measure("fastest peer, one at a time", &stage, &addresses[..1], None, page.as_ref()).await?;
     let limit = default_concurrency(addresses.len());
     let label = format!("{} peers, up to {limit} at once", addresses.len());
@@ -72,7 +74,7 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
 
     let lengths: Vec<_> = stage.expected.iter().map(|reply| reply.len()).collect();
     let bound = bound::best_time(&PROFILES, &lengths);
-    let outcome = Outcome { limit, alone, together, bound };
+    let outcome = Outcome { limit, alone, together, bound, requests: stage.plan.len() };
     if let (Some(page), Some(path)) = (page, &options.report) {
         page.fact("chain", &stage.what);
         page.fact("one peer", format!("{:.2} s", outcome.alone.wall_time.as_secs_f64()));
@@ -84,7 +86,18 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
         true => table::write_json(out, &outcome)?,
         false => table::write_text(out, &outcome, screen::width())?,
     }
-    Ok([outcome.alone, outcome.together].iter().all(|measured| measured.is_complete(stage.plan.len())))
+    Ok(outcome.is_complete())
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// True if every reply of both syncs arrived as expected.
+    fn is_complete(&self) -> bool {
+        [&self.alone, &self.together].iter().all(|measured| {
+            measured.report.outcome.is_complete() && measured.different == 0 && measured.verified == self.requests
+        })
+    }
 }
 
 async fn measure(

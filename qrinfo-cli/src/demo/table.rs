@@ -11,7 +11,7 @@ use super::{Measured, Outcome};
 use crate::screen::{self, Table};
 
 pub(super) fn write_text(out: &mut impl Write, outcome: &Outcome, width: usize) -> io::Result<()> {
-    let Outcome { limit, alone, together, bound } = outcome;
+    let Outcome { limit, alone, together, bound, .. } = outcome;
     let speed_up = |time: Duration| format!("{:.1} x", ratio(alone.wall_time, time));
     let seconds = |time: Duration| format!("{:.2} s", time.as_secs_f64());
     let mut table = Table::new(["one peer".to_owned(), format!("five, {limit} at once"), "best possible".to_owned()]);
@@ -104,6 +104,7 @@ mod tests {
             alone: measured(9_760),
             together: measured(1_850),
             bound: Duration::from_millis(1_840),
+            requests: 64,
         };
         for width in [80, 40] {
             let mut out = Vec::new();

@@ -19,18 +19,13 @@ use tokio::{
 
 use self::record::Record;
 
-/// Writes the report of a command's syncs. Clones share one record.
-#[derive(Debug, Clone)]
+/// The report of a command's syncs. Clones share one record.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Report(Arc<Mutex<Record>>);
 
 // === impl Report ===
 
 impl Report {
-    /// An empty record that starts now.
-    pub(crate) fn start() -> Self {
-        Self(Arc::new(Mutex::new(Record::new(Instant::now().into_std()))))
-    }
-
     /// Records the events of a sync until it ends. `title` names the sync if the command makes several.
     pub(crate) fn follow(&self, title: &str, mut events: broadcast::Receiver<SyncEvent>) {
         let record = self.clone();

@@ -48,7 +48,8 @@ fn section(out: &mut String, number: usize, run: &Run) {
     let _ = write!(out, "<section><h2>{}</h2>", Text(&run.title));
     incidents(out, number, run);
     out.push_str(LEGEND);
-    let scale = Scale { start: run.start, length: run.end.saturating_duration_since(run.start).as_secs_f64().max(1e-3) };
+    let scale =
+        Scale { start: run.start, length: run.end.saturating_duration_since(run.start).as_secs_f64().max(1e-3) };
     axis(out, &scale);
     for (index, (id, peer)) in run.peers.iter().enumerate() {
         lane(out, &scale, (number, index), (id, peer), run);
@@ -72,7 +73,9 @@ fn incidents(out: &mut String, number: usize, run: &Run) {
             incidents.push((*at, "stall", link("stalled: its requests went to other peers as well")));
         }
         match &peer.gone {
-            Some((at, Gone::Banned(why))) => incidents.push((*at, "ban", link(&format!("was banned: {}", why.label())))),
+            Some((at, Gone::Banned(why))) => {
+                incidents.push((*at, "ban", link(&format!("was banned: {}", why.label()))))
+            }
             Some((at, Gone::Left(why))) => incidents.push((*at, "left", link(&format!("left: {}", Text(why))))),
             None => {}
         }
@@ -128,7 +131,8 @@ fn axis(out: &mut String, scale: &Scale) {
 }
 
 fn lane(out: &mut String, scale: &Scale, (number, index): (usize, usize), (id, peer): (&PeerId, &Peer), run: &Run) {
-    let mut sendings: Vec<_> = run.sendings.iter().filter(|(send, _)| send.peer == *id).map(|(_, sending)| sending).collect();
+    let mut sendings: Vec<_> =
+        run.sendings.iter().filter(|(send, _)| send.peer == *id).map(|(_, sending)| sending).collect();
     sendings.sort_by_key(|sending| sending.sent);
     let (rows, count) = rows(sendings.iter().map(|sending| (sending.sent, sending.last(run.end))));
     let replies = sendings.iter().filter(|sending| matches!(sending.end, Some((_, Ending::Reply)))).count();

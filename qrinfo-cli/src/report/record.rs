@@ -17,9 +17,8 @@ const STEP: Duration = Duration::from_millis(50);
 /// Points of a curve. Later ones replace the last.
 const MAX_POINTS: usize = 4_000;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Record {
-    pub(super) start: Instant,
     pub(super) runs: Vec<Run>,
     pub(super) facts: Vec<(String, String)>,
     /// Events or sendings that are not on the page.
@@ -86,10 +85,6 @@ pub(super) enum Ending {
 // === impl Record ===
 
 impl Record {
-    pub(super) fn new(start: Instant) -> Self {
-        Self { start, runs: Vec::new(), facts: Vec::new(), missed: 0 }
-    }
-
     /// Begins a sync, and returns the number by which its events name it.
     pub(super) fn begin(&mut self, title: &str, now: Instant) -> usize {
         self.runs.push(Run {
