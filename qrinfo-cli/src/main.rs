@@ -72,7 +72,10 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Sync(options) => sync::run(&options, &mut io::stdout()).await.map(exit_code),
         Command::Verify(options) => verify::run(&options, &mut io::stdout()),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "qrinfo", &mut io::stdout());
+            // It panics over a closed output, which memory is not.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "qrinfo", &mut script);
+            io::stdout().write_all(&script)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Man => print_manual(&mut io::stdout()).map(|()| ExitCode::SUCCESS),
