@@ -6,6 +6,7 @@ mod headers;
 mod makespan;
 mod memory;
 mod overhead;
+mod signatures;
 mod verify;
 mod x11;
 
@@ -37,6 +38,12 @@ enum Bench {
         #[arg(default_values_t = [173_000, 940_000])]
         lengths: Vec<u32>,
     },
+    /// CPU time to verify the signatures of a real reply: 32 quorums of 60, each by itself and all together, in one run.
+    Signatures {
+        /// A directory with recorded replies, of which `mainnet` is read.
+        #[arg(long, value_name = "DIR", default_value = "../shared/vectors")]
+        vectors: PathBuf,
+    },
     /// Time to verify replies of mainnet's size.
     Verify {
         /// A directory with recorded replies, of which `mainnet` is read; without it only made-up ones are measured.
@@ -66,6 +73,7 @@ fn run(bench: Bench) -> Result<()> {
             headers::run(&lengths);
             Ok(())
         }
+        Bench::Signatures { vectors } => signatures::run(&vectors),
         Bench::Verify { vectors } => verify::run(&vectors),
     }
 }

@@ -111,7 +111,7 @@ fn request(chain: &Chain, cycle: CycleStart, is_first: bool) -> Result<Request> 
 }
 
 /// Real replies of mainnet, without headers: the roots of their blocks' transactions are those that the proofs lead to.
-struct Mainnet {
+pub(super) struct Mainnet {
     headers: HeaderMap,
     list: Bytes,
     step_base: Bytes,
@@ -120,7 +120,7 @@ struct Mainnet {
 }
 
 impl Mainnet {
-    fn load(directory: &Path) -> Result<Self> {
+    pub(super) fn load(directory: &Path) -> Result<Self> {
         let read = |name: &str| {
             let path = directory.join(name);
             fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
@@ -167,12 +167,7 @@ impl Mainnet {
 
     /// The newest cycle of the real reply: its 32 quorums of 60 by themselves, then the whole reply.
     fn signatures(&self) -> Result<()> {
-        let mut stage = ListStage::new(Network::Mainnet, Level::Roots);
-        stage.pin(self.take(&mut stage.clone(), &self.list, diff)?);
-        let start = stage.clone();
-        self.take(&mut stage, &self.qr_info, qr_info)?;
-
-        let reply = QRInfo::from_wire(self.qr_info.clone())?;
+        let (stage, reply) = self.newest_cycle()?;
         let commitments = reply.last_commitment_per_index.to_vec();
         measure("members of 32 quorums of 60", || draw(&stage, &reply).map(drop))?;
         let members = draw(&stage, &reply)?;
@@ -187,10 +182,11 @@ impl Mainnet {
                 Ok(())
             })?;
         }
+        let start = self.take(&mut ListStage::new(Network::Mainnet, Level::Roots), &self.list, diff)?;
         for threads in [1, 2] {
             let threads = NonZeroUsize::new(threads).context("no threads")?;
             let mut stage = ListStage::new(Network::Mainnet, Level::Full).with_threads(threads);
-            start.kept().for_each(|lists| stage.pin(lists.clone()));
+            stage.pin(start.clone());
             let (request, reply) = qr_info(&self.qr_info)?;
             let quorums = stage.clone().apply(&request, &reply, |hash| self.headers.find(hash))?.quorums;
             let with_members = quorums.iter().filter(|quorum| !quorum.members.is_empty()).count();
@@ -198,6 +194,14 @@ impl Mainnet {
             self.measure(&what, &stage, &self.qr_info, qr_info)?;
         }
         Ok(())
+    }
+
+    /// The real reply for the newest cycle, and the lists that it leads to.
+    pub(super) fn newest_cycle(&self) -> Result<(ListStage, QRInfo)> {
+        let mut stage = ListStage::new(Network::Mainnet, Level::Roots);
+        stage.pin(self.take(&mut stage.clone(), &self.list, diff)?);
+        self.take(&mut stage, &self.qr_info, qr_info)?;
+        Ok((stage, QRInfo::from_wire(self.qr_info.clone())?))
     }
 
     fn measure(&self, what: &str, stage: &ListStage, payload: &Bytes, exchange: Exchange) -> Result<()> {
@@ -213,7 +217,7 @@ impl Mainnet {
 }
 
 /// The members of the quorums of the cycle that a reply is for, from the lists that it has led to.
-fn draw<'a>(stage: &'a ListStage, reply: &QRInfo) -> Result<Vec<Vec<&'a SmlEntry>>> {
+pub(super) fn draw<'a>(stage: &'a ListStage, reply: &QRInfo) -> Result<Vec<Vec<&'a SmlEntry>>> {
     let params = Network::Mainnet.rotated_params();
     let at = |diff: &MnListDiff| {
         let lists = stage.kept().find(|lists| lists.block_hash() == diff.block_hash).context("no lists")?;

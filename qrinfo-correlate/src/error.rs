@@ -1,7 +1,7 @@
 //! The reasons for which connections end and requests time out: the sources of the
 //! [`AttemptError`](qrinfo_core::AttemptError)s of this crate.
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use qrinfo_core::{
     AttemptErrorKind, LeaveReason, Mismatch, PeerEvent, PeerId, SendId,
@@ -35,18 +35,23 @@ pub enum Violation {
 
 /// The reason of a connection's end: the source of every error of kind
 /// [`Disconnected`](qrinfo_core::AttemptErrorKind::Disconnected). Clones share their source.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, derive_more::Display)]
 #[non_exhaustive]
 pub enum Closed {
     /// The peer ended it.
+    #[display("the peer ended the connection")]
     ByPeer,
     /// The transport failed.
+    #[display("the transport failed")]
     Transport(Arc<dyn Error + Send + Sync>),
     /// The correlator ended it because of a fault of the peer.
+    #[display("the connection was ended because of a fault of the peer")]
     Violation(Violation),
     /// Every service was dropped, and no caller waited for a reply.
+    #[display("the connection was closed because it was not used")]
     Unused,
     /// The driver was dropped.
+    #[display("the connection's driver was dropped")]
     DriverDropped,
 }
 
@@ -114,18 +119,6 @@ impl Closed {
             },
             _ => None,
         }
-    }
-}
-
-impl fmt::Display for Closed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ByPeer => "the peer ended the connection",
-            Self::Transport(_) => "the transport failed",
-            Self::Violation(_) => "the connection was ended because of a fault of the peer",
-            Self::Unused => "the connection was closed because it was not used",
-            Self::DriverDropped => "the connection's driver was dropped",
-        })
     }
 }
 

@@ -4,8 +4,7 @@ use std::{
 };
 
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId, RequestId, SyncPhase,
-    WhyGivenUp,
+    Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, RequestId, SyncPhase, WhyGivenUp,
     retry::{Category, Congestion, FailureClass, RecoveryStrategy, RetryPolicy, RetryState},
 };
 
@@ -111,7 +110,8 @@ impl RecoveryManager {
         if self.requests.len() > KEPT {
             self.requests.pop_first();
         }
-        self.record(phase, Some(request), peer, kind, &strategy, now);
+        let (at, request) = (now, Some(request));
+        self.history.push(RecoveryRecord { at, phase, request, peer, error: kind, strategy: strategy.clone() });
         strategy
     }
 
@@ -130,7 +130,8 @@ impl RecoveryManager {
         let failures: Vec<_> = failures.map(|error| (error.kind(), error.peer())).collect();
         let strategy = self.congestion.decide_for(&failures, attempts, concurrent, now)?;
         let (kind, peer) = *failures.last()?;
-        self.record(phase, None, peer, kind, &strategy, now);
+        let record = RecoveryRecord { at: now, phase, request: None, peer, error: kind, strategy: strategy.clone() };
+        self.history.push(record);
         Some(strategy)
     }
 
@@ -166,18 +167,6 @@ impl RecoveryManager {
             }
             _ => RecoveryStrategy::Abort { why: WhyGivenUp::Exhausted },
         }
-    }
-
-    fn record(
-        &mut self,
-        phase: SyncPhase,
-        request: Option<RequestId>,
-        peer: Option<PeerId>,
-        error: AttemptErrorKind,
-        strategy: &RecoveryStrategy,
-        at: Instant,
-    ) {
-        self.history.push(RecoveryRecord { at, phase, request, peer, error, strategy: strategy.clone() });
     }
 }
 

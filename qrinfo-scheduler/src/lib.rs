@@ -40,7 +40,7 @@ mod service;
 
 pub use self::{
     gcra::{Gcra, Rate},
-    limit::{ConcurrencyLimit, ConcurrencyLimitLayer, Limited, LimitedFuture, RateLimit, RateLimitLayer},
+    limit::{ConcurrencyLimitLayer, Limited, LimitedFuture, RateLimitLayer},
     peer::{MAX_DEPTH, MAX_POINTS, PeerHealth, PeerState},
     scheduler::{Dispatch, Event, Scheduler, Settings, SubmitError, Window},
     service::{Driver, Peer, Peers, ResponseFuture, ScheduleError, SchedulerHandle, SchedulerService, SendStats},

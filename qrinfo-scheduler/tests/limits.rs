@@ -13,7 +13,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use qrinfo_core::{
     Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, RequestId, RequestPriority,
 };
-use qrinfo_scheduler::{ConcurrencyLimit, ConcurrencyLimitLayer, Rate, RateLimitLayer};
+use qrinfo_scheduler::{ConcurrencyLimitLayer, Limited, Rate, RateLimitLayer};
 use tokio::time::{self, Instant};
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit, service_fn, util::BoxCloneService};
@@ -109,7 +109,7 @@ where
     ]
 }
 
-fn limited(layer: &ConcurrencyLimitLayer) -> (ConcurrencyLimit<Typed>, Handle) {
+fn limited(layer: &ConcurrencyLimitLayer) -> (Limited<Typed>, Handle) {
     let (mock, mut handle) = mock::pair();
     handle.allow(100);
     (layer.layer(Typed(mock)), handle)

@@ -6,7 +6,7 @@
 
 use std::{error::Error, sync::Arc};
 
-use qrinfo::{ParallelOptions, ParallelSync, adopt, plan::Planner, verify::Verifier};
+use qrinfo::{OrderedSync, ParallelOptions, ParallelSync, adopt, plan::Planner, verify::Verifier};
 use qrinfo_core::{
     BlockHeader, Network, PeerId, ProTxHash, Reply,
     message::{ChainLock, QRInfo},

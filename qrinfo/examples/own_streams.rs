@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, error::Error, time::Duration};
 
 use futures_util::stream;
 use qrinfo::{
-    ParallelOptions, ParallelSync,
+    OrderedSync, ParallelOptions, ParallelSync,
     network::{self, NetworkEvent},
     plan::Planner,
 };

@@ -7,7 +7,7 @@
 use std::{error::Error, sync::Arc};
 
 use qrinfo::{
-    SequentialOptions, SequentialSync, connect,
+    OrderedSync, SequentialOptions, SequentialSync, connect,
     plan::{Planner, anchor},
 };
 use qrinfo_correlate::CorrelatorConfig;

@@ -17,7 +17,7 @@
 //!
 //! `tcp` and `config` are on by default. A client with a stack and settings of its own turns them off.
 //!
-//! The sequential run works only while [`next`](SequentialSync::next) is awaited, the parallel one in the background as
+//! The sequential run works only while [`next`](OrderedSync::next) is awaited, the parallel one in the background as
 //! far as its window allows. Dropping either cancels what is in flight. Both end in the same typed [`SyncReport`]: it
 //! calls a sync complete only if every request was answered.
 

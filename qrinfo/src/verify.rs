@@ -3,10 +3,10 @@
 //! Two stages share the work. A [`CheckLayer`](qrinfo_verify::CheckLayer) around each peer's service needs only
 //! headers: a reply that fails there is a failed attempt, and is asked of another peer like any other. A [`Verifier`]
 //! needs the lists before: it takes replies as they are delivered, and one that fails there is
-//! [taken back](crate::SequentialSync::reject_last).
+//! [taken back](crate::OrderedSync::reject_last).
 //!
 //! ```
-//! use qrinfo::{AttemptService, Peer, SequentialOptions, SequentialSync, verify::Verifier};
+//! use qrinfo::{AttemptService, OrderedSync, Peer, SequentialOptions, SequentialSync, verify::Verifier};
 //! use qrinfo_core::{Network, QRInfoRequestSpec};
 //! use qrinfo_verify::{CheckLayer, HeaderMap, Level, ListStage, VerifyError};
 //! use std::sync::Arc;
@@ -36,7 +36,7 @@
 //! ```
 
 use std::{
-    fmt, panic,
+    panic,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -45,6 +45,8 @@ use qrinfo_verify::{KnownBlock, ListStage, Verified, VerifyError};
 use tokio::task::spawn_blocking;
 
 /// A [`ListStage`] that works on tokio's blocking threads, as roots and signatures take their time.
+#[derive(derive_more::Debug)]
+#[debug("Verifier {{ level: {:?} }}", self.stage().level())]
 pub struct Verifier {
     /// Shared with the thread that works.
     stage: Arc<Mutex<ListStage>>,
@@ -84,12 +86,6 @@ impl Verifier {
     /// The stage, with the lists so far. No reply is taken while the guard lives.
     pub fn stage(&self) -> MutexGuard<'_, ListStage> {
         lock(&self.stage)
-    }
-}
-
-impl fmt::Debug for Verifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verifier").field("level", &self.stage().level()).finish_non_exhaustive()
     }
 }
 

@@ -16,8 +16,8 @@ use std::{
 
 use futures_util::{Sink, Stream, StreamExt, stream};
 use qrinfo::{
-    Delivered, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncEvent, SyncOutcome,
-    SyncReport,
+    Delivered, OrderedSync, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncEvent,
+    SyncOutcome, SyncReport,
 };
 use qrinfo_core::{
     Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, BlockHash, PeerEvent, PeerId, QRInfoRequestSpec,

@@ -13,8 +13,8 @@ use std::{
 
 use futures_util::stream;
 use qrinfo::{
-    AttemptService, Delivered, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncEvent,
-    SyncOutcome, SyncReport, plan::anchor,
+    AttemptService, Delivered, OrderedSync, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync,
+    SyncEvent, SyncOutcome, SyncReport, plan::anchor,
 };
 use qrinfo_core::{
     AttemptError, AttemptErrorKind, BlockHash, PeerEvent, PeerId, QRInfoRequestSpec, RecoveryEvent, WhyGivenUp,

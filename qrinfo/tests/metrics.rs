@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use qrinfo::{SequentialOptions, SequentialSync, adopt, plan::Planner};
+use qrinfo::{OrderedSync, SequentialOptions, SequentialSync, adopt, plan::Planner};
 use qrinfo_core::{Network, PeerId};
 use qrinfo_correlate::CorrelatorConfig;
 use spv_peer::{PeerConfig, handshake};

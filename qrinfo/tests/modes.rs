@@ -8,11 +8,11 @@ mod support;
 use std::time::Duration;
 
 use qrinfo::{
-    Delivered, HandledQRInfo, MasternodeSyncManager, MessageHandler, RoutedReply, SequentialOptions, SequentialSync,
-    SyncProgress, SyncReport,
+    Delivered, HandledQRInfo, MasternodeSyncManager, MessageHandler, OrderedSync, RoutedReply, SequentialOptions,
+    SequentialSync, SyncEvent, SyncProgress, SyncReport,
 };
 use qrinfo_core::{
-    Attempt, BlockHash, QRInfoRequestSpec, Reply, SyncPhase, WhyGivenUp,
+    Attempt, BlockHash, QRInfoRequestSpec, RecoveryEvent, Reply, SyncPhase, WhyGivenUp,
     client::NetworkManager,
     message::{NetworkMessage, QRInfo},
     wire::frame::Frame,
@@ -179,7 +179,10 @@ async fn run(
     });
     assert!(is_missing.eq(report.outcome.missing().iter().map(|missing| missing.index)));
     // Every failure is told as it happens.
-    let failures = told.iter().filter(|event| matches!(event, SyncProgress::Failed { .. })).count();
+    let is_decision = |progress: &&SyncProgress| {
+        matches!(progress, SyncProgress::Event(SyncEvent::Recovery(RecoveryEvent::Decided { .. })))
+    };
+    let failures = told.iter().filter(is_decision).count();
     assert!(failures >= usize::from(report.stats.refusals + report.stats.timeouts > 0), "{told:?}");
     (delivered, report)
 }

@@ -6,7 +6,7 @@ mod support;
 
 use std::{future::Future, time::Duration};
 
-use qrinfo::{Peer, network, plan::anchor};
+use qrinfo::{OrderedSync, Peer, network, plan::anchor};
 use qrinfo_core::{
     Attempt, AttemptErrorKind as Kind, BlockHash, PeerId, QRInfoRequestSpec,
     client::{NamedNetworkManager, NetworkManager},

@@ -7,7 +7,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use qrinfo::{
-    Delivered, Peer, SequentialOptions, SequentialSync, SyncReport, connect, first_answerable_cycle,
+    Delivered, OrderedSync, Peer, SequentialOptions, SequentialSync, SyncReport, connect, first_answerable_cycle,
     plan::{PlanKind, Planner},
 };
 use qrinfo_core::{

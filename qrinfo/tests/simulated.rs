@@ -6,7 +6,7 @@ mod support;
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use qrinfo::{ParallelOptions, ParallelSync, SequentialOptions, SequentialSync, plan::anchor};
+use qrinfo::{OrderedSync, ParallelOptions, ParallelSync, SequentialOptions, SequentialSync, plan::anchor};
 use qrinfo_core::{Attempt, MnListDiffRequestSpec, Reply};
 use spv_testkit::{Fault, SimulatedPeer};
 use support::{assert_true, chain, connect, parallel, plan, profile, sequential};

@@ -7,7 +7,7 @@ use crate::{duration, network, peers};
 
 /// Settings of a Dash light client.
 ///
-/// The fields are public and can be read and set; `with_*` methods set them one after the other. Nothing is checked
+/// The fields are public and can be read and set; `with_*` methods set the usual ones. Nothing is checked
 /// until [`validate`](Self::validate) is called, so that a later source can still replace a value.
 ///
 /// With `serde` it reads and writes as a table whose keys are the names of the fields. A missing key means the default;
@@ -17,10 +17,10 @@ use crate::{duration, network, peers};
 /// use std::time::Duration;
 /// use spv_config::{ClientConfig, Network};
 ///
-/// let config = ClientConfig::new(Network::Regtest)
-///     .with_peers(["127.0.0.1:19899".parse()?])
+/// let mut config = ClientConfig::new(Network::Regtest)
 ///     .with_max_concurrent_filter_requests(8)
 ///     .with_sync_timeout(Duration::from_secs(120));
+/// config.peers = vec!["127.0.0.1:19899".parse()?];
 /// config.validate()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -180,6 +180,27 @@ impl ClientConfig {
     pub fn regtest() -> Self {
         Self::new(Network::Regtest)
     }
+
+    /// Sets [`max_concurrent_filter_requests`](Self::max_concurrent_filter_requests).
+    #[must_use]
+    pub fn with_max_concurrent_filter_requests(mut self, n: usize) -> Self {
+        self.max_concurrent_filter_requests = n;
+        self
+    }
+
+    /// Sets [`message_timeout`](Self::message_timeout).
+    #[must_use]
+    pub fn with_message_timeout(mut self, timeout: Duration) -> Self {
+        self.message_timeout = timeout;
+        self
+    }
+
+    /// Sets [`sync_timeout`](Self::sync_timeout).
+    #[must_use]
+    pub fn with_sync_timeout(mut self, timeout: Duration) -> Self {
+        self.sync_timeout = timeout;
+        self
+    }
 }
 
 /// Settings whose defaults depend on others. Thus a configuration that is valid without the feature is valid with it.
@@ -205,6 +226,17 @@ impl ClientConfig {
     /// Returns the [field](Self#structfield.qrinfo_first_backoff) or its default.
     pub fn qrinfo_first_backoff(&self) -> Duration {
         self.qrinfo_first_backoff.unwrap_or(self.qrinfo_longest_backoff.min(Duration::from_secs(1)))
+    }
+
+    /// Sets [`max_concurrent_qrinfo_requests`](Self#structfield.max_concurrent_qrinfo_requests),
+    /// [`enable_adaptive_qrinfo_concurrency`](Self::enable_adaptive_qrinfo_concurrency) and
+    /// [`qrinfo_parallel_timeout`](Self#structfield.qrinfo_parallel_timeout).
+    #[must_use]
+    pub fn with_parallel_qrinfo_settings(mut self, max_concurrent: usize, adaptive: bool, timeout: Duration) -> Self {
+        self.max_concurrent_qrinfo_requests = Some(max_concurrent);
+        self.enable_adaptive_qrinfo_concurrency = adaptive;
+        self.qrinfo_parallel_timeout = Some(timeout);
+        self
     }
 }
 

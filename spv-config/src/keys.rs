@@ -78,16 +78,20 @@ mod tests {
     #[test]
     fn the_keys_are_the_fields() {
         let second = Duration::from_secs(1);
-        let config = ClientConfig::default()
-            .with_proxy(([127, 0, 0, 1], 9050).into())
-            .with_devnet("paloma")
-            .with_storage_path("data")
-            .with_total_timeout(second);
+        #[cfg_attr(not(feature = "parallel-qrinfo"), expect(unused_mut))]
+        let mut config = ClientConfig {
+            proxy: Some(([127, 0, 0, 1], 9050).into()),
+            devnet: Some("paloma".into()),
+            storage_path: Some("data".into()),
+            total_timeout: Some(second),
+            ..ClientConfig::default()
+        };
         #[cfg(feature = "parallel-qrinfo")]
-        let config = config
-            .with_parallel_qrinfo_settings(1, true, second)
-            .with_qrinfo_rate_limits(Some(1.0), Some(1.0))
-            .with_qrinfo_backoff(second, second);
+        {
+            config = config.with_parallel_qrinfo_settings(1, true, second);
+            (config.qrinfo_requests_per_second, config.qrinfo_requests_per_second_per_peer) = (Some(1.0), Some(1.0));
+            config.qrinfo_first_backoff = Some(second);
+        }
         let written = toml::to_string(&config).unwrap();
         let fields: Vec<_> = written.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key).collect();
         assert_eq!(fields, all().filter(|key| !is_off(key)).collect::<Vec<_>>());

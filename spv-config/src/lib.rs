@@ -41,7 +41,6 @@
 //! Any other variable whose name begins with `QRINFO_` is an error, because a mistyped name must not pass unnoticed. A
 //! program with such variables of its own removes them and calls [`ClientConfig::from_sources`].
 
-mod builders;
 mod config;
 mod duration;
 mod keys;

@@ -17,8 +17,6 @@ const MAX_TEXT: u64 = 64 << 10;
 /// Longest foreign text that an error repeats, in characters.
 const MAX_QUOTE: usize = 200;
 
-// === impl ClientConfig ===
-
 /// Loading. The environment replaces the file, and the file replaces the defaults.
 impl ClientConfig {
     /// Loads a file and the environment of this process.
@@ -28,7 +26,8 @@ impl ClientConfig {
     /// ```no_run
     /// use spv_config::ClientConfig;
     ///
-    /// let config = ClientConfig::load("client.toml")?.with_max_peers(4);
+    /// let mut config = ClientConfig::load("client.toml")?;
+    /// config.max_peers = 4;
     /// config.validate()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -49,13 +49,16 @@ pub struct BadSetting {
 }
 
 /// Origin of a setting.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, derive_more::Display)]
 pub enum Place {
     /// A file.
+    #[display("{}", _0.display())]
     File(PathBuf),
     /// A text given by the caller.
+    #[display("the text")]
     Text,
     /// The environment.
+    #[display("the environment")]
     Environment,
 }
 
@@ -92,16 +95,6 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => path.display().fmt(f),
-            Self::Text => f.write_str("the text"),
-            Self::Environment => f.write_str("the environment"),
-        }
-    }
-}
-
 fn at(line: &Option<usize>) -> String {
     line.map(|line| format!(", line {line}")).unwrap_or_default()
 }
@@ -113,6 +106,6 @@ fn advice(nearest: &Option<String>) -> String {
     }
 }
 
-fn lines(settings: &[BadSetting]) -> String {
-    settings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+pub(crate) fn lines(errors: &[impl fmt::Display]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

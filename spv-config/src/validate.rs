@@ -1,10 +1,11 @@
-use std::{fmt, net::SocketAddr, ops::RangeInclusive, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
-use crate::ClientConfig;
+use crate::{ClientConfig, load_error::lines};
 
 /// All problems of a configuration, at least one.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub struct ConfigErrors(Vec<Problem>);
+#[error("{}", lines(.0))]
+pub struct ConfigErrors(pub Vec<Problem>);
 
 /// A setting with an invalid value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -68,18 +69,20 @@ pub enum Reason {
 }
 
 /// Value of a setting in an error.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, derive_more::Display, derive_more::From)]
 #[non_exhaustive]
 pub enum Quantity {
     /// A number of things.
+    #[from(u32, u64)]
     Count(u64),
     /// A rate or a share.
+    #[from]
     Number(f64),
     /// A duration.
+    #[from]
+    #[display("{}", humantime::format_duration(*_0))]
     Time(Duration),
 }
-
-// === impl ClientConfig ===
 
 /// Ranges of valid values.
 impl ClientConfig {
@@ -104,7 +107,9 @@ impl ClientConfig {
     /// ```
     /// use spv_config::ClientConfig;
     ///
-    /// let errors = ClientConfig::mainnet().with_max_peers(0).with_max_concurrent_filter_requests(0).validate().unwrap_err();
+    /// let mut config = ClientConfig::mainnet().with_max_concurrent_filter_requests(0);
+    /// config.max_peers = 0;
+    /// let errors = config.validate().unwrap_err();
     /// assert_eq!(
     ///     errors.to_string(),
     ///     "max_peers must be at least 1, not 0\nmax_concurrent_filter_requests must be at least 1, not 0"
@@ -183,8 +188,6 @@ impl ClientConfig {
     }
 }
 
-// === impl Problems ===
-
 /// Problems found so far.
 #[derive(Default)]
 struct Problems(Vec<Problem>);
@@ -228,71 +231,8 @@ impl Problems {
 
 // === impl Quantity ===
 
-impl From<u32> for Quantity {
-    fn from(count: u32) -> Self {
-        Self::Count(count.into())
-    }
-}
-
-impl From<u64> for Quantity {
-    fn from(count: u64) -> Self {
-        Self::Count(count)
-    }
-}
-
 impl From<usize> for Quantity {
     fn from(count: usize) -> Self {
         Self::Count(count as u64)
-    }
-}
-
-impl From<f64> for Quantity {
-    fn from(number: f64) -> Self {
-        Self::Number(number)
-    }
-}
-
-impl From<Duration> for Quantity {
-    fn from(time: Duration) -> Self {
-        Self::Time(time)
-    }
-}
-
-impl fmt::Display for Quantity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Count(count) => count.fmt(f),
-            Self::Number(number) => number.fmt(f),
-            Self::Time(time) => humantime::format_duration(*time).fmt(f),
-        }
-    }
-}
-
-// === impl ConfigErrors ===
-
-impl ConfigErrors {
-    /// Returns the problems in the order of the fields.
-    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
-        self.0.iter()
-    }
-}
-
-impl IntoIterator for ConfigErrors {
-    type Item = Problem;
-    type IntoIter = std::vec::IntoIter<Problem>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
-}
-
-impl fmt::Display for ConfigErrors {
-    /// Writes one line for each problem.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.iter().enumerate() {
-            let separator = if index > 0 { "\n" } else { "" };
-            write!(f, "{separator}{problem}")?;
-        }
-        Ok(())
     }
 }

@@ -1,9 +1,12 @@
 //! Loading: order of the sources, errors of unknown and malformed settings, and hostile texts.
 
+mod support;
+
 use std::{error::Error, ffi::OsString, fs, path::PathBuf, time::Duration};
 
 use proptest::prelude::*;
 use spv_config::{ClientConfig, LoadError, Network, Place};
+use support::Set as _;
 use tempfile::TempDir;
 
 const EXAMPLE: &str = include_str!("../client.toml");
@@ -44,7 +47,7 @@ fn defaults_give_way_to_the_file_and_the_file_to_the_environment() {
         [("QRINFO_MAX_PEERS", "6"), ("QRINFO_SYNC_TIMEOUT", "7m"), ("PATH", "/bin"), ("QRINFO_NETWORK", "")];
     let config = ClientConfig::from_sources(Some(&path), variables).unwrap();
     let expected = ClientConfig::testnet()
-        .with_max_peers(6)
+        .set(|c| c.max_peers = 6)
         .with_message_timeout(Duration::from_secs(90))
         .with_sync_timeout(Duration::from_secs(420));
     assert_eq!(config, expected);
@@ -55,7 +58,10 @@ fn each_source_alone() {
     assert_eq!(ClientConfig::from_toml("").unwrap(), ClientConfig::default());
     assert_eq!(environment(NOTHING).unwrap(), ClientConfig::default());
     let (_directory, path) = file("max_peers = 5");
-    assert_eq!(ClientConfig::from_sources(Some(&path), NOTHING).unwrap(), ClientConfig::default().with_max_peers(5));
+    assert_eq!(
+        ClientConfig::from_sources(Some(&path), NOTHING).unwrap(),
+        ClientConfig::default().set(|c| c.max_peers = 5)
+    );
 }
 
 #[test]
@@ -75,16 +81,16 @@ fn every_variable_is_read() {
         ("QRINFO_TOTAL_TIMEOUT", "2h"),
     ]);
     let expected = ClientConfig::new(Network::Devnet)
-        .with_peers(["192.0.2.1:1".parse().unwrap(), "[2001:db8::1]:2".parse().unwrap()])
-        .with_max_peers(9)
-        .with_proxy("127.0.0.1:9050".parse().unwrap())
-        .with_devnet("333")
-        .with_storage_path("123")
+        .set(|c| c.peers = Vec::from_iter(["192.0.2.1:1".parse().unwrap(), "[2001:db8::1]:2".parse().unwrap()]))
+        .set(|c| c.max_peers = 9)
+        .set(|c| c.proxy = Some("127.0.0.1:9050".parse().unwrap()))
+        .set(|c| c.devnet = Some("333".into()))
+        .set(|c| c.storage_path = Some("123".into()))
         .with_max_concurrent_filter_requests(10)
-        .with_connection_timeout(Duration::from_secs(11))
+        .set(|c| c.connection_timeout = Duration::from_secs(11))
         .with_message_timeout(Duration::from_millis(500))
         .with_sync_timeout(Duration::from_secs(3_601))
-        .with_total_timeout(Duration::from_secs(7_200));
+        .set(|c| c.total_timeout = Some(Duration::from_secs(7_200)));
     assert_eq!(config.unwrap(), expected);
 }
 
@@ -108,13 +114,16 @@ fn every_variable_of_parallel_requests_is_read() {
     ]);
     let expected = ClientConfig::default()
         .with_parallel_qrinfo_settings(4, false, Duration::from_secs(5))
-        .with_qrinfo_rate_limits(Some(6.0), Some(0.5))
-        .with_qrinfo_window_bytes(7_000_000)
-        .with_qrinfo_max_attempts(8)
-        .with_qrinfo_backoff(Duration::from_millis(9), Duration::from_secs(10))
-        .with_qrinfo_retry_budget(0.11, 12.0)
-        .with_qrinfo_network_timeout(Duration::from_secs(13))
-        .with_qrinfo_sequential_fallback(Duration::from_secs(14));
+        .set(|c| (c.qrinfo_requests_per_second, c.qrinfo_requests_per_second_per_peer) = (Some(6.0), Some(0.5)))
+        .set(|c| c.qrinfo_window_bytes = 7_000_000)
+        .set(|c| c.qrinfo_max_attempts = 8)
+        .set(|c| {
+            (c.qrinfo_first_backoff, c.qrinfo_longest_backoff) =
+                (Some(Duration::from_millis(9)), Duration::from_secs(10))
+        })
+        .set(|c| (c.qrinfo_retry_budget, c.qrinfo_retry_budget_per_second) = (0.11, 12.0))
+        .set(|c| c.qrinfo_network_timeout = Duration::from_secs(13))
+        .set(|c| c.qrinfo_sequential_fallback = Duration::from_secs(14));
     assert_eq!(config.unwrap(), expected);
 }
 
@@ -231,7 +240,7 @@ fn malicious_texts_are_refused() {
 #[test]
 fn the_example_is_what_it_says() {
     let peers = ["192.0.2.1:9999", "[2001:db8::1]:9999"].map(|peer| peer.parse().unwrap());
-    let expected = ClientConfig::default().with_peers(peers);
+    let expected = ClientConfig::default().set(|c| c.peers = Vec::from_iter(peers));
     #[cfg(feature = "parallel-qrinfo")]
     {
         let (attempt, backoff) = (expected.qrinfo_parallel_timeout(), expected.qrinfo_first_backoff());
@@ -239,7 +248,7 @@ fn the_example_is_what_it_says() {
         let expected = expected
             .clone()
             .with_parallel_qrinfo_settings(expected.max_concurrent_qrinfo_requests(), true, attempt)
-            .with_qrinfo_backoff(backoff, longest);
+            .set(|c| (c.qrinfo_first_backoff, c.qrinfo_longest_backoff) = (Some(backoff), longest));
         assert_eq!(ClientConfig::from_toml(EXAMPLE).unwrap(), expected);
     }
     let (plain, _) = EXAMPLE.split_once("# With the feature").unwrap();
@@ -284,13 +293,16 @@ fn written_as_toml_it_reads_the_same() {
     let mut configs = vec![
         ClientConfig::default(),
         ClientConfig::regtest()
-            .with_peers([peer])
-            .with_storage_path("a place")
+            .set(|c| c.peers = Vec::from_iter([peer]))
+            .set(|c| c.storage_path = Some("a place".into()))
             .with_message_timeout(Duration::from_nanos(1_000_000_001)),
     ];
     #[cfg(feature = "parallel-qrinfo")]
-    configs
-        .push(ClientConfig::default().with_qrinfo_rate_limits(Some(0.1), Some(3.0)).with_qrinfo_retry_budget(0.1, 2.0));
+    configs.push(
+        ClientConfig::default()
+            .set(|c| (c.qrinfo_requests_per_second, c.qrinfo_requests_per_second_per_peer) = (Some(0.1), Some(3.0)))
+            .set(|c| (c.qrinfo_retry_budget, c.qrinfo_retry_budget_per_second) = (0.1, 2.0)),
+    );
     for config in configs {
         let text = toml::to_string(&config).unwrap();
         assert_eq!(ClientConfig::from_toml(&text).unwrap(), config, "{text}");

@@ -1,9 +1,12 @@
 //! Each misconfiguration has its error, all errors are reported at once, and features are additive.
 
+mod support;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
 use spv_config::{ClientConfig, Network};
+use support::Set as _;
 
 /// A misconfiguration: a change that spoils a good configuration, and the errors it causes.
 type Case = (fn(&mut ClientConfig), &'static [&'static str]);
@@ -106,7 +109,7 @@ const PARALLEL_CASES: &[Case] = &[
 const PARALLEL_CASES: &[Case] = &[];
 
 fn problems(config: &ClientConfig) -> Vec<String> {
-    config.validate().err().map(|errors| errors.iter().map(ToString::to_string).collect()).unwrap_or_default()
+    config.validate().err().map(|errors| errors.0.iter().map(ToString::to_string).collect()).unwrap_or_default()
 }
 
 #[test]
@@ -121,15 +124,15 @@ fn each_misconfiguration_has_its_message() {
 #[test]
 fn every_problem_is_reported_at_once_and_in_the_order_of_the_fields() {
     let mut config = ClientConfig::default();
-    config.add_peer("127.0.0.1:0".parse().unwrap());
+    config.peers.push("127.0.0.1:0".parse().unwrap());
     config.storage_path = Some("".into());
     config = config
-        .with_max_peers(0)
+        .set(|c| c.max_peers = 0)
         .with_max_concurrent_filter_requests(0)
-        .with_connection_timeout(Duration::ZERO)
+        .set(|c| c.connection_timeout = Duration::ZERO)
         .with_message_timeout(Duration::ZERO)
         .with_sync_timeout(Duration::ZERO)
-        .with_total_timeout(Duration::ZERO);
+        .set(|c| c.total_timeout = Some(Duration::ZERO));
     #[allow(unused_mut)]
     let mut expected = vec![
         "peers",
@@ -145,13 +148,13 @@ fn every_problem_is_reported_at_once_and_in_the_order_of_the_fields() {
     {
         config = config
             .with_parallel_qrinfo_settings(0, true, Duration::ZERO)
-            .with_qrinfo_rate_limits(Some(0.0), Some(-1.0))
-            .with_qrinfo_window_bytes(0)
-            .with_qrinfo_max_attempts(0)
-            .with_qrinfo_backoff(Duration::ZERO, Duration::ZERO)
-            .with_qrinfo_retry_budget(f64::NAN, -1.0)
-            .with_qrinfo_network_timeout(Duration::ZERO)
-            .with_qrinfo_sequential_fallback(Duration::ZERO);
+            .set(|c| (c.qrinfo_requests_per_second, c.qrinfo_requests_per_second_per_peer) = (Some(0.0), Some(-1.0)))
+            .set(|c| c.qrinfo_window_bytes = 0)
+            .set(|c| c.qrinfo_max_attempts = 0)
+            .set(|c| (c.qrinfo_first_backoff, c.qrinfo_longest_backoff) = (Some(Duration::ZERO), Duration::ZERO))
+            .set(|c| (c.qrinfo_retry_budget, c.qrinfo_retry_budget_per_second) = (f64::NAN, -1.0))
+            .set(|c| c.qrinfo_network_timeout = Duration::ZERO)
+            .set(|c| c.qrinfo_sequential_fallback = Duration::ZERO);
         expected.extend([
             "max_concurrent_qrinfo_requests",
             "qrinfo_parallel_timeout",
@@ -168,9 +171,9 @@ fn every_problem_is_reported_at_once_and_in_the_order_of_the_fields() {
         ]);
     }
     let errors = config.validate().unwrap_err();
-    assert_eq!(errors.iter().map(|problem| problem.field).collect::<Vec<_>>(), expected);
+    assert_eq!(errors.0.iter().map(|problem| problem.field).collect::<Vec<_>>(), expected);
     assert_eq!(errors.to_string().lines().count(), expected.len());
-    assert_eq!(errors.into_iter().count(), expected.len());
+    assert_eq!(errors.0.len(), expected.len());
 }
 
 #[test]
@@ -205,29 +208,29 @@ fn ranges_include_their_bounds() {
     let (slowest, fastest) = ClientConfig::RATES.into_inner();
     let (smallest, largest) = ClientConfig::WINDOW_BYTES.into_inner();
     ClientConfig::default()
-        .with_max_peers(*ClientConfig::PEERS.end())
+        .set(|c| c.max_peers = *ClientConfig::PEERS.end())
         .with_max_concurrent_filter_requests(*ClientConfig::CONCURRENT.end())
-        .with_connection_timeout(day)
+        .set(|c| c.connection_timeout = day)
         .with_message_timeout(day)
         .with_sync_timeout(day)
-        .with_total_timeout(day)
+        .set(|c| c.total_timeout = Some(day))
         .with_parallel_qrinfo_settings(*ClientConfig::CONCURRENT.end(), false, day)
-        .with_qrinfo_rate_limits(Some(slowest), Some(fastest))
-        .with_qrinfo_window_bytes(largest)
-        .with_qrinfo_max_attempts(u32::MAX)
-        .with_qrinfo_backoff(day, day)
-        .with_qrinfo_retry_budget(0.0, *ClientConfig::RETRIES.end())
-        .with_qrinfo_network_timeout(day)
-        .with_qrinfo_sequential_fallback(day)
+        .set(|c| (c.qrinfo_requests_per_second, c.qrinfo_requests_per_second_per_peer) = (Some(slowest), Some(fastest)))
+        .set(|c| c.qrinfo_window_bytes = largest)
+        .set(|c| c.qrinfo_max_attempts = u32::MAX)
+        .set(|c| (c.qrinfo_first_backoff, c.qrinfo_longest_backoff) = (Some(day), day))
+        .set(|c| (c.qrinfo_retry_budget, c.qrinfo_retry_budget_per_second) = (0.0, *ClientConfig::RETRIES.end()))
+        .set(|c| c.qrinfo_network_timeout = day)
+        .set(|c| c.qrinfo_sequential_fallback = day)
         .validate()
         .unwrap();
     ClientConfig::default()
-        .with_max_peers(1)
+        .set(|c| c.max_peers = 1)
         .with_max_concurrent_filter_requests(1)
         .with_parallel_qrinfo_settings(1, true, shortest)
-        .with_qrinfo_window_bytes(smallest)
-        .with_qrinfo_max_attempts(1)
-        .with_qrinfo_retry_budget(0.0, 0.0)
+        .set(|c| c.qrinfo_window_bytes = smallest)
+        .set(|c| c.qrinfo_max_attempts = 1)
+        .set(|c| (c.qrinfo_retry_budget, c.qrinfo_retry_budget_per_second) = (0.0, 0.0))
         .validate()
         .unwrap();
 }
@@ -242,10 +245,10 @@ prop_compose! {
         total: Option<Duration>,
     ) -> ClientConfig {
         let mut config = ClientConfig::default()
-            .with_peers(peers.into_iter().map(Into::into))
-            .with_max_peers(max_peers)
+            .set(|c| c.peers = Vec::from_iter(peers.into_iter().map(Into::into)))
+            .set(|c| c.max_peers = max_peers)
             .with_max_concurrent_filter_requests(filters)
-            .with_connection_timeout(waits[0])
+            .set(|c| c.connection_timeout = waits[0])
             .with_message_timeout(waits[1])
             .with_sync_timeout(waits[2]);
         config.storage_path = storage_path.map(Into::into);
@@ -266,10 +269,10 @@ prop_compose! {
         total in proptest::option::of(wait(*ClientConfig::WAITS.end())),
     ) -> ClientConfig {
         let mut config = ClientConfig::default()
-            .with_peers(peers.into_iter().map(Into::into))
-            .with_max_peers(max_peers)
+            .set(|c| c.peers = Vec::from_iter(peers.into_iter().map(Into::into)))
+            .set(|c| c.max_peers = max_peers)
             .with_max_concurrent_filter_requests(filters)
-            .with_connection_timeout(connection)
+            .set(|c| c.connection_timeout = connection)
             .with_message_timeout(message)
             .with_sync_timeout(sync);
         config.total_timeout = total;
@@ -298,13 +301,13 @@ prop_compose! {
     ) -> ClientConfig {
         config
             .with_parallel_qrinfo_settings(concurrent, adaptive, waits[0])
-            .with_qrinfo_rate_limits(rates[0], rates[1])
-            .with_qrinfo_window_bytes(window)
-            .with_qrinfo_max_attempts(attempts)
-            .with_qrinfo_backoff(waits[1], waits[2])
-            .with_qrinfo_retry_budget(budget[0], budget[1])
-            .with_qrinfo_network_timeout(waits[3])
-            .with_qrinfo_sequential_fallback(waits[4])
+            .set(|c| (c.qrinfo_requests_per_second, c.qrinfo_requests_per_second_per_peer) = (rates[0], rates[1]))
+            .set(|c| c.qrinfo_window_bytes = window)
+            .set(|c| c.qrinfo_max_attempts = attempts)
+            .set(|c| (c.qrinfo_first_backoff, c.qrinfo_longest_backoff) = (Some(waits[1]), waits[2]))
+            .set(|c| (c.qrinfo_retry_budget, c.qrinfo_retry_budget_per_second) = (budget[0], budget[1]))
+            .set(|c| c.qrinfo_network_timeout = waits[3])
+            .set(|c| c.qrinfo_sequential_fallback = waits[4])
     }
 }
 
@@ -341,8 +344,8 @@ proptest! {
     #[test]
     fn no_value_makes_validation_panic(config in arbitrary_parallel()) {
         if let Err(errors) = config.validate() {
-            prop_assert!(errors.iter().count() > 0);
-            prop_assert!(errors.iter().all(|problem| problem.to_string().starts_with(problem.field)));
+            prop_assert!(!errors.0.is_empty());
+            prop_assert!(errors.0.iter().all(|problem| problem.to_string().starts_with(problem.field)));
         }
     }
 }

@@ -121,29 +121,6 @@ impl PeerError {
                 | Self::MalformedVersion(_)
         )
     }
-
-    /// A stable word for logs and metrics.
-    pub const fn label(&self) -> &'static str {
-        match self {
-            Self::Connect(_) => "connect",
-            Self::ConnectTimeout(_) => "connect_timeout",
-            Self::Proxy { .. } => "proxy",
-            Self::BadHost(_) => "bad_host",
-            Self::NeedsProxy(_) => "needs_proxy",
-            Self::UserAgentTooLong { .. } => "user_agent_too_long",
-            Self::WrongNetwork { .. } => "wrong_network",
-            Self::TooOld { .. } => "too_old",
-            Self::SelfConnection => "self_connection",
-            Self::HandshakeTimeout { .. } => "handshake_timeout",
-            Self::HandshakeClosed { .. } => "handshake_closed",
-            Self::HandshakeOrder(_) => "handshake_order",
-            Self::HandshakeFlood { .. } => "handshake_flood",
-            Self::MalformedVersion(_) => "malformed_version",
-            Self::Frame(_) => "frame",
-            Self::PingFlood(_) => "ping_flood",
-            Self::Io(_) => "io",
-        }
-    }
 }
 
 /// A node says nothing to a peer of another network: it closes the connection at the first bytes.

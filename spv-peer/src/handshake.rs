@@ -1,13 +1,10 @@
 use std::{
-    future::poll_fn,
     io,
-    pin::Pin,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use futures_core::Stream;
-use futures_sink::Sink;
+use futures_util::{SinkExt, StreamExt, stream};
 use qrinfo_core::{
     Network, PeerId,
     message::{MIN_PROTOCOL_VERSION, VersionMessage},
@@ -98,9 +95,9 @@ where
 {
     let sent = Instant::now();
     let mut round_trip = None;
-    send(framed, vec![Frame { command: Command::VERSION, payload: ours.to_wire() }]).await?;
+    framed.send(Frame { command: Command::VERSION, payload: ours.to_wire() }).await?;
     loop {
-        let frame = match poll_fn(|cx| Pin::new(&mut *framed).poll_next(cx)).await {
+        let frame = match framed.next().await {
             Some(Ok(FrameEvent::Frame(frame))) => frame,
             Some(Ok(FrameEvent::Partial(_))) => continue,
             Some(Err(error)) => return Err(error),
@@ -109,24 +106,10 @@ where
         let round_trip = *round_trip.get_or_insert_with(|| sent.elapsed());
         match handshake.on_frame(frame)? {
             Step::Wait => {}
-            Step::Send(frames) => {
-                send(framed, frames).await?;
-            }
+            Step::Send(frames) => framed.send_all(&mut stream::iter(frames.into_iter().map(Ok))).await?,
             Step::Done(theirs) => return Ok((theirs, round_trip)),
         }
     }
-}
-
-async fn send<Io>(framed: &mut Framed<Io, FrameCodec>, frames: Vec<Frame>) -> Result<(), PeerError>
-where
-    Io: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut framed = Pin::new(framed);
-    for frame in frames {
-        poll_fn(|cx| framed.as_mut().poll_ready(cx)).await?;
-        framed.as_mut().start_send(frame)?;
-    }
-    poll_fn(|cx| Sink::<Frame>::poll_flush(framed.as_mut(), cx)).await
 }
 
 fn unix_time() -> i64 {
@@ -253,7 +236,9 @@ mod tests {
                     Ok(Step::Wait) => {}
                     Ok(Step::Send(frames)) => sent.extend(frames.iter().map(|frame| frame.command)),
                     Ok(Step::Done(_)) => outcome = "done",
-                    Err(error) => outcome = error.label(),
+                    Err(PeerError::HandshakeOrder(_)) => outcome = "handshake_order",
+                    Err(PeerError::HandshakeFlood { .. }) => outcome = "handshake_flood",
+                    Err(error) => panic!("{error}"),
                 }
                 if outcome != "waits" {
                     break;

@@ -1,84 +1,71 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use qrinfo_core::PeerId;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{AddressBook, Source};
+use crate::{AddressBook, Plan, Source};
 
 /// A report or a question to the pool.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Add(Vec<PeerId>, Source),
-    AddHost(String, Source),
-    Good(PeerId),
-    Ban(PeerId, Duration, String),
-    Left(PeerId, u64),
-    Book(oneshot::Sender<AddressBook>),
-}
+pub(crate) type Command = Box<dyn FnOnce(&mut Plan, Instant) + Send>;
 
 /// The way to tell a pool about its peers. Clones are cheap, and no call waits. After the pool's end calls do nothing.
 #[derive(Debug, Clone)]
 pub struct PoolHandle {
-    commands: mpsc::UnboundedSender<Command>,
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
 }
 
 /// A connected peer's place in the pool. Dropping it reports that the connection ended, and another node takes the
 /// place: keep it with the connection.
 #[derive(Debug)]
 pub struct Place {
-    peer: PeerId,
-    session: u64,
-    commands: mpsc::UnboundedSender<Command>,
+    pub(crate) peer: PeerId,
+    pub(crate) session: u64,
+    pub(crate) pool: PoolHandle,
 }
 
 // === impl PoolHandle ===
 
 impl PoolHandle {
-    pub(crate) fn new(commands: mpsc::UnboundedSender<Command>) -> Self {
-        Self { commands }
-    }
-
     /// Adds candidates to those that the plan had at the start.
     pub fn add(&self, peers: impl IntoIterator<Item = PeerId>, source: Source) {
-        self.tell(Command::Add(peers.into_iter().collect(), source));
+        let peers: Vec<_> = peers.into_iter().collect();
+        self.tell(move |plan, now| peers.into_iter().for_each(|peer| plan.add(peer, source, now)));
     }
 
     /// Adds `HOST:PORT`, see [`Plan::add_host`](crate::Plan::add_host). A failure to resolve it is told as
     /// [`PoolEvent::Unresolved`](crate::PoolEvent::Unresolved).
     pub fn add_host(&self, host: impl Into<String>, source: Source) {
-        self.tell(Command::AddHost(host.into(), source));
+        let host = host.into();
+        self.tell(move |plan, _| plan.add_host(host, source));
     }
 
     /// Reports that a peer was useful, such as by a reply that was proven. It is remembered for the next run.
     pub fn good(&self, peer: PeerId) {
-        self.tell(Command::Good(peer));
+        self.tell(move |plan, now| plan.good(peer, now));
     }
 
     /// Bans a peer, which counts as left. The caller closes the connection.
     pub fn ban(&self, peer: PeerId, time: Duration, reason: impl Into<String>) {
-        self.tell(Command::Ban(peer, time, reason.into()));
+        let reason = reason.into();
+        self.tell(move |plan, now| plan.ban(peer, time, &reason, now));
     }
 
     /// The peers to remember for the next run; empty after the pool's end.
     pub async fn book(&self) -> AddressBook {
         let (sender, receiver) = oneshot::channel();
-        self.tell(Command::Book(sender));
+        self.tell(move |plan, now| drop(sender.send(plan.book(now))));
         receiver.await.unwrap_or_default()
     }
 
-    fn tell(&self, command: Command) {
+    fn tell(&self, command: impl FnOnce(&mut Plan, Instant) + Send + 'static) {
         // A pool that has ended needs to know nothing.
-        let _ = self.commands.send(command);
+        let _ = self.commands.send(Box::new(command));
     }
 }
 
 // === impl Place ===
 
 impl Place {
-    pub(crate) fn new(peer: PeerId, session: u64, commands: mpsc::UnboundedSender<Command>) -> Self {
-        Self { peer, session, commands }
-    }
-
     /// The peer.
     pub fn peer(&self) -> PeerId {
         self.peer
@@ -87,6 +74,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = self.commands.send(Command::Left(self.peer, self.session));
+        let (peer, session) = (self.peer, self.session);
+        self.pool.tell(move |plan, now| plan.left(peer, session, now));
     }
 }

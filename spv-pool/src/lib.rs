@@ -11,7 +11,6 @@
 //! A silent node delays nothing: attempts run side by side, and work starts with the first connection that is ready.
 //!
 //! ```no_run
-//! use futures_util::StreamExt;
 //! use qrinfo_core::Network;
 //! use spv_peer::PeerConfig;
 //! use spv_pool::{Plan, PlanConfig, PoolEvent, Source, dialer, shipped_peers, start};
@@ -27,7 +26,7 @@
 //!     plan.add_host(format!("{seed}:{}", network.default_port()), Source::Seed);
 //! }
 //! let (pool, mut events) = start(plan, dialer(PeerConfig::new(network, 0), None));
-//! while let Some(event) = events.next().await {
+//! while let Some(event) = events.recv().await {
 //!     match event {
 //!         PoolEvent::Ready(place, connection) => {
 //!             println!("{} is at {}", place.peer(), connection.start_height());

@@ -2,11 +2,8 @@ use std::{
     collections::{HashMap, VecDeque},
     io,
     net::SocketAddr,
-    pin::Pin,
-    task::{Context, Poll},
 };
 
-use futures_core::Stream;
 use qrinfo_core::{PeerId, wire::frame::Frame};
 use spv_peer::{PeerError, known_nodes};
 use tokio::{
@@ -41,12 +38,9 @@ pub enum PoolEvent<C> {
     Exhausted,
 }
 
-/// The events of a pool, as a stream. Dropping it ends the pool and its attempts, but no connection that was handed
+/// The events of a pool. Dropping it ends the pool and its attempts, but no connection that was handed
 /// out.
-#[derive(Debug)]
-pub struct PoolEvents<C> {
-    events: mpsc::Receiver<PoolEvent<C>>,
-}
+pub type PoolEvents<C> = mpsc::Receiver<PoolEvent<C>>;
 
 /// Starts a task that carries out a plan: it connects to nodes as the plan says, hands out each connection as soon as
 /// it is ready, and replaces those that end.
@@ -55,7 +49,6 @@ pub struct PoolEvents<C> {
 /// bounds the time itself. Must be called within a tokio runtime.
 ///
 /// ```
-/// use futures_util::StreamExt;
 /// use qrinfo_core::Network;
 /// use spv_pool::{Plan, PlanConfig, PoolEvent, Source, start};
 ///
@@ -66,7 +59,7 @@ pub struct PoolEvents<C> {
 /// plan.add("memory-1".parse().unwrap(), Source::Named, now);
 /// // A transport without sockets: each connection is one end of a pipe.
 /// let (pool, mut events) = start(plan, |_dial| async { Ok(tokio::io::duplex(64).0) });
-/// while let Some(event) = events.next().await {
+/// while let Some(event) = events.recv().await {
 ///     if let PoolEvent::Ready(place, _connection) = event {
 ///         assert_eq!(place.peer().to_string(), "memory-1");
 ///         pool.good(place.peer());
@@ -82,6 +75,7 @@ where
     Connecting: Future<Output = Result<C, PeerError>> + Send + 'static,
 {
     let (commands, received) = mpsc::unbounded_channel();
+    let handle = PoolHandle { commands };
     let (events, receiver) = mpsc::channel(EVENTS);
     let (addresses, named) = mpsc::channel(ADDRESS_MESSAGES);
     // A pool without candidates waits for some, and does not say that it has none.
@@ -89,7 +83,7 @@ where
     let pool = Pool {
         plan,
         connect,
-        commands: commands.clone(),
+        handle: handle.clone(),
         addresses,
         attempts: JoinSet::new(),
         peers: HashMap::new(),
@@ -98,13 +92,13 @@ where
         was_exhausted,
     };
     tokio::spawn(pool.run(received, named, events));
-    (PoolHandle::new(commands), PoolEvents { events: receiver })
+    (handle, receiver)
 }
 
 struct Pool<C, F> {
     plan: Plan,
     connect: F,
-    commands: mpsc::UnboundedSender<Command>,
+    handle: PoolHandle,
     addresses: mpsc::Sender<(PeerId, Frame)>,
     attempts: JoinSet<Result<C, PeerError>>,
     /// The peers of the attempts.
@@ -139,7 +133,7 @@ where
                         permit.send(event);
                     }
                 }
-                Some(command) = commands.recv() => self.on_command(command),
+                Some(command) = commands.recv() => command(&mut self.plan, now()),
                 Some(ended) = self.attempts.join_next_with_id() => self.on_attempt(ended),
                 Some(Ok((host, found))) = self.lookups.join_next() => self.on_lookup(host, found),
                 Some((peer, message)) = named.recv() => self.on_addresses(peer, message),
@@ -201,24 +195,12 @@ where
 
     fn on_connection(&mut self, peer: PeerId, connection: C) {
         let Some(session) = self.plan.connected(peer) else { return };
-        let place = Place::new(peer, session, self.commands.clone());
+        let place = Place { peer, session, pool: self.handle.clone() };
         self.waiting.push_back(PoolEvent::Ready(place, connection));
         let surplus = self.plan.end_surplus(now());
         // Without its entry, nothing that such an attempt still brings counts.
         for (_, (_, attempt)) in self.peers.extract_if(|_, (peer, _)| surplus.contains(peer)) {
             attempt.abort();
-        }
-    }
-
-    fn on_command(&mut self, command: Command) {
-        let now = now();
-        match command {
-            Command::Add(peers, source) => peers.into_iter().for_each(|peer| self.plan.add(peer, source, now)),
-            Command::AddHost(host, source) => self.plan.add_host(host, source),
-            Command::Good(peer) => self.plan.good(peer, now),
-            Command::Ban(peer, time, reason) => self.plan.ban(peer, time, &reason, now),
-            Command::Left(peer, session) => self.plan.left(peer, session, now),
-            Command::Book(answer) => drop(answer.send(self.plan.book(now))),
         }
     }
 
@@ -237,16 +219,6 @@ where
             Ok(nodes) => self.plan.add_gossip(peer, &nodes, now()),
             Err(error) => debug!(%peer, %error, "addresses do not decode"),
         }
-    }
-}
-
-// === impl PoolEvents ===
-
-impl<C> Stream for PoolEvents<C> {
-    type Item = PoolEvent<C>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PoolEvent<C>>> {
-        self.events.poll_recv(cx)
     }
 }
 

@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::StreamExt;
 use qrinfo_core::{Network, PeerId, message::Addr, message::KnownNode, wire::Wire};
 use spv_peer::PeerError;
 use spv_pool::{AddressBook, Dial, Place, Plan, PlanConfig, PoolEvent, PoolEvents, PoolHandle, Source, start};
@@ -89,7 +88,7 @@ fn named(kind: &str, count: usize) -> impl Iterator<Item = String> {
 }
 
 async fn next(events: &mut PoolEvents<Line>) -> PoolEvent<Line> {
-    timeout(Duration::from_secs(3600), events.next()).await.unwrap().unwrap()
+    timeout(Duration::from_secs(3600), events.recv()).await.unwrap().unwrap()
 }
 
 async fn ready(events: &mut PoolEvents<Line>) -> (Place, Line) {
@@ -145,7 +144,7 @@ async fn as_many_as_wanted_are_connected_and_a_node_that_leaves_is_replaced() {
     for _ in 0..3 {
         lines.push(ready(&mut events).await);
     }
-    assert!(timeout(Duration::from_secs(60), events.next()).await.is_err(), "no more are wanted");
+    assert!(timeout(Duration::from_secs(60), events.recv()).await.is_err(), "no more are wanted");
     for _ in 0..7 {
         drop(lines.remove(0));
         lines.push(ready(&mut events).await);
@@ -245,7 +244,7 @@ async fn a_pool_whose_candidates_are_all_banned_says_so() {
 #[tokio::test(start_paused = true)]
 async fn candidates_can_come_later() {
     let (pool, mut events) = Nodes::default().start(plan(8));
-    assert!(timeout(Duration::from_secs(60), events.next()).await.is_err(), "it waits for candidates");
+    assert!(timeout(Duration::from_secs(60), events.recv()).await.is_err(), "it waits for candidates");
     pool.add(["good-0".parse().unwrap()], Source::Named);
     pool.add_host("127.0.0.1:1", Source::Seed);
     let both = [ready(&mut events).await.0.peer().to_string(), ready(&mut events).await.0.peer().to_string()];
@@ -305,7 +304,7 @@ async fn addresses_that_peers_name_become_candidates() {
     let mut peers = BTreeSet::new();
     let mut places = Vec::new();
     while peers.len() < 2 {
-        if let Some(PoolEvent::Ready(place, ())) = events.next().await {
+        if let Some(PoolEvent::Ready(place, ())) = events.recv().await {
             peers.insert(place.peer().to_string());
             places.push(place);
         }

@@ -4,7 +4,6 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
 use qrinfo_core::{
     Network,
     message::VersionMessage,
@@ -54,7 +53,7 @@ async fn a_node_that_never_speaks_costs_its_own_place_alone() {
     let (listener, address) = listen().await;
     let heard = tokio::spawn(node(listener, Network::Regtest));
     let (_pool, mut events) = start(plan([silent, address]), dialer(PeerConfig::new(Network::Regtest, 0), None));
-    let event = timeout(Duration::from_secs(5), events.next()).await.unwrap().unwrap();
+    let event = timeout(Duration::from_secs(5), events.recv()).await.unwrap().unwrap();
     let PoolEvent::Ready(place, mut connection) = event else { panic!("{event:?}") };
     assert_eq!(place.peer(), address.into());
     // The question for addresses leaves with the first message.
@@ -76,7 +75,7 @@ async fn what_cannot_be_used_is_told_with_its_reason() {
     let (_pool, mut events) = start(plan, dialer(PeerConfig::new(Network::Regtest, 0), None));
     let mut errors = Vec::new();
     loop {
-        match timeout(Duration::from_secs(5), events.next()).await.unwrap().unwrap() {
+        match timeout(Duration::from_secs(5), events.recv()).await.unwrap().unwrap() {
             PoolEvent::Failed(peer, error) => errors.push((peer, error)),
             PoolEvent::Exhausted => break,
             other => panic!("{other:?}"),

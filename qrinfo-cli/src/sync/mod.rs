@@ -142,8 +142,9 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
     let ask = move |connection: Connection, height| {
         let id = connection.peer();
         let hold = |service| Held::new(check.layer(service), blocks.clone(), (id, height), places.used(id));
-        let peer = adopt(connection, correlator).map(hold);
-        peer.with_start_height(height)
+        let mut peer = adopt(connection, correlator).map(hold);
+        peer.start_height = height;
+        peer
     };
     let common = agreed.common_height();
     let peers: Vec<_> = agreed.nodes.drain(..).map(|(connection, height)| ask(connection, height)).collect();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, stream};
 use qrinfo::config::peer_config;
 use qrinfo_core::PeerId;
 use spv_config::ClientConfig;
@@ -100,7 +100,7 @@ async fn forward(
             return;
         }
         let event = tokio::select! {
-            event = events.next() => event,
+            event = events.recv() => event,
             () = ledger.next_ban() => continue,
             () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => None,
             () = connections.closed() => None,

@@ -3,8 +3,6 @@
 //! A *cycle* starts at every height that is a multiple of the DKG interval `C`. The members of its quorums are selected
 //! from the masternode list at its *work block*, eight blocks earlier.
 
-use std::fmt;
-
 use crate::chain::LlmqParams;
 
 /// The distance from a work block to the start of its cycle, in blocks (Dash Core's `WORK_DIFF_DEPTH`).
@@ -25,7 +23,7 @@ pub const CYCLES_BACK: u32 = 4;
 /// assert_eq!(CycleStart::new(2_240_353, cycles.length()), None);
 /// # Ok::<(), &str>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, derive_more::Display)]
 pub struct CycleStart(u32);
 
 /// The cycles of one kind of rotated quorum.
@@ -60,12 +58,6 @@ impl CycleStart {
     /// Returns the height of the block.
     pub const fn height(self) -> u32 {
         self.0
-    }
-}
-
-impl fmt::Display for CycleStart {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

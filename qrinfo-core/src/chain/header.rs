@@ -1,7 +1,5 @@
 //! Block headers and the work they prove.
 
-use std::fmt;
-
 use bytes::BufMut;
 
 use crate::{
@@ -15,7 +13,8 @@ pub const HEADER_LEN: usize = 80;
 /// A block header in its wire bytes.
 ///
 /// Its hash is X11 of these bytes, which this crate does not compute.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, derive_more::Debug)]
+#[debug("BlockHeader {{ prev: {}, time: {}, bits: {:#010x} }}", self.prev_block_hash(), self.time(), self.bits())]
 pub struct BlockHeader([u8; HEADER_LEN]);
 
 impl BlockHeader {
@@ -50,24 +49,12 @@ impl BlockHeader {
     }
 
     /// `N` bytes at an offset that is a constant of this file.
-    fn field<const N: usize>(&self, offset: usize) -> [u8; N] {
+    pub(crate) fn field<const N: usize>(&self, offset: usize) -> [u8; N] {
         let mut field = [0; N];
         for (to, from) in field.iter_mut().zip(self.0.iter().skip(offset)) {
             *to = *from;
         }
         field
-    }
-}
-
-impl fmt::Debug for BlockHeader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "BlockHeader {{ prev: {}, time: {}, bits: {:#010x} }}",
-            self.prev_block_hash(),
-            self.time(),
-            self.bits()
-        )
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! The figures are those of Dash Core 23's `llmq/params.h`.
 
-use std::{fmt, ops::RangeInclusive};
+use std::ops::RangeInclusive;
 
 /// The number of a kind of quorum on the wire. A number without parameters here is kept as received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, derive_more::Display)]
 pub struct LlmqType(pub u8);
 
 impl LlmqType {
@@ -28,12 +28,6 @@ impl LlmqType {
     /// ```
     pub fn params(self) -> Option<LlmqParams> {
         LlmqParams::ALL.into_iter().find(|params| params.llmq_type == self)
-    }
-}
-
-impl fmt::Display for LlmqType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -1,19 +1,23 @@
 //! The Dash networks, and the values that identify them on the wire.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use crate::chain::{BlockHash, Cycles, LlmqParams, LlmqType, Target};
 
 /// A Dash network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, derive_more::Display)]
 pub enum Network {
     /// The main network.
+    #[display("mainnet")]
     Mainnet,
     /// The public test network.
+    #[display("testnet")]
     Testnet,
     /// A development network. All devnets share magic and parameters; they differ in their second block.
+    #[display("devnet")]
     Devnet,
     /// A private chain on one machine.
+    #[display("regtest")]
     Regtest,
 }
 
@@ -87,11 +91,7 @@ impl Network {
 
     /// The type of the rotated (DIP-24) quorums, which sign InstantSend locks.
     pub const fn rotated_llmq(self) -> LlmqType {
-        match self {
-            Self::Mainnet | Self::Testnet => LlmqType::LLMQ_60_75,
-            Self::Devnet => LlmqType::LLMQ_DEVNET_DIP0024,
-            Self::Regtest => LlmqType::LLMQ_TEST_DIP0024,
-        }
+        self.rotated_params().llmq_type
     }
 
     /// The type of the quorums that sign ChainLocks.
@@ -170,17 +170,6 @@ impl Network {
     /// The arithmetic of this network's DIP-24 cycles.
     pub const fn cycles(self) -> Cycles {
         Cycles::of(self.rotated_params())
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Mainnet => "mainnet",
-            Self::Testnet => "testnet",
-            Self::Devnet => "devnet",
-            Self::Regtest => "regtest",
-        })
     }
 }
 

@@ -1,4 +1,5 @@
 use async_trait::async_trait;
+use auto_impl::auto_impl;
 
 use super::ClientError;
 use crate::{
@@ -24,6 +25,7 @@ use crate::{
 /// }
 /// ```
 #[async_trait]
+#[auto_impl(&mut, Box)]
 pub trait NetworkManager: Send + Sync {
     /// Connects to peers.
     async fn connect(&mut self) -> Result<(), ClientError>;
@@ -73,6 +75,7 @@ pub trait NetworkManager: Send + Sync {
 /// before any reply could be. For that, [`receive_from`](Self::receive_from) passes on the `pong`s to pings that were
 /// sent through [`send_to`](Self::send_to).
 #[async_trait]
+#[auto_impl(&mut, Box)]
 pub trait NamedNetworkManager: NetworkManager {
     /// The connected peers.
     fn peers(&self) -> Vec<PeerId>;
@@ -98,75 +101,3 @@ pub trait NamedNetworkManager: NetworkManager {
         Ok(())
     }
 }
-
-// === impl NetworkManager ===
-
-macro_rules! forward_network_manager {
-    ($pointer:ty) => {
-        #[async_trait]
-        impl<N: NetworkManager + ?Sized> NetworkManager for $pointer {
-            async fn connect(&mut self) -> Result<(), ClientError> {
-                (**self).connect().await
-            }
-
-            async fn disconnect(&mut self) -> Result<(), ClientError> {
-                (**self).disconnect().await
-            }
-
-            async fn send_message(&mut self, message: NetworkMessage) -> Result<(), ClientError> {
-                (**self).send_message(message).await
-            }
-
-            async fn receive_message(&mut self) -> Result<Option<NetworkMessage>, ClientError> {
-                (**self).receive_message().await
-            }
-
-            fn is_connected(&self) -> bool {
-                (**self).is_connected()
-            }
-
-            fn peer_count(&self) -> usize {
-                (**self).peer_count()
-            }
-
-            async fn get_peer_best_height(&self) -> Result<Option<u32>, ClientError> {
-                (**self).get_peer_best_height().await
-            }
-
-            async fn request_qr_info(
-                &mut self,
-                base_block_hashes: Vec<BlockHash>,
-                block_hash: BlockHash,
-                extra_share: bool,
-            ) -> Result<(), ClientError> {
-                (**self).request_qr_info(base_block_hashes, block_hash, extra_share).await
-            }
-        }
-
-        #[async_trait]
-        impl<N: NamedNetworkManager + ?Sized> NamedNetworkManager for $pointer {
-            fn peers(&self) -> Vec<PeerId> {
-                (**self).peers()
-            }
-
-            async fn send_to(&mut self, peer: PeerId, message: NetworkMessage) -> Result<(), ClientError> {
-                (**self).send_to(peer, message).await
-            }
-
-            async fn receive_from(&mut self) -> Result<Option<(PeerId, NetworkMessage)>, ClientError> {
-                (**self).receive_from().await
-            }
-
-            fn peer_height(&self, peer: PeerId) -> Option<u32> {
-                (**self).peer_height(peer)
-            }
-
-            async fn disconnect_peer(&mut self, peer: PeerId) -> Result<(), ClientError> {
-                (**self).disconnect_peer(peer).await
-            }
-        }
-    };
-}
-
-forward_network_manager!(&mut N);
-forward_network_manager!(Box<N>);

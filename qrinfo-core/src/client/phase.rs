@@ -1,22 +1,25 @@
 //! The phases of a light client's sync.
 
-use std::fmt;
-
 /// A part of a light client's sync, in order. The names are dash-spv's.
 ///
 /// This workspace implements [`MasternodeLists`](Self::MasternodeLists). The others allow a client that has them all to
 /// key limits, strategies and reports by phase.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, derive_more::Display)]
 pub enum SyncPhase {
     /// Block headers.
+    #[display("headers")]
     Headers,
     /// Masternode lists and quorums.
+    #[display("masternode lists")]
     MasternodeLists,
     /// Headers of compact block filters.
+    #[display("filter headers")]
     FilterHeaders,
     /// Compact block filters.
+    #[display("filters")]
     Filters,
     /// Blocks that match a filter.
+    #[display("blocks")]
     Blocks,
 }
 
@@ -25,21 +28,4 @@ pub enum SyncPhase {
 impl SyncPhase {
     /// All phases, in order.
     pub const ALL: [Self; 5] = [Self::Headers, Self::MasternodeLists, Self::FilterHeaders, Self::Filters, Self::Blocks];
-
-    /// Returns its name for users.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Headers => "headers",
-            Self::MasternodeLists => "masternode lists",
-            Self::FilterHeaders => "filter headers",
-            Self::Filters => "filters",
-            Self::Blocks => "blocks",
-        }
-    }
-}
-
-impl fmt::Display for SyncPhase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }

@@ -1,4 +1,4 @@
-use std::{array, collections::VecDeque};
+use std::collections::VecDeque;
 
 use bytes::BufMut;
 
@@ -85,11 +85,11 @@ impl Headers2 {
         let mut seen = SeenVersions::default();
         let mut before: Option<&BlockHeader> = None;
         let compressed = headers.iter().map(|header| {
-            let version = match seen.find(field(header, 0)) {
+            let version = match seen.find(header.field(0)) {
                 Some(place) => Version::Seen(place),
-                None => Version::Full(field(header, 0)),
+                None => Version::Full(header.field(0)),
             };
-            seen.see(field(header, 0));
+            seen.see(header.field(0));
             let offset =
                 before.and_then(|before| i16::try_from(i64::from(header.time()) - i64::from(before.time())).ok());
             let same_bits = before.is_some_and(|before| before.bits() == header.bits());
@@ -99,7 +99,7 @@ impl Headers2 {
                 merkle_root: header.merkle_root(),
                 time: offset.map_or(Time::Full(header.time()), Time::After),
                 bits: (!same_bits).then(|| header.bits().to_le_bytes()),
-                nonce: field(header, 76),
+                nonce: header.field(76),
             };
             before = Some(header);
             compressed
@@ -287,11 +287,6 @@ fn complete(
     rest.put_slice(&bits);
     rest.put_slice(&nonce);
     BlockHeader::from_bytes(bytes)
-}
-
-/// Four bytes at an offset that is a constant of this file.
-fn field(header: &BlockHeader, offset: usize) -> [u8; 4] {
-    array::from_fn(|index| header.as_bytes().get(offset + index).copied().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -27,26 +27,35 @@ struct Inner {
 }
 
 /// The kinds of failure. Layers decide by the kind, never by the text of an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, derive_more::Display)]
 #[non_exhaustive]
 pub enum AttemptErrorKind {
     /// The peer was silent, or too slow, while the request was at the head of its queue.
+    #[display("timed out")]
     Timeout,
     /// The connection ended before the reply.
+    #[display("the connection ended before the reply")]
     Disconnected,
     /// The peer refused: it lacks a block that the request names. It is neither faulty nor overloaded.
+    #[display("refused the request")]
     Refused,
     /// The peer sent bytes that are not a valid message.
+    #[display("sent a malformed message")]
     Malformed,
     /// The peer sent a reply that does not answer the request, or that is proven false.
+    #[display("sent a false reply")]
     False,
     /// A limit of the stack is reached; the attempt can be made later.
+    #[display("too many requests are in flight; try again later")]
     Overloaded,
     /// The caller has cancelled the request.
+    #[display("the request was cancelled")]
     Cancelled,
     /// No peer is available: none is connected, or all are in [`Attempt::avoid`](crate::Attempt::avoid).
+    #[display("no peer is available")]
     NoPeer,
     /// A failure on our side: storage, configuration, a stopped driver.
+    #[display("a local failure, not caused by a peer")]
     Local,
 }
 
@@ -64,22 +73,6 @@ impl AttemptErrorKind {
             Self::NoPeer => "no_peer",
             Self::Local => "local",
         }
-    }
-}
-
-impl fmt::Display for AttemptErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Timeout => "timed out",
-            Self::Disconnected => "the connection ended before the reply",
-            Self::Refused => "refused the request",
-            Self::Malformed => "sent a malformed message",
-            Self::False => "sent a false reply",
-            Self::Overloaded => "too many requests are in flight; try again later",
-            Self::Cancelled => "the request was cancelled",
-            Self::NoPeer => "no peer is available",
-            Self::Local => "a local failure, not caused by a peer",
-        })
     }
 }
 

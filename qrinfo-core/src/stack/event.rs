@@ -1,7 +1,4 @@
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{
     error::AttemptErrorKind,
@@ -88,14 +85,17 @@ pub enum PeerEvent {
 }
 
 /// The reason for which a peer left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, derive_more::Display)]
 #[non_exhaustive]
 pub enum LeaveReason {
     /// Its connection ended, or it was removed.
+    #[display("the connection ended")]
     Disconnected,
     /// It left a request unanswered for too long.
+    #[display("a request was left unanswered")]
     Unanswered,
     /// Its service panicked.
+    #[display("its service panicked")]
     Panicked,
 }
 
@@ -130,16 +130,4 @@ pub enum RecoveryEvent {
         /// The reason.
         why: WhyGivenUp,
     },
-}
-
-// === impl LeaveReason ===
-
-impl fmt::Display for LeaveReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Disconnected => "the connection ended",
-            Self::Unanswered => "a request was left unanswered",
-            Self::Panicked => "its service panicked",
-        })
-    }
 }

@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     str::FromStr,
 };
@@ -17,9 +16,10 @@ use std::{
 /// assert_eq!((host.address(), host.to_string()), (None, "seed.example.org:9999".to_owned()));
 /// # Ok::<(), qrinfo_core::BadPeerName>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, derive_more::Display)]
 pub enum PeerId {
     /// A peer with an IP address.
+    #[display("{}", if *self == Self::ALL { "all peers".to_owned() } else { _0.to_string() })]
     Address(SocketAddr),
     /// A peer without one: behind Tor, a host name that a proxy resolves, or in memory.
     Name(PeerName),
@@ -28,7 +28,9 @@ pub enum PeerId {
 /// The name of a peer: 1 to 70 bytes of printable ASCII without spaces.
 ///
 /// For a peer that a proxy connects to it is `HOST:PORT`. The longest, a Tor address of version 3, has 68 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, derive_more::Display, derive_more::Debug)]
+#[display("{}", self.as_str())]
+#[debug("PeerName({self})")]
 pub struct PeerName {
     /// Filled up with zero bytes, which no name contains.
     bytes: [u8; PeerName::MAX],
@@ -50,16 +52,6 @@ impl PeerId {
         match *self {
             Self::Address(address) => Some(address),
             Self::Name(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for PeerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            _ if *self == Self::ALL => f.write_str("all peers"),
-            Self::Address(address) => address.fmt(f),
-            Self::Name(name) => name.fmt(f),
         }
     }
 }
@@ -105,18 +97,6 @@ impl FromStr for PeerName {
         let mut bytes = [0; Self::MAX];
         bytes[..text.len()].copy_from_slice(text.as_bytes());
         Ok(Self { bytes })
-    }
-}
-
-impl fmt::Display for PeerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Debug for PeerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PeerName({self})")
     }
 }
 

@@ -1,5 +1,3 @@
-use std::fmt;
-
 use super::mismatch::Mismatch;
 use crate::{
     chain::{BlockHash, CycleStart, Network},
@@ -21,11 +19,13 @@ pub enum RequestPriority {
 }
 
 /// A request to a peer.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, derive_more::Display, derive_more::From)]
 pub enum Request {
     /// `getqrinfo`
+    #[display("cycle {}", _0.cycle)]
     QrInfo(QRInfoRequestSpec),
     /// `getmnlistd`
+    #[display("list at {}", _0.block_hash)]
     MnListDiff(MnListDiffRequestSpec),
 }
 
@@ -59,11 +59,13 @@ pub struct MnListDiffRequestSpec {
 }
 
 /// A peer's answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, derive_more::From)]
 pub enum Reply {
     /// `qrinfo`
+    #[from(QRInfo, Box<QRInfo>)]
     QrInfo(Box<QRInfo>),
     /// `mnlistdiff`
+    #[from(MnListDiff, Box<MnListDiff>)]
     MnListDiff(Box<MnListDiff>),
 }
 
@@ -100,41 +102,6 @@ impl Request {
             (Self::QrInfo(_), Reply::MnListDiff(_)) => Err(Mismatch::Message { expected: "qrinfo", got: "mnlistdiff" }),
             (Self::MnListDiff(_), Reply::QrInfo(_)) => Err(Mismatch::Message { expected: "mnlistdiff", got: "qrinfo" }),
         }
-    }
-}
-
-impl fmt::Display for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::QrInfo(spec) => write!(f, "cycle {}", spec.cycle.height()),
-            Self::MnListDiff(spec) => write!(f, "list at {}", spec.block_hash),
-        }
-    }
-}
-
-impl From<QRInfoRequestSpec> for Request {
-    fn from(spec: QRInfoRequestSpec) -> Self {
-        Self::QrInfo(spec)
-    }
-}
-
-impl From<MnListDiffRequestSpec> for Request {
-    fn from(spec: MnListDiffRequestSpec) -> Self {
-        Self::MnListDiff(spec)
-    }
-}
-
-// === impl Reply ===
-
-impl From<Box<QRInfo>> for Reply {
-    fn from(reply: Box<QRInfo>) -> Self {
-        Self::QrInfo(reply)
-    }
-}
-
-impl From<Box<MnListDiff>> for Reply {
-    fn from(reply: Box<MnListDiff>) -> Self {
-        Self::MnListDiff(reply)
     }
 }
 

@@ -1,5 +1,3 @@
-use std::fmt;
-
 use bytes::{BufMut, Bytes};
 
 use super::{DecodeError, DecodeErrorKind, Reader, Wire, put_len};
@@ -15,7 +13,8 @@ use super::{DecodeError, DecodeErrorKind, Reader, Wire, put_len};
 /// assert!(Bits::from_wire(vec![3, 0b1101]).is_err(), "padding bits must be zero");
 /// # Ok::<(), qrinfo_core::wire::DecodeError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default, derive_more::Debug)]
+#[debug("Bits({} of {len})", self.count_ones())]
 pub struct Bits {
     len: usize,
     bytes: Bytes,
@@ -103,11 +102,5 @@ impl FromIterator<bool> for Bits {
             len += 1;
         }
         Self { len, bytes: bytes.into() }
-    }
-}
-
-impl fmt::Debug for Bits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Bits({} of {})", self.count_ones(), self.len)
     }
 }

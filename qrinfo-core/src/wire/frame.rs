@@ -1,7 +1,5 @@
 //! Message frames: 4 bytes of network magic, 12 of command, a length, a checksum, and the payload.
 
-use std::fmt;
-
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::chain::{Network, sha256d};
@@ -13,7 +11,9 @@ pub const HEADER_LEN: usize = 24;
 pub const PROGRESS_STEP: usize = 16 * 1024;
 
 /// The name of a message: up to twelve printable ASCII characters, filled up with zero bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, derive_more::Display, derive_more::Debug)]
+#[display("{}", self.0.split(|&byte| byte == 0).next().unwrap_or_default().escape_ascii())]
+#[debug("Command({self})")]
 pub struct Command([u8; 12]);
 
 impl Command {
@@ -37,8 +37,6 @@ impl Command {
     pub const GET_HEADERS2: Self = Self::new(b"getheaders2");
     /// `headers2`
     pub const HEADERS2: Self = Self::new(b"headers2");
-    /// `sendheaders2`: asks for the announcement of new blocks by `headers2`; no payload.
-    pub const SEND_HEADERS2: Self = Self::new(b"sendheaders2");
     /// `ping`
     pub const PING: Self = Self::new(b"ping");
     /// `pong`
@@ -78,19 +76,6 @@ impl Command {
     /// The twelve bytes of the wire.
     pub const fn as_bytes(&self) -> &[u8; 12] {
         &self.0
-    }
-}
-
-impl fmt::Display for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.0.split(|&byte| byte == 0).next().unwrap_or_default();
-        write!(f, "{}", name.escape_ascii())
-    }
-}
-
-impl fmt::Debug for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Command({self})")
     }
 }
 

@@ -1,6 +1,5 @@
 use std::{
     collections::VecDeque,
-    fmt,
     future::pending,
     time::{Duration, Instant},
 };
@@ -27,6 +26,8 @@ const CONNECTION_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The future that speaks with a network that does not name its peers; see
 /// [`PeerService::broadcast`](crate::PeerService::broadcast).
+#[derive(derive_more::Debug)]
+#[debug("BroadcastDriver {{ correlator: {correlator:?} }}")]
 #[must_use = "the service does nothing unless its driver is run"]
 pub struct BroadcastDriver<N, F> {
     network: N,
@@ -149,12 +150,6 @@ impl<N: NetworkManager, F: FnMut(NetworkMessage)> BroadcastDriver<N, F> {
         let deadlines = self.held.iter().filter_map(|submission| submission.attempt.deadline);
         let waits = self.correlator.waiting() > 0 || !self.held.is_empty();
         deadlines.chain(self.correlator.next_deadline()).chain(waits.then(|| now() + CONNECTION_CHECK_INTERVAL)).min()
-    }
-}
-
-impl<N, F> fmt::Debug for BroadcastDriver<N, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BroadcastDriver").field("correlator", &self.correlator).finish_non_exhaustive()
     }
 }
 

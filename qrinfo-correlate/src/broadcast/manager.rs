@@ -3,10 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, MnListDiffRequestSpec, PeerId, QRInfoRequestSpec, Reply, Request, SendId,
-    message::{MnListDiff, NetworkMessage, QRInfo},
-};
+use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, Reply, Request, SendId, message::NetworkMessage};
 use tokio::sync::oneshot;
 
 use super::{
@@ -105,63 +102,57 @@ impl QRInfoCorrelationManager {
         Self { timeout: timeout.min(MAX_TIMEOUT), registered: 0, entries: VecDeque::new(), head: None }
     }
 
-    /// Registers a `getqrinfo` that the caller sends now to `peers` peers.
+    /// Registers a request that the caller sends now to `peers` peers. The reply to a `getmnlistd` names both blocks, so
+    /// any number of those may be outstanding.
     ///
     /// # Errors
     /// [`RegisterError`]; then it must not be sent.
     pub fn register_request(
         &mut self,
-        spec: QRInfoRequestSpec,
+        request: impl Into<Request>,
         peers: usize,
         now: Instant,
     ) -> Result<Registered, RegisterError> {
-        self.register(spec.into(), peers, now)
+        let (respond, receiver) = oneshot::channel();
+        let (id, message) = self.register_attempt(Attempt::new(0, request.into()), respond, peers, now)?;
+        Ok(Registered { id, receiver, message })
     }
 
-    /// Registers a `getmnlistd` that the caller sends now to `peers` peers. Its reply names both blocks, so any number
-    /// may be outstanding.
-    ///
-    /// # Errors
-    /// [`RegisterError`]; then it must not be sent.
-    pub fn register_mn_list_diff_request(
-        &mut self,
-        spec: MnListDiffRequestSpec,
-        peers: usize,
-        now: Instant,
-    ) -> Result<Registered, RegisterError> {
-        self.register(spec.into(), peers, now)
-    }
-
-    /// Takes a `qrinfo`.
+    /// Takes a reply: a `qrinfo`, or a `mnlistdiff`.
     ///
     /// # Errors
     /// [`Unmatched`], with the reply, if it answers no request: another part of the client may have requested it, or a
     /// peer sent it without a request.
-    pub fn handle_qr_info_response(
-        &mut self,
-        qr_info: impl Into<Box<QRInfo>>,
-        now: Instant,
-    ) -> Result<Correlated, Unmatched> {
-        self.handle(Reply::QrInfo(qr_info.into()), now)
-    }
-
-    /// Takes a `mnlistdiff`.
-    ///
-    /// # Errors
-    /// [`Unmatched`], like [`handle_qr_info_response`](Self::handle_qr_info_response).
-    pub fn handle_mn_list_diff_response(
-        &mut self,
-        diff: impl Into<Box<MnListDiff>>,
-        now: Instant,
-    ) -> Result<Correlated, Unmatched> {
-        self.handle(Reply::MnListDiff(diff.into()), now)
+    pub fn handle_qr_info_response(&mut self, reply: impl Into<Reply>, now: Instant) -> Result<Correlated, Unmatched> {
+        let reply = reply.into();
+        let mut mismatch = None;
+        let answered = self.entries.iter().position(|entry| match entry.request.check_reply(&reply) {
+            Ok(()) => true,
+            Err(why) => {
+                if entry.is_waiting() {
+                    mismatch.get_or_insert(why);
+                }
+                false
+            }
+        });
+        let Some(entry) = answered.and_then(|index| self.entries.get_mut(index)) else {
+            self.cleanup_expired_requests(now);
+            tracing::debug!(?mismatch, "a reply answers no request");
+            return Err(Unmatched { reply, mismatch });
+        };
+        let correlated = entry.answer(reply, self.timeout, now);
+        if entry.copies == 0 {
+            answered.and_then(|index| self.entries.remove(index));
+        }
+        self.cleanup_expired_requests(now);
+        Ok(correlated)
     }
 
     /// Takes a message of any kind, and returns it if it answers no request.
     pub fn handle_message(&mut self, message: NetworkMessage, now: Instant) -> Option<NetworkMessage> {
         let handled = match message {
-            NetworkMessage::QRInfo(qr_info) => self.handle(Reply::QrInfo(qr_info), now),
-            NetworkMessage::MnListDiff(diff) => self.handle(Reply::MnListDiff(diff), now),
+            NetworkMessage::QRInfo(qr_info) => self.handle_qr_info_response(qr_info, now),
+            NetworkMessage::MnListDiff(diff) => self.handle_qr_info_response(diff, now),
             other => return Some(other),
         };
         handled.err().map(|unmatched| match unmatched.reply {
@@ -298,36 +289,6 @@ impl QRInfoCorrelationManager {
     /// Returns true if peers may still be working on this request: no reply has come, and it is not forgotten.
     pub fn is_outstanding(&self, id: SendId) -> bool {
         self.entries.iter().any(|entry| entry.id == id && !entry.is_answered())
-    }
-
-    fn handle(&mut self, reply: Reply, now: Instant) -> Result<Correlated, Unmatched> {
-        let mut mismatch = None;
-        let answered = self.entries.iter().position(|entry| match entry.request.check_reply(&reply) {
-            Ok(()) => true,
-            Err(why) => {
-                if entry.is_waiting() {
-                    mismatch.get_or_insert(why);
-                }
-                false
-            }
-        });
-        let Some(entry) = answered.and_then(|index| self.entries.get_mut(index)) else {
-            self.cleanup_expired_requests(now);
-            tracing::debug!(?mismatch, "a reply answers no request");
-            return Err(Unmatched { reply, mismatch });
-        };
-        let correlated = entry.answer(reply, self.timeout, now);
-        if entry.copies == 0 {
-            answered.and_then(|index| self.entries.remove(index));
-        }
-        self.cleanup_expired_requests(now);
-        Ok(correlated)
-    }
-
-    fn register(&mut self, request: Request, peers: usize, now: Instant) -> Result<Registered, RegisterError> {
-        let (respond, receiver) = oneshot::channel();
-        let (id, message) = self.register_attempt(Attempt::new(0, request), respond, peers, now)?;
-        Ok(Registered { id, receiver, message })
     }
 
     fn forget(&mut self, now: Instant) {

@@ -1,7 +1,6 @@
 use std::{
     collections::HashMap,
     error::Error,
-    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -39,6 +38,8 @@ const EVENTS_PER_POLL: usize = 32;
 /// It reads while a write is blocked, so a server that stops reading until its replies are taken causes no deadlock.
 ///
 /// Must be polled within a tokio runtime that has time enabled.
+#[derive(derive_more::Debug)]
+#[debug("Driver {{ correlator: {:?} }}", core.correlator)]
 #[must_use = "the service does nothing unless its driver is polled"]
 pub struct Driver<T, O: FnMut(PeerEvent)> {
     transport: Option<T>,
@@ -200,12 +201,6 @@ impl<T, O: FnMut(PeerEvent)> Drop for Driver<T, O> {
         if !std::thread::panicking() {
             self.end(Closed::DriverDropped);
         }
-    }
-}
-
-impl<T, O: FnMut(PeerEvent)> fmt::Debug for Driver<T, O> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driver").field("correlator", &self.core.correlator).finish_non_exhaustive()
     }
 }
 

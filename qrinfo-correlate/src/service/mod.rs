@@ -186,20 +186,21 @@ impl Service<Attempt> for PeerService {
 
     /// Asks. Called without readiness it fails as [`Overloaded`](AttemptErrorKind::Overloaded).
     fn call(&mut self, attempt: Attempt) -> ResponseFuture {
-        let Some(permit) = self.permit.take() else {
-            return ResponseFuture::failed(AttemptError::new(AttemptErrorKind::Overloaded).at(self.shared.peer));
-        };
-        let peer = self.shared.peer;
-        let own = || SendId { peer, seq: self.shared.next_seq.fetch_add(1, Ordering::Relaxed) };
+        let (commands, shared, peer) = (self.commands.clone(), self.shared.clone(), self.shared.peer);
+        let own = || SendId { peer, seq: shared.next_seq.fetch_add(1, Ordering::Relaxed) };
         let send = attempt.send.unwrap_or_else(own);
         let (respond, response) = oneshot::channel();
-        let submission = Submission { send, attempt, respond, permit };
-        let sent = self.commands.send(Command::Submit(Box::new(submission)));
-        // A driver that ended in between may have overlooked it.
-        if sent.is_err() || self.shared.ended.get().is_some() {
-            return ResponseFuture::failed(self.shared.ended());
+        let mut future = ResponseFuture { response, send, commands, shared };
+        let Some(permit) = self.permit.take() else {
+            let _ = respond.send(Err(AttemptError::new(AttemptErrorKind::Overloaded).at(peer)));
+            return future;
+        };
+        // A driver that has ended drops it, or never sees it.
+        let _ = self.commands.send(Command::Submit(Box::new(Submission { send, attempt, respond, permit })));
+        if self.shared.ended.get().is_some() {
+            future.response.close();
         }
-        ResponseFuture::waiting(response, send, self.commands.clone(), self.shared.clone())
+        future
     }
 }
 

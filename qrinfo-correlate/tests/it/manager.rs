@@ -243,12 +243,12 @@ fn what_could_not_be_sent_is_as_if_it_never_was() {
 #[test]
 fn diffs_are_told_apart_by_both_their_blocks() {
     let (mut correlator, now) = start();
-    let mut register = |base, block| correlator.register_mn_list_diff_request(diff_spec(base, block), 1, now).unwrap();
+    let mut register = |base, block| correlator.register_request(diff_spec(base, block), 1, now).unwrap();
     let (mut first, mut second, mut third) = (register(1, 3), register(2, 3), register(2, 4));
     let template = reply(1, 1).mn_list_diff_h;
     for (base, block) in [(2, 4), (2, 3), (1, 3)] {
         let diff = MnListDiff { base_block_hash: hash(base), block_hash: hash(block), ..template.clone() };
-        correlator.handle_mn_list_diff_response(diff, now).unwrap();
+        correlator.handle_qr_info_response(diff, now).unwrap();
     }
     for (receiver, base, block) in
         [(&mut first.receiver, 1, 3), (&mut second.receiver, 2, 3), (&mut third.receiver, 2, 4)]
@@ -272,7 +272,7 @@ fn what_waits_and_what_is_remembered_is_bounded() {
     drop(waiting);
     let first = MAX_WAITING as u64;
     for cycle in first..first + MAX_REMEMBERED as u64 + 5 {
-        drop(correlator.register_mn_list_diff_request(diff_spec(cycle, cycle), PEERS, now).unwrap());
+        drop(correlator.register_request(diff_spec(cycle, cycle), PEERS, now).unwrap());
         assert!(correlator.remembered() <= MAX_REMEMBERED && correlator.waiting() <= 1);
     }
     correlator.cleanup_expired_requests(now);

@@ -1,5 +1,4 @@
 use std::{
-    cell::Cell,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker, ready},
 };
@@ -9,8 +8,9 @@ use tower::Service;
 
 use super::{gate::Gate, seat::Seat};
 
-thread_local! {
-    static ASKED_BY_LIMIT: Cell<bool> = const { Cell::new(false) };
+tokio::task_local! {
+    /// Set while a limit asks for readiness.
+    static ASKED_BY_LIMIT: ();
 }
 
 /// The service below a limit: one instance for all clones, so that the most urgent request uses its readiness,
@@ -27,11 +27,6 @@ pub(super) struct Below<S> {
 struct LaneWaker {
     gate: Gate,
     lane: u64,
-}
-
-/// A limit asks for readiness, on this thread, for as long as this lives.
-struct Asking {
-    before: bool,
 }
 
 // === impl Below ===
@@ -58,8 +53,8 @@ impl<S> Below<S> {
     {
         let mut locked = None;
         let ready = seat.poll(cx.waker(), || {
-            let _asking = Asking::begin();
-            locked.insert(self.lock()).poll_ready(&mut Context::from_waker(&self.waker))
+            let mut cx = Context::from_waker(&self.waker);
+            ASKED_BY_LIMIT.sync_scope((), || locked.insert(self.lock()).poll_ready(&mut cx))
         });
         ready!(ready)?;
         Poll::Ready(Ok(locked.unwrap_or_else(|| self.lock())))
@@ -84,21 +79,7 @@ impl Wake for LaneWaker {
     }
 }
 
-// === impl Asking ===
-
-impl Asking {
-    fn begin() -> Self {
-        Self { before: ASKED_BY_LIMIT.replace(true) }
-    }
-}
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        ASKED_BY_LIMIT.set(self.before);
-    }
-}
-
 /// Returns true if a limit further up polls for readiness.
 pub(super) fn is_asked_by_limit() -> bool {
-    ASKED_BY_LIMIT.get()
+    ASKED_BY_LIMIT.try_with(|()| ()).is_ok()
 }

@@ -11,5 +11,5 @@ mod service;
 pub use self::{
     future::LimitedFuture,
     layer::{ConcurrencyLimitLayer, RateLimitLayer},
-    service::{ConcurrencyLimit, Limited, RateLimit},
+    service::Limited,
 };

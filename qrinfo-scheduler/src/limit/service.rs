@@ -13,12 +13,6 @@ use super::{
     seat::Seat,
 };
 
-/// The service of a [`ConcurrencyLimitLayer`](crate::ConcurrencyLimitLayer).
-pub type ConcurrencyLimit<S> = Limited<S>;
-
-/// The service of a [`RateLimitLayer`](crate::RateLimitLayer).
-pub type RateLimit<S> = Limited<S>;
-
 /// A service with a limit before it. All clones share one instance of the service below.
 ///
 /// It is ready at once: only the request has a priority, so the response future does the waiting. That future takes its

@@ -4,6 +4,8 @@ use blst::{
     BLST_ERROR, MultiPoint,
     min_pk::{PublicKey, Signature},
 };
+#[cfg(feature = "legacy-bls")]
+use dash_pkc::bls::{BlsScChia, BlsSignature};
 use qrinfo_core::message::{Commitment, SmlEntry};
 use sha2::{Digest, Sha256};
 
@@ -12,7 +14,7 @@ use super::key_encoding::from_legacy_encoding;
 use super::{key_encoding::to_legacy_encoding, legacy};
 
 /// The domain of the basic scheme's hash to the curve.
-const DST: &[u8] = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_NUL_";
+pub(super) const DST: &[u8] = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_NUL_";
 
 /// A signature scheme that this build verifies: how signatures are encoded, and how a message is hashed to the curve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,24 @@ pub(crate) enum Scheme {
     /// Before v19.
     #[cfg(feature = "legacy-bls")]
     Legacy,
+}
+
+/// A signature that was decoded, and may be false.
+#[derive(Debug, Clone)]
+pub(crate) enum AnySignature {
+    /// Since v19.
+    Basic(Signature),
+    /// Before v19.
+    #[cfg(feature = "legacy-bls")]
+    Legacy(BlsSignature<BlsScChia>),
+}
+
+/// The claim that a message is signed with a key. Key and signature were checked when they were decoded.
+#[derive(Debug, Clone)]
+pub(crate) struct Claim {
+    pub(super) message: [u8; 32],
+    pub(super) key: PublicKey,
+    pub(super) signature: AnySignature,
 }
 
 // === impl Scheme ===
@@ -38,23 +58,19 @@ impl Scheme {
         }
     }
 
-    /// Returns true for a signature: a point of the right group, and not infinity.
-    pub(crate) fn is_signature(self, bytes: &[u8; 96]) -> bool {
-        match self {
-            Self::Basic => signature(bytes).is_some(),
-            #[cfg(feature = "legacy-bls")]
-            Self::Legacy => legacy::signature(bytes).is_some(),
-        }
+    /// Returns the claim that these bytes are the signature of `message` under `key`; `None` if they are no signature: a
+    /// point of the right group, and not infinity.
+    pub(crate) fn claim(self, bytes: &[u8; 96], message: [u8; 32], key: PublicKey) -> Option<Claim> {
+        let signature = self.signature(bytes)?;
+        Some(Claim { message, key, signature })
     }
 
-    /// Returns true if this is the signature of `message` under a key that was checked when it was decoded.
-    pub(crate) fn is_signed(self, bytes: &[u8; 96], message: &[u8; 32], key: &PublicKey) -> bool {
+    /// Returns a signature: a point of the right group, and not infinity.
+    pub(crate) fn signature(self, bytes: &[u8; 96]) -> Option<AnySignature> {
         match self {
-            Self::Basic => signature(bytes).is_some_and(|signature| {
-                signature.verify(false, message, DST, &[], key, false) == BLST_ERROR::BLST_SUCCESS
-            }),
+            Self::Basic => Signature::sig_validate(bytes, true).ok().map(AnySignature::Basic),
             #[cfg(feature = "legacy-bls")]
-            Self::Legacy => legacy::is_signed(bytes, message, key),
+            Self::Legacy => legacy::signature(bytes).map(AnySignature::Legacy),
         }
     }
 
@@ -86,6 +102,26 @@ impl Scheme {
     }
 }
 
+// === impl Claim ===
+
+impl Claim {
+    /// Returns true for a claim of the scheme since v19.
+    pub(crate) fn is_basic(&self) -> bool {
+        matches!(self.signature, AnySignature::Basic(_))
+    }
+
+    /// Returns true if the signature is valid. It is verified by itself.
+    pub(crate) fn is_signed(&self) -> bool {
+        match &self.signature {
+            AnySignature::Basic(signature) => {
+                signature.verify(false, &self.message, DST, &[], &self.key, false) == BLST_ERROR::BLST_SUCCESS
+            }
+            #[cfg(feature = "legacy-bls")]
+            AnySignature::Legacy(signature) => legacy::is_signed(signature, &self.message, &self.key),
+        }
+    }
+}
+
 /// Returns true for a commitment of the scheme before v19: its key in the legacy encoding, its signatures legacy ones.
 pub(crate) fn is_legacy(commitment: &Commitment) -> bool {
     matches!(commitment.version, 1 | 2)
@@ -93,23 +129,11 @@ pub(crate) fn is_legacy(commitment: &Commitment) -> bool {
 
 /// A quorum's key: a point of the right group, and not infinity.
 pub(crate) fn quorum_key(commitment: &Commitment) -> Option<PublicKey> {
-    public_key(&match is_legacy(commitment) {
+    let key = match is_legacy(commitment) {
         true => from_legacy_encoding(commitment.quorum_public_key),
         false => commitment.quorum_public_key,
-    })
-}
-
-/// A masternode's operator key: a point of the right group, and not infinity.
-pub(crate) fn operator_key(entry: &SmlEntry) -> Option<PublicKey> {
-    public_key(&basic_encoding(entry))
-}
-
-fn public_key(bytes: &[u8; 48]) -> Option<PublicKey> {
-    PublicKey::key_validate(bytes).ok()
-}
-
-fn signature(bytes: &[u8; 96]) -> Option<Signature> {
-    Signature::sig_validate(bytes, true).ok()
+    };
+    PublicKey::key_validate(&key).ok()
 }
 
 /// Returns a masternode's operator key in the standard encoding. The entry's version determines only the encoding.

@@ -18,7 +18,11 @@ use qrinfo_core::{
     wire::{Bits, Wire},
 };
 
-use super::bls::{self, Scheme, is_legacy};
+use super::{
+    batch,
+    bls::{self, Claim, Scheme, is_legacy},
+    operator_keys::OperatorKeys,
+};
 
 /// A commitment to verify.
 ///
@@ -196,32 +200,75 @@ pub(crate) fn work_height(commitment: &Commitment, height: u32) -> Option<u32> {
 /// Verifies many commitments on up to `threads` threads, the calling one included. The results are in the order of the
 /// checks.
 ///
-/// Each signature is verified separately, so that each false one is named. It takes about 8 ms for a quorum of 60 on
-/// one core; call it where blocking is allowed.
+/// Each thread takes an equal share of the commitments and verifies their signatures in one batch. If one of them is
+/// false, each of that share is verified by itself, so that the false one is named. A quorum of 60 takes about 3 ms among
+/// many on one core, and 1.5 ms more if a signature of its share is false; call it where blocking is allowed.
 pub fn verify_quorums(checks: &[QuorumCheck<'_>], threads: NonZeroUsize) -> Vec<Result<QuorumProof, QuorumFault>> {
-    let verdicts: Vec<OnceLock<_>> = checks.iter().map(|_| OnceLock::new()).collect();
+    let count = threads.get().min(checks.len());
+    let verdicts: Vec<OnceLock<_>> = (0..count).map(|_| OnceLock::new()).collect();
+    let verify = |share| verify_together(checks.iter().skip(share).step_by(count));
     let next = AtomicUsize::new(0);
     let work = || {
-        while let (place, Some(check)) = next_of(&next, checks)
-            && let Some(verdict) = verdicts.get(place)
+        while let share = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(verdicts) = verdicts.get(share)
         {
-            verdict.get_or_init(|| check.verify());
+            verdicts.get_or_init(|| verify(share));
         }
     };
     thread::scope(|scope| {
-        for _ in 1..threads.get().min(checks.len()) {
+        for _ in 1..count {
             // If this thread cannot be started, the others do its share.
             let _ = thread::Builder::new().name("qrinfo-verify".into()).spawn_scoped(scope, work);
         }
         work();
     });
-    let verdicts = verdicts.into_iter().map(OnceLock::into_inner).zip(checks);
-    verdicts.map(|(verdict, check)| verdict.unwrap_or_else(|| check.verify())).collect()
+    let verdicts = verdicts.into_iter().map(OnceLock::into_inner).enumerate();
+    let verdicts = verdicts.map(|(share, verdicts)| verdicts.unwrap_or_else(|| verify(share)).into_iter());
+    let mut shares: Vec<_> = verdicts.collect();
+    (0..checks.len()).filter_map(|place| shares.get_mut(place % count)?.next()).collect()
 }
 
-fn next_of<'c, T>(next: &AtomicUsize, items: &'c [T]) -> (usize, Option<&'c T>) {
-    let place = next.fetch_add(1, Ordering::Relaxed);
-    (place, items.get(place))
+/// Verifies a share: all signatures at once, and each by itself if one is false.
+fn verify_together<'c>(
+    checks: impl Iterator<Item = &'c QuorumCheck<'c>> + Clone,
+) -> Vec<Result<QuorumProof, QuorumFault>> {
+    let keys = OperatorKeys::of(checks.clone().flat_map(QuorumCheck::signers).map(|(_, member)| member));
+    let opened: Vec<_> = checks.map(|check| check.open(&keys)).collect();
+    let are_signed = batch::are_signed(opened.iter().flatten().flat_map(Opened::claims));
+    opened.into_iter().map(|opened| opened?.judge(are_signed)).collect()
+}
+
+/// A commitment that was decoded, before its signatures are verified.
+struct Opened {
+    /// The claim of the quorum, or the reason why it is not verified.
+    quorum: Result<Claim, Unverified>,
+    /// The claim of the members, or the reason why it is not verified. A fault counts only if the quorum's claim is true.
+    members: Result<Result<Claim, Unverified>, QuorumFault>,
+}
+
+// === impl Opened ===
+
+impl Opened {
+    fn claims(&self) -> impl Iterator<Item = &Claim> {
+        self.quorum.iter().chain(self.members.iter().flatten())
+    }
+
+    /// Verifies each signature, except for those of the basic scheme if they `are_signed`.
+    fn judge(self, are_signed: bool) -> Result<QuorumProof, QuorumFault> {
+        let is_true = |claim: &Claim| (are_signed && claim.is_basic()) || claim.is_signed();
+        let quorum_sig = match self.quorum {
+            Ok(claim) if is_true(&claim) => Proof::Verified,
+            Ok(_) => return Err(QuorumFault::QuorumSig),
+            Err(reason) => Proof::Unverified(reason),
+        };
+        let members_sig = match self.members? {
+            Ok(claim) if is_true(&claim) => Proof::Verified,
+            Ok(claim) if claim.is_basic() => return Err(QuorumFault::MembersSig),
+            Ok(_) => Proof::Unverified(Unverified::LegacyMembers),
+            Err(reason) => Proof::Unverified(reason),
+        };
+        Ok(QuorumProof { quorum_sig, members_sig })
+    }
 }
 
 // === impl QuorumCheck ===
@@ -234,42 +281,57 @@ impl QuorumCheck<'_> {
     /// [`MembersSig`](QuorumFault::MembersSig), [`OperatorKey`](QuorumFault::OperatorKey) and
     /// [`BitBeyondMembers`](QuorumFault::BitBeyondMembers) may as well mean that the snapshot is false.
     pub fn verify(&self) -> Result<QuorumProof, QuorumFault> {
-        self.check_structure()?;
-        let commitment = self.commitment;
-        let quorum_key = bls::quorum_key(commitment).ok_or(QuorumFault::QuorumKey)?;
-        let Some(scheme) = Scheme::of(commitment) else {
-            let legacy = Proof::Unverified(Unverified::Legacy);
-            return Ok(QuorumProof { quorum_sig: legacy, members_sig: legacy });
-        };
-        let hash = commitment_hash(commitment);
-        if !scheme.is_signed(&commitment.quorum_sig, hash.as_bytes(), &quorum_key) {
-            return Err(QuorumFault::QuorumSig);
-        }
-        if !scheme.is_signature(&commitment.members_sig) {
-            return Err(QuorumFault::MembersSig);
-        }
-        let members_sig = match self.members.map(|members| self.check_members(members, scheme, &hash)) {
-            None => Proof::Unverified(Unverified::NoMembers),
-            Some(Ok(())) => Proof::Verified,
-            Some(Err(_)) if is_legacy(commitment) => Proof::Unverified(Unverified::LegacyMembers),
-            Some(Err(fault)) => return Err(fault),
-        };
-        Ok(QuorumProof { quorum_sig: Proof::Verified, members_sig })
+        let keys = OperatorKeys::of(self.signers().map(|(_, member)| member));
+        let opened = self.open(&keys)?;
+        let are_signed = batch::are_signed(opened.claims());
+        opened.judge(are_signed)
     }
 
-    /// Checks that these members made the commitment.
-    fn check_members(&self, members: &[&SmlEntry], scheme: Scheme, hash: &Hash256) -> Result<(), QuorumFault> {
+    /// Checks and decodes everything; only the signatures are left to verify.
+    fn open(&self, keys: &OperatorKeys) -> Result<Opened, QuorumFault> {
+        self.check_structure()?;
+        let commitment = self.commitment;
+        let key = bls::quorum_key(commitment).ok_or(QuorumFault::QuorumKey)?;
+        let Some(scheme) = Scheme::of(commitment) else {
+            return Ok(Opened { quorum: Err(Unverified::Legacy), members: Ok(Err(Unverified::Legacy)) });
+        };
+        let hash = *commitment_hash(commitment).as_bytes();
+        let quorum = scheme.claim(&commitment.quorum_sig, hash, key).ok_or(QuorumFault::QuorumSig)?;
+        Ok(Opened { quorum: Ok(quorum), members: self.open_members(keys, scheme, hash) })
+    }
+
+    /// The claim that the members made the commitment, or the reason why it is not verified.
+    fn open_members(
+        &self,
+        keys: &OperatorKeys,
+        scheme: Scheme,
+        hash: [u8; 32],
+    ) -> Result<Result<Claim, Unverified>, QuorumFault> {
+        let signature = scheme.signature(&self.commitment.members_sig).ok_or(QuorumFault::MembersSig)?;
+        Ok(match self.members.map(|members| self.members_key(members, keys, scheme)) {
+            None => Err(Unverified::NoMembers),
+            Some(Ok(key)) => Ok(Claim { message: hash, key, signature }),
+            Some(Err(_)) if is_legacy(self.commitment) => Err(Unverified::LegacyMembers),
+            Some(Err(fault)) => return Err(fault),
+        })
+    }
+
+    /// The key under which the signature of the members that signed is valid.
+    fn members_key(
+        &self,
+        members: &[&SmlEntry],
+        keys: &OperatorKeys,
+        scheme: Scheme,
+    ) -> Result<PublicKey, QuorumFault> {
         let commitment = self.commitment;
         for (field, bits) in [("signers", &commitment.signers), ("validMembers", &commitment.valid_members)] {
             if let Some(place) = set_bits(bits).find(|place| *place >= members.len()) {
                 return Err(QuorumFault::BitBeyondMembers { field, place, members: members.len() });
             }
         }
-        let key = scheme.aggregate_key(&self.signers(members)?).ok_or(QuorumFault::MembersSig)?;
-        match scheme.is_signed(&commitment.members_sig, hash.as_bytes(), &key) {
-            true => Ok(()),
-            false => Err(QuorumFault::MembersSig),
-        }
+        let key = |(place, member)| keys.get(member).ok_or(QuorumFault::OperatorKey { place });
+        let keys = self.signers().map(key).collect::<Result<Vec<_>, _>>()?;
+        scheme.aggregate_key(&keys).ok_or(QuorumFault::MembersSig)
     }
 
     fn check_structure(&self) -> Result<(), QuorumFault> {
@@ -301,13 +363,10 @@ impl QuorumCheck<'_> {
         Ok(())
     }
 
-    /// The keys of the members that signed.
-    fn signers(&self, members: &[&SmlEntry]) -> Result<Vec<PublicKey>, QuorumFault> {
-        let key = |place: usize| {
-            let key = members.get(place).and_then(|member| bls::operator_key(member));
-            key.ok_or(QuorumFault::OperatorKey { place })
-        };
-        set_bits(&self.commitment.signers).map(key).collect()
+    /// The known members that signed, by their places.
+    fn signers(&self) -> impl Iterator<Item = (usize, &SmlEntry)> {
+        let members = self.members.unwrap_or_default();
+        set_bits(&self.commitment.signers).filter_map(|place| Some((place, *members.get(place)?)))
     }
 }
 

@@ -17,10 +17,7 @@ pub(crate) fn signature(bytes: &[u8; 96]) -> Option<BlsSignature<BlsScChia>> {
 }
 
 /// Returns true if this is the signature of `message` under a key that was checked when it was decoded.
-pub(crate) fn is_signed(bytes: &[u8; 96], message: &[u8; 32], key: &PublicKey) -> bool {
+pub(crate) fn is_signed(signature: &BlsSignature<BlsScChia>, message: &[u8; 32], key: &PublicKey) -> bool {
     let key = BlsPublicKey::<BlsScChia>::from_bytes(&to_legacy_encoding(key.compress()));
-    match (key, signature(bytes)) {
-        (Ok(key), Some(signature)) => key.verify_digest(message, &signature).is_ok(),
-        _ => false,
-    }
+    key.is_ok_and(|key| key.verify_digest(message, signature).is_ok())
 }

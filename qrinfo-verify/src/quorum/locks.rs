@@ -193,7 +193,8 @@ impl Request<'_> {
         let hash = self.sign_hash(&commitment.quorum_hash);
         // A quorum signs in the scheme of the time: one that was made before v19 may still be active after.
         let schemes = [Some(Scheme::Basic), Scheme::of(commitment).filter(|scheme| *scheme != Scheme::Basic)];
-        schemes.into_iter().flatten().any(|scheme| scheme.is_signed(self.signature, &hash, &key))
+        let mut claims = schemes.into_iter().flatten().filter_map(|scheme| scheme.claim(self.signature, hash, key));
+        claims.any(|claim| claim.is_signed())
     }
 
     /// Returns the hash that a quorum signs (Dash Core's `BuildSignHash`).

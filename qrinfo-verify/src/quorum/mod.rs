@@ -1,6 +1,7 @@
 //! Quorums: their members, their commitments, and the locks that they sign.
 
 mod active;
+mod batch;
 mod bls;
 mod commitment;
 mod key_encoding;
@@ -10,6 +11,7 @@ mod locks;
 mod members;
 mod mined;
 mod modifier;
+mod operator_keys;
 mod selector;
 mod succession;
 mod unique;

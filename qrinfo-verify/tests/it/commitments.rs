@@ -266,6 +266,65 @@ fn legacy_commitments_are_never_called_verified() {
     assert_eq!(seen, 24);
 }
 
+/// Faults of every kind among many good commitments: each verdict is that of the commitment by itself.
+fn assert_faults_are_named_among_many(facts: &Facts, from: u32) {
+    let mut quorums = facts.quorums();
+    quorums.retain(|(height, ..)| *height >= from);
+    let mut commitments: Vec<Commitment> = quorums.iter().map(|(_, commitment, _)| (*commitment).clone()).collect();
+    let mut members: Vec<Vec<&SmlEntry>> = quorums.iter().map(|(.., members)| members.clone()).collect();
+    let first_signer = commitments[1].signers.iter().position(|signs| signs).unwrap();
+    // x = 4 is on the curve and not in the group.
+    let mut other_group = SmlEntry { version: 2, ..members[1][first_signer].clone() };
+    other_group.pub_key_operator = [0; 48];
+    other_group.pub_key_operator[0] = 0x80;
+    other_group.pub_key_operator[47] = 4;
+    members[1][first_signer] = &other_group;
+    let mut swapped = commitments[3].clone();
+    (swapped.quorum_sig, swapped.members_sig) = (swapped.members_sig, swapped.quorum_sig);
+    commitments[3] = swapped;
+    commitments[5].members_sig = commitments[5].quorum_sig;
+    members[7].pop();
+    // The quorum's own signature comes first.
+    commitments[9].quorum_sig = commitments[8].quorum_sig;
+    members[9].pop();
+    commitments[11] = commitments[10].clone();
+    members[11] = members[10].clone();
+    commitments[13].quorum_public_key = other_group.pub_key_operator;
+    commitments[15].signers = Bits::default();
+    let checks: Vec<_> = commitments
+        .iter()
+        .zip(&members)
+        .map(|(commitment, members)| QuorumCheck { params: facts.params(), commitment, members: Some(members) })
+        .collect();
+    let apart: Vec<_> = checks.iter().map(QuorumCheck::verify).collect();
+    for (place, verdict) in apart.iter().enumerate() {
+        match place {
+            1 => assert_eq!(*verdict, Err(QuorumFault::OperatorKey { place: first_signer })),
+            3 | 9 => assert_eq!(*verdict, Err(QuorumFault::QuorumSig)),
+            5 => assert_eq!(*verdict, Err(QuorumFault::MembersSig)),
+            7 => assert!(matches!(verdict, Err(QuorumFault::BitBeyondMembers { .. })), "{verdict:?}"),
+            13 => assert_eq!(*verdict, Err(QuorumFault::QuorumKey)),
+            15 => assert!(matches!(verdict, Err(QuorumFault::BitCount { .. })), "{verdict:?}"),
+            _ => assert_eq!(*verdict, VERIFIED, "{place}"),
+        }
+    }
+    for threads in [1, 2, 5] {
+        assert_eq!(verify_quorums(&checks, NonZeroUsize::new(threads).unwrap()), apart, "{threads} threads");
+    }
+    // Without any false signature the faults of another kind are still named.
+    let others: Vec<_> = [0, 1, 2, 7, 13, 15].map(|place| checks[place]).to_vec();
+    let expected: Vec<_> = [0, 1, 2, 7, 13, 15].map(|place: usize| apart[place].clone()).to_vec();
+    assert_eq!(verify_quorums(&others, NonZeroUsize::MIN), expected);
+}
+
+#[test]
+fn faults_among_many_are_named_as_by_themselves() {
+    assert_faults_are_named_among_many(&Facts::bundled(), 0);
+    if let Some(facts) = Facts::mainnet() {
+        assert_faults_are_named_among_many(&facts, 2_240_352);
+    }
+}
+
 #[test]
 fn any_number_of_threads_gives_the_same_verdicts_in_the_same_order() {
     let facts = Facts::bundled();

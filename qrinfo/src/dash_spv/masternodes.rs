@@ -5,7 +5,7 @@ use std::{
 };
 
 use qrinfo_core::{
-    BlockHash, Mismatch, QRInfoRequestSpec, Reply, Request, SyncPhase,
+    BlockHash, Mismatch, PeerEvent, QRInfoRequestSpec, Reply, Request, SyncPhase,
     client::{ClientError, NamedNetworkManager, NetworkManager, StorageManager},
     message::NetworkMessage,
 };
@@ -18,7 +18,7 @@ use super::{SyncProgress, config, network};
 use crate::{
     peer::Peer,
     plan::{PlanError, Planner},
-    run::{Delivered, OrderedSync, PlannedRequest, SequentialOptions, SequentialSync, SyncEvent, SyncReport},
+    run::{self, Delivered, OrderedSync, PlannedRequest, SequentialOptions, SequentialSync, SyncEvent, SyncReport},
 };
 
 /// The number of events that are kept for a slow listener. Beyond it the listener misses the oldest.
@@ -208,7 +208,7 @@ impl MasternodeSyncManager {
         let correlator = config::correlator_config(&self.config);
         let (peer, driver) =
             network::broadcast(network, correlator, others).await.map_err(MasternodeSyncError::Network)?;
-        Ok(tokio::join!(self.one_at_a_time(planned(plan), vec![peer], deliver), driver.run()).0)
+        Ok(tokio::join!(self.one_at_a_time(plan, vec![peer], deliver), driver.run()).0)
     }
 
     /// Does the same as [`sync`](Self::sync) over a network that names its peers: one peer is asked at a time, and the
@@ -222,7 +222,7 @@ impl MasternodeSyncManager {
     ) -> SyncReport {
         let correlator = config::correlator_config(&self.config);
         let (peers, driver) = network::by_name(network, correlator, |_, message| others(message));
-        tokio::join!(self.one_at_a_time(planned(plan), peers, deliver), driver.run()).0
+        tokio::join!(self.one_at_a_time(plan, peers, deliver), driver.run()).0
     }
 
     /// Sends one request, whose reply [`handle_qrinfo_message`](Self::handle_qrinfo_message) takes.
@@ -241,7 +241,7 @@ impl MasternodeSyncManager {
         let (bases, block, extra_share) = (spec.base_block_hashes.clone(), spec.block_hash, spec.extra_share);
         network.request_qr_info(bases, block, extra_share).await.map_err(MasternodeSyncError::Network)?;
         self.phase = Some(SyncPhase::MasternodeLists);
-        self.pending = Some(Pending { request: spec.into(), sent: now() });
+        self.pending = Some(Pending { request: spec.into(), sent: run::now() });
         Ok(())
     }
 
@@ -271,10 +271,11 @@ impl MasternodeSyncManager {
 
     async fn one_at_a_time(
         &mut self,
-        plan: Vec<PlannedRequest>,
+        plan: impl IntoIterator<Item: Into<PlannedRequest>>,
         peers: Vec<Peer<PeerService>>,
         deliver: mpsc::Sender<Delivered>,
     ) -> SyncReport {
+        let plan: Vec<PlannedRequest> = plan.into_iter().map(Into::into).collect();
         let sync = SequentialSync::new(plan.clone(), peers, SequentialOptions::from(&self.config));
         self.drive(&plan, sync, deliver).await
     }
@@ -285,7 +286,8 @@ impl MasternodeSyncManager {
         mut sync: impl OrderedSync,
         deliver: mpsc::Sender<Delivered>,
     ) -> SyncReport {
-        self.started(plan.len());
+        self.phase = Some(SyncPhase::MasternodeLists);
+        self.tell(SyncProgress::Started { phase: SyncPhase::MasternodeLists, requests: plan.len() });
         let mut events = sync.events();
         while let Some(delivered) = self.next(&mut sync, &mut events).await {
             #[cfg(feature = "verify")]
@@ -319,28 +321,28 @@ impl MasternodeSyncManager {
             loop {
                 tokio::select! {
                     biased;
-                    Ok(event) = events.recv() => self.tell_event(&event),
+                    Ok(event) = events.recv() => self.tell_event(event),
                     delivered = sync.next() => return delivered,
                 }
             }
         };
-        self.unless_cancelled(next).await.flatten()
+        self.cancellation.run_until_cancelled(next).await.flatten()
     }
 
     /// Tells the events that have come.
     fn pass_on(&self, events: &mut broadcast::Receiver<SyncEvent>) {
         loop {
             match events.try_recv() {
-                Ok(event) => self.tell_event(&event),
+                Ok(event) => self.tell_event(event),
                 Err(broadcast::error::TryRecvError::Lagged(_)) => {}
                 Err(_) => return,
             }
         }
     }
 
-    fn tell_event(&self, event: &SyncEvent) {
-        if let Some(progress) = SyncProgress::of(event) {
-            self.tell(progress);
+    fn tell_event(&self, event: SyncEvent) {
+        if !matches!(event, SyncEvent::Peer(PeerEvent::Progress { .. })) {
+            self.tell(SyncProgress::Event(event));
         }
     }
 
@@ -369,15 +371,11 @@ impl MasternodeSyncManager {
         }
     }
 
-    fn started(&mut self, requests: usize) {
-        self.phase = Some(SyncPhase::MasternodeLists);
-        self.tell(SyncProgress::Started { phase: SyncPhase::MasternodeLists, requests });
-    }
-
     /// Hands out a reply. Returns true if the receiver took it.
     async fn deliver(&self, deliver: &mpsc::Sender<Delivered>, delivered: Delivered) -> bool {
         let (index, timing) = (delivered.index, delivered.timing);
-        let taken = self.unless_cancelled(deliver.send(delivered)).await.is_some_and(|sent| sent.is_ok());
+        let taken =
+            self.cancellation.run_until_cancelled(deliver.send(delivered)).await.is_some_and(|sent| sent.is_ok());
         if taken {
             self.tell(SyncProgress::Delivered { index, peer: timing.peer, bytes: timing.bytes });
         }
@@ -394,10 +392,6 @@ impl MasternodeSyncManager {
             self.cancellation = CancellationToken::new();
         }
         report
-    }
-
-    async fn unless_cancelled<F: Future>(&self, future: F) -> Option<F::Output> {
-        self.cancellation.run_until_cancelled(future).await
     }
 
     fn tell(&self, progress: SyncProgress) {
@@ -426,7 +420,7 @@ impl MasternodeSyncManager {
         let correlator = config::parallel_correlator_config(&self.config);
         let (peer, driver) =
             network::broadcast(network, correlator, others).await.map_err(MasternodeSyncError::Network)?;
-        Ok(tokio::join!(self.in_parallel(planned(requests), vec![peer], max_concurrent, deliver), driver.run()).0)
+        Ok(tokio::join!(self.in_parallel(requests, vec![peer], max_concurrent, deliver), driver.run()).0)
     }
 
     /// Asks several peers at once, at most `max_concurrent` requests at a time, over a network that names them.
@@ -440,24 +434,21 @@ impl MasternodeSyncManager {
     ) -> SyncReport {
         let correlator = config::parallel_correlator_config(&self.config);
         let (peers, driver) = network::by_name(network, correlator, |_, message| others(message));
-        tokio::join!(self.in_parallel(planned(requests), peers, max_concurrent, deliver), driver.run()).0
+        tokio::join!(self.in_parallel(requests, peers, max_concurrent, deliver), driver.run()).0
     }
 
     async fn in_parallel(
         &mut self,
-        plan: Vec<PlannedRequest>,
+        plan: impl IntoIterator<Item: Into<PlannedRequest>>,
         peers: Vec<Peer<PeerService>>,
         max_concurrent: std::num::NonZeroUsize,
         deliver: mpsc::Sender<Delivered>,
     ) -> SyncReport {
         let options = crate::ParallelOptions { max_concurrent, ..crate::ParallelOptions::from(&self.config) };
+        let plan: Vec<PlannedRequest> = plan.into_iter().map(Into::into).collect();
         let sync = crate::ParallelSync::new(plan.clone(), peers, options);
         self.drive(&plan, sync, deliver).await
     }
-}
-
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 /// The heights whose hashes a plan needs. They do not depend on the hashes.
@@ -470,8 +461,4 @@ fn heights(planner: &Planner, first: u32, last: u32) -> Result<BTreeSet<u32>, Pl
         Some(BlockHash::from_bytes(hash))
     })?;
     Ok(heights.into_inner())
-}
-
-fn planned(plan: impl IntoIterator<Item: Into<PlannedRequest>>) -> Vec<PlannedRequest> {
-    plan.into_iter().map(Into::into).collect()
 }

@@ -3,7 +3,7 @@ use std::time::Instant;
 use qrinfo_core::Reply;
 #[cfg(feature = "parallel-qrinfo")]
 use {
-    qrinfo_core::{MnListDiffRequestSpec, QRInfoRequestSpec},
+    qrinfo_core::Request,
     qrinfo_correlate::{Correlated, QRInfoCorrelationManager, RegisterError, Registered},
     std::time::Duration,
 };
@@ -75,24 +75,11 @@ impl MessageHandler {
     /// [`RegisterError`]; then it must not be sent.
     pub fn register_qrinfo_request(
         &mut self,
-        spec: QRInfoRequestSpec,
+        request: impl Into<Request>,
         peers: usize,
         now: Instant,
     ) -> Option<Result<Registered, RegisterError>> {
-        self.correlator.as_mut().map(|correlator| correlator.register_request(spec, peers, now))
-    }
-
-    /// Does the same as [`register_qrinfo_request`](Self::register_qrinfo_request) for a `getmnlistd`.
-    ///
-    /// # Errors
-    /// [`RegisterError`]; then it must not be sent.
-    pub fn register_mn_list_diff_request(
-        &mut self,
-        spec: MnListDiffRequestSpec,
-        peers: usize,
-        now: Instant,
-    ) -> Option<Result<Registered, RegisterError>> {
-        self.correlator.as_mut().map(|correlator| correlator.register_mn_list_diff_request(spec, peers, now))
+        self.correlator.as_mut().map(|correlator| correlator.register_request(request, peers, now))
     }
 
     /// Fails the registered requests that were not answered in time, and says how many. Call it every second or so.
@@ -102,10 +89,6 @@ impl MessageHandler {
 
     fn correlate(&mut self, reply: Reply, now: Instant) -> Result<RoutedReply, Reply> {
         let Some(correlator) = &mut self.correlator else { return Err(reply) };
-        let correlated = match reply {
-            Reply::QrInfo(qr_info) => correlator.handle_qr_info_response(qr_info, now),
-            Reply::MnListDiff(diff) => correlator.handle_mn_list_diff_response(diff, now),
-        };
-        correlated.map(RoutedReply::Correlated).map_err(|unmatched| unmatched.reply)
+        correlator.handle_qr_info_response(reply, now).map(RoutedReply::Correlated).map_err(|unmatched| unmatched.reply)
     }
 }

@@ -1,4 +1,4 @@
-use qrinfo_core::{AttemptErrorKind, PeerEvent, PeerId, RecoveryEvent, SyncPhase, WhyGivenUp, retry::RecoveryStrategy};
+use qrinfo_core::{PeerId, SyncPhase, WhyGivenUp};
 
 use crate::run::SyncEvent;
 
@@ -22,37 +22,8 @@ pub enum SyncProgress {
         /// Bytes of the reply.
         bytes: u64,
     },
-    /// An attempt ended without a reply. The request goes on if another peer was asked already; otherwise
-    /// [`Failed`](Self::Failed) follows.
-    AttemptFailed {
-        /// The peer that was asked.
-        peer: PeerId,
-        /// The kind of failure.
-        error: AttemptErrorKind,
-    },
-    /// All attempts of a request that were made so far have failed, and this is done about it.
-    Failed {
-        /// The request's position in the plan.
-        index: usize,
-        /// The peer that was asked, unless none was.
-        peer: Option<PeerId>,
-        /// The kind of failure.
-        error: AttemptErrorKind,
-        /// The decision.
-        strategy: RecoveryStrategy,
-    },
-    /// There are fewer requests at a time, because failures mount at several peers.
-    SlowedDown {
-        /// The decision.
-        strategy: RecoveryStrategy,
-    },
-    /// A peer is not asked again: it is gone, or it sent something false or malformed.
-    PeerLost {
-        /// The peer.
-        peer: PeerId,
-        /// The kind of its fault, if it is banned.
-        banned: Option<AttemptErrorKind>,
-    },
+    /// An event at a peer, or a decision about a failure, as it happens. The parts of a reply are not reported.
+    Event(SyncEvent),
     /// A reply is false. It comes again from another peer, or is missing in the end.
     #[cfg(feature = "verify")]
     Rejected {
@@ -83,32 +54,4 @@ pub enum SyncProgress {
         /// True if nothing is missing.
         complete: bool,
     },
-}
-
-// === impl SyncProgress ===
-
-impl SyncProgress {
-    /// The progress that an event means, if it is one that users care for.
-    pub(super) fn of(event: &SyncEvent) -> Option<Self> {
-        Some(match event {
-            SyncEvent::Recovery(RecoveryEvent::Decided { request, peer, error, strategy }) => Self::Failed {
-                index: usize::try_from(request.0).ok()?,
-                peer: *peer,
-                error: *error,
-                strategy: strategy.clone(),
-            },
-            SyncEvent::Recovery(RecoveryEvent::SlowedDown { strategy, .. }) => {
-                Self::SlowedDown { strategy: strategy.clone() }
-            }
-            SyncEvent::Peer(PeerEvent::Ended { send, outcome: Err(error), .. }) => {
-                Self::AttemptFailed { peer: send.peer, error: *error }
-            }
-            SyncEvent::Peer(PeerEvent::TimedOut { send, .. }) => {
-                Self::AttemptFailed { peer: send.peer, error: AttemptErrorKind::Timeout }
-            }
-            SyncEvent::Peer(PeerEvent::Left { peer, .. }) => Self::PeerLost { peer: *peer, banned: None },
-            SyncEvent::Peer(PeerEvent::Banned { peer, why }) => Self::PeerLost { peer: *peer, banned: Some(*why) },
-            _ => return None,
-        })
-    }
 }

@@ -1,6 +1,6 @@
-use std::{collections::BTreeMap, future::Future, pin::Pin};
+use std::collections::BTreeMap;
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use qrinfo_core::{Attempt, AttemptResult, AttemptService, RequestId, SyncPhase};
 use qrinfo_scheduler::{Rate, SchedulerHandle};
 use spv_config::ClientConfig;
@@ -46,7 +46,7 @@ pub struct RequestController<S> {
     service: S,
     scheduler: SchedulerHandle,
     limits: BTreeMap<SyncPhase, PhaseLimits>,
-    pending: FuturesUnordered<Pending>,
+    pending: FuturesUnordered<BoxFuture<'static, (RequestId, AttemptResult)>>,
     stats: RequestStats,
 }
 
@@ -65,9 +65,6 @@ pub struct RequestStats {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("masternode lists are not asked for while syncing {0}; queue the request for {list}", list = SyncPhase::MasternodeLists)]
 pub struct NotAllowed(pub SyncPhase);
-
-/// A request and its number.
-struct Pending(Pin<Box<dyn Future<Output = (RequestId, AttemptResult)> + Send>>);
 
 // === impl PhaseLimits ===
 
@@ -137,7 +134,7 @@ where
             return Err(NotAllowed(phase));
         }
         let (id, asked) = (attempt.id, self.service.clone().oneshot(attempt));
-        self.pending.push(Pending(Box::pin(async move { (id, asked.await) })));
+        self.pending.push(asked.map(move |answer| (id, answer)).boxed());
         self.stats.pending += 1;
         Ok(())
     }
@@ -178,21 +175,5 @@ where
     /// The counts so far.
     pub fn stats(&self) -> RequestStats {
         self.stats
-    }
-}
-
-// === impl Pending ===
-
-impl Future for Pending {
-    type Output = (RequestId, AttemptResult);
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl std::fmt::Debug for Pending {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Pending")
     }
 }

@@ -73,12 +73,6 @@ impl<S> Peer<S> {
         Self { round_trip, ..self }
     }
 
-    /// A peer with blocks up to this height of the chain that the sync works with.
-    #[must_use]
-    pub fn with_start_height(self, start_height: u32) -> Self {
-        Self { start_height, ..self }
-    }
-
     /// The same peer behind another service, such as a layer around its own.
     #[must_use]
     pub fn map<T>(self, wrap: impl FnOnce(S) -> T) -> Peer<T> {

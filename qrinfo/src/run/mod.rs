@@ -7,9 +7,12 @@ mod outcome;
 mod parallel;
 mod planned;
 mod sequential;
+mod time;
 
 #[cfg(feature = "parallel-qrinfo")]
 pub use self::parallel::{ParallelOptions, ParallelSync};
+#[cfg(feature = "config")]
+pub(crate) use self::time::now;
 pub use self::{
     event::SyncEvent,
     ordered::OrderedSync,

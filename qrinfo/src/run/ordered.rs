@@ -1,9 +1,8 @@
 use std::{error::Error, future::Future};
 
-use qrinfo_core::AttemptService;
 use tokio::sync::broadcast;
 
-use super::{Delivered, SequentialSync, SyncEvent, SyncReport, SyncStats};
+use super::{Delivered, SyncEvent, SyncReport, SyncStats};
 
 /// A sync that delivers in the order of its plan, in either mode: for code that serves both.
 ///
@@ -46,60 +45,4 @@ pub trait OrderedSync: Send {
 
     /// Ends the sync. Requests without a delivered reply count as missing.
     fn into_report(self) -> SyncReport;
-}
-
-impl<S> OrderedSync for SequentialSync<S>
-where
-    S: AttemptService<Future: Send + 'static> + Clone + Send + 'static,
-{
-    fn next(&mut self) -> impl Future<Output = Option<Delivered>> + Send {
-        self.next()
-    }
-
-    fn reject_last(&mut self, why: impl Into<Box<dyn Error + Send + Sync>>) {
-        self.reject_last(why);
-    }
-
-    fn return_last(&mut self) {
-        self.return_last();
-    }
-
-    fn stats(&self) -> SyncStats {
-        self.stats()
-    }
-
-    fn events(&self) -> broadcast::Receiver<SyncEvent> {
-        self.events()
-    }
-
-    fn into_report(self) -> SyncReport {
-        self.into_report()
-    }
-}
-
-#[cfg(feature = "parallel-qrinfo")]
-impl OrderedSync for super::ParallelSync {
-    fn next(&mut self) -> impl Future<Output = Option<Delivered>> + Send {
-        self.next()
-    }
-
-    fn reject_last(&mut self, why: impl Into<Box<dyn Error + Send + Sync>>) {
-        self.reject_last(why);
-    }
-
-    fn return_last(&mut self) {
-        self.return_last();
-    }
-
-    fn stats(&self) -> SyncStats {
-        self.stats()
-    }
-
-    fn events(&self) -> broadcast::Receiver<SyncEvent> {
-        self.events()
-    }
-
-    fn into_report(self) -> SyncReport {
-        self.into_report()
-    }
 }

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{error::Error, fmt};
 
 use qrinfo_core::{AttemptError, AttemptErrorKind, PeerId, Reply, Request, Timing, WhyGivenUp};
 
@@ -46,19 +46,21 @@ impl SyncReport {
         let mut missing = outcome.into_missing();
         let more = later.outcome.into_missing().into_iter();
         missing.extend(more.map(|missing| Missing { index: first + missing.index, ..missing }));
-        stats.add(&later.stats);
+        stats += later.stats;
         lost.extend(later.lost);
         Self { outcome: SyncOutcome::of(missing), stats, lost }
     }
 }
 
 /// The outcome of a sync.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, derive_more::Display)]
 pub enum SyncOutcome {
     /// Every request of the plan was answered and delivered.
     #[default]
+    #[display("complete")]
     Complete,
     /// Some requests were given up; all others were delivered, in order.
+    #[display("degraded: {} replies are missing; {why}", missing.len())]
     Degraded {
         /// The requests without a reply, in the order of the plan.
         missing: Vec<Missing>,
@@ -66,6 +68,7 @@ pub enum SyncOutcome {
         why: WhyGivenUp,
     },
     /// The sync ended before every request had its chance.
+    #[display("failed: {} replies are missing; {why}", missing.len())]
     Failed {
         /// The requests without a reply, in the order of the plan.
         missing: Vec<Missing>,
@@ -105,16 +108,6 @@ impl SyncOutcome {
     }
 }
 
-impl fmt::Display for SyncOutcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Complete => f.write_str("complete"),
-            Self::Degraded { missing, why } => write!(f, "degraded: {} replies are missing; {why}", missing.len()),
-            Self::Failed { missing, why } => write!(f, "failed: {} replies are missing; {why}", missing.len()),
-        }
-    }
-}
-
 /// A request that ended without a reply.
 #[derive(Debug)]
 pub struct Missing {
@@ -140,7 +133,7 @@ impl fmt::Display for Missing {
 }
 
 /// Counts of a sync.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, derive_more::AddAssign)]
 pub struct SyncStats {
     /// Attempts that were made.
     pub attempts: u64,
@@ -157,15 +150,6 @@ pub struct SyncStats {
 }
 
 impl SyncStats {
-    fn add(&mut self, later: &Self) {
-        self.attempts += later.attempts;
-        self.delivered += later.delivered;
-        self.bytes += later.bytes;
-        self.retries += later.retries;
-        self.refusals += later.refusals;
-        self.timeouts += later.timeouts;
-    }
-
     pub(crate) fn count_failure(&mut self, error: &AttemptError) {
         #[cfg(feature = "metrics")]
         crate::metrics::failed(error.kind());
@@ -184,9 +168,17 @@ impl SyncStats {
     }
 
     /// A reply that was delivered turned out to be false.
-    pub(crate) fn count_rejection(&mut self, error: &AttemptError, timing: &Timing) {
-        self.count_failure(error);
+    pub(crate) fn count_rejection(
+        &mut self,
+        index: usize,
+        timing: &Timing,
+        why: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> AttemptError {
+        let error = AttemptError::new(AttemptErrorKind::False).at(timing.peer).timed(*timing).because(why);
+        tracing::debug!(index, %error, "rejected");
+        self.count_failure(&error);
         self.count_return(timing);
+        error
     }
 
     /// A reply that was delivered was not taken.

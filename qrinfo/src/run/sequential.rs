@@ -1,26 +1,23 @@
 use std::{
     collections::VecDeque,
     error::Error,
-    fmt,
-    future::Future,
     mem,
-    pin::Pin,
     time::{Duration, Instant},
 };
 
+use futures_util::future::{BoxFuture, FutureExt};
 use qrinfo_core::{
-    Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, KnownPeer, LeaveReason, PeerEvent, PeerId,
-    PeerTable, RecoveryEvent, Request, RequestId, SendId, Timing, WhyGivenUp,
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, KnownPeer, LeaveReason, PeerEvent,
+    PeerId, PeerTable, RecoveryEvent, Request, RequestId, SendId, Timing, WhyGivenUp,
     retry::{RecoveryStrategy, Rest, RetryPolicy, RetryState},
 };
-use tokio::{
-    sync::broadcast,
-    time::{sleep_until, timeout_at},
-};
+use tokio::{sync::broadcast, time::sleep_until};
 use tracing::{Instrument, Span};
 
 use super::{
-    Delivered, LostPeer, Missing, PlannedRequest, SyncEvent, SyncOutcome, SyncReport, SyncStats, event::Events,
+    Delivered, LostPeer, Missing, OrderedSync, PlannedRequest, SyncEvent, SyncOutcome, SyncReport, SyncStats,
+    event::Events,
+    time::{by, now},
 };
 use crate::peer::{self, Peer};
 
@@ -29,7 +26,7 @@ use crate::peer::{self, Peer};
 pub struct SequentialOptions {
     /// The rules for one request.
     pub retry: RetryPolicy,
-    /// The time for the whole sync, from the first call of [`next`](SequentialSync::next) on; `None` for no limit.
+    /// The time for the whole sync, from the first call of [`next`](super::OrderedSync::next) on; `None` for no limit.
     pub total_timeout: Option<Duration>,
 }
 
@@ -41,7 +38,7 @@ pub struct SequentialOptions {
 /// ends with the next, which gets a single attempt.
 ///
 /// ```
-/// # use qrinfo::{Peer, SequentialOptions, SequentialSync};
+/// # use qrinfo::{OrderedSync, Peer, SequentialOptions, SequentialSync};
 /// # use qrinfo_core::{AttemptService, QRInfoRequestSpec};
 /// # async fn example<S: AttemptService<Future: Send + 'static> + Clone + Send + 'static>(
 /// #     plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>) {
@@ -52,7 +49,7 @@ pub struct SequentialOptions {
 /// println!("{}", sync.into_report().outcome);
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(derive_more::Debug)]
 pub struct SequentialSync<S> {
     plan: Vec<Request>,
     /// The request to ask next.
@@ -65,7 +62,8 @@ pub struct SequentialSync<S> {
     /// The end of a wait before the next attempt.
     resume_at: Option<Instant>,
     /// The attempt in flight.
-    asked: Option<Asked>,
+    #[debug(skip)]
+    asked: Option<BoxFuture<'static, AttemptResult>>,
     /// The reply that was delivered last.
     last: Option<Last>,
     missing: Vec<Missing>,
@@ -90,9 +88,6 @@ struct Last {
     timing: Timing,
     state: RetryState,
 }
-
-/// An attempt in flight.
-struct Asked(Pin<Box<dyn Future<Output = AttemptResult> + Send>>);
 
 #[derive(Debug)]
 struct Turn<S> {
@@ -136,73 +131,18 @@ where
         }
     }
 
-    /// Returns the next reply in the order of the plan; see [`OrderedSync::next`](crate::OrderedSync::next).
-    pub async fn next(&mut self) -> Option<Delivered> {
-        let span = self.span.clone();
-        self.advance().instrument(span).await
-    }
-
     async fn advance(&mut self) -> Option<Delivered> {
         if self.deadline.is_none() {
             self.deadline = self.options.total_timeout.and_then(|time| now().checked_add(time));
         }
         while self.over.is_none() && !self.peers.is_empty() && self.position < self.plan.len() {
-            let delivered = match self.deadline {
-                Some(deadline) => timeout_at(deadline.into(), self.ask()).await,
-                None => Ok(self.ask().await),
-            };
-            match delivered {
-                Ok(Some(delivered)) => return Some(delivered),
-                Ok(None) => {}
-                Err(_) => self.over = Some(WhyGivenUp::SyncDeadlinePassed),
+            match by(self.deadline, self.ask()).await {
+                Some(Some(delivered)) => return Some(delivered),
+                Some(None) => {}
+                None => self.over = Some(WhyGivenUp::SyncDeadlinePassed),
             }
         }
         None
-    }
-
-    /// Takes back a false reply; see [`OrderedSync::reject_last`](crate::OrderedSync::reject_last).
-    pub fn reject_last(&mut self, why: impl Into<Box<dyn Error + Send + Sync>>) {
-        let Some(Last { index, timing, state }) = self.last.take() else { return };
-        let error = AttemptError::new(AttemptErrorKind::False).at(timing.peer).timed(timing).because(why);
-        tracing::debug!(index, %error, "rejected");
-        self.stats.count_rejection(&error, &timing);
-        self.go_back(index, state);
-        self.failed(error, timing.peer);
-    }
-
-    /// Returns a reply that was not taken; see [`OrderedSync::return_last`](crate::OrderedSync::return_last).
-    pub fn return_last(&mut self) {
-        let Some(Last { index, timing, state }) = self.last.take() else { return };
-        self.stats.count_return(&timing);
-        self.go_back(index, state);
-    }
-
-    /// Returns the counts so far; see [`OrderedSync::stats`](crate::OrderedSync::stats).
-    pub fn stats(&self) -> SyncStats {
-        self.stats
-    }
-
-    /// Returns the events from now on; see [`OrderedSync::events`](crate::OrderedSync::events).
-    pub fn events(&self) -> broadcast::Receiver<SyncEvent> {
-        self.events.subscribe()
-    }
-
-    /// Ends the sync; see [`OrderedSync::into_report`](crate::OrderedSync::into_report).
-    pub fn into_report(mut self) -> SyncReport {
-        let why = match self.over {
-            Some(why) => why,
-            None if !self.peers.is_empty() => WhyGivenUp::Stopped,
-            None if self.lost.is_empty() => WhyGivenUp::NoPeers,
-            None => WhyGivenUp::AllPeersGone,
-        };
-        // The failures are those of the first one.
-        let mut failures = self.state.take().map(|state| state.give_up(why).attempts).unwrap_or_default();
-        let rest = self.plan.iter().enumerate().skip(self.position);
-        self.missing.extend(rest.map(|(index, request)| {
-            let attempts = mem::take(&mut failures);
-            Missing { index, request: request.clone(), why, attempts }
-        }));
-        SyncReport { outcome: SyncOutcome::of(self.missing), stats: self.stats, lost: self.lost }
     }
 
     fn go_back(&mut self, index: usize, state: RetryState) {
@@ -228,19 +168,12 @@ where
                 break;
             }
             // It stays here while it is awaited, so that a dropped call loses nothing.
-            let asked = self.asked.as_mut()?;
-            let result = match deadline {
-                Some(deadline) => match timeout_at(deadline.into(), asked.0.as_mut()).await {
-                    Ok(result) => result,
-                    Err(_) => {
-                        self.asked = None;
-                        self.give_up(Some(WhyGivenUp::DeadlinePassed));
-                        break;
-                    }
-                },
-                None => asked.0.as_mut().await,
-            };
+            let result = by(deadline, self.asked.as_mut()?).await;
             self.asked = None;
+            let Some(result) = result else {
+                self.give_up(Some(WhyGivenUp::DeadlinePassed));
+                break;
+            };
             let peer = self.peers.front()?.peer.id;
             match result {
                 Ok(answer) => return self.answered(answer),
@@ -274,12 +207,11 @@ where
         self.stats.retries += u64::from(self.state.as_ref().is_some_and(|state| !state.failures().is_empty()));
         let (id, mut service) = (turn.peer.id, turn.peer.service.clone());
         let attempt = Attempt::new(self.position as u64, request.clone());
-        self.asked = Some(Asked(Box::pin(async move { peer::ask(id, &mut service, attempt).await })));
+        self.asked = Some(async move { peer::ask(id, &mut service, attempt).await }.boxed());
         true
     }
 
-    fn answered(&mut self, answer: qrinfo_core::Answer) -> Option<Delivered> {
-        let qrinfo_core::Answer { reply, timing } = answer;
+    fn answered(&mut self, Answer { reply, timing }: Answer) -> Option<Delivered> {
         if let Some(turn) = self.peers.front_mut() {
             turn.rest.answered();
             turn.rests_until = None;
@@ -342,9 +274,8 @@ where
         let why = why.unwrap_or_else(|| state.why_no_peer(&table));
         let given_up = state.give_up(why);
         let is_silent = given_up.is_silence() && self.signs_of_life == self.signs_before;
-        let id = RequestId(self.position as u64);
         self.missing.push(Missing { index: self.position, request: request.clone(), why, attempts: given_up.attempts });
-        self.tell(RecoveryEvent::GaveUp { request: id, why });
+        self.tell(RecoveryEvent::GaveUp { request: RequestId(self.position as u64), why });
         self.pass();
         if is_silent && !self.probes_next() {
             self.over = Some(WhyGivenUp::Silence);
@@ -401,12 +332,50 @@ where
     }
 }
 
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
+impl<S> OrderedSync for SequentialSync<S>
+where
+    S: AttemptService<Future: Send + 'static> + Clone + Send + 'static,
+{
+    async fn next(&mut self) -> Option<Delivered> {
+        let span = self.span.clone();
+        self.advance().instrument(span).await
+    }
 
-impl fmt::Debug for Asked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Asked")
+    fn reject_last(&mut self, why: impl Into<Box<dyn Error + Send + Sync>>) {
+        let Some(Last { index, timing, state }) = self.last.take() else { return };
+        let error = self.stats.count_rejection(index, &timing, why);
+        self.go_back(index, state);
+        self.failed(error, timing.peer);
+    }
+
+    fn return_last(&mut self) {
+        let Some(Last { index, timing, state }) = self.last.take() else { return };
+        self.stats.count_return(&timing);
+        self.go_back(index, state);
+    }
+
+    fn stats(&self) -> SyncStats {
+        self.stats
+    }
+
+    fn events(&self) -> broadcast::Receiver<SyncEvent> {
+        self.events.subscribe()
+    }
+
+    fn into_report(mut self) -> SyncReport {
+        let why = match self.over {
+            Some(why) => why,
+            None if !self.peers.is_empty() => WhyGivenUp::Stopped,
+            None if self.lost.is_empty() => WhyGivenUp::NoPeers,
+            None => WhyGivenUp::AllPeersGone,
+        };
+        // The failures are those of the first one.
+        let mut failures = self.state.take().map(|state| state.give_up(why).attempts).unwrap_or_default();
+        let rest = self.plan.iter().enumerate().skip(self.position);
+        self.missing.extend(rest.map(|(index, request)| {
+            let attempts = mem::take(&mut failures);
+            Missing { index, request: request.clone(), why, attempts }
+        }));
+        SyncReport { outcome: SyncOutcome::of(self.missing), stats: self.stats, lost: self.lost }
     }
 }

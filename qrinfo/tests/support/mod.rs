@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use qrinfo::{Delivered, Peer, PlannedRequest, SequentialOptions, SequentialSync, SyncReport, adopt, plan::Planner};
+use qrinfo::{
+    Delivered, OrderedSync, Peer, PlannedRequest, SequentialOptions, SequentialSync, SyncReport, adopt, plan::Planner,
+};
 use qrinfo_core::{Network, PeerId, QRInfoRequestSpec, Request, client::NetworkManager, message::PROTOCOL_VERSION};
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
 use spv_peer::{PeerConfig, handshake};

@@ -1,7 +1,8 @@
 //! The peers of a network that names them, each spoken with over a link of its own.
 
-use std::{collections::BTreeMap, fmt, future::Future, pin::Pin};
+use std::collections::BTreeMap;
 
+use futures_util::future::BoxFuture;
 use qrinfo_core::{PeerId, client::ClientError, message::NetworkMessage, wire::frame::Frame};
 use qrinfo_correlate::{Closed, CorrelatorConfig, PeerService};
 use tokio::{select, sync::mpsc, task::JoinSet};
@@ -16,17 +17,17 @@ const OUTGOING: usize = 64;
 /// client's own.
 const SPARE: usize = 16;
 
-type PeerDriver = Pin<Box<dyn Future<Output = Closed> + Send>>;
-
 /// Connects the peers' drivers with one network. The peers' timeouts run in tasks of their own, because a network may
 /// take its time to send.
+#[derive(derive_more::Debug)]
+#[debug("Hub {{ peers: {:?} }}", self.links.keys())]
 pub(super) struct Hub {
     config: CorrelatorConfig,
     links: BTreeMap<PeerId, LinkSender>,
     sender: mpsc::Sender<Outbound>,
     outgoing: mpsc::Receiver<Outbound>,
     /// Drivers that wait for a runtime.
-    starting: Vec<(PeerId, PeerDriver)>,
+    starting: Vec<(PeerId, BoxFuture<'static, Closed>)>,
     running: JoinSet<(PeerId, Closed)>,
 }
 
@@ -112,11 +113,5 @@ impl Hub {
         self.starting.clear();
         self.outgoing.close();
         while self.running.join_next().await.is_some() {}
-    }
-}
-
-impl fmt::Debug for Hub {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("peers", &self.links.keys()).finish_non_exhaustive()
     }
 }

@@ -21,7 +21,7 @@
 //! [`CorrelatorConfig`] has to be longer than the longest reply takes.
 //!
 //! ```
-//! use qrinfo::{SequentialOptions, SequentialSync, network, plan::Planner};
+//! use qrinfo::{OrderedSync, SequentialOptions, SequentialSync, network, plan::Planner};
 //! use qrinfo_core::{PeerId, client::NetworkManager};
 //! use qrinfo_correlate::CorrelatorConfig;
 //! use spv_testkit::{Chain, MockNetworkManager, Recording, SimulatedPeer};
@@ -142,7 +142,7 @@ where
 ///
 /// ```
 /// use futures_util::{sink, stream};
-/// use qrinfo::{ParallelOptions, ParallelSync, network::{self, NetworkEvent}};
+/// use qrinfo::{OrderedSync, ParallelOptions, ParallelSync, network::{self, NetworkEvent}};
 /// use qrinfo_core::{PeerId, QRInfoRequestSpec, message::NetworkMessage};
 /// use qrinfo_correlate::CorrelatorConfig;
 ///

@@ -1,4 +1,4 @@
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use qrinfo_core::{
     PeerId,
@@ -24,8 +24,11 @@ const IDLE_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The driver of the peers of a network that names them; see [`by_name`](super::by_name).
 #[must_use = "the peers do nothing unless their driver is run"]
+#[derive(derive_more::Debug)]
 pub struct NamedDriver<N, F> {
+    #[debug(skip)]
     network: N,
+    #[debug(skip)]
     others: F,
     send_timeout: Duration,
     hub: Hub,
@@ -114,12 +117,6 @@ where
         if let Err(error) = sent.map_err(ClientError::from).flatten() {
             self.hub.fail(peer, error);
         }
-    }
-}
-
-impl<N, F> fmt::Debug for NamedDriver<N, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NamedDriver").field("hub", &self.hub).finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{fmt, pin::pin, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use futures_util::{
     Sink, SinkExt, Stream, StreamExt,
@@ -42,6 +42,8 @@ pub type JoiningPeers = BoxStream<'static, Change<PeerId, Peer<PeerService>>>;
 /// The driver of the peers of a network that is a stream of events and a sink of messages; see
 /// [`by_stream`](super::by_stream).
 #[must_use = "the peers do nothing unless their driver is run"]
+#[derive(derive_more::Debug)]
+#[debug("StreamDriver {{ hub: {:?} }}", inbound.hub)]
 pub struct StreamDriver<E, K, F> {
     events: E,
     sink: K,
@@ -118,12 +120,6 @@ where
                 Some(event) = self.events.next() => self.inbound.on_event(event),
             }
         }
-    }
-}
-
-impl<E, K, F> fmt::Debug for StreamDriver<E, K, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamDriver").field("hub", &self.inbound.hub).finish_non_exhaustive()
     }
 }
 

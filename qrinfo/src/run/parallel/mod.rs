@@ -6,7 +6,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     error::Error,
-    future::pending,
     num::NonZeroUsize,
     panic,
     time::{Duration, Instant},
@@ -24,7 +23,6 @@ use tokio::{
     select,
     sync::broadcast,
     task::{JoinError, JoinSet},
-    time::{sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, ServiceExt, discover::Change};
@@ -32,7 +30,9 @@ use tracing::{Instrument, Span};
 
 use self::{answering::Answering, reorder::Reorder, silence::Silence};
 use super::{
-    Delivered, LostPeer, Missing, PlannedRequest, SyncEvent, SyncOutcome, SyncReport, SyncStats, event::Events,
+    Delivered, LostPeer, Missing, OrderedSync, PlannedRequest, SyncEvent, SyncOutcome, SyncReport, SyncStats,
+    event::Events,
+    time::{by, now},
 };
 use crate::peer::{Peer, chain};
 
@@ -81,14 +81,14 @@ impl Default for ParallelOptions {
 /// is expected to answer it first, and keeps the one ledger of peers. A [`RecoveryLayer`] around it repeats failed
 /// requests at other peers. A peer that is gone, or that sent a false reply, is not asked again; a peer that times out
 /// rests. While failures mount at several peers there are fewer requests at a time, down to one. A sync that no peer
-/// answers ends in the time that one request takes to use up its attempts. [`events`](Self::events) reports all of
+/// answers ends in the time that one request takes to use up its attempts. [`events`](OrderedSync::events) reports all of
 /// this.
 ///
 /// The sync goes on in the background as far as [`ParallelOptions::window_bytes`] allows, so that a reply can be
 /// processed while the next ones arrive. Dropping it cancels all requests in flight.
 ///
 /// ```
-/// # use qrinfo::{Peer, ParallelOptions, ParallelSync};
+/// # use qrinfo::{OrderedSync, Peer, ParallelOptions, ParallelSync};
 /// # use qrinfo_core::{AttemptService, QRInfoRequestSpec};
 /// # async fn example<S: AttemptService<Future: Send> + Send + 'static>(
 /// #     plan: Vec<QRInfoRequestSpec>, peers: Vec<Peer<S>>) {
@@ -168,7 +168,9 @@ impl ParallelSync {
         let peers = peers.map(|change| {
             Ok::<_, Infallible>(match change {
                 Change::Remove(id) => Change::Remove(id),
-                Change::Insert(id, peer) => Change::Insert(id, peer.map(|service| Answering::new(id, service)).into()),
+                Change::Insert(id, peer) => {
+                    Change::Insert(id, peer.map(|service| Answering { peer: id, inner: service }).into())
+                }
             })
         });
         let settings = Settings {
@@ -218,70 +220,15 @@ impl ParallelSync {
         sync
     }
 
-    /// Returns the next reply in the order of the plan; see [`OrderedSync::next`](crate::OrderedSync::next).
-    pub async fn next(&mut self) -> Option<Delivered> {
-        loop {
-            if let Some(delivered) = self.reorder.pop() {
-                self.stats.count_delivery(&delivered.timing);
-                self.last = Some((delivered.index, delivered.timing));
-                if self.over.is_none() {
-                    self.move_window();
-                }
-                return Some(delivered);
-            }
-            if self.over.is_some() {
-                return None;
-            }
-            self.move_window();
-            match self.joined().await {
-                Ok(None) => return None,
-                Ok(Some(Ok(asked))) => self.settle(asked),
-                // Nothing aborts these tasks while they are waited for.
-                Ok(Some(Err(error))) => {
-                    if let Ok(panicked) = error.try_into_panic() {
-                        panic::resume_unwind(panicked);
-                    }
-                }
-                Err(why) => self.end(why),
-            }
-        }
-    }
-
     /// The end of a request, or the reason for which the sync ends before. Safe to cancel.
     async fn joined(&mut self) -> Result<Option<Result<Asked, JoinError>>, WhyGivenUp> {
-        let deadline = self.deadline;
-        let deadline_passes = async {
-            match deadline {
-                Some(deadline) => sleep_until(deadline.into()).await,
-                None => pending().await,
-            }
-        };
+        // A single request is bounded by its own attempts.
+        let can_be_silenced = self.asking.len() > 1;
         select! {
             biased;
-            joined = self.asking.join_next() => Ok(joined),
-            () = deadline_passes => Err(WhyGivenUp::SyncDeadlinePassed),
-            // A single request is bounded by its own attempts.
-            () = self.silenced.cancelled(), if self.asking.len() > 1 => Err(WhyGivenUp::Silence),
+            joined = by(self.deadline, self.asking.join_next()) => joined.ok_or(WhyGivenUp::SyncDeadlinePassed),
+            () = self.silenced.cancelled(), if can_be_silenced => Err(WhyGivenUp::Silence),
         }
-    }
-
-    /// Takes back a false reply; see [`OrderedSync::reject_last`](crate::OrderedSync::reject_last).
-    pub fn reject_last(&mut self, why: impl Into<Box<dyn Error + Send + Sync>>) {
-        let Some((index, timing)) = self.last.take() else { return };
-        let peer = timing.peer;
-        let error = AttemptError::new(AttemptErrorKind::False).at(peer).timed(timing).because(why);
-        tracing::debug!(index, %error, "rejected");
-        self.stats.count_rejection(&error, &timing);
-        let strategy = self.decide_about_rejection(index, error);
-        if peer != PeerId::ALL {
-            self.scheduler.ban(peer, AttemptErrorKind::False);
-        } else if let Some(RecoveryStrategy::Abort { why }) = strategy {
-            // The copies of the other peers answer as well, but their number is limited.
-            self.reorder.take_back(index);
-            self.give_up(index, GivenUp { why, attempts: Vec::new() });
-            return;
-        }
-        self.ask_again(index);
     }
 
     /// Decides about a reply that was taken back: it is asked for again, or given up where all peers answer under one
@@ -299,48 +246,6 @@ impl ParallelSync {
         let decided = RecoveryEvent::Decided { request, peer, error: kind, strategy: strategy.clone() };
         self.events.send(SyncEvent::Recovery(decided));
         Some(strategy)
-    }
-
-    /// Returns a reply that was not taken; see [`OrderedSync::return_last`](crate::OrderedSync::return_last).
-    pub fn return_last(&mut self) {
-        let Some((index, timing)) = self.last.take() else { return };
-        self.stats.count_return(&timing);
-        self.ask_again(index);
-    }
-
-    /// Returns the counts so far; see [`OrderedSync::stats`](crate::OrderedSync::stats).
-    pub fn stats(&self) -> SyncStats {
-        let sends = self.scheduler.stats();
-        SyncStats {
-            attempts: sends.sends,
-            retries: sends.resends,
-            refusals: sends.refusals,
-            timeouts: sends.timeouts,
-            ..self.stats
-        }
-    }
-
-    /// Returns the events from now on; see [`OrderedSync::events`](crate::OrderedSync::events).
-    pub fn events(&self) -> broadcast::Receiver<SyncEvent> {
-        self.events.subscribe()
-    }
-
-    /// Ends the sync; see [`OrderedSync::into_report`](crate::OrderedSync::into_report).
-    pub fn into_report(mut self) -> SyncReport {
-        let (stats, lost) = (self.stats(), self.scheduler.stats().lost);
-        let why = self.over.unwrap_or(WhyGivenUp::Stopped);
-        let missing = std::mem::take(&mut self.plan).into_iter().enumerate();
-        let missing = missing.filter(|(index, _)| !self.reorder.was_delivered(*index)).collect::<Vec<_>>();
-        let missing = missing.into_iter().map(|(index, PlannedRequest { request, .. })| {
-            let given_up = self.failures.remove(&index);
-            let GivenUp { why, mut attempts } = given_up.unwrap_or(GivenUp { why, attempts: Vec::new() });
-            let rejected = self.rejected.remove(&index).map(|state| state.give_up(why).attempts);
-            attempts.splice(0..0, rejected.unwrap_or_default());
-            Missing { index, request, why, attempts }
-        });
-        let missing = missing.collect();
-        let lost = lost.into_iter().map(|(peer, why)| LostPeer { peer, why }).collect();
-        SyncReport { outcome: SyncOutcome::of(missing), stats, lost }
     }
 
     /// The window begins at the first request that is not delivered. Requests beyond it are not begun.
@@ -404,6 +309,90 @@ impl ParallelSync {
     }
 }
 
+impl OrderedSync for ParallelSync {
+    async fn next(&mut self) -> Option<Delivered> {
+        loop {
+            if let Some(delivered) = self.reorder.pop() {
+                self.stats.count_delivery(&delivered.timing);
+                self.last = Some((delivered.index, delivered.timing));
+                if self.over.is_none() {
+                    self.move_window();
+                }
+                return Some(delivered);
+            }
+            if self.over.is_some() {
+                return None;
+            }
+            self.move_window();
+            match self.joined().await {
+                Ok(None) => return None,
+                Ok(Some(Ok(asked))) => self.settle(asked),
+                // Nothing aborts these tasks while they are waited for.
+                Ok(Some(Err(error))) => {
+                    if let Ok(panicked) = error.try_into_panic() {
+                        panic::resume_unwind(panicked);
+                    }
+                }
+                Err(why) => self.end(why),
+            }
+        }
+    }
+
+    fn reject_last(&mut self, why: impl Into<Box<dyn Error + Send + Sync>>) {
+        let Some((index, timing)) = self.last.take() else { return };
+        let peer = timing.peer;
+        let error = self.stats.count_rejection(index, &timing, why);
+        let strategy = self.decide_about_rejection(index, error);
+        if peer != PeerId::ALL {
+            self.scheduler.ban(peer, AttemptErrorKind::False);
+        } else if let Some(RecoveryStrategy::Abort { why }) = strategy {
+            // The copies of the other peers answer as well, but their number is limited.
+            self.reorder.take_back(index);
+            self.give_up(index, GivenUp { why, attempts: Vec::new() });
+            return;
+        }
+        self.ask_again(index);
+    }
+
+    fn return_last(&mut self) {
+        let Some((index, timing)) = self.last.take() else { return };
+        self.stats.count_return(&timing);
+        self.ask_again(index);
+    }
+
+    fn stats(&self) -> SyncStats {
+        let sends = self.scheduler.stats();
+        SyncStats {
+            attempts: sends.sends,
+            retries: sends.resends,
+            refusals: sends.refusals,
+            timeouts: sends.timeouts,
+            ..self.stats
+        }
+    }
+
+    fn events(&self) -> broadcast::Receiver<SyncEvent> {
+        self.events.subscribe()
+    }
+
+    fn into_report(mut self) -> SyncReport {
+        let (stats, lost) = (self.stats(), self.scheduler.stats().lost);
+        let why = self.over.unwrap_or(WhyGivenUp::Stopped);
+        let missing = std::mem::take(&mut self.plan).into_iter().enumerate();
+        let missing = missing.filter(|(index, _)| !self.reorder.was_delivered(*index)).collect::<Vec<_>>();
+        let missing = missing.into_iter().map(|(index, PlannedRequest { request, .. })| {
+            let given_up = self.failures.remove(&index);
+            let GivenUp { why, mut attempts } = given_up.unwrap_or(GivenUp { why, attempts: Vec::new() });
+            let rejected = self.rejected.remove(&index).map(|state| state.give_up(why).attempts);
+            attempts.splice(0..0, rejected.unwrap_or_default());
+            Missing { index, request, why, attempts }
+        });
+        let missing = missing.collect();
+        let lost = lost.into_iter().map(|(peer, why)| LostPeer { peer, why }).collect();
+        SyncReport { outcome: SyncOutcome::of(missing), stats, lost }
+    }
+}
+
 /// The reasons of a request's end, from recovery's error.
 fn given_up(error: AttemptError) -> GivenUp {
     let kind = error.kind();
@@ -418,25 +407,17 @@ fn given_up(error: AttemptError) -> GivenUp {
 /// anything for too long: then `silenced` is cancelled.
 async fn forward(mut from: broadcast::Receiver<Event>, to: Events, mut silence: Silence, silenced: CancellationToken) {
     loop {
-        let received = match silence.ends_at() {
-            Some(end) => timeout_at(end.into(), from.recv()).await,
-            None => Ok(from.recv().await),
-        };
-        match received {
-            Ok(Ok(Event::Peer(event))) => {
+        match by(silence.ends_at(), from.recv()).await {
+            Some(Ok(Event::Peer(event))) => {
                 silence.on_event(&event);
                 to.send(SyncEvent::Peer(event));
             }
-            Ok(Ok(Event::SlowedDown { strategy, failures, attempts })) => {
+            Some(Ok(Event::SlowedDown { strategy, failures, attempts })) => {
                 to.send(SyncEvent::Recovery(RecoveryEvent::SlowedDown { strategy, failures, attempts }));
             }
-            Ok(Ok(_) | Err(broadcast::error::RecvError::Lagged(_))) => {}
-            Ok(Err(broadcast::error::RecvError::Closed)) => return,
-            Err(_) => return silenced.cancel(),
+            Some(Ok(_) | Err(broadcast::error::RecvError::Lagged(_))) => {}
+            Some(Err(broadcast::error::RecvError::Closed)) => return,
+            None => return silenced.cancel(),
         }
     }
-}
-
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
