@@ -6,39 +6,67 @@
 #[path = "../../spv-headers/tests/made/mod.rs"]
 mod made;
 
-use std::time::Duration;
+use std::{env, process::Command, time::Duration};
 
+use anyhow::{Context, Result, ensure};
 use made::{Made, Node, run_by, stand_in};
-use qrinfo_core::Network;
+use qrinfo_core::{
+    Network,
+    message::{MAX_HEADERS, MAX_HEADERS2},
+};
 use spv_headers::{HeaderChain, HeaderRules, HeaderSyncConfig};
 use spv_testkit::{HeaderFault, PeerProfile};
 use tokio::time::Instant;
 
-const RATE: u64 = 1_500_000;
-const ROUND_TRIP: Duration = Duration::from_millis(150);
+use crate::newest;
 
+pub(crate) const RATE: u64 = 1_500_000;
+pub(crate) const SLOW_RATE: u64 = 20_000;
+pub(crate) const ROUND_TRIP: Duration = Duration::from_millis(150);
+
+/// The nodes of a run.
 #[derive(Debug, Clone, Copy)]
-enum Company {
+pub(crate) enum Company {
     Five,
+    /// One more that answers nothing.
     WithSilent,
+    /// One more that sends 20 kB/s.
     WithSlow,
 }
 
+impl Company {
+    pub(crate) const ALL: [Self; 3] = [Self::Five, Self::WithSilent, Self::WithSlow];
+}
+
 /// Measures chains of these lengths, by default those of mainnet above its newest checkpoint and above the start of
-/// DIP-24.
-#[tokio::main(flavor = "current_thread", start_paused = true)]
-pub(crate) async fn run(lengths: &[u32]) {
-    println!("headers  spacing  form        nodes        time     bound    factor");
-    for &length in lengths {
-        let made = Made::stand_in(length);
-        for spacing in [2_000, 8_000, 24_000, length] {
-            for compresses in [false, true] {
-                for company in [Company::Five, Company::WithSilent, Company::WithSlow] {
-                    measure(&made, spacing, compresses, company).await;
+/// DIP-24, and the newest quorums.
+pub(crate) fn run(lengths: &[u32]) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    runtime.block_on(async {
+        println!("headers  waypoint every  form      nodes        time     bound    factor  one at a time");
+        for &length in lengths {
+            let made = Made::stand_in(length);
+            for spacing in [2_000, 8_000, 24_000, length] {
+                for compresses in [false, true] {
+                    for company in Company::ALL {
+                        measure(&made, spacing, compresses, company).await;
+                    }
                 }
             }
         }
-    }
+        newest::run().await
+    })
+}
+
+/// Measures heap, writes and idle gaps of clients over real sockets.
+pub(crate) fn run_live(lengths: &[u32]) -> Result<()> {
+    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["run", "--release", "--locked", "-p", "qrinfo-bench", "--example", "header_client", "--"])
+        .args(lengths.iter().map(ToString::to_string))
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(status.success(), "the benchmark failed");
+    Ok(())
 }
 
 async fn measure(made: &Made, spacing: u32, compresses: bool, company: Company) {
@@ -48,10 +76,10 @@ async fn measure(made: &Made, spacing: u32, compresses: bool, company: Company) 
     match company {
         Company::Five => {}
         Company::WithSilent => nodes.insert(0, node().fault(HeaderFault::Silence)),
-        Company::WithSlow => nodes.insert(0, node().profile(PeerProfile { rate: Some(20_000), ..profile })),
+        Company::WithSlow => nodes.insert(0, node().profile(PeerProfile { rate: Some(SLOW_RATE), ..profile })),
     }
-    let checkpoints = (spacing..made.tip()).step_by(spacing as usize).map(|height| (height, made.hash_at(height)));
-    let rules = HeaderRules::from(Network::Regtest).hash(stand_in).checkpoints(checkpoints);
+    let waypoints = (spacing..made.tip()).step_by(spacing as usize).map(|height| (height, made.hash_at(height)));
+    let rules = HeaderRules::from(Network::Regtest).hash(stand_in).waypoints(waypoints);
     let config = HeaderSyncConfig { wanted_peers: 5, ..HeaderSyncConfig::default() };
     let from = HeaderChain::new(0, Network::Regtest.genesis_hash());
     let connections = made::connections(nodes).await;
@@ -59,14 +87,17 @@ async fn measure(made: &Made, spacing: u32, compresses: bool, company: Company) 
     let sync = run_by(rules, from, connections, config).await.unwrap();
     let took = start.elapsed();
     assert_eq!((sync.chain.tip(), sync.kept.len()), (made.tip(), made.tip() as usize));
-    let bytes = f64::from(made.tip()) * if compresses { 43.0 } else { 81.0 };
+    let (a_message, a_header) = if compresses { (MAX_HEADERS2, 43.0) } else { (MAX_HEADERS, 81.0) };
+    let bytes = f64::from(made.tip()) * a_header;
     let ideal = bytes / (5 * RATE) as f64;
     let bound = 1.25 * ideal + 4.0 * ROUND_TRIP.as_secs_f64();
+    let messages = (made.tip() as usize).div_ceil(a_message) as f64;
+    let one_at_a_time = messages * ROUND_TRIP.as_secs_f64() + bytes / RATE as f64;
     let form = if compresses { "headers2" } else { "headers" };
-    let (tip, company) = (made.tip(), format!("{company:?}"));
+    let spacing = if spacing < made.tip() { spacing.to_string() } else { "none".to_owned() };
+    let (tip, company, took) = (made.tip(), format!("{company:?}"), took.as_secs_f64());
     println!(
-        "{tip:7}  {spacing:7}  {form:8}  {company:10}  {:6.2} s  {bound:6.2} s  {:.2}",
-        took.as_secs_f64(),
-        took.as_secs_f64() / bound
+        "{tip:7}  {spacing:>14}  {form:8}  {company:10}  {took:6.2} s  {bound:6.2} s  {:.2}    {one_at_a_time:6.2} s",
+        took / bound
     );
 }

@@ -2,9 +2,11 @@
 //! docs/benchmarks.md.
 #![allow(clippy::print_stdout, reason = "the figures are its output")]
 
+mod codec;
 mod headers;
 mod makespan;
 mod memory;
+mod newest;
 mod overhead;
 mod signatures;
 mod verify;
@@ -21,6 +23,15 @@ use clap::Parser;
 enum Bench {
     /// Hashes per second of spv-x11 beside the C code of rs-x11-hash and the Rust code of dash-pow, in one run.
     X11,
+    /// Instructions to decode and encode real replies, counted by callgrind.
+    Codec {
+        /// A directory with recorded replies, of which `mainnet` is read.
+        #[arg(long, value_name = "DIR", default_value = "../shared/vectors")]
+        vectors: PathBuf,
+        /// The one measurement whose work is done, under callgrind.
+        #[arg(long, hide = true)]
+        work: Option<codec::Work>,
+    },
     /// Peak heap of a client, in sequence and in parallel.
     Memory,
     /// CPU time per request through the scheduler beside a bare tower stack, in one run.
@@ -32,11 +43,15 @@ enum Bench {
         scenarios: PathBuf,
     },
     /// Time of a header sync from five nodes of 150 ms round trip and 1.5 MB/s each, in virtual time, as a multiple of
-    /// 1.25 x (bytes / sum of rates) + 4 round trips.
+    /// 1.25 x (bytes / sum of rates) + 4 round trips; and that of the newest quorums.
     Headers {
         /// Lengths of the chains: mainnet above its newest checkpoint, and above the start of DIP-24.
         #[arg(default_values_t = [173_000, 940_000])]
         lengths: Vec<u32>,
+        /// Measure clients over real sockets instead: peak heap, bytes written to the store, and the idle gap between
+        /// two questions.
+        #[arg(long)]
+        live: bool,
     },
     /// CPU time to verify the signatures of a real reply: 32 quorums of 60, each by itself and all together, in one run.
     Signatures {
@@ -66,13 +81,13 @@ fn run(bench: Bench) -> Result<()> {
     ensure!(!cfg!(debug_assertions), "a debug build measures nothing; run it with --release");
     match bench {
         Bench::X11 => x11::run(),
+        Bench::Codec { vectors, work: None } => codec::run(&vectors),
+        Bench::Codec { vectors, work: Some(work) } => codec::work(&vectors, work),
         Bench::Memory => memory::run(),
         Bench::Overhead => overhead::run(),
         Bench::Makespan { scenarios } => makespan::run(&scenarios),
-        Bench::Headers { lengths } => {
-            headers::run(&lengths);
-            Ok(())
-        }
+        Bench::Headers { lengths, live: false } => headers::run(&lengths),
+        Bench::Headers { lengths, live: true } => headers::run_live(&lengths),
         Bench::Signatures { vectors } => signatures::run(&vectors),
         Bench::Verify { vectors } => verify::run(&vectors),
     }

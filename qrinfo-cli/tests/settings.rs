@@ -5,12 +5,13 @@ use std::{
     path::PathBuf,
     process::{Output, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use serde_json::Value;
-use spv_testkit::{RecordedPeer, Recording};
+use spv_testkit::{HeaderFault, RecordedPeer, Recording};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, process::Command};
+use tokio::{net::TcpListener, process::Command, time::timeout};
 
 /// Options of a short sync.
 const SYNC: [&str; 6] = ["sync", "--json", "--from-cycle", "240", "--to-cycle", "500"];
@@ -94,6 +95,19 @@ async fn settings_reach_the_sync() {
     let output = qrinfo(&SYNC, &environment).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(errors(&output).contains("no node can be asked"), "{}", errors(&output));
+}
+
+/// The time for the whole sync covers the headers too: without it, a node that sends none is waited for much longer.
+#[tokio::test]
+async fn the_total_timeout_ends_a_header_sync_as_well() {
+    let recording = Arc::new(Recording::bundled().unwrap());
+    let silent = RecordedPeer::builder(recording).header_fault(HeaderFault::Silence).spawn().await.unwrap();
+    let address = silent.address().to_string();
+    let environment =
+        [("QRINFO_NETWORK", "regtest"), ("QRINFO_PEERS", address.as_str()), ("QRINFO_TOTAL_TIMEOUT", "1s")];
+    let output = timeout(Duration::from_secs(10), qrinfo(&SYNC, &environment)).await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("no peer told its tip within"), "{}", errors(&output));
 }
 
 #[tokio::test]

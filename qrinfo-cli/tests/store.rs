@@ -6,8 +6,9 @@ mod support;
 
 use std::{fs, mem, path::PathBuf, process::Output};
 
-use qrinfo_core::{BlockHash, ProTxHash, message::QRInfo, wire::Wire};
+use qrinfo_core::{BlockHash, BlockHeader, Network, ProTxHash, message::QRInfo, wire::Wire};
 use serde_json::Value;
+use spv_store::Store;
 use spv_testkit::RecordedPeer;
 use tempfile::TempDir;
 
@@ -55,6 +56,25 @@ async fn a_store_that_is_false_at_a_higher_level_is_asked_for_again() {
     .await;
     assert!(honest_run(&directory, "full").await > 0);
     assert_eq!(honest_run(&directory, "full").await, 0);
+}
+
+/// The headers of a store that was begun for the newest cycle start too high for older cycles: on mainnet at the newest
+/// checkpoint.
+#[tokio::test]
+async fn a_store_that_starts_too_high_gets_the_older_headers() {
+    let recording = recording();
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), Network::Regtest).unwrap();
+    let header = |height: u32| {
+        let header = BlockHeader::from_bytes(recording.headers()[height as usize]);
+        (header, recording.block_hash(height).unwrap())
+    };
+    store.store_headers(1501, &(1501..=1700).map(header).collect::<Vec<_>>()).unwrap();
+    drop(store);
+    assert_eq!(honest_run(&directory, "roots").await, 64);
+    assert_eq!(honest_run(&directory, "roots").await, 0);
+    let store = Store::open(directory.path(), Network::Regtest).unwrap();
+    assert_eq!((store.first_height().unwrap(), store.tip_height().unwrap()), (Some(1), Some(1772)));
 }
 
 /// Two stored replies: one to a block that is not known yet, and one from the anchor, whose list is not stored.

@@ -72,6 +72,32 @@ async fn the_newest_cycle_and_the_tip_are_the_default() {
     );
 }
 
+#[tokio::test]
+async fn a_sync_that_ends_before_its_plan_prints_an_object_too() {
+    let old = RecordedPeer::builder(recording()).protocol(70229).spawn().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("none");
+    for (more, why) in [
+        (vec![], "no node can be asked"),
+        (vec!["--headers", file.to_str().unwrap()], "No such file"),
+        (vec!["--data-dir", "/proc/self"], "cannot open"),
+        (vec!["--from-cycle", "500", "--to-cycle", "300"], "no node can be asked"),
+    ] {
+        let (output, json) = run(&[&old], &more).await;
+        assert_eq!((output.status.code(), json["complete"].as_bool()), (Some(1), Some(false)), "{json}");
+        assert_eq!(json["network"], "regtest");
+        assert!(json["outcome"].as_str().unwrap().contains(why), "{json}");
+        assert!(
+            ["cycles", "missing", "unverified"].iter().all(|key| json[key].as_array().unwrap().is_empty()),
+            "{json}"
+        );
+    }
+    let (_, json) = run(&[&old], &[]).await;
+    assert_eq!(json["peersLeft"][0]["peer"], old.address().to_string(), "{json}");
+    let (output, json) = run(&[&old], &["--parallel", "0"]).await;
+    assert_eq!((output.status.code(), json), (Some(2), serde_json::Value::Null));
+}
+
 /// A sync that was killed in the middle continues in the next run, and asks nothing twice.
 #[tokio::test]
 async fn a_killed_sync_goes_on_without_asking_again() {

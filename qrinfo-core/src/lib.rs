@@ -38,8 +38,8 @@ mod stack;
 pub mod wire;
 
 pub use chain::{
-    BlockHash, BlockHeader, CYCLES_BACK, CycleStart, Cycles, HEADER_LEN, Hash256, LlmqParams, LlmqType, Network,
-    ParseHashError, ProTxHash, QuorumHash, Target, UnknownNetwork, WORK_BLOCK_OFFSET, sha256d,
+    BlockHash, BlockHeader, CYCLES_BACK, CycleStart, Cycles, Devnet, DevnetError, HEADER_LEN, Hash256, LlmqParams,
+    LlmqType, Network, ParseHashError, ProTxHash, QuorumHash, Target, UnknownNetwork, WORK_BLOCK_OFFSET, sha256d,
 };
 pub use client::phase::SyncPhase;
 pub use stack::{

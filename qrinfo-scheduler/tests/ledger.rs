@@ -79,6 +79,22 @@ async fn the_table_is_up_to_date_before_the_caller_has_its_error() {
     }
 }
 
+/// The peer knows nothing of a request that was not sent to it.
+#[test]
+fn a_request_that_was_not_sent_costs_the_peer_nothing() {
+    let now = start();
+    let mut scheduler = Scheduler::new(capped(1));
+    scheduler.peer_joined(peer_id(0), HEIGHT, ROUND_TRIP, now);
+    for id in 0..2 * u64::from(MAX_POINTS) {
+        scheduler.submit(attempt(id), now).unwrap();
+        let dispatch = scheduler.next(now).unwrap();
+        scheduler.failed(dispatch.send, AttemptErrorKind::NotSent, now);
+        assert!(scheduler.table().has_other_than(&[]), "{id}");
+    }
+    let peer = scheduler.peer(&peer_id(0)).unwrap();
+    assert_eq!((peer.points(), scheduler.cap()), (0, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_change_of_the_ledger_is_an_event() {
     let asked = Asked::new();

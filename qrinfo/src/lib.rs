@@ -8,6 +8,7 @@
 //!   [`OrderedSync`] is what both have in common.
 //! * [`verify`], behind the feature of that name, proves replies against headers. The feature `legacy-bls` adds
 //!   signatures of before v19, by a crate that has had no formal security review.
+//! * [`book`], behind the feature `verify`, answers for quorums, masternodes and locks at the tip, from any thread.
 //! * The feature `metrics` counts for a recorder of the `metrics` facade.
 //! * [`connect`], behind the feature `tcp`, makes a peer out of an address. Any other `tower` service that takes an
 //!   [`Attempt`](qrinfo_core::Attempt) is a peer as well.
@@ -27,6 +28,8 @@
     allow(rustdoc::broken_intra_doc_links)
 )]
 
+#[cfg(feature = "verify")]
+pub mod book;
 pub mod dash_spv;
 #[cfg(feature = "metrics")]
 pub mod metrics;

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use qrinfo::{
     AttemptService, Delivered, OrderedSync, ParallelOptions, ParallelSync, Peer, SequentialOptions, SequentialSync,
     SyncEvent, SyncOutcome, SyncReport, plan::anchor,
@@ -382,5 +382,21 @@ async fn exhausted_retries_are_not_reported_as_synced() {
         let named = report.outcome.missing().len() as u64;
         assert_eq!(named + report.stats.delivered, plan.len() as u64, "each is delivered or missing");
         assert!(named > 0 && report.outcome.missing().iter().any(|missing| !missing.attempts.is_empty()));
+    }
+}
+
+/// The slot of the request stays in use at the only peer, so it cannot use up its attempts there.
+#[tokio::test(start_paused = true)]
+async fn a_single_request_at_a_single_silent_peer_takes_the_time_of_its_attempts() {
+    let chain = chain();
+    let plan = plan(&chain, None);
+    for requests in [1, 3] {
+        let (_nodes, peers) = connect(vec![usual(&chain).fault(.., Fault::Silent)]).await;
+        // Others may join.
+        let peers = stream::iter(peers.into_iter().map(|peer| Change::Insert(peer.id, peer))).chain(stream::pending());
+        let sync = ParallelSync::with_changing_peers(plan[..requests].to_vec(), peers, options());
+        let Ended { report, took, .. } = finish(sync).await;
+        assert_eq!(report.outcome.missing().len(), requests);
+        assert!(took <= Duration::from_secs(30 * 5 + 1), "{requests}: {took:?}");
     }
 }

@@ -53,7 +53,7 @@ fn qr_infos() -> Vec<(QRInfoRequestSpec, RequestPriority)> {
 /// The ChainLock and Platform quorums that are active at the tip, for a client that holds these lists.
 fn mn_list_diffs(known_lists: BTreeSet<u32>) -> Vec<MnListDiffRequestSpec> {
     // The chain is lower than mainnet was when it got v20, which a devnet has from the start on.
-    let planner = MnListDiffPlanner { network: Network::Devnet, known_lists };
+    let planner = MnListDiffPlanner { network: Network::DEVNET, known_lists };
     let quorums = CHAIN.quorums().active_at(CHAIN.tip()).into_keys();
     planner.plan(quorums.filter(|(kind, _)| [2, 4, 5].contains(&kind.0)), height_of, hash_at).unwrap()
 }

@@ -102,7 +102,7 @@ fn the_lists_between_those_that_a_sync_brought_are_filled_in() {
     let quorums: Vec<_> = active(chain).into_iter().filter(|(kind, _)| [2, 4, 5].contains(&kind.0)).collect();
     let known: BTreeSet<u32> = (1..=8).map(|cycle| cycle * 288 - 8).collect();
     // This chain is lower than mainnet was when it got v20, which a devnet has from the start on.
-    let planner = MnListDiffPlanner { network: Network::Devnet, known_lists: known.clone() };
+    let planner = MnListDiffPlanner { network: Network::DEVNET, known_lists: known.clone() };
     let plan = planner.plan(quorums.clone(), |hash| height_of(chain, hash), |height| hash_at(chain, height)).unwrap();
 
     let wanted = wanted(chain, &quorums);

@@ -3,7 +3,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use qrinfo_core::Network;
 use serde::{Deserialize, Serialize};
 
-use crate::{duration, network, peers};
+use crate::{DevnetConfig, duration, network, peers};
 
 /// Settings of a Dash light client.
 ///
@@ -39,10 +39,9 @@ pub struct ClientConfig {
     /// SOCKS5 proxy for all connections, such as Tor. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<SocketAddr>,
-    /// Name of the devnet, as `dashd -devnet=NAME` takes it. Nodes of a devnet close connections without it. Default:
-    /// none, which is right for every other network.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub devnet: Option<String>,
+    /// Devnet to sync, if [`network`](Self#structfield.network) is one.
+    #[serde(skip_serializing_if = "DevnetConfig::is_default")]
+    pub devnet: DevnetConfig,
     /// Directory for synced data. Default: none; the data stays in memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_path: Option<PathBuf>,
@@ -130,7 +129,7 @@ impl ClientConfig {
             peers: Vec::new(),
             max_peers: 8,
             proxy: None,
-            devnet: None,
+            devnet: DevnetConfig::default(),
             storage_path: None,
             max_concurrent_filter_requests: 16,
             connection_timeout: Duration::from_secs(30),
@@ -163,6 +162,15 @@ impl ClientConfig {
             qrinfo_network_timeout: Duration::from_secs(300),
             #[cfg(feature = "parallel-qrinfo")]
             qrinfo_sequential_fallback: Duration::from_secs(60),
+        }
+    }
+
+    /// Returns the [field](Self#structfield.network); a devnet with the parameters of
+    /// [`devnet`](Self#structfield.devnet), or Dash Core's if those are invalid.
+    pub fn network(&self) -> Network {
+        match self.network {
+            Network::Devnet(_) => Network::Devnet(self.devnet.parameters().unwrap_or_default()),
+            network => network,
         }
     }
 

@@ -3,12 +3,15 @@
 /// Prefix of every environment variable.
 pub(crate) const PREFIX: &str = "QRINFO_";
 
+/// The table of the devnet; alone, it is the key of its name.
+pub(crate) const DEVNET: &str = "devnet";
+
 const KEYS: [&str; 11] = [
     "network",
     "peers",
     "max_peers",
     "proxy",
-    "devnet",
+    DEVNET,
     "storage_path",
     "max_concurrent_filter_requests",
     "connection_timeout",
@@ -34,9 +37,25 @@ const PARALLEL_KEYS: [&str; 13] = [
     "qrinfo_sequential_fallback",
 ];
 
+/// Keys of the table of the devnet.
+const DEVNET_KEYS: [&str; 12] = [
+    "devnet.name",
+    "devnet.genesis",
+    "devnet.port",
+    "devnet.seeds",
+    "devnet.chain_locks_type",
+    "devnet.rotated_type",
+    "devnet.rotated_size",
+    "devnet.rotated_threshold",
+    "devnet.rotated_interval",
+    "devnet.rotated_active",
+    "devnet.rotated_mining_start",
+    "devnet.rotated_mining_end",
+];
+
 /// All keys, with or without the feature.
 pub(crate) fn all() -> impl Iterator<Item = &'static str> {
-    KEYS.into_iter().chain(PARALLEL_KEYS)
+    KEYS.into_iter().chain(PARALLEL_KEYS).chain(DEVNET_KEYS)
 }
 
 /// Returns true if the key needs a feature that is off.
@@ -46,7 +65,7 @@ pub(crate) fn is_off(key: &str) -> bool {
 
 /// Returns the environment variable of a key: the prefix and the key in capitals. A prefix in the key is not repeated.
 pub(crate) fn variable(key: &str) -> String {
-    let capitals = key.to_uppercase();
+    let capitals = key.to_uppercase().replace('.', "_");
     if capitals.starts_with(PREFIX) { capitals } else { format!("{PREFIX}{capitals}") }
 }
 
@@ -73,15 +92,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::ClientConfig;
+    use crate::{ClientConfig, DevnetConfig};
 
     #[test]
     fn the_keys_are_the_fields() {
         let second = Duration::from_secs(1);
-        #[cfg_attr(not(feature = "parallel-qrinfo"), expect(unused_mut))]
         let mut config = ClientConfig {
             proxy: Some(([127, 0, 0, 1], 9050).into()),
-            devnet: Some("paloma".into()),
             storage_path: Some("data".into()),
             total_timeout: Some(second),
             ..ClientConfig::default()
@@ -92,9 +109,29 @@ mod tests {
             (config.qrinfo_requests_per_second, config.qrinfo_requests_per_second_per_peer) = (Some(1.0), Some(1.0));
             config.qrinfo_first_backoff = Some(second);
         }
+        config.devnet = DevnetConfig {
+            name: Some("paloma".into()),
+            genesis: Some("00".repeat(32).parse().unwrap()),
+            port: Some(1),
+            seeds: vec!["localhost".into()],
+            chain_locks_type: Some(1),
+            rotated_type: Some(5),
+            rotated_size: Some(60),
+            rotated_threshold: Some(45),
+            rotated_interval: Some(288),
+            rotated_active: Some(32),
+            rotated_mining_start: Some(42),
+            rotated_mining_end: Some(50),
+        };
         let written = toml::to_string(&config).unwrap();
-        let fields: Vec<_> = written.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key).collect();
-        assert_eq!(fields, all().filter(|key| !is_off(key)).collect::<Vec<_>>());
+        let (settings, devnet) = written.split_once("[devnet]").unwrap();
+        let keys = |text: &str, table| {
+            let keys = text.lines().filter_map(|line| Some(format!("{table}{}", line.split_once(" = ")?.0)));
+            keys.collect::<Vec<_>>()
+        };
+        let fields = [keys(settings, ""), keys(devnet, "devnet.")].concat();
+        assert_eq!(fields, all().filter(|key| !is_off(key) && *key != DEVNET).collect::<Vec<_>>());
+        assert_eq!(ClientConfig::from_toml(&written).unwrap(), config);
     }
 
     #[test]

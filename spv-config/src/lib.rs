@@ -36,12 +36,13 @@
 //! Each setting has an environment variable, which replaces the value of the file: `QRINFO_` and the key in capitals. A
 //! `qrinfo_` at the start of the key is not repeated. Examples: `max_peers` is `QRINFO_MAX_PEERS`, and
 //! `qrinfo_parallel_timeout` is `QRINFO_PARALLEL_TIMEOUT`. Several peers are separated by commas. An empty variable
-//! counts as not set.
+//! counts as not set. Those of the table `[devnet]` begin with `QRINFO_DEVNET_`, and `QRINFO_DEVNET` is its name.
 //!
 //! Any other variable whose name begins with `QRINFO_` is an error, because a mistyped name must not pass unnoticed. A
 //! program with such variables of its own removes them and calls [`ClientConfig::from_sources`].
 
 mod config;
+mod devnet;
 mod duration;
 mod keys;
 mod load;
@@ -56,6 +57,7 @@ pub use qrinfo_core::Network;
 
 pub use self::{
     config::ClientConfig,
+    devnet::DevnetConfig,
     load_error::{BadSetting, BadSettingReason, LoadError, Place},
     validate::{ConfigErrors, Problem, Quantity, Reason},
 };

@@ -110,7 +110,12 @@ impl Loader {
         let line_ends: Vec<_> = text.match_indices('\n').map(|(end, _)| end).collect();
         for (key, value) in entries {
             let line = 1 + line_ends.partition_point(|end| *end < key.span().start);
-            self.add(place, Some(line), key.get_ref(), vec![value]);
+            match value {
+                Value::Table(table) if key.get_ref() == keys::DEVNET => table.into_iter().for_each(|(inner, value)| {
+                    self.add(place, Some(line), &format!("{}.{inner}", keys::DEVNET), vec![value]);
+                }),
+                value => self.add(place, Some(line), key.get_ref(), vec![value]),
+            }
         }
         Ok(())
     }
@@ -137,7 +142,7 @@ impl Loader {
         let mut reason = None;
         for value in values {
             let mut settings = self.settings.clone();
-            settings.insert(key.to_owned(), value);
+            insert(&mut settings, key, value);
             match settings.clone().try_into() {
                 Ok(config) => {
                     (self.settings, self.config) = (settings, config);
@@ -152,6 +157,16 @@ impl Loader {
     fn finish(self) -> Result<ClientConfig, LoadError> {
         if self.bad.is_empty() { Ok(self.config) } else { Err(LoadError::Settings(self.bad)) }
     }
+}
+
+/// Sets a key, which may be one of the devnet's table. The table's own key stands for its name.
+fn insert(settings: &mut Table, key: &str, value: Value) {
+    let inner = if key == keys::DEVNET { Some("name") } else { key.strip_prefix("devnet.") };
+    let table = match inner {
+        Some(_) => settings.entry(keys::DEVNET).or_insert_with(|| Table::new().into()).as_table_mut(),
+        None => Some(settings),
+    };
+    table.map(|table| table.insert(inner.unwrap_or(key).to_owned(), value));
 }
 
 fn find_key(place: &Place, name: &str) -> Result<&'static str, BadSettingReason> {
@@ -190,6 +205,8 @@ fn describe(message: &str) -> String {
         return message.to_owned();
     };
     let expected = match expected {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
         "u32" => "a whole number from 0 to 4294967295",
         "u64" | "usize" => "a whole number, 0 or more",
         "f64" => "a number",

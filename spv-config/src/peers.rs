@@ -1,4 +1,4 @@
-//! Peers as a list of addresses, or as one comma-separated text for an environment variable.
+//! Lists, written as such or as one comma-separated text for an environment variable.
 
 use std::{fmt, net::SocketAddr};
 
@@ -7,36 +7,45 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
+/// Reads addresses with ports.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
-    deserializer.deserialize_any(Addresses)
+    let expected = "a list of addresses with ports, such as [\"192.0.2.1:9999\"]";
+    deserializer.deserialize_any(List { expected, parse: address })
 }
 
-struct Addresses;
+/// Reads names of hosts.
+pub(crate) fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    deserializer.deserialize_any(List { expected: "a list of hosts", parse: |host| Ok(host.to_owned()) })
+}
 
-impl<'de> Visitor<'de> for Addresses {
-    type Value = Vec<SocketAddr>;
+struct List<T> {
+    expected: &'static str,
+    parse: fn(&str) -> Result<T, String>,
+}
+
+impl<'de, T> Visitor<'de> for List<T> {
+    type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of addresses with ports, such as [\"192.0.2.1:9999\"]")
+        f.write_str(self.expected)
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(address).collect()
+        let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+        texts.map(|text| (self.parse)(text).map_err(E::custom)).collect()
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut addresses = Vec::new();
+        let mut items = Vec::new();
         while let Some(text) = list.next_element::<String>()? {
-            addresses.push(address(&text)?);
+            items.push((self.parse)(&text).map_err(A::Error::custom)?);
         }
-        Ok(addresses)
+        Ok(items)
     }
 }
 
-fn address<E: Error>(text: &str) -> Result<SocketAddr, E> {
+fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
-        E::custom(format_args!(
-            "{text:?} is not an IP address with a port, such as \"192.0.2.1:9999\" or \"[2001:db8::1]:9999\""
-        ))
+        format!("{text:?} is not an IP address with a port, such as \"192.0.2.1:9999\" or \"[2001:db8::1]:9999\"")
     })
 }

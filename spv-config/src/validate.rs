@@ -1,5 +1,7 @@
 use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
+use qrinfo_core::DevnetError;
+
 use crate::{ClientConfig, load_error::lines};
 
 /// All problems of a configuration, at least one.
@@ -56,6 +58,12 @@ pub enum Reason {
     /// The path is empty.
     #[error("is empty: set a directory, or remove the setting to keep the data in memory")]
     EmptyPath,
+    /// The devnet's name has letters that no name has, or is too long.
+    #[error("is no name of a devnet: use up to 64 letters, digits, '.', '_' and '-', and no '.' at the start")]
+    DevnetName,
+    /// Rotated quorums cannot have the devnet's parameters.
+    #[error("has rotated quorums that cannot be: {0}")]
+    Devnet(DevnetError),
     /// More than one attempt, and a retry budget of zero.
     #[cfg(feature = "parallel-qrinfo")]
     #[error(
@@ -122,6 +130,12 @@ impl ClientConfig {
         let mut problems = Problems::default();
         self.check_peers(&mut problems);
         problems.check_range("max_peers", self.max_peers, Self::PEERS);
+        if !self.devnet.has_fit_name() {
+            problems.add("devnet.name", Reason::DevnetName);
+        }
+        if let Err(error) = self.devnet.parameters() {
+            problems.add("devnet", Reason::Devnet(error));
+        }
         if self.storage_path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
             problems.add("storage_path", Reason::EmptyPath);
         }

@@ -65,6 +65,40 @@ fn each_source_alone() {
 }
 
 #[test]
+fn a_devnet_is_a_table_or_a_name() {
+    let genesis = "0a".repeat(32);
+    let text = format!(
+        "network = 'devnet'\n[devnet]\nname = 'paloma'\ngenesis = '{genesis}'\nport = 20001\nseeds = ['one.example']\n\
+         rotated_type = 103\nrotated_size = 8\nrotated_threshold = 5\nrotated_interval = 48\nchain_locks_type = 104"
+    );
+    let (_directory, path) = file(&text);
+    let variables = [("QRINFO_DEVNET_ROTATED_SIZE", "12"), ("QRINFO_DEVNET_SEEDS", "a.example, b.example:1")];
+    let config = ClientConfig::from_sources(Some(&path), variables).unwrap();
+    config.validate().unwrap();
+    assert_eq!(config.devnet.name.as_deref(), Some("paloma"));
+    assert_eq!(
+        (config.devnet.port, &config.devnet.seeds[..]),
+        (Some(20_001), &["a.example".into(), "b.example:1".into()][..])
+    );
+    let network = config.network();
+    let rotated = network.rotated_params();
+    assert_eq!((rotated.llmq_type.0, rotated.size, rotated.min_size, rotated.threshold), (103, 12, 5, 5));
+    assert_eq!((rotated.interval, rotated.active, network.chain_lock_llmq().0), (48, 2, 104));
+    assert_eq!(config.devnet.genesis, Some(genesis.parse().unwrap()));
+
+    let short = ClientConfig::from_toml("network = 'devnet'\ndevnet = 'paloma'").unwrap();
+    assert_eq!(short, ClientConfig::new(Network::DEVNET).set(|c| c.devnet.name = Some("paloma".into())));
+    assert_eq!(short.network(), Network::DEVNET);
+    assert_eq!(
+        bad(ClientConfig::from_toml("[devnet]\nrotated_sise = 4\ngenesis = '12'")),
+        [
+            "the text, line 1: devnet.genesis is invalid: a hash is written as 64 hexadecimal digits; got \"12\"",
+            "the text, line 1: devnet.rotated_sise is not a setting; did you mean devnet.rotated_size?",
+        ]
+    );
+}
+
+#[test]
 fn every_variable_is_read() {
     let config = environment([
         ("QRINFO_NETWORK", "devnet"),
@@ -80,11 +114,11 @@ fn every_variable_is_read() {
         ("QRINFO_SYNC_TIMEOUT", "1h 1s"),
         ("QRINFO_TOTAL_TIMEOUT", "2h"),
     ]);
-    let expected = ClientConfig::new(Network::Devnet)
+    let expected = ClientConfig::new(Network::DEVNET)
         .set(|c| c.peers = Vec::from_iter(["192.0.2.1:1".parse().unwrap(), "[2001:db8::1]:2".parse().unwrap()]))
         .set(|c| c.max_peers = 9)
         .set(|c| c.proxy = Some("127.0.0.1:9050".parse().unwrap()))
-        .set(|c| c.devnet = Some("333".into()))
+        .set(|c| c.devnet.name = Some("333".into()))
         .set(|c| c.storage_path = Some("123".into()))
         .with_max_concurrent_filter_requests(10)
         .set(|c| c.connection_timeout = Duration::from_secs(11))

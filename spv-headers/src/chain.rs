@@ -1,12 +1,10 @@
-use std::{
-    collections::{BTreeMap, VecDeque},
-    iter,
-};
+use std::{collections::VecDeque, iter};
 
 use qrinfo_core::{BlockHash, Hash256, Target};
 
 use crate::{
     check::{CheckedHeader, HeaderError, Place},
+    chunked::Chunked,
     target::{Pace, WINDOW},
 };
 
@@ -15,7 +13,8 @@ const RECENT: usize = 2304;
 
 /// The hashes and merkle roots of one chain of headers, from a block that is taken on trust.
 ///
-/// It grows by [`connect`](Self::connect), and changes to a branch that has done more work.
+/// It grows by [`connect`](Self::connect), and changes to a branch that has done more work. Clones are cheap: they share
+/// all but the newest 2,304 blocks.
 ///
 /// ```
 /// use qrinfo_core::Network;
@@ -31,14 +30,14 @@ const RECENT: usize = 2304;
 pub struct HeaderChain {
     start: u32,
     /// From `start` on; never empty.
-    hashes: Vec<BlockHash>,
+    hashes: Chunked<BlockHash>,
     /// The target of each block in compact form. The first, of which only the hash is known, has none and counts for
     /// no work.
-    bits: Vec<u32>,
-    /// The times of the newest blocks, no more than [`RECENT`].
-    times: VecDeque<u32>,
-    /// The merkle roots of the blocks that `blocks` is about.
-    merkle_roots: BTreeMap<u32, Hash256>,
+    bits: Chunked<u32>,
+    /// The times and merkle roots of the newest blocks, no more than [`RECENT`].
+    recent: VecDeque<(u32, Hash256)>,
+    /// The merkle roots of older blocks, at the heights that `old_heights` gives.
+    old_roots: Chunked<Hash256>,
 }
 
 /// The change that headers made to a chain.
@@ -55,8 +54,8 @@ pub struct Extension {
 impl HeaderChain {
     /// A chain of one block, which is taken on trust: genesis, or a checkpoint.
     pub fn new(height: u32, hash: BlockHash) -> Self {
-        let (hashes, bits) = (vec![hash], vec![0]);
-        Self { start: height, hashes, bits, times: VecDeque::new(), merkle_roots: BTreeMap::new() }
+        let (hashes, bits) = (Chunked::from_iter([hash]), Chunked::from_iter([0]));
+        Self { start: height, hashes, bits, recent: VecDeque::new(), old_roots: Chunked::new() }
     }
 
     /// Goes on from headers that were checked before, such as stored ones. The first must follow the chain's tip.
@@ -90,7 +89,7 @@ impl HeaderChain {
 
     /// The height of a block of this chain. It is searched for from the tip down.
     pub fn height_of(&self, hash: &BlockHash) -> Option<u32> {
-        let index = self.hashes.iter().rposition(|ours| ours == hash)?;
+        let index = self.hashes.last_index_of(|ours| ours == hash)?;
         self.start.checked_add(u32::try_from(index).ok()?)
     }
 
@@ -99,22 +98,34 @@ impl HeaderChain {
     /// the last, and the one 8 below the next (all DKG intervals are multiples of 24). So a header takes fewer than 60
     /// bytes of memory. Heights of all others are told by [`height_of`](Self::height_of).
     pub fn blocks(&self) -> impl Iterator<Item = (u32, BlockHash, Hash256)> {
-        self.merkle_roots.iter().filter_map(|(&height, &root)| Some((height, self.hash_at(height)?, root)))
+        let recent = (self.first_recent()..).zip(&self.recent).map(|(height, &(_, root))| (height, root));
+        let roots = self.old_heights().zip(self.old_roots.iter().copied()).chain(recent);
+        roots.filter_map(|(height, root)| Some((height, self.hash_at(height)?, root)))
     }
 
     /// The work of the blocks above a height.
     pub(crate) fn work_above(&self, height: u32) -> u128 {
-        let above = self.index_above(height).and_then(|index| self.bits.get(index..)).unwrap_or_default();
-        above.iter().fold(0, |sum, &bits| sum.saturating_add(work(bits)))
+        let above = self.index_above(height).into_iter().flat_map(|index| self.bits.starting_at(index));
+        above.fold(0, |sum, &bits| sum.saturating_add(work(bits)))
     }
 
     /// The place of a header that follows the block at `height`. Its window is empty deep below the tip.
     pub(crate) fn place_after(&self, height: u32) -> Place {
         let depth = self.tip().saturating_sub(height) as usize;
-        let newest_first = self.times.iter().rev().zip(self.bits.iter().rev()).skip(depth).take(WINDOW);
-        let mut window: Vec<_> = newest_first.map(|(&time, &bits)| Pace { time, bits }).collect();
+        let newest_first = self.recent.iter().rev().zip(self.bits.iter().rev()).skip(depth).take(WINDOW);
+        let mut window: Vec<_> = newest_first.map(|(&(time, _), &bits)| Pace { time, bits }).collect();
         window.reverse();
         Place { height: height.saturating_add(1), window: window.into_iter().collect() }
+    }
+
+    /// The height of the oldest of the recent blocks.
+    fn first_recent(&self) -> u32 {
+        (self.tip() + 1).saturating_sub(self.recent.len() as u32)
+    }
+
+    /// The heights below the recent blocks whose merkle roots are kept.
+    fn old_heights(&self) -> impl Iterator<Item = u32> {
+        (self.start.saturating_add(1)..self.first_recent()).filter(|height| keeps_root(*height))
     }
 
     fn index_above(&self, height: u32) -> Option<usize> {
@@ -147,11 +158,11 @@ impl HeaderChain {
             return Ok(Extension { first: self.tip().saturating_add(1), count: 0, replaced: 0 });
         };
         let before = first.header.prev_block_hash();
-        let Some(parent) = self.hashes.iter().rposition(|hash| *hash == before) else {
+        let Some(parent) = self.hashes.last_index_of(|hash| *hash == before) else {
             let is_start = self.hashes.first().is_some_and(|hash| *hash == first.hash);
             return Err(if is_start { HeaderError::BelowStart(self.start) } else { HeaderError::Unconnected(before) });
         };
-        let ours = self.hashes.iter().skip(parent + 1);
+        let ours = self.hashes.starting_at(parent + 1);
         let known = headers.iter().zip(ours).take_while(|(header, hash)| header.hash == **hash).count();
         let (fork, new) = (parent + known, headers.get(known..).unwrap_or_default());
         let replaced = if new.is_empty() { 0 } else { self.hashes.len() - (fork + 1) };
@@ -176,28 +187,21 @@ impl HeaderChain {
         let removed = self.hashes.len() - length;
         self.hashes.truncate(length);
         self.bits.truncate(length);
-        self.times.truncate(self.times.len().saturating_sub(removed));
-        self.merkle_roots.split_off(&height.saturating_add(1));
+        self.recent.truncate(self.recent.len().saturating_sub(removed));
+        self.old_roots.truncate(self.old_heights().count());
     }
 
     /// Adds headers that follow the tip; the caller has made sure that they do.
     pub(crate) fn extend(&mut self, headers: &[CheckedHeader]) {
-        // By eighths: a chain grows by a few thousand headers at a time, and doubling would leave half of it empty.
-        if self.hashes.len() + headers.len() > self.hashes.capacity().min(self.bits.capacity()) {
-            let room = headers.len() + self.hashes.len() / 8;
-            self.hashes.reserve_exact(room);
-            self.bits.reserve_exact(room);
-        }
         for header in headers {
             self.hashes.push(header.hash);
             self.bits.push(header.header.bits());
-            self.times.push_back(header.header.time());
-            self.merkle_roots.insert(self.tip(), header.header.merkle_root());
-            if self.times.len() > RECENT {
-                self.times.pop_front();
-                if let Some(old) = self.tip().checked_sub(RECENT as u32).filter(|old| !keeps_root(*old)) {
-                    self.merkle_roots.remove(&old);
-                }
+            self.recent.push_back((header.header.time(), header.header.merkle_root()));
+            if self.recent.len() > RECENT
+                && let Some((_, root)) = self.recent.pop_front()
+                && keeps_root(self.first_recent().saturating_sub(1))
+            {
+                self.old_roots.push(root);
             }
         }
     }
@@ -255,6 +259,29 @@ pub(crate) mod tests {
         assert_eq!(chain.connect(&theirs), Ok(Extension { first: 106, count: 6, replaced: 5 }));
         assert_eq!((chain.tip(), chain.hash_at(111)), (111, Some(theirs[5].hash)));
         assert_eq!(chain.hash_at(105), Some(fork));
+    }
+
+    /// Clones share what they have in common, and neither changes the other.
+    #[test]
+    fn a_clone_is_cheap_and_goes_its_own_way() {
+        let start = BlockHash::from_bytes([9; 32]);
+        let mut chain = HeaderChain::new(100, start);
+        let ours = branch(start, 1, 20_000);
+        chain.connect(&ours).unwrap();
+        let (mut longer, mut other) = (chain.clone(), chain.clone());
+        longer.connect(&branch(chain.tip_hash(), 2, 30)).unwrap();
+        other.connect(&branch(ours[9_999].hash, 3, 10_001)).unwrap();
+        assert_eq!((chain.tip(), longer.tip(), other.tip()), (20_100, 20_130, 20_101));
+        assert!((101..=20_100).zip(&ours).all(|(height, header)| chain.hash_at(height) == Some(header.hash)));
+        assert_eq!(longer.hash_at(20_100), chain.hash_at(20_100));
+        assert_eq!((other.hash_at(10_100), chain.height_of(&other.tip_hash())), (chain.hash_at(10_100), None));
+        for chain in [&chain, &other] {
+            assert!(chain.blocks().all(|(height, hash, _)| chain.hash_at(height) == Some(hash)));
+        }
+        let below: Vec<_> = chain.blocks().take_while(|(height, ..)| *height <= 10_100).collect();
+        assert!(below.len() > 2_000 && other.blocks().take(below.len()).eq(below));
+        let taken = allocation_counter::measure(|| drop(chain.clone()));
+        assert!(taken.bytes_max < 200_000, "{taken:?}");
     }
 
     #[test]

@@ -19,6 +19,7 @@
 
 mod chain;
 mod check;
+mod chunked;
 mod machine;
 mod rules;
 mod segment;

@@ -10,7 +10,7 @@ use crate::check::{HashFn, Rules};
 ///
 /// let mainnet = HeaderRules::from(Network::Mainnet);
 /// // A devnet has the checkpoints that its users give it.
-/// let devnet = HeaderRules::from(Network::Devnet).checkpoints([(1_000, BlockHash::from_bytes([7; 32]))]);
+/// let devnet = HeaderRules::from(Network::DEVNET).checkpoints([(1_000, BlockHash::from_bytes([7; 32]))]);
 /// # let _ = (mainnet, devnet);
 /// ```
 #[derive(Debug, Clone)]
@@ -18,6 +18,7 @@ use crate::check::{HashFn, Rules};
 pub struct HeaderRules {
     pub(crate) rules: Rules,
     pub(crate) checkpoints: Vec<(u32, BlockHash)>,
+    pub(crate) waypoints: Vec<(u32, BlockHash)>,
 }
 
 // === impl HeaderRules ===
@@ -29,6 +30,16 @@ impl HeaderRules {
         Self { checkpoints: checkpoints.into_iter().collect(), ..self }
     }
 
+    /// Adds blocks that are thought to be on the chain, best one for each 2,000 of its blocks. As with checkpoints, the
+    /// headers between each two of them are fetched side by side.
+    ///
+    /// They are not trusted: the chain has to reach each of them. One that peers do not know, or that the chain passes
+    /// by, is given up; that costs a message or two, and no peer is blamed.
+    pub fn waypoints(mut self, waypoints: impl IntoIterator<Item = (u32, BlockHash)>) -> Self {
+        self.waypoints.extend(waypoints);
+        self
+    }
+
     /// Replaces the hash function X11, for chains that are made for a test.
     pub fn hash(self, hash: HashFn) -> Self {
         Self { rules: Rules::with_hash(self.rules.network, hash), ..self }
@@ -38,6 +49,6 @@ impl HeaderRules {
 impl From<Network> for HeaderRules {
     fn from(network: Network) -> Self {
         let checkpoints = network.checkpoints().iter().filter_map(|(height, hash)| Some((*height, hash.parse().ok()?)));
-        Self { rules: Rules::new(network), checkpoints: checkpoints.collect() }
+        Self { rules: Rules::new(network), checkpoints: checkpoints.collect(), waypoints: Vec::new() }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{SinkExt, Stream, StreamExt, stream::FuturesUnordered};
+use futures_util::{FutureExt, SinkExt, Stream, StreamExt, stream::FuturesUnordered};
 use qrinfo_core::{
     AttemptErrorKind, BlockHash, LeaveReason, PeerEvent, PeerId,
     message::{GetHeaders, HEADERS2_PROTOCOL_VERSION, Headers, Headers2, NODE_HEADERS_COMPRESSED, PROTOCOL_VERSION},
@@ -185,8 +185,8 @@ pub async fn sync_headers<Io>(
 where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let HeaderRules { rules, checkpoints } = rules.into();
-    let mut machine = Machine::new(rules, start, checkpoints, config.chain_lock);
+    let HeaderRules { rules, checkpoints, waypoints } = rules.into();
+    let mut machine = Machine::new(rules, start, checkpoints, waypoints, config.chain_lock);
     let mut connections = pin!(connections);
     let (events, mut happened) = mpsc::channel(EVENTS);
     let mut peers = Peers { drivers: FuturesUnordered::new(), orders: BTreeMap::new(), events, left: Vec::new() };
@@ -196,16 +196,22 @@ where
     let (end, mut all_joined) = (Instant::now() + config.total_time, false);
     let mut heard = Instant::now();
     loop {
+        let mut to_check = Vec::new();
         while let Some(action) = machine.next(now()) {
             match action {
                 Action::Ask(ask) => peers.ask(ask),
-                Action::Check(check) => _ = checks.spawn_blocking(move || check.run(&rules)),
+                Action::Check(check) => to_check.push(check),
                 Action::Deliver { first, headers } => {
                     send_batch(&keep, first, headers).await?;
                     heard = Instant::now();
                 }
                 Action::Drop { peer, why } => peers.leave(peer, PeerProblem::from(why)),
             }
+        }
+        // Questions leave first: checks may take all cores.
+        peers.send(&mut machine);
+        for check in to_check {
+            checks.spawn_blocking(move || check.run(&rules));
         }
         let are_enough = machine.tips() >= config.wanted_peers && machine.is_unanimous();
         if machine.is_done(now(), config.settle, all_joined || are_enough) {
@@ -237,10 +243,7 @@ where
                 Event::Headers(raw) => machine.answer(peer, raw, now()),
             },
             Some((peer, result)) = peers.drivers.next(), if !peers.drivers.is_empty() => {
-                if let Err(why) = result {
-                    peers.leave(peer, why);
-                }
-                machine.leave(peer);
+                peers.ended(peer, result, &mut machine);
             },
             connection = connections.next(), if !all_joined => match connection {
                 Some(connection) => if let Some((peer, facts)) = peers.join(connection) {
@@ -380,6 +383,20 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Peers<Io> {
             // There is room: a peer has few questions at a time. One that leaves is told by its driver.
             let _ = orders.try_send(Frame { command, payload });
         }
+    }
+
+    /// Sends the questions that wait, as far as the connections take them at once.
+    fn send(&mut self, machine: &mut Machine) {
+        while let Some(Some((peer, result))) = self.drivers.next().now_or_never() {
+            self.ended(peer, result, machine);
+        }
+    }
+
+    fn ended(&mut self, peer: PeerId, result: Result<Connection<Io>, PeerProblem>, machine: &mut Machine) {
+        if let Err(why) = result {
+            self.leave(peer, why);
+        }
+        machine.leave(peer);
     }
 
     fn leave(&mut self, peer: PeerId, why: PeerProblem) {

@@ -19,7 +19,7 @@ const DEVNET_PREFIX: &str = "devnet-";
 /// let config = PeerConfig { user_agent: "/my wallet:1.0/".into(), ..PeerConfig::new(Network::Testnet, 42) };
 /// assert_eq!(config.handshake_timeout.as_secs(), 10);
 ///
-/// let devnet = PeerConfig { devnet: Some("paloma".into()), ..PeerConfig::new(Network::Devnet, 42) };
+/// let devnet = PeerConfig { devnet: Some("paloma".into()), ..PeerConfig::new(Network::DEVNET, 42) };
 /// assert!(devnet.announced_user_agent().ends_with("(devnet.devnet-paloma)/"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

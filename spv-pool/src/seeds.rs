@@ -16,7 +16,7 @@ pub fn shipped_peers(network: Network) -> impl Iterator<Item = PeerId> {
     let list = match network {
         Network::Mainnet => include_str!("seeds/mainnet.txt"),
         Network::Testnet => include_str!("seeds/testnet.txt"),
-        Network::Devnet | Network::Regtest => "",
+        Network::Devnet(_) | Network::Regtest => "",
     };
     list.lines().filter_map(|line| line.parse().ok())
 }

@@ -13,6 +13,10 @@ use crate::{
 /// Height of the first header of a chunk to the chunk.
 const CHUNKS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("header_chunks");
 
+/// Headers in one transaction, where there may be several. Their pages fit into the database's cache: a page that does
+/// not would be written twice.
+const PART: usize = 4_000;
+
 type Entry = (BlockHeader, BlockHash);
 
 /// The ends of the stored chain.
@@ -104,16 +108,27 @@ impl Store {
         Ok(())
     }
 
-    /// Stores headers and their hashes from height `first` on, in one transaction.
+    /// Stores headers and their hashes from height `first` on, in one transaction. A long list that follows the stored
+    /// headers is stored in parts of 4,000, so that little is in memory; each part leaves a whole chain.
     ///
     /// Stored headers at and above `first` are replaced: a reorganization. An empty list removes them. Replies whose
     /// requested block is removed are deleted. Work and hashes are not checked.
     ///
     /// # Errors
     /// [`StoreError::Gap`] if the headers do not join the stored ones, [`StoreError::Unlinked`] if one does not name
-    /// the block before it, [`StoreError::TooHigh`], [`StoreError::Write`]. No header is stored then.
+    /// the block before it, [`StoreError::TooHigh`], [`StoreError::Write`]. No header of the transaction is stored then.
     pub fn store_headers(&self, first: u32, headers: &[(BlockHeader, BlockHash)]) -> Outcome<()> {
         check_links(first, headers)?;
+        let follow = headers.len() > PART && self.tip_height()?.is_none_or(|tip| tip.checked_add(1) == Some(first));
+        if !follow {
+            return self.store_part(first, headers);
+        }
+        let firsts = (first..=u32::MAX).step_by(PART);
+        firsts.zip(headers.chunks(PART)).try_for_each(|(first, part)| self.store_part(first, part))
+    }
+
+    /// Stores headers that are linked, in one transaction.
+    fn store_part(&self, first: u32, headers: &[(BlockHeader, BlockHash)]) -> Outcome<()> {
         // Holding the index keeps a reader from adding heights that are removed now.
         let mut index = self.index();
         let lost = self.write(|transaction| {

@@ -14,9 +14,9 @@ use crate::{StoreError, error::Outcome, held_file::HeldFile, index::Index, paylo
 /// The format that this version reads and writes. A file of another format is refused and not changed.
 const FORMAT: u64 = 2;
 
-/// Pages that the database keeps in memory, in bytes. Each header is read once in most runs, so a small cache is
-/// enough; it must hold the pages of one large change.
-const CACHE: usize = 16 << 20;
+/// Pages that the database keeps in memory, in bytes. Each header is written once, and read once in most runs, so a small
+/// cache is enough.
+const CACHE: usize = 1 << 20;
 
 /// `format` and `network`.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");

@@ -8,11 +8,11 @@ use qrinfo_core::{BlockHash, BlockHeader};
 
 use crate::{Store, StoreError, error::Outcome};
 
-/// Lists of headers that wait, at most. A message has up to 8,000 headers, so this is 4 MB of headers.
-const QUEUE: usize = 4;
+/// Lists of headers that wait, at most. A message has up to 8,000 headers, so this is 1 MB of headers.
+const QUEUE: usize = 1;
 
-/// Headers in one transaction from which on no further list is added to it.
-const BATCH: usize = 16_000;
+/// Headers from which on no further list is added to them.
+const BATCH: usize = 4_000;
 
 /// A thread that stores headers, so that a sync does not wait for the disk.
 ///

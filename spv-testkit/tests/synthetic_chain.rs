@@ -17,7 +17,7 @@ use verify::Light;
 const SEEDS: [u64; 4] = [1, 2, 3, 20_260_101];
 
 fn devnet() -> SyntheticParams {
-    SyntheticParams { network: Network::Devnet, tip: 30 * 48 + 30, masternodes: 16, ..SyntheticParams::regtest() }
+    SyntheticParams { network: Network::DEVNET, tip: 30 * 48 + 30, masternodes: 16, ..SyntheticParams::regtest() }
 }
 
 /// The lowest cycle that can be asked for.

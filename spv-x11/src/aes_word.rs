@@ -2,6 +2,7 @@
 
 use crate::lanes::Lanes;
 use aes::Block;
+use wide::i8x16;
 
 /// Four 32-bit words, little-endian as in the AES block.
 pub(crate) type Word = Lanes<1>;
@@ -37,4 +38,24 @@ pub(crate) fn aes_round(word: Word, key: Word) -> Word {
     let mut block = to_block(word);
     aes::hazmat::cipher_round(&mut block, &to_block(key));
     from_block(&block)
+}
+
+/// Sixteen bytes, each an element of the field of the AES.
+pub(crate) type Bytes = i8x16;
+
+#[inline(always)]
+pub(crate) fn load(block: &Block) -> Bytes {
+    Bytes::new(block.0.map(|byte| byte as i8))
+}
+
+#[inline(always)]
+pub(crate) fn store(bytes: Bytes) -> Block {
+    Block::from(bytes.to_array().map(|byte| byte as u8))
+}
+
+/// Every byte times two.
+#[inline(always)]
+pub(crate) fn double(bytes: Bytes) -> Bytes {
+    let carry = bytes.simd_lt(Bytes::splat(0)) & Bytes::splat(0x1b);
+    (bytes + bytes) ^ carry
 }

@@ -4,7 +4,7 @@
 //! Rule: "SHA-3 Proposal: ECHO": an AES of sixteen 128-bit words in place of sixteen bytes, whose
 //! S-box is two rounds of the AES itself.
 
-use crate::aes_word::{Word, from_block, from_bytes, to_block, to_bytes};
+use crate::aes_word::{Bytes, Word, double, from_block, from_bytes, load, store, to_block, to_bytes};
 use aes::Block;
 use aes::hazmat::{Block8, cipher_round_par};
 use core::array::from_fn;
@@ -56,25 +56,16 @@ fn sub_words(state: &mut State, counter: u32) {
 #[inline(always)]
 fn shift_rows_and_mix_columns(state: &State) -> State {
     let column = |column: usize| {
-        let [a, b, c, d]: [Word; 4] = from_fn(|row| {
+        let [a, b, c, d]: [Bytes; 4] = from_fn(|row| {
             let column = (column + row) % 4;
-            from_block(&state[column / 2][column % 2 * 4 + row])
+            load(&state[column / 2][column % 2 * 4 + row])
         });
         let (ab, bc, cd) = (a ^ b, b ^ c, c ^ d);
         let (ab2, bc2, cd2) = (double(ab), double(bc), double(cd));
         [ab2 ^ bc ^ d, bc2 ^ a ^ cd, cd2 ^ ab ^ d, ab2 ^ bc2 ^ cd2 ^ ab ^ c]
     };
     let columns = [column(0), column(1), column(2), column(3)];
-    from_fn(|half| Block8::from_fn(|i| to_block(columns[2 * half + i / 4][i % 4])))
-}
-
-/// Every byte times two in the field of the AES.
-#[inline(always)]
-fn double(word: Word) -> Word {
-    let top = word & Word::new([[0x80808080; 4]]);
-    // 0x7f in each byte whose top bit is shifted out.
-    let carry = top - (top >> 7);
-    ((word ^ top) << 1) ^ (carry & Word::new([[0x1b1b1b1b; 4]]))
+    from_fn(|half| Block8::from_fn(|i| store(columns[2 * half + i / 4][i % 4])))
 }
 
 #[cfg(test)]

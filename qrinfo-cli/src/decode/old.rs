@@ -54,12 +54,12 @@ pub(super) fn layout(payload: &Bytes) -> Option<&'static str> {
 // === impl Layout ===
 
 impl Layout {
-    fn reads(self, payload: &Bytes, message: fn(Self, &mut Reader) -> Result<(), DecodeError>) -> bool {
-        let mut reader = Reader::new(payload.clone());
+    fn reads(self, payload: &Bytes, message: fn(Self, &mut Reader<'_>) -> Result<(), DecodeError>) -> bool {
+        let mut reader = Reader::new(payload);
         message(self, &mut reader).and_then(|()| reader.finish()).is_ok()
     }
 
-    fn qr_info(self, reader: &mut Reader) -> Result<(), DecodeError> {
+    fn qr_info(self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         (0..3).try_for_each(|_| QuorumSnapshot::decode(reader).map(drop))?;
         (0..5).try_for_each(|_| self.diff(reader))?;
         if reader.bool("extraShare")? {
@@ -73,7 +73,7 @@ impl Layout {
         (0..diffs).try_for_each(|_| self.diff(reader))
     }
 
-    fn diff(self, reader: &mut Reader) -> Result<(), DecodeError> {
+    fn diff(self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         self.version(Version::First, reader)?;
         BlockHash::decode(reader)?;
         BlockHash::decode(reader)?;
@@ -89,14 +89,14 @@ impl Layout {
         Seq::<Commitment>::decode(reader).map(drop)
     }
 
-    fn version(self, place: Version, reader: &mut Reader) -> Result<(), DecodeError> {
+    fn version(self, place: Version, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         if self.0 == place {
             reader.u16("nVersion")?;
         }
         Ok(())
     }
 
-    fn entry(self, reader: &mut Reader) -> Result<(), DecodeError> {
+    fn entry(self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         match self.1 {
             Entry::Versioned => SmlEntry::decode(reader).map(drop),
             Entry::Plain => plain_entry(reader),
@@ -112,7 +112,7 @@ impl Layout {
     }
 }
 
-fn plain_entry(reader: &mut Reader) -> Result<(), DecodeError> {
+fn plain_entry(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
     reader.bytes("entry", MIN_ENTRY - 1)?;
     reader.bool("isValid").map(drop)
 }

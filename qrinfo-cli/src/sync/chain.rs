@@ -1,14 +1,15 @@
 //! The chain of headers, from a file, the store, and the nodes.
 
-use std::{cmp::Reverse, path::Path, sync::Arc, time::Duration};
+use std::{cmp::Reverse, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::{StreamExt, stream};
 use qrinfo_core::{BlockHash, Network, PeerEvent};
 use qrinfo_verify::HeaderMap;
+use spv_config::ClientConfig;
 use spv_headers::{
-    CheckedHeader, HeaderBatch, HeaderChain, HeaderSync, HeaderSyncConfig, HeaderSyncError, LeftPeer, SyncedPeer,
-    sync_headers,
+    CheckedHeader, HeaderBatch, HeaderChain, HeaderError, HeaderSync, HeaderSyncConfig, HeaderSyncError, LeftPeer,
+    PeerProblem, SyncedPeer, sync_headers,
 };
 use spv_peer::Connection;
 use spv_store::{HeaderWriter, Store};
@@ -29,7 +30,7 @@ const STRAGGLERS: u32 = 10;
 pub(super) const MAX_BEHIND: u32 = 8;
 
 /// Batches of headers that wait for the store.
-const BATCHES: usize = 4;
+const BATCHES: usize = 1;
 
 /// The time for further nodes after the first one, where headers come from a file.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -62,7 +63,7 @@ pub(super) struct Agreed {
 #[derive(Clone)]
 pub(super) struct Admission {
     network: Network,
-    chain: Arc<HeaderChain>,
+    chain: HeaderChain,
     /// The height of the newest block that a node must have.
     needed: u32,
     ask: bool,
@@ -71,36 +72,52 @@ pub(super) struct Admission {
 
 impl Source {
     /// Takes the headers that are known already: those of a file or of the store.
-    pub(super) fn open(network: Network, range: Range, file: Option<&Path>, store: Option<&Store>) -> Result<Self> {
-        let is_newest = matches!(range, Range::Newest);
-        if let Some(path) = file {
-            let (chain, _) = headers::read(path, network, 0)?;
-            return Ok(Self { network, chain, is_newest, ask: false });
-        }
-        let (start, hash) = network.checkpoint_below(first_needed(network, range));
-        let mut chain = HeaderChain::new(start, hash);
-        if let Some(store) = store {
-            restore(&mut chain, store, network)?;
-        }
-        Ok(Self { network, chain, is_newest, ask: true })
+    pub(super) fn open(
+        config: &ClientConfig,
+        range: Range,
+        file: Option<&Path>,
+        store: Option<&Store>,
+    ) -> Result<Self> {
+        let (network, genesis) = (config.network, genesis_of(config));
+        let (chain, ask) = match file {
+            Some(path) => (headers::read(path, network, 0)?.0, false),
+            None => {
+                let start = genesis.map(|hash| (1, hash));
+                let (start, hash) = start.unwrap_or_else(|| network.checkpoint_below(first_needed(network, range)));
+                let mut chain = HeaderChain::new(start, hash);
+                if let Some(store) = store {
+                    restore(&mut chain, store)?;
+                }
+                (chain, true)
+            }
+        };
+        ensure!(
+            genesis.is_none() || chain.hash_at(1) == genesis,
+            "the headers are those of another devnet: block 1 is not the genesis block of the configuration"
+        );
+        Ok(Self { network, chain, is_newest: matches!(range, Range::Newest), ask })
     }
 
     /// Asks all nodes for the headers that are not there yet, and finds the chain that they agree on.
-    pub(super) async fn sync(self, nodes: &mut Nodes, store: Option<&Store>) -> Result<Agreed> {
+    /// Ends at `until` with the headers that are there.
+    pub(super) async fn sync(self, nodes: &mut Nodes, store: Option<&Store>, until: Option<Instant>) -> Result<Agreed> {
         let agreed = match self.ask {
-            true => self.ask(nodes, store).await?,
+            true => self.ask(nodes, store, until).await?,
             false => self.take_as_they_are(nodes).await,
         };
         ensure!(!agreed.nodes.is_empty(), "no node can be asked; add more with --peer");
         Ok(agreed)
     }
 
-    async fn ask(self, nodes: &mut Nodes, store: Option<&Store>) -> Result<Agreed> {
+    async fn ask(self, nodes: &mut Nodes, store: Option<&Store>, until: Option<Instant>) -> Result<Agreed> {
         let ledger = nodes.ledger.clone();
         let (batches, waiting) = mpsc::channel(BATCHES);
         let store = store.cloned();
         let keeping = spawn_blocking(move || keep(waiting, store.as_ref()));
-        let config = HeaderSyncConfig::default();
+        let mut config = HeaderSyncConfig::default();
+        if let Some(until) = until {
+            config.total_time = until.saturating_duration_since(Instant::now());
+        }
         let synced = sync_headers(nodes.first(), self.network, self.chain, config, batches).await;
         keeping.await??;
         let HeaderSync { chain, peers, left, .. } = match synced {
@@ -169,7 +186,7 @@ impl Agreed {
 
     /// The rule for nodes that come later.
     pub(super) fn admission(self, needed: u32, ledger: Ledger) -> Admission {
-        Admission { network: self.network, chain: Arc::new(self.chain), needed, ask: self.ask, ledger }
+        Admission { network: self.network, chain: self.chain, needed, ask: self.ask, ledger }
     }
 }
 
@@ -197,8 +214,8 @@ impl Admission {
         let (batches, mut unused) = mpsc::channel(BATCHES);
         let config = HeaderSyncConfig { total_time: LATE, settle: Duration::ZERO, ..HeaderSyncConfig::default() };
         let peer = connection.peer();
-        let asked =
-            sync_headers(stream::iter([connection]), self.network, HeaderChain::clone(&self.chain), config, batches);
+        let chain = self.chain.clone();
+        let asked = sync_headers(stream::iter([connection]), self.network, chain, config, batches);
         let (synced, ()) = tokio::join!(asked, async { while unused.recv().await.is_some() {} });
         match synced {
             Ok(synced) => {
@@ -246,6 +263,13 @@ fn not_asked(shared: u32, tip: u32) -> String {
 }
 
 fn leave(ledger: &Ledger, left: &LeftPeer) {
+    // A node that has none of the blocks that it was told sends those after its block 0. It is no liar: the genesis block
+    // of our configuration may be wrong.
+    if let PeerProblem::Headers(HeaderError::Unconnected(block)) = &left.why
+        && Network::any_has_genesis(block)
+    {
+        return ledger.left(left.peer, "is not asked: it is on another chain, with none of our blocks");
+    }
     let why = on_one_line(&left.why);
     match left.event() {
         PeerEvent::Banned { peer, .. } => ledger.ban(peer, &why),
@@ -253,19 +277,27 @@ fn leave(ledger: &Ledger, left: &LeftPeer) {
     }
 }
 
-/// Stores headers as they come.
+/// Stores headers as they come. Stored ones that start above them give way: the store has no gaps.
 fn keep(mut batches: mpsc::Receiver<HeaderBatch>, store: Option<&Store>) -> Result<()> {
-    let mut writer = match store {
-        Some(store) => Some(HeaderWriter::new(store).context("cannot keep headers")?),
-        None => None,
-    };
+    let mut writer: Option<HeaderWriter> = None;
     while let Some(HeaderBatch { first, headers }) = batches.blocking_recv() {
+        if let (None, Some(store)) = (&writer, store) {
+            if let Some(lowest) = store.first_height()?.filter(|lowest| first < *lowest) {
+                store.store_headers(lowest, &[]).context("cannot keep headers")?;
+            }
+            writer = Some(HeaderWriter::new(store).context("cannot keep headers")?);
+        }
         if let Some(writer) = &mut writer {
             let headers = headers.into_iter().map(|checked| (checked.header, checked.hash)).collect();
             writer.write(first, headers).context("cannot keep headers")?;
         }
     }
     writer.map_or(Ok(()), HeaderWriter::finish).context("cannot keep headers")
+}
+
+/// The hash of the block that tells a devnet from others: block 1, because all have the same block 0.
+fn genesis_of(config: &ClientConfig) -> Option<BlockHash> {
+    config.devnet.genesis.filter(|_| matches!(config.network, Network::Devnet(_)))
 }
 
 /// The oldest block whose header a sync needs.
@@ -288,7 +320,7 @@ fn oldest_of(network: Network, height: u32) -> u32 {
 fn check_start(network: Network, chain: &HeaderChain) -> Result<()> {
     let oldest = oldest_of(network, chain.tip());
     ensure!(
-        chain.start() <= oldest,
+        chain.start() <= oldest.max(1),
         "the headers begin at block {}, and the newest cycle needs them from {oldest} on; use --from-cycle {}",
         chain.start(),
         chain.tip()
@@ -296,15 +328,14 @@ fn check_start(network: Network, chain: &HeaderChain) -> Result<()> {
     Ok(())
 }
 
-/// Goes on from stored headers, if they start at or below what is needed.
-fn restore(chain: &mut HeaderChain, store: &Store, network: Network) -> Result<()> {
+/// Goes on from stored headers. If they start above what is needed, all headers are fetched from `chain` on, and
+/// [replace](keep) the stored ones.
+fn restore(chain: &mut HeaderChain, store: &Store) -> Result<()> {
     let Some(first) = store.first_height()? else { return Ok(()) };
     let oldest = store.header(first)?.context("the oldest stored header is gone")?;
     match first.checked_sub(1) {
         Some(height) if height <= chain.start() => *chain = HeaderChain::new(height, oldest.prev_block_hash()),
-        _ => bail!(
-            "the store of {network} starts at height {first}; this sync needs older headers: choose another --data-dir"
-        ),
+        _ => return Ok(()),
     }
     let mut result = Ok(());
     store.visit_headers(|_, header, hash| {

@@ -3,19 +3,22 @@
 mod chain;
 mod intake;
 mod ledger;
+mod lists;
 mod nodes;
 mod output;
 mod roster;
 mod settings;
 
-use std::{future::ready, io::Write, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap, future::ready, io::Write, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc,
+};
 
 use anyhow::Result;
 use futures_util::{StreamExt, stream};
 use qrinfo::{
-    AttemptService, OrderedSync, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncEvent, SyncReport, adopt,
+    AttemptService, OrderedSync, ParallelSync, Peer, ProbeError, SequentialSync, SyncEvent, SyncReport, adopt,
     first_answerable_cycle,
-    plan::{Planner, anchor},
+    plan::{PlanError, Planner, anchor},
 };
 use qrinfo_core::{AttemptErrorKind, Network, PeerEvent, QRInfoRequestSpec};
 use qrinfo_verify::CheckLayer;
@@ -38,6 +41,7 @@ use self::{
     roster::{Held, Roster},
 };
 use crate::{
+    causes::on_one_line,
     depth::Depth,
     progress::{Progress, Stderr},
 };
@@ -60,6 +64,12 @@ use crate::{
 ///
 /// Settings come from these options, then from environment variables whose names begin with QRINFO_, then from the file
 /// of --config. The documentation of the crate spv-config lists them.
+///
+/// A devnet or a local network may have no rotated quorums. Then the masternode list and all active quorums at the tip
+/// are synced instead. If its coinbase proves that no rotated quorum is active, nothing is missing.
+///
+/// With --json, one object is printed, also if the sync ends early: "complete" is false then, and "outcome" is the
+/// reason. Nothing is printed if the command line or the configuration is wrong.
 ///
 /// Exits with 0 if nothing is missing, 1 otherwise, 2 if the command line or the configuration is wrong.
 #[derive(Debug, clap::Args)]
@@ -123,20 +133,60 @@ enum Range {
 pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool> {
     let started = Instant::now();
     let config = settings::load(options)?;
-    let network = config.network;
+    let (network, level) = (config.network, options.verify.name());
+    let (left, synced) = match begin(&config, options).await {
+        Ok((nodes, store)) => {
+            let ledger = nodes.ledger.clone();
+            let synced = sync(options, &config, nodes, store.as_ref(), started).await;
+            (ledger.all_left(), synced)
+        }
+        Err(error) => (BTreeMap::new(), Err(error)),
+    };
+    let result = match synced {
+        Ok(result) => result,
+        Err(error) if options.json => {
+            output::Failure { network, level, left, wall_time: started.elapsed(), error: &error }.write_json(out)?;
+            return Err(error);
+        }
+        Err(error) => return Err(error),
+    };
+    match options.json {
+        true => result.write_json(out)?,
+        false => result.write_text(out)?,
+    }
+    if !result.is_complete() {
+        eprintln!("qrinfo: {}", result.outcome());
+    }
+    Ok(result.is_complete())
+}
+
+/// Opens the store and starts to connect to nodes.
+async fn begin(config: &ClientConfig, options: &Options) -> Result<(Nodes, Option<Store>)> {
     let store = match &config.storage_path {
-        Some(directory) => Some(Store::open(directory, network)?),
+        Some(directory) => Some(Store::open(directory, config.network)?),
         None => None,
     };
-    let mut nodes = nodes::connect(&config, &options.peers, store.as_ref()).await?;
-    let source = chain::Source::open(network, options.range(), options.headers.as_deref(), store.as_ref())?;
-    let mut agreed = source.sync(&mut nodes, store.as_ref()).await?;
+    let nodes = nodes::connect(config, &options.peers, store.as_ref()).await?;
+    Ok((nodes, store))
+}
+
+async fn sync(
+    options: &Options,
+    config: &ClientConfig,
+    mut nodes: Nodes,
+    store: Option<&Store>,
+    started: Instant,
+) -> Result<output::Outcome> {
+    let network = config.network;
+    let source = chain::Source::open(config, options.range(), options.headers.as_deref(), store)?;
+    let until = config.total_timeout.map(|time| started + time);
+    let mut agreed = source.sync(&mut nodes, store, until).await?;
     let tip = Tip { height: agreed.chain.tip(), hash: agreed.chain.tip_hash(), nodes: agreed.followers };
 
     let headers = Arc::new(agreed.known_blocks());
     let for_checks = headers.clone();
     let check = CheckLayer::new(move |hash| for_checks.find(hash));
-    let correlator = settings::correlator(&config, options.sequential);
+    let correlator = settings::correlator(config, options.sequential);
     let ledger = nodes.ledger.clone();
     let (places, blocks) = (ledger.clone(), headers.clone());
     let ask = move |connection: Connection, height| {
@@ -153,35 +203,57 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
     let planner = Planner { anchor: anchor([common]), ..Planner::new(network, common) };
     let last = options.to_cycle.unwrap_or(common);
     let first = match options.range() {
-        Range::Newest => last,
-        Range::From(height) => height,
-        Range::History => first_answerable_cycle(&peers, &planner, hash_at).await?,
+        Range::Newest => Ok(last),
+        Range::From(height) => Ok(height),
+        Range::History => first_answerable_cycle(&peers, &planner, hash_at).await,
     };
-    let plan = planner.plan(first, last, hash_at)?;
+    let plan = match first.and_then(|first| Ok(planner.plan(first, last, hash_at)?)) {
+        Ok(plan) => plan,
+        Err(error) if options.may_lack_rotation(network) && says_no_cycle(&error) => {
+            eprintln!("qrinfo: {}", on_one_line(&error));
+            Vec::new()
+        }
+        Err(ProbeError::Plan(error)) => return Err(error.into()),
+        Err(error) => return Err(error.into()),
+    };
     // The blocks of one request at least.
     let needed = plan.first().and_then(|spec| agreed.chain.height_of(&spec.block_hash)).max(planner.anchor);
     let needed = needed.unwrap_or_default();
     let (peers, behind): (Vec<_>, Vec<_>) = peers.into_iter().partition(|peer| peer.start_height >= needed);
     behind.into_iter().for_each(|peer| ledger.left(peer.id, "is not asked: it is behind"));
 
+    let for_lists: Vec<_> = match options.may_lack_rotation(network) {
+        true => peers.iter().filter(|peer| peer.start_height >= common).map(roster::without_place).collect(),
+        false => Vec::new(),
+    };
+    let tip_hash = agreed.hash_at(common);
     let (sender, late) = mpsc::channel(1);
     tokio::spawn(admit(nodes, agreed.admission(needed, ledger.clone()), ask, sender));
-    let mut intake = Intake::new(network, options.verify.level(), &plan, store.as_ref(), headers)?;
-    let report = fetch(options, &config, &plan, (Roster::new(peers, late), &ledger), &mut intake).await?;
+    let mut intake = Intake::new(network, options.verify.level(), &plan, store, headers.clone())?;
+    let mut report = fetch(options, (config, until), &plan, (Roster::new(peers, late), &ledger), &mut intake).await?;
     let Intake { mut rows, unverified, .. } = intake;
+    let mut lists = None;
+    if let Some(tip_hash) = tip_hash
+        && !for_lists.is_empty()
+        && rows.is_empty()
+        && (plan.is_empty() || report.stats.refusals > 0)
+    {
+        let (found, later) = lists::fetch(network, tip_hash, for_lists, headers).await?;
+        note_lost(&later, &ledger);
+        report = report.and_later(later, plan.len());
+        lists = found;
+    }
     rows.sort_by_key(Row::cycle);
-    ledger.remember(rows.iter().filter_map(Row::sender)).await?;
+    let good = rows.iter().filter_map(Row::sender).chain(lists.as_ref().map(|lists| lists.peer));
+    ledger.remember(good).await?;
     let (wall_time, level) = (started.elapsed(), options.verify.name());
     let (used, left) = (ledger.count_used(), ledger.all_left());
-    let result = output::Outcome { network, tip, used, left, level, rows, unverified, report, wall_time };
-    match options.json {
-        true => result.write_json(out)?,
-        false => result.write_text(out)?,
-    }
-    if !result.is_complete() {
-        eprintln!("qrinfo: {}", result.report.outcome);
-    }
-    Ok(result.is_complete())
+    Ok(output::Outcome { network, tip, used, left, level, rows, lists, unverified, report, wall_time })
+}
+
+/// Returns `true` for the errors of a chain on which no cycle can be asked for.
+fn says_no_cycle(error: &ProbeError) -> bool {
+    matches!(error, ProbeError::NothingAnswerable(_) | ProbeError::Plan(PlanError::TooEarly { .. }))
 }
 
 /// Adds nodes that connect after the start, if they are on our chain.
@@ -210,7 +282,7 @@ async fn admit<S: Send + 'static>(
 /// Asks for the replies that are not there yet, and takes in each reply as it is delivered.
 async fn fetch<S>(
     options: &Options,
-    config: &ClientConfig,
+    (config, until): (&ClientConfig, Option<Instant>),
     plan: &[QRInfoRequestSpec],
     (mut roster, ledger): (Roster<S>, &Ledger),
     intake: &mut Intake<'_>,
@@ -224,10 +296,17 @@ where
         if gap.is_empty() {
             break;
         }
-        let round = ask(options, config, (&plan[gap.clone()], gap.start), (&mut roster, ledger), intake).await?;
+        let config = settings::with_time_left(config, until);
+        let round = ask(options, &config, (&plan[gap.clone()], gap.start), (&mut roster, ledger), intake).await?;
         report = report.and_later(round, gap.start);
         roster.after(&report);
     }
+    note_lost(&report, ledger);
+    Ok(report)
+}
+
+/// Notes the nodes that a sync has lost.
+fn note_lost(report: &SyncReport, ledger: &Ledger) {
     for lost in &report.lost {
         let why = lost.why.to_string();
         match lost.why {
@@ -235,7 +314,6 @@ where
             _ => ledger.left(lost.peer, &format!("is not asked any further: {why}")),
         }
     }
-    Ok(report)
 }
 
 /// Asks for a part of the plan, which begins at position `first`.
@@ -258,7 +336,7 @@ where
     let progress = Progress::new(label, todo.len());
     let todo = todo.to_vec();
     if options.sequential {
-        let run = SequentialSync::new(todo, roster.present(is_last), SequentialOptions::default());
+        let run = SequentialSync::new(todo, roster.present(is_last), settings::sequential(config));
         tokio::spawn(ban_liars(run.events(), ledger.clone()));
         take_in(run, first, intake, progress).await
     } else {
@@ -314,5 +392,11 @@ impl Options {
             (None, true) => Range::History,
             (None, false) => Range::Newest,
         }
+    }
+
+    /// Returns `true` if the chain may have no rotated quorums and no cycle was asked for by its height: then the lists
+    /// that do exist are what the user wants.
+    fn may_lack_rotation(&self, network: Network) -> bool {
+        network.dip24_height().is_none() && self.from_cycle.is_none() && self.to_cycle.is_none()
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use anyhow::{Context, Result, ensure};
 use futures_util::{Stream, stream};
 use qrinfo::config::peer_config;
-use qrinfo_core::PeerId;
+use qrinfo_core::{Network, PeerId};
 use spv_config::ClientConfig;
 use spv_peer::Connection;
 use spv_pool::{AddressBook, Plan, PlanConfig, PoolEvent, PoolEvents, Source, dialer, shipped_peers, start};
@@ -42,16 +42,16 @@ pub(super) async fn connect(config: &ClientConfig, names: &[String], store: Opti
     named.iter().for_each(|peer| plan.add(*peer, Source::Named, now));
     if named.is_empty() {
         shipped_peers(network).for_each(|peer| plan.add(peer, Source::Seed, now));
-        for seed in network.dns_seeds() {
-            let host = format!("{seed}:{}", network.default_port());
+        let seeds = seeds(config);
+        let is_known = plan.candidates() > 0 || !seeds.is_empty();
+        ensure!(is_known, "no nodes of {network} are known; name one with --peer HOST:PORT");
+        for host in seeds {
             match config.proxy {
                 // The system must not be asked for names: the proxy resolves them.
                 Some(_) => plan.add(host.parse()?, Source::Seed, now),
                 None => plan.add_host(host, Source::Seed),
             }
         }
-        let is_known = plan.candidates() > 0 || !network.dns_seeds().is_empty();
-        ensure!(is_known, "no nodes of {network} are known; name one with --peer HOST:PORT");
     }
     let book = match store {
         Some(store) if named.is_empty() => AddressBook { good: store.good_peers()?, bans: store.bans(unix)? },
@@ -67,6 +67,18 @@ pub(super) async fn connect(config: &ClientConfig, names: &[String], store: Opti
     let untried = named.into_iter().filter(|peer| bans.iter().all(|ban| ban.peer != *peer)).collect();
     tokio::spawn(forward(events, sender, ledger.clone(), untried));
     Ok(Nodes { ledger, connections })
+}
+
+/// Hosts at which nodes are found, with ports. A devnet has those of its configuration.
+fn seeds(config: &ClientConfig) -> Vec<String> {
+    let network = config.network;
+    let (hosts, port): (Vec<_>, _) = match network {
+        Network::Devnet(_) => (config.devnet.seeds.iter().map(String::as_str).collect(), config.devnet.port),
+        _ => (network.dns_seeds().to_vec(), None),
+    };
+    let port = port.unwrap_or(network.default_port());
+    let has_port = |host: &str| host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    hosts.into_iter().map(|host| if has_port(host) { host.to_owned() } else { format!("{host}:{port}") }).collect()
 }
 
 /// The named nodes, with all their addresses.

@@ -6,11 +6,12 @@ use std::{
     time::Duration,
 };
 
-use qrinfo::{Delivered, SyncReport};
+use qrinfo::{Delivered, Missing, SyncReport};
 use qrinfo_core::{BlockHash, Network, PeerId, QRInfoRequestSpec, Reply};
 use qrinfo_verify::{Unproven, Verified, VerifyError};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::lists::TipLists;
 use crate::causes::on_one_line;
 
 /// One delivered reply.
@@ -86,15 +87,38 @@ pub(super) struct Outcome {
     pub(super) left: BTreeMap<PeerId, String>,
     pub(super) level: &'static str,
     pub(super) rows: Vec<Row>,
+    /// The lists at the tip, where no node has rotated quorums.
+    pub(super) lists: Option<TipLists>,
     pub(super) unverified: Vec<Unverified>,
     pub(super) report: SyncReport,
     pub(super) wall_time: Duration,
 }
 
 impl Outcome {
-    /// Returns `true` if every request has a reply, and every reply is verified.
+    /// Returns `true` if every request has a reply, and every reply is verified; or if the chain is proven to have no
+    /// rotated quorums.
     pub(super) fn is_complete(&self) -> bool {
-        self.report.outcome.is_complete() && self.unverified.is_empty()
+        let has_all = self.report.outcome.is_complete() && !self.rows.is_empty();
+        (has_all || self.has_no_rotation()) && self.unverified.is_empty()
+    }
+
+    fn has_no_rotation(&self) -> bool {
+        self.lists.as_ref().is_some_and(|lists| lists.prove_no_rotation(self.network))
+    }
+
+    pub(super) fn outcome(&self) -> String {
+        match &self.report.outcome {
+            _ if self.has_no_rotation() => "complete: the chain has no rotated quorums".to_owned(),
+            outcome if outcome.is_complete() && self.rows.is_empty() && self.unverified.is_empty() => {
+                "no cycle can be asked for, and no node sent the lists at the tip".to_owned()
+            }
+            outcome => outcome.to_string(),
+        }
+    }
+
+    /// The requests without a reply. Where there are no rotated quorums, none of them is missing.
+    fn missing(&self) -> &[Missing] {
+        if self.has_no_rotation() { &[] } else { self.report.outcome.missing() }
     }
 
     pub(super) fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
@@ -113,8 +137,13 @@ impl Outcome {
         for unverified in &self.unverified {
             writeln!(out, "not verified: cycle {}: {}", unverified.cycle, unverified.why)?;
         }
-        for missing in self.report.outcome.missing() {
+        for missing in self.missing() {
             writeln!(out, "missing: {missing}")?;
+        }
+        if let Some(TipLists { lists, peer, bytes }) = &self.lists {
+            let (masternodes, quorums) = (lists.masternodes().len(), lists.quorums().len());
+            let height = lists.height();
+            writeln!(out, "list {height:>9}  {masternodes} masternodes  {quorums} quorums  {bytes} bytes  {peer}")?;
         }
         writeln!(
             out,
@@ -129,7 +158,7 @@ impl Outcome {
             out,
             "{}: {}; {} verified ({}), {} stored, {} asked, {} answered, {} bytes, {:.2} s, {} retries, {} refusals, {} timeouts, {} peers lost",
             self.network,
-            self.report.outcome,
+            self.outcome(),
             self.rows.len(),
             self.level,
             self.rows.iter().filter(|row| row.source.is_none()).count(),
@@ -158,24 +187,34 @@ impl Outcome {
                 "unproven": row.unproven.iter().map(ToString::to_string).collect::<Vec<_>>(),
             })
         });
-        let missing = self.report.outcome.missing().iter();
-        let missing =
-            missing.map(|missing| json!({ "request": missing.request.to_string(), "why": missing.to_string() }));
-        let left = self.left.iter().map(|(peer, why)| json!({ "peer": peer.to_string(), "why": why }));
+        let missing = self
+            .missing()
+            .iter()
+            .map(|missing| json!({ "request": missing.request.to_string(), "why": missing.to_string() }));
         let unverified =
             self.unverified.iter().map(|unverified| json!({ "cycle": unverified.cycle, "why": unverified.why }));
+        let lists = self.lists.as_ref().map(|found| {
+            json!({
+                "height": found.lists.height(),
+                "block": found.lists.block_hash().to_string(),
+                "masternodes": found.lists.masternodes().len(),
+                "quorums": found.quorums(),
+                "bytes": found.bytes,
+                "peer": found.peer.to_string(),
+            })
+        });
         let value = json!({
             "network": self.network.to_string(),
             "complete": self.is_complete(),
             "verified": self.level,
-            "outcome": self.report.outcome.to_string(),
+            "outcome": self.outcome(),
             "tip": {
                 "height": self.tip.height,
                 "hash": self.tip.hash.to_string(),
                 "peers": self.tip.nodes,
             },
             "peersUsed": self.used,
-            "peersLeft": left.collect::<Vec<_>>(),
+            "peersLeft": left(&self.left),
             "replies": stats.delivered,
             "bytes": stats.bytes,
             "milliseconds": self.wall_time.as_millis() as u64,
@@ -185,10 +224,46 @@ impl Outcome {
             "timeouts": stats.timeouts,
             "peersLost": self.report.lost.len(),
             "cycles": cycles.collect::<Vec<_>>(),
+            "lists": lists,
             "missing": missing.collect::<Vec<_>>(),
             "unverified": unverified.collect::<Vec<_>>(),
         });
         serde_json::to_writer_pretty(&mut *out, &value)?;
         writeln!(out)
     }
+}
+
+/// A sync that ended before its plan.
+pub(super) struct Failure<'a> {
+    pub(super) network: Network,
+    pub(super) level: &'static str,
+    pub(super) left: BTreeMap<PeerId, String>,
+    pub(super) wall_time: Duration,
+    pub(super) error: &'a anyhow::Error,
+}
+
+impl Failure<'_> {
+    /// Writes the object of [`Outcome::write_json`], as far as it is known.
+    pub(super) fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
+        let none: [(); 0] = [];
+        let value = json!({
+            "network": self.network.to_string(),
+            "complete": false,
+            "verified": self.level,
+            "outcome": on_one_line(self.error.as_ref()),
+            "tip": null,
+            "peersLeft": left(&self.left),
+            "milliseconds": self.wall_time.as_millis() as u64,
+            "cycles": none,
+            "lists": null,
+            "missing": none,
+            "unverified": none,
+        });
+        serde_json::to_writer_pretty(&mut *out, &value)?;
+        writeln!(out)
+    }
+}
+
+fn left(left: &BTreeMap<PeerId, String>) -> Vec<Value> {
+    left.iter().map(|(peer, why)| json!({ "peer": peer.to_string(), "why": why })).collect()
 }

@@ -17,8 +17,7 @@ use tower::{Service, discover::Change};
 
 /// A node's service, with its place in the pool: another node takes the place when all clones are dropped.
 ///
-/// A request with a block that the node does not have fails at once, and is not sent: the node would refuse it, and hold
-/// it against us.
+/// A request with a block that the node does not have is not sent: the node would refuse it, and hold it against us.
 #[derive(Debug, Clone)]
 pub(super) struct Held<S> {
     service: S,
@@ -85,6 +84,11 @@ fn copy<S: Clone>(peer: &Peer<S>) -> Peer<S> {
     Peer::new(peer.id, peer.service.clone(), peer.start_height).with_round_trip(peer.round_trip)
 }
 
+/// The same peer for a later round, without its place: if it leaves before, another node takes the place.
+pub(super) fn without_place<S: Clone>(peer: &Peer<Held<S>>) -> Peer<Held<S>> {
+    copy(peer).map(|held| Held { _place: None, ..held })
+}
+
 // === impl Held ===
 
 impl<S> Held<S> {
@@ -93,9 +97,11 @@ impl<S> Held<S> {
     }
 
     fn lacks(&self, request: &Request) -> bool {
-        let Request::QrInfo(spec) = request else { return false };
-        let mut blocks = spec.base_block_hashes.iter().chain([&spec.block_hash]);
-        blocks.any(|hash| self.blocks.find(hash).is_some_and(|block| block.height > self.newest))
+        let (bases, block) = match request {
+            Request::QrInfo(spec) => (&spec.base_block_hashes[..], &spec.block_hash),
+            Request::MnListDiff(spec) => (std::slice::from_ref(&spec.base_block_hash), &spec.block_hash),
+        };
+        bases.iter().chain([block]).any(|hash| self.blocks.find(hash).is_some_and(|block| block.height > self.newest))
     }
 }
 
@@ -113,7 +119,7 @@ where
 
     fn call(&mut self, attempt: Attempt) -> Self::Future {
         if self.lacks(&attempt.request) {
-            return ready(Err(AttemptError::new(AttemptErrorKind::Refused).at(self.peer))).boxed();
+            return ready(Err(AttemptError::new(AttemptErrorKind::NotSent).at(self.peer))).boxed();
         }
         self.service.call(attempt).boxed()
     }

@@ -3,9 +3,11 @@
 use std::{env, num::NonZeroUsize, time::Duration};
 
 use anyhow::{Context, Result};
-use qrinfo::{ParallelOptions, config};
+use qrinfo::{ParallelOptions, SequentialOptions, config};
+use qrinfo_core::Network;
 use qrinfo_correlate::CorrelatorConfig;
 use spv_config::{ClientConfig, ConfigErrors, LoadError};
+use tokio::time::Instant;
 
 use super::Options;
 use crate::run::default_concurrency;
@@ -33,6 +35,11 @@ pub(super) fn load(options: &Options) -> Result<ClientConfig> {
         config.max_concurrent_filter_requests = config.max_concurrent_filter_requests.max(limit.get());
     }
     config.validate().context("the configuration is invalid")?;
+    config.network = config.network();
+    // Devnets share magic and name, so each has a store of its own.
+    if let (Network::Devnet(_), Some(name)) = (config.network, &config.devnet.name) {
+        config.storage_path = config.storage_path.map(|directory| directory.join(name));
+    }
     // Who names nodes wants all of them asked.
     let named = u32::try_from(options.peers.len()).unwrap_or(u32::MAX);
     config.max_peers = config.max_peers.max(named.min(*ClientConfig::PEERS.end()));
@@ -46,6 +53,18 @@ pub(crate) fn is_misconfigured(error: &anyhow::Error) -> bool {
 
 pub(super) fn correlator(config: &ClientConfig, sequential: bool) -> CorrelatorConfig {
     if sequential { config::correlator_config(config) } else { config::parallel_correlator_config(config) }
+}
+
+/// The configuration with what is left of the time for the whole sync.
+pub(super) fn with_time_left(config: &ClientConfig, until: Option<Instant>) -> ClientConfig {
+    let mut config = config.clone();
+    config.total_timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+    config
+}
+
+/// Returns the options of a sequential sync.
+pub(super) fn sequential(config: &ClientConfig) -> SequentialOptions {
+    SequentialOptions { total_timeout: config.total_timeout, ..SequentialOptions::default() }
 }
 
 /// Returns the options of a parallel sync. The default number of requests in flight depends on the number of peers.

@@ -68,7 +68,8 @@ macro_rules! hash_type {
         impl Wire for $name {
             const MIN_SIZE: usize = 32;
 
-            fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+            #[inline]
+            fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
                 Ok(Self(reader.array(stringify!($name))?))
             }
 

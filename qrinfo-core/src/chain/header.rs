@@ -61,7 +61,7 @@ impl BlockHeader {
 impl Wire for BlockHeader {
     const MIN_SIZE: usize = HEADER_LEN;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self(reader.array("header")?))
     }
 

@@ -32,7 +32,7 @@ impl LlmqType {
 }
 
 /// The consensus parameters of one kind of quorum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LlmqParams {
     /// The kind these parameters belong to.
     pub llmq_type: LlmqType,

@@ -1,5 +1,6 @@
 //! The chain: hashes, block headers, networks, kinds of quorum, and the arithmetic of cycles.
 
+mod devnet;
 mod dip24;
 mod hash;
 mod header;
@@ -7,6 +8,7 @@ mod llmq;
 mod network;
 
 pub use self::{
+    devnet::{Devnet, DevnetError},
     dip24::{CYCLES_BACK, CycleStart, Cycles, WORK_BLOCK_OFFSET},
     hash::{BlockHash, Hash256, ParseHashError, ProTxHash, QuorumHash, sha256d},
     header::{BlockHeader, HEADER_LEN, Target},

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::chain::{BlockHash, Cycles, LlmqParams, LlmqType, Target};
+use crate::chain::{BlockHash, Cycles, Devnet, LlmqParams, LlmqType, Target};
 
 /// A Dash network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, derive_more::Display)]
@@ -13,24 +13,28 @@ pub enum Network {
     /// The public test network.
     #[display("testnet")]
     Testnet,
-    /// A development network. All devnets share magic and parameters; they differ in their second block.
+    /// A development network. All devnets share magic and block 0; they differ in their second block and in what their
+    /// makers choose.
     #[display("devnet")]
-    Devnet,
+    Devnet(Devnet),
     /// A private chain on one machine.
     #[display("regtest")]
     Regtest,
 }
 
 impl Network {
-    /// Every network.
-    pub const ALL: [Self; 4] = [Self::Mainnet, Self::Testnet, Self::Devnet, Self::Regtest];
+    /// A devnet with Dash Core's defaults.
+    pub const DEVNET: Self = Self::Devnet(Devnet::DEFAULT);
+
+    /// Every network; of devnets, the one with Dash Core's defaults.
+    pub const ALL: [Self; 4] = [Self::Mainnet, Self::Testnet, Self::DEVNET, Self::Regtest];
 
     /// The four bytes that start every frame, in wire order.
     pub const fn magic(self) -> [u8; 4] {
         match self {
             Self::Mainnet => [0xbf, 0x0c, 0x6b, 0xbd],
             Self::Testnet => [0xce, 0xe2, 0xca, 0xff],
-            Self::Devnet => [0xe2, 0xca, 0xff, 0xce],
+            Self::Devnet(_) => [0xe2, 0xca, 0xff, 0xce],
             Self::Regtest => [0xfc, 0xc1, 0xb7, 0xdc],
         }
     }
@@ -45,7 +49,7 @@ impl Network {
         match self {
             Self::Mainnet => 9999,
             Self::Testnet => 19999,
-            Self::Devnet => 19799,
+            Self::Devnet(_) => 19799,
             Self::Regtest => 19899,
         }
     }
@@ -62,7 +66,7 @@ impl Network {
                 0x2c, 0xbc, 0xf8, 0x3b, 0x62, 0x91, 0x3d, 0x56, 0xf6, 0x05, 0xc0, 0xe5, 0x81, 0xa4, 0x88, 0x72, 0x83,
                 0x94, 0x28, 0xc9, 0x2e, 0x5e, 0xb7, 0x6c, 0xd7, 0xad, 0x94, 0xbc, 0xaf, 0x0b, 0x00, 0x00,
             ],
-            Self::Devnet | Self::Regtest => [
+            Self::Devnet(_) | Self::Regtest => [
                 0x2e, 0x3d, 0xf2, 0x3e, 0xec, 0x5c, 0xd6, 0xa8, 0x6e, 0xdd, 0x50, 0x95, 0x39, 0x02, 0x8e, 0x2c, 0x3a,
                 0x3d, 0xc0, 0x53, 0x15, 0xeb, 0x28, 0xf2, 0xba, 0xa4, 0x32, 0x18, 0xca, 0x08, 0x00, 0x00,
             ],
@@ -96,28 +100,34 @@ impl Network {
 
     /// The type of the quorums that sign ChainLocks.
     pub const fn chain_lock_llmq(self) -> LlmqType {
-        LlmqType(match self {
-            Self::Mainnet => 2,
-            Self::Testnet => 1,
-            Self::Devnet => 101,
-            Self::Regtest => 100,
-        })
+        match self {
+            Self::Mainnet => LlmqType(2),
+            Self::Testnet => LlmqType(1),
+            Self::Devnet(devnet) => devnet.chain_locks,
+            Self::Regtest => LlmqType(100),
+        }
     }
 
     /// The parameters of the rotated quorums.
     pub const fn rotated_params(self) -> LlmqParams {
         match self {
             Self::Mainnet | Self::Testnet => LlmqParams::LLMQ_60_75,
-            Self::Devnet => LlmqParams::LLMQ_DEVNET_DIP0024,
+            Self::Devnet(devnet) => devnet.rotated,
             Self::Regtest => LlmqParams::LLMQ_TEST_DIP0024,
         }
+    }
+
+    /// The parameters of a type of quorum; on a devnet those of the rotated type are the ones that were chosen. `None`
+    /// for a number that Dash Core 23 does not know.
+    pub fn llmq_params(self, llmq_type: LlmqType) -> Option<LlmqParams> {
+        if llmq_type == self.rotated_llmq() { Some(self.rotated_params()) } else { llmq_type.params() }
     }
 
     /// The easiest target that a header may have.
     pub const fn easiest_target(self) -> Target {
         match self {
             Self::Mainnet | Self::Testnet => Target::with_leading_zeros(20),
-            Self::Devnet | Self::Regtest => Target::with_leading_zeros(1),
+            Self::Devnet(_) | Self::Regtest => Target::with_leading_zeros(1),
         }
     }
 
@@ -130,7 +140,7 @@ impl Network {
         match self {
             Self::Mainnet => &MAINNET_CHECKPOINTS,
             Self::Testnet => &TESTNET_CHECKPOINTS,
-            Self::Devnet | Self::Regtest => &[],
+            Self::Devnet(_) | Self::Regtest => &[],
         }
     }
 
@@ -154,7 +164,7 @@ impl Network {
         match self {
             Self::Mainnet => &["dnsseed.dash.org"],
             Self::Testnet => &["testnet-seed.dashdot.io"],
-            Self::Devnet | Self::Regtest => &[],
+            Self::Devnet(_) | Self::Regtest => &[],
         }
     }
 
@@ -163,7 +173,7 @@ impl Network {
         match self {
             Self::Mainnet => Some(1_738_698),
             Self::Testnet => Some(770_730),
-            Self::Devnet | Self::Regtest => None,
+            Self::Devnet(_) | Self::Regtest => None,
         }
     }
 

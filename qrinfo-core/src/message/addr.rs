@@ -68,7 +68,7 @@ pub enum NetAddress {
 impl Wire for Addr {
     const MIN_SIZE: usize = 1;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         decode_nodes(reader, 30, |reader| {
             let last_seen = reader.u32("last seen")?;
             let services = reader.u64("services")?;
@@ -93,7 +93,7 @@ impl Wire for Addr {
 impl Wire for AddrV2 {
     const MIN_SIZE: usize = 1;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         decode_nodes(reader, 4 + 1 + NetAddress::MIN_SIZE, |reader| {
             let last_seen = reader.u32("last seen")?;
             let services = reader.compact_size("services")?;
@@ -118,7 +118,7 @@ impl Wire for AddrV2 {
 impl Wire for NetAddress {
     const MIN_SIZE: usize = 1 + 1 + 2;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let network = reader.u8("network")?;
         let offset = reader.offset();
         let address = reader.var_bytes("address")?;
@@ -153,9 +153,9 @@ impl Wire for NetAddress {
 }
 
 fn decode_nodes<A>(
-    reader: &mut Reader,
+    reader: &mut Reader<'_>,
     least: usize,
-    node: impl Fn(&mut Reader) -> Result<KnownNode<A>, DecodeError>,
+    node: impl Fn(&mut Reader<'_>) -> Result<KnownNode<A>, DecodeError>,
 ) -> Result<Vec<KnownNode<A>>, DecodeError> {
     let offset = reader.offset();
     let count = reader.count("addresses", least)?;

@@ -65,8 +65,7 @@ impl Coinbase {
 impl Wire for Coinbase {
     const MIN_SIZE: usize = 4 + 1 + 1 + 4;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let rest = reader.rest();
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let start = reader.offset();
         let version = reader.u16("cbTx version")?;
         let transaction_type = reader.u16("cbTx type")?;
@@ -94,7 +93,7 @@ impl Wire for Coinbase {
             }
             _ => None,
         };
-        Ok(Self { transaction: rest.slice(..end - start), payload })
+        Ok(Self { transaction: reader.since(start), payload })
     }
 
     fn encode(&self, out: &mut impl BufMut) {
@@ -131,7 +130,7 @@ pub struct CreditPool {
 impl Wire for CoinbasePayload {
     const MIN_SIZE: usize = 2 + 4 + 32;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let start = reader.offset();
         let version = reader.u16("cbTx payload version")?;
         if !(1..=3).contains(&version) {
@@ -169,7 +168,7 @@ impl Wire for CoinbasePayload {
     }
 }
 
-fn height_diff(reader: &mut Reader) -> Result<u32, DecodeError> {
+fn height_diff(reader: &mut Reader<'_>) -> Result<u32, DecodeError> {
     let offset = reader.offset();
     let value = reader.compact_size("bestCLHeightDiff")?;
     u32::try_from(value).map_err(|_| DecodeError {

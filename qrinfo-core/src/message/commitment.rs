@@ -38,33 +38,50 @@ impl Commitment {
     const fn is_indexed(version: u16) -> bool {
         matches!(version, 2 | 4)
     }
+
+    /// Reads a commitment; `bits` reads its two rows of bits.
+    #[inline(always)]
+    fn read(
+        reader: &mut Reader<'_>,
+        bits: fn(&mut Reader<'_>) -> Result<Bits, DecodeError>,
+    ) -> Result<Self, DecodeError> {
+        // A copy in registers: the bound of a field is one comparison.
+        let mut fields = *reader;
+        let version = fields.u16("commitment version")?;
+        if !(1..=4).contains(&version) {
+            return Err(reader.error("commitment version", DecodeErrorKind::UndefinedValue(i64::from(version))));
+        }
+        let commitment = Self {
+            version,
+            llmq_type: LlmqType(fields.u8("llmqType")?),
+            quorum_hash: QuorumHash::decode(&mut fields)?,
+            quorum_index: match Self::is_indexed(version) {
+                true => Some(fields.i16("quorumIndex")?),
+                false => None,
+            },
+            signers: bits(&mut fields)?,
+            valid_members: bits(&mut fields)?,
+            quorum_public_key: fields.array("quorumPublicKey")?,
+            quorum_vvec_hash: Hash256::decode(&mut fields)?,
+            quorum_sig: fields.array("quorumSig")?,
+            members_sig: fields.array("membersSig")?,
+        };
+        *reader = fields;
+        Ok(commitment)
+    }
 }
 
 impl Wire for Commitment {
     const MIN_SIZE: usize = 2 + 1 + 32 + 1 + 1 + 48 + 32 + 96 + 96;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let start = reader.offset();
-        let version = reader.u16("commitment version")?;
-        if !(1..=4).contains(&version) {
-            let kind = DecodeErrorKind::UndefinedValue(i64::from(version));
-            return Err(DecodeError { field: "commitment version", offset: start, kind });
-        }
-        Ok(Self {
-            version,
-            llmq_type: LlmqType(reader.u8("llmqType")?),
-            quorum_hash: QuorumHash::decode(reader)?,
-            quorum_index: match Self::is_indexed(version) {
-                true => Some(reader.i16("quorumIndex")?),
-                false => None,
-            },
-            signers: Bits::decode(reader)?,
-            valid_members: Bits::decode(reader)?,
-            quorum_public_key: reader.array("quorumPublicKey")?,
-            quorum_vvec_hash: Hash256::decode(reader)?,
-            quorum_sig: reader.array("quorumSig")?,
-            members_sig: reader.array("membersSig")?,
-        })
+    #[inline]
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Self::read(reader, Bits::decode)
+    }
+
+    #[inline]
+    fn skip(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        Self::read(reader, |reader| Bits::skip(reader).map(|()| Bits::default())).map(drop)
     }
 
     fn encode(&self, out: &mut impl BufMut) {

@@ -17,7 +17,7 @@ pub struct GetMnListDiff {
 impl Wire for GetMnListDiff {
     const MIN_SIZE: usize = 64;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { base_block_hash: BlockHash::decode(reader)?, block_hash: BlockHash::decode(reader)? })
     }
 

@@ -21,7 +21,7 @@ pub struct GetQRInfo {
 impl Wire for GetQRInfo {
     const MIN_SIZE: usize = 1 + 32 + 1;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let count = reader.count("baseBlockHashes", BlockHash::MIN_SIZE)?;
         let base_block_hashes = (0..count).map(|_| BlockHash::decode(reader)).collect::<Result<_, _>>()?;
         Ok(Self { base_block_hashes, block_hash: BlockHash::decode(reader)?, extra_share: reader.bool("extraShare")? })

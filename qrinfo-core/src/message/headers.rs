@@ -25,7 +25,7 @@ pub struct GetHeaders {
 impl Wire for GetHeaders {
     const MIN_SIZE: usize = 4 + 1 + 32;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let version = reader.u32("version")?;
         let offset = reader.offset();
         let count = reader.count("locator", BlockHash::MIN_SIZE)?;
@@ -51,7 +51,7 @@ pub struct Headers(pub Vec<BlockHeader>);
 impl Wire for Headers {
     const MIN_SIZE: usize = 1;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let offset = reader.offset();
         let count = reader.count("headers", BlockHeader::MIN_SIZE + 1)?;
         if count > MAX_HEADERS {

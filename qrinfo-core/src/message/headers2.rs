@@ -151,7 +151,7 @@ impl Headers2 {
 impl Wire for Headers2 {
     const MIN_SIZE: usize = 1;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let offset = reader.offset();
         let count = reader.count("headers", Compressed::MIN_SIZE)?;
         if count > MAX_HEADERS2 {
@@ -210,7 +210,7 @@ impl Compressed {
 impl Wire for Compressed {
     const MIN_SIZE: usize = 1 + 32 + 2 + 4;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let offset = reader.offset();
         let first = reader.u8("bit field")?;
         if first & !DEFINED != 0 {

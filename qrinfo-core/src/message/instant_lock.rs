@@ -48,6 +48,11 @@ pub struct OutPoint {
 }
 
 impl InstantLock {
+    /// The hash under which nodes announce the lock: that of all of it, the signature included.
+    pub fn hash(&self) -> Hash256 {
+        Hash256::from_bytes(sha256d(&self.to_wire()))
+    }
+
     /// The id that quorums sign for these inputs, independent of the transaction. It selects the quorum (DIP-10).
     pub fn request_id(&self) -> Hash256 {
         let mut bytes = BytesMut::with_capacity(16 + 36 * self.inputs.len());
@@ -67,7 +72,7 @@ impl InstantLock {
 impl Wire for InstantLock {
     const MIN_SIZE: usize = 1 + 1 + 32 + 32 + 96;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let start = reader.offset();
         let version = reader.u8("isdlock version")?;
         if version != VERSION {
@@ -97,7 +102,7 @@ impl Wire for InstantLock {
 impl Wire for OutPoint {
     const MIN_SIZE: usize = 36;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { txid: Hash256::decode(reader)?, vout: reader.u32("vout")? })
     }
 

@@ -87,7 +87,7 @@ impl MnListDiff {
 impl Wire for MnListDiff {
     const MIN_SIZE: usize = 2 + 32 + 32 + 4 + 1 + 1 + Coinbase::MIN_SIZE + 5;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let start = reader.offset();
         let version = reader.u16("nVersion")?;
         if version != 1 {
@@ -138,7 +138,7 @@ pub struct DeletedQuorum {
 impl Wire for DeletedQuorum {
     const MIN_SIZE: usize = 33;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { llmq_type: LlmqType(reader.u8("llmqType")?), quorum_hash: QuorumHash::decode(reader)? })
     }
 
@@ -157,14 +157,29 @@ pub struct QuorumClSig {
     pub indexes: Vec<u16>,
 }
 
+impl QuorumClSig {
+    /// Reads the signature and the bytes of the indexes.
+    #[inline]
+    fn read<'a>(reader: &mut Reader<'a>) -> Result<([u8; 96], &'a [[u8; 2]]), DecodeError> {
+        let signature = reader.array("quorumsCLSigs")?;
+        let count = reader.count("quorumsCLSigs indexes", 2)?;
+        let (indexes, _) = reader.slice("quorumsCLSigs indexes", 2 * count)?.as_chunks();
+        Ok((signature, indexes))
+    }
+}
+
 impl Wire for QuorumClSig {
     const MIN_SIZE: usize = 96 + 1;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let signature = reader.array("quorumsCLSigs")?;
-        let count = reader.count("quorumsCLSigs indexes", 2)?;
-        let indexes = (0..count).map(|_| reader.u16("quorumsCLSigs indexes")).collect::<Result<_, _>>()?;
-        Ok(Self { signature, indexes })
+    #[inline]
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (signature, indexes) = Self::read(reader)?;
+        Ok(Self { signature, indexes: indexes.iter().copied().map(u16::from_le_bytes).collect() })
+    }
+
+    #[inline]
+    fn skip(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        Self::read(reader).map(drop)
     }
 
     fn encode(&self, out: &mut impl BufMut) {

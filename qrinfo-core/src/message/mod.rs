@@ -1,4 +1,4 @@
-//! The messages of a session that requests rotated quorums, and the locks that quorums sign.
+//! The messages of a session that requests rotated quorums, the locks that quorums sign, and their announcements.
 //!
 //! Names follow dashcore; layouts follow Dash Core 23 at protocol version 70230 and newer.
 
@@ -11,6 +11,7 @@ mod get_qr_info;
 mod headers;
 mod headers2;
 mod instant_lock;
+mod inventory;
 mod mn_list_diff;
 mod net_info;
 mod qr_info;
@@ -29,6 +30,7 @@ pub use get_qr_info::GetQRInfo;
 pub use headers::{GetHeaders, Headers, MAX_HEADERS};
 pub use headers2::{HEADERS2_PROTOCOL_VERSION, Headers2, MAX_HEADERS2, NODE_HEADERS_COMPRESSED};
 pub use instant_lock::{InstantLock, OutPoint};
+pub use inventory::{Inventory, InventoryItem, InventoryKind, MAX_INVENTORY};
 pub use mn_list_diff::{DeletedQuorum, MnListDiff, QuorumClSig};
 pub use net_info::{NetInfo, NetInfoEntry, NetInfoPurpose};
 pub use qr_info::{ExtraShare, QRInfo};
@@ -73,8 +75,8 @@ impl NetworkMessage {
             Command::QR_INFO => Self::QRInfo(Box::new(QRInfo::from_wire(payload)?)),
             Command::GET_MN_LIST_DIFF => Self::GetMnListD(GetMnListDiff::from_wire(payload)?),
             Command::MN_LIST_DIFF => Self::MnListDiff(Box::new(MnListDiff::from_wire(payload)?)),
-            Command::PING => Self::Ping(nonce(payload)?),
-            Command::PONG => Self::Pong(nonce(payload)?),
+            Command::PING => Self::Ping(nonce(&payload)?),
+            Command::PONG => Self::Pong(nonce(&payload)?),
             _ => Self::Other(Frame { command, payload }),
         })
     }
@@ -103,7 +105,7 @@ impl NetworkMessage {
     }
 }
 
-fn nonce(payload: Bytes) -> Result<u64, DecodeError> {
+fn nonce(payload: &Bytes) -> Result<u64, DecodeError> {
     let mut reader = crate::wire::Reader::new(payload);
     let nonce = reader.u64("nonce")?;
     reader.finish()?;

@@ -71,12 +71,26 @@ impl NetInfoPurpose {
 // === impl NetInfo ===
 
 impl NetInfo {
-    pub(super) fn decode_service(reader: &mut Reader) -> Result<Self, DecodeError> {
+    /// Reads the addresses of an entry of `version`.
+    #[inline(always)]
+    pub(super) fn decode(version: u16, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        if version == 3 {
+            // This call is too long to be inlined; with a copy of its own it leaves the caller's in registers.
+            let mut addresses = *reader;
+            let net_info = Self::decode_extended(&mut addresses)?;
+            *reader = addresses;
+            return Ok(net_info);
+        }
         Ok(Self::Service { ip: reader.array("service address")?, port: reader.u16_be("service port")? })
     }
 
-    /// Reads the form of entry version 3.
-    pub(super) fn decode_extended(reader: &mut Reader) -> Result<Self, DecodeError> {
+    /// Reads past the addresses of an entry of `version`, with the same checks.
+    #[inline(always)]
+    pub(super) fn skip(version: u16, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        Self::decode(version, reader).map(drop)
+    }
+
+    fn decode_extended(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let version = reader.u8("netInfo version")?;
         if version != VERSION {
             return Ok(Self::Unknown(version));
@@ -124,7 +138,7 @@ impl NetInfo {
 impl Wire for NetInfoEntry {
     const MIN_SIZE: usize = 1;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let start = reader.offset();
         let limited = |field, offset, bytes: &Bytes, limit| match bytes.len() {
             len if len <= limit => Ok(()),

@@ -102,7 +102,7 @@ impl QRInfo {
 impl Wire for QRInfo {
     const MIN_SIZE: usize = 3 * QuorumSnapshot::MIN_SIZE + 5 * MnListDiff::MIN_SIZE + 1 + 3;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             quorum_snapshot_at_h_minus_c: QuorumSnapshot::decode(reader)?,
             quorum_snapshot_at_h_minus_2c: QuorumSnapshot::decode(reader)?,
@@ -145,7 +145,7 @@ impl Wire for QRInfo {
     }
 }
 
-fn decode_list<T: Wire>(reader: &mut Reader, field: &'static str) -> Result<Vec<T>, DecodeError> {
+fn decode_list<T: Wire>(reader: &mut Reader<'_>, field: &'static str) -> Result<Vec<T>, DecodeError> {
     let offset = reader.offset();
     let count = reader.count(field, T::MIN_SIZE)?;
     if count > MAX_TRAILING {

@@ -42,6 +42,32 @@ pub enum SmlEntryKind {
 }
 
 impl SmlEntry {
+    /// Reads an entry; `net_info` reads the addresses of an entry of a version.
+    #[inline(always)]
+    fn read(
+        reader: &mut Reader<'_>,
+        net_info: fn(u16, &mut Reader<'_>) -> Result<NetInfo, DecodeError>,
+    ) -> Result<Self, DecodeError> {
+        // A copy in registers: the bound of a field is one comparison.
+        let mut fields = *reader;
+        let version = fields.u16("entry version")?;
+        if !(1..=3).contains(&version) {
+            return Err(reader.error("entry version", DecodeErrorKind::UndefinedValue(i64::from(version))));
+        }
+        let entry = Self {
+            version,
+            pro_reg_tx_hash: ProTxHash::decode(&mut fields)?,
+            confirmed_hash: Hash256::decode(&mut fields)?,
+            net_info: net_info(version, &mut fields)?,
+            pub_key_operator: fields.array("pubKeyOperator")?,
+            key_id_voting: fields.array("keyIDVoting")?,
+            is_valid: fields.bool("isValid")?,
+            kind: decode_kind(version, &mut fields)?,
+        };
+        *reader = fields;
+        Ok(entry)
+    }
+
     /// Appends the entry without its version: what the list's merkle root is built from.
     pub fn encode_without_version(&self, out: &mut impl BufMut) {
         self.pro_reg_tx_hash.encode(out);
@@ -71,26 +97,14 @@ impl SmlEntry {
 impl Wire for SmlEntry {
     const MIN_SIZE: usize = 2 + 32 + 32 + 1 + 48 + 20 + 1;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let start = reader.offset();
-        let version = reader.u16("entry version")?;
-        if !(1..=3).contains(&version) {
-            let kind = DecodeErrorKind::UndefinedValue(i64::from(version));
-            return Err(DecodeError { field: "entry version", offset: start, kind });
-        }
-        Ok(Self {
-            version,
-            pro_reg_tx_hash: ProTxHash::decode(reader)?,
-            confirmed_hash: Hash256::decode(reader)?,
-            net_info: match version {
-                3 => NetInfo::decode_extended(reader)?,
-                _ => NetInfo::decode_service(reader)?,
-            },
-            pub_key_operator: reader.array("pubKeyOperator")?,
-            key_id_voting: reader.array("keyIDVoting")?,
-            is_valid: reader.bool("isValid")?,
-            kind: decode_kind(version, reader)?,
-        })
+    #[inline]
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Self::read(reader, NetInfo::decode)
+    }
+
+    #[inline]
+    fn skip(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        Self::read(reader, |version, reader| NetInfo::skip(version, reader).map(|()| NetInfo::Unknown(0))).map(drop)
     }
 
     fn encode(&self, out: &mut impl BufMut) {
@@ -99,7 +113,8 @@ impl Wire for SmlEntry {
     }
 }
 
-fn decode_kind(version: u16, reader: &mut Reader) -> Result<SmlEntryKind, DecodeError> {
+#[inline]
+fn decode_kind(version: u16, reader: &mut Reader<'_>) -> Result<SmlEntryKind, DecodeError> {
     if version < 2 {
         return Ok(SmlEntryKind::Regular);
     }

@@ -37,7 +37,7 @@ pub struct QuorumSnapshot {
 impl Wire for QuorumSnapshot {
     const MIN_SIZE: usize = 4 + 1 + 1;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         const MODE: &str = "mnSkipListMode";
         let start = reader.offset();
         let skip_list_mode = match reader.i32(MODE)? {

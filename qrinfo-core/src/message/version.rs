@@ -62,7 +62,7 @@ impl VersionMessage {
 impl Wire for VersionMessage {
     const MIN_SIZE: usize = 4 + 8 + 8 + 26 + 26 + 8 + 1 + 4;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let protocol_version = reader.i32("version")?;
         let services = reader.u64("services")?;
         let timestamp = reader.i64("timestamp")?;
@@ -103,13 +103,13 @@ impl Wire for VersionMessage {
     }
 }
 
-fn decode_address(reader: &mut Reader) -> Result<SocketAddr, DecodeError> {
+fn decode_address(reader: &mut Reader<'_>) -> Result<SocketAddr, DecodeError> {
     reader.u64("address services")?;
     decode_ip(reader)
 }
 
 /// Reads an address and its port as `version` and `addr` write them.
-pub(super) fn decode_ip(reader: &mut Reader) -> Result<SocketAddr, DecodeError> {
+pub(super) fn decode_ip(reader: &mut Reader<'_>) -> Result<SocketAddr, DecodeError> {
     let ip = IpAddr::from(reader.array::<16>("address")?).to_canonical();
     Ok(SocketAddr::from((ip, reader.u16_be("port")?)))
 }

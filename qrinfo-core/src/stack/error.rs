@@ -39,6 +39,10 @@ pub enum AttemptErrorKind {
     /// The peer refused: it lacks a block that the request names. It is neither faulty nor overloaded.
     #[display("refused the request")]
     Refused,
+    /// The request was not sent, because it names a block that the peer is known to lack: the peer would refuse it, and
+    /// hold it against us.
+    #[display("lacks a block of the request, which was not sent")]
+    NotSent,
     /// The peer sent bytes that are not a valid message.
     #[display("sent a malformed message")]
     Malformed,
@@ -66,6 +70,7 @@ impl AttemptErrorKind {
             Self::Timeout => "timeout",
             Self::Disconnected => "disconnected",
             Self::Refused => "refused",
+            Self::NotSent => "not_sent",
             Self::Malformed => "malformed",
             Self::False => "false",
             Self::Overloaded => "overloaded",

@@ -59,33 +59,40 @@ impl Bits {
 impl Wire for Bits {
     const MIN_SIZE: usize = 1;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let start = reader.offset();
-        let count = reader.compact_size("bit count")?;
-        let left = reader.remaining();
-        let len = usize::try_from(count).ok().filter(|len| len.div_ceil(8) <= left).ok_or(DecodeError {
-            field: "bit count",
-            offset: start,
-            kind: DecodeErrorKind::ImpossibleCount { count, left },
-        })?;
-        let start = reader.offset();
-        let bytes = reader.bytes("bits", len.div_ceil(8))?;
-        if let (Some(last), used @ 1..) = (bytes.last(), len % 8)
-            && last >> used != 0
-        {
-            return Err(DecodeError {
-                field: "bits",
-                offset: start + bytes.len() - 1,
-                kind: DecodeErrorKind::PaddingBits,
-            });
-        }
-        Ok(Self { len, bytes })
+    #[inline]
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (len, bytes) = read(reader)?;
+        Ok(Self { len, bytes: reader.since(reader.offset() - bytes.len()) })
+    }
+
+    #[inline]
+    fn skip(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        read(reader).map(drop)
     }
 
     fn encode(&self, out: &mut impl BufMut) {
         put_len(out, self.len);
         out.put_slice(&self.bytes);
     }
+}
+
+/// The number of bits, and the bytes that hold them.
+#[inline]
+fn read<'a>(reader: &mut Reader<'a>) -> Result<(usize, &'a [u8]), DecodeError> {
+    let start = *reader;
+    let count = reader.compact_size("bit count")?;
+    let left = reader.remaining();
+    let Some(len) = usize::try_from(count).ok().filter(|len| len.div_ceil(8) <= left) else {
+        return Err(start.error("bit count", DecodeErrorKind::ImpossibleCount { count, left }));
+    };
+    let bytes = reader.slice("bits", len.div_ceil(8))?;
+    if let (Some(last), used @ 1..) = (bytes.last(), len % 8)
+        && last >> used != 0
+    {
+        let offset = reader.offset() - 1;
+        return Err(DecodeError { field: "bits", offset, kind: DecodeErrorKind::PaddingBits });
+    }
+    Ok((len, bytes))
 }
 
 impl FromIterator<bool> for Bits {

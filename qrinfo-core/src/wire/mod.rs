@@ -26,7 +26,16 @@ pub trait Wire: Sized {
     ///
     /// # Errors
     /// [`DecodeError`] names the field and the offset at which the bytes stop making sense.
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError>;
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError>;
+
+    /// Reads past one value, with the same checks. A type that owns memory does it without.
+    ///
+    /// # Errors
+    /// The errors of [`decode`](Self::decode).
+    #[inline]
+    fn skip(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        Self::decode(reader).map(drop)
+    }
 
     /// Appends the value's bytes.
     fn encode(&self, out: &mut impl BufMut);
@@ -36,7 +45,8 @@ pub trait Wire: Sized {
     /// # Errors
     /// The errors of [`decode`](Self::decode), and [`DecodeErrorKind::TrailingBytes`].
     fn from_wire(payload: impl Into<Bytes>) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(payload.into());
+        let payload = payload.into();
+        let mut reader = Reader::new(&payload);
         let value = Self::decode(&mut reader)?;
         reader.finish()?;
         Ok(value)

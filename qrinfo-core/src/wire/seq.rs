@@ -41,28 +41,25 @@ impl<T: Wire> Seq<T> {
     }
 
     /// The items, decoded one after another.
-    pub fn iter(&self) -> SeqIter<T> {
-        SeqIter { left: self.len, reader: Reader::new(self.bytes.clone()), item: PhantomData }
+    pub fn iter(&self) -> SeqIter<'_, T> {
+        SeqIter { left: self.len, reader: Reader::new(&self.bytes), item: PhantomData }
     }
 
     /// Decodes a list of no more than `most` items.
     ///
     /// # Errors
     /// [`DecodeErrorKind::BadLength`] for a greater count, before any item is read; else as `T`.
-    pub fn decode_at_most(most: usize, reader: &mut Reader) -> Result<Self, DecodeError> {
-        let name = std::any::type_name::<T>();
-        let field = name.rsplit("::").next().unwrap_or(name);
-        let offset = reader.offset();
-        let len = reader.count(field, T::MIN_SIZE)?;
+    pub fn decode_at_most(most: usize, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let before = *reader;
+        let len = reader.count("", T::MIN_SIZE).map_err(|error| DecodeError { field: name::<T>(), ..error })?;
         if len > most {
-            return Err(DecodeError { field, offset, kind: DecodeErrorKind::BadLength(len) });
+            return Err(before.error(name::<T>(), DecodeErrorKind::BadLength(len)));
         }
-        let rest = reader.rest();
         let start = reader.offset();
         for _ in 0..len {
-            T::decode(reader)?;
+            T::skip(reader)?;
         }
-        Ok(Self { len, bytes: rest.slice(..reader.offset() - start), item: PhantomData })
+        Ok(Self { len, bytes: reader.since(start), item: PhantomData })
     }
 
     /// The items, decoded.
@@ -71,12 +68,19 @@ impl<T: Wire> Seq<T> {
     }
 }
 
+/// The name of `T` alone, as errors give it.
+#[cold]
+fn name<T>() -> &'static str {
+    let path = std::any::type_name::<T>();
+    path.rsplit("::").next().unwrap_or(path)
+}
+
 // === impl Seq ===
 
 impl<T: Wire> Wire for Seq<T> {
     const MIN_SIZE: usize = 1;
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Self::decode_at_most(usize::MAX, reader)
     }
 
@@ -124,26 +128,27 @@ impl<T: Wire + fmt::Debug> fmt::Debug for Seq<T> {
     }
 }
 
-impl<T: Wire> IntoIterator for &Seq<T> {
+impl<'a, T: Wire> IntoIterator for &'a Seq<T> {
     type Item = T;
-    type IntoIter = SeqIter<T>;
+    type IntoIter = SeqIter<'a, T>;
 
-    fn into_iter(self) -> SeqIter<T> {
+    fn into_iter(self) -> SeqIter<'a, T> {
         self.iter()
     }
 }
 
 /// The items of a [`Seq`].
 #[derive(Debug)]
-pub struct SeqIter<T> {
+pub struct SeqIter<'a, T> {
     left: usize,
-    reader: Reader,
+    reader: Reader<'a>,
     item: PhantomData<fn() -> T>,
 }
 
-impl<T: Wire> Iterator for SeqIter<T> {
+impl<T: Wire> Iterator for SeqIter<'_, T> {
     type Item = T;
 
+    #[inline]
     fn next(&mut self) -> Option<T> {
         self.left = self.left.checked_sub(1)?;
         // A `Seq` holds only bytes that decoded before or that were encoded from values.

@@ -38,6 +38,37 @@ fn sizes_on_the_wire() {
     }
 }
 
+/// The fields of an entry of version 2, with their names in errors and their sizes.
+const FIELDS: [(&str, usize); 11] = [
+    ("entry version", 2),
+    ("ProTxHash", 32),
+    ("Hash256", 32),
+    ("service address", 16),
+    ("service port", 2),
+    ("pubKeyOperator", 48),
+    ("keyIDVoting", 20),
+    ("isValid", 1),
+    ("entry type", 2),
+    ("platformHTTPPort", 2),
+    ("platformNodeID", 20),
+];
+
+#[test]
+fn an_entry_cut_anywhere_names_the_field_that_is_cut() {
+    let evo = SmlEntryKind::Evo { platform_http_port: Some(443), platform_node_id: [6; 20] };
+    let wire = entry(2, evo).to_wire();
+    let mut offset = 0;
+    for (field, needed) in FIELDS {
+        for left in 0..needed {
+            let kind = DecodeErrorKind::Truncated { needed, left };
+            let expected = DecodeError { field, offset, kind };
+            assert_eq!(SmlEntry::from_wire(wire.slice(..offset + left)), Err(expected));
+        }
+        offset += needed;
+    }
+    assert_eq!(offset, wire.len());
+}
+
 /// An entry of version 3 with this address part and what follows the flag for validity.
 fn version_3_by_hand(net_info: &[u8], kind: &[u8]) -> Vec<u8> {
     [&[3, 0][..], &[1; 32], &[2; 32], net_info, &[4; 48], &[5; 20], &[1], kind].concat()

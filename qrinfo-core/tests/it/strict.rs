@@ -4,8 +4,8 @@ use proptest::{prelude::*, sample::Index};
 use qrinfo_core::{
     LlmqType, ProTxHash,
     message::{
-        Coinbase, CoinbasePayload, Commitment, GetMnListDiff, GetQRInfo, MnListDiff, QRInfo, QuorumSnapshot, SmlEntry,
-        VersionMessage,
+        Coinbase, CoinbasePayload, Commitment, GetMnListDiff, GetQRInfo, MnListDiff, QRInfo, QuorumClSig,
+        QuorumSnapshot, SmlEntry, VersionMessage,
     },
     wire::{Bits, DecodeError, DecodeErrorKind, Reader, Wire},
 };
@@ -27,6 +27,16 @@ fn decode(payload: impl Into<Vec<u8>>) -> Result<QRInfo, DecodeError> {
 fn refused_or_exact<T: Wire>(payload: &[u8]) {
     if let Ok(message) = T::from_wire(payload.to_vec()) {
         assert!(message.to_wire() == payload, "accepted, but encodes to other bytes");
+    }
+}
+
+/// Skips and decodes bytes that may be anything: both end at the same place, or with the same error.
+fn skipped_like_decoded<T: Wire>(payload: &[u8]) {
+    let payload = payload.to_vec().into();
+    let (mut skipping, mut decoding) = (Reader::new(&payload), Reader::new(&payload));
+    assert_eq!(T::skip(&mut skipping), T::decode(&mut decoding).map(drop));
+    if T::decode(&mut Reader::new(&payload)).is_ok() {
+        assert_eq!(skipping.offset(), decoding.offset());
     }
 }
 
@@ -143,7 +153,7 @@ fn the_coinbase_payload_errs_at_its_place_in_the_message() {
 
 #[test]
 fn only_the_shortest_compact_size_is_read() {
-    let read = |bytes: &[u8]| Reader::new(bytes.to_vec().into()).compact_size("n");
+    let read = |bytes: &[u8]| Reader::new(&bytes.to_vec().into()).compact_size("n");
     for (bytes, value) in [
         (&[0xfc][..], 0xfc),
         (&[0xfd, 0xfd, 0], 0xfd),
@@ -209,6 +219,29 @@ fn a_diff_has_no_more_masternodes_than_there_are_collaterals() {
     assert_eq!((refused.field, refused.kind), ("ProTxHash", DecodeErrorKind::BadLength(20_001)));
 }
 
+/// A list is checked by skipping its items, and read by decoding them.
+#[test]
+fn an_item_is_skipped_exactly_if_it_is_decoded() {
+    fn cut_or_changed_anywhere<T: Wire>(item: &T) {
+        let wire = item.to_wire().to_vec();
+        (0..=wire.len()).for_each(|len| skipped_like_decoded::<T>(&wire[..len]));
+        for at in 0..wire.len() {
+            for value in [0, 1, 2, 3, 0x80, 0xfd, 0xfe, 0xff, wire[at].wrapping_add(1)] {
+                let changed = [&wire[..at], &[value], &wire[at + 1..]].concat();
+                skipped_like_decoded::<T>(&changed);
+            }
+        }
+    }
+    let reply = decode(LISTS).unwrap();
+    let mut kinds = [0; 3];
+    for diff in reply.diffs() {
+        kinds[0] += diff.new_masternodes.iter().inspect(cut_or_changed_anywhere).count();
+        kinds[1] += diff.new_quorums.iter().inspect(cut_or_changed_anywhere).count();
+        kinds[2] += diff.quorums_cl_sigs.iter().inspect(cut_or_changed_anywhere).count();
+    }
+    assert!(kinds.iter().all(|count| *count > 0), "{kinds:?}");
+}
+
 proptest! {
     #[test]
     fn bytes_of_any_kind_do_not_panic(payload in proptest::collection::vec(any::<u8>(), 0..2_000)) {
@@ -222,6 +255,10 @@ proptest! {
         refused_or_exact::<CoinbasePayload>(&payload);
         refused_or_exact::<SmlEntry>(&payload);
         refused_or_exact::<Bits>(&payload);
+        skipped_like_decoded::<Bits>(&payload);
+        skipped_like_decoded::<Commitment>(&payload);
+        skipped_like_decoded::<QuorumClSig>(&payload);
+        skipped_like_decoded::<SmlEntry>(&payload);
         let _ = VersionMessage::from_wire(payload);
     }
 

@@ -309,7 +309,8 @@ impl PeerHealth {
                 self.last_done = Some(now);
                 self.answered(send, |_| false);
             }
-            AttemptErrorKind::Cancelled => self.answered(send, |_| false),
+            // The peer was not asked.
+            AttemptErrorKind::Cancelled | AttemptErrorKind::NotSent => self.answered(send, |_| false),
             AttemptErrorKind::Timeout | AttemptErrorKind::Disconnected => {
                 if self.cool(now) {
                     self.depth.decrease();

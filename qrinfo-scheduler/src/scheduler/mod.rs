@@ -371,7 +371,7 @@ impl Scheduler {
         let Some(entry) = peer.failed(send, kind, now) else { return };
         self.ended(&entry, Err(kind), now);
         if let Some(id) = entry.request {
-            if kind == AttemptErrorKind::Refused {
+            if matches!(kind, AttemptErrorKind::Refused | AttemptErrorKind::NotSent) {
                 self.note_refusal(id, send.peer);
             }
             self.copy_failed(id, send, kind);
@@ -635,7 +635,7 @@ impl Scheduler {
     /// Counts the end of a sending, and slows down if failures mount.
     fn count_end(&mut self, send: SendId, outcome: Result<Timing, AttemptErrorKind>, at: Instant) {
         // A refusal is no answer: it says nothing about the others.
-        if outcome == Err(AttemptErrorKind::Refused) {
+        if matches!(outcome, Err(AttemptErrorKind::Refused | AttemptErrorKind::NotSent)) {
             return;
         }
         self.congestion.ended(outcome.err().map(|kind| (kind, Some(send.peer))));

@@ -89,7 +89,7 @@ impl Quorums {
             let known = self.quorum(commitment.llmq_type, &commitment.quorum_hash);
             let is_new = known.is_none();
             let quorum = match headers(&block).map(|block| block.height).or(known.and_then(|known| known.height)) {
-                Some(height) => MinedQuorum::new(commitment.clone(), height),
+                Some(height) => MinedQuorum::new(self.network, commitment.clone(), height),
                 None => MinedQuorum::below_headers(commitment.clone()),
             };
             let quorum = quorum.until(lists.height());
@@ -116,9 +116,9 @@ impl Quorums {
     pub fn forget_below(&mut self, height: u32) {
         let end = *self.covered.end();
         self.covered = height.clamp(*self.covered.start(), end)..=end;
-        let start = *self.covered.start();
+        let (network, start) = (self.network, *self.covered.start());
         for (&(llmq_type, _), succession) in &mut self.successions {
-            succession.forget_below(start, active_count(llmq_type));
+            succession.forget_below(start, active_count(network, llmq_type));
         }
     }
 
@@ -143,7 +143,7 @@ impl Quorums {
         let mut active = ActiveQuorums { settled: Vec::new(), unsettled: Vec::new() };
         for succession in self.successions(llmq_type) {
             let (settled, unsettled) = succession.split(height);
-            active.settled.extend(newest(&settled, active_count(llmq_type)));
+            active.settled.extend(newest(&settled, active_count(self.network, llmq_type)));
             active.unsettled.extend(unsettled.iter().map(|placed| placed.quorum));
         }
         active.settled.sort_by_key(|quorum| quorum.height);
@@ -160,7 +160,7 @@ impl Quorums {
     /// Returns the candidate signers. Usually one; several, those of the oldest active set first, if it is unknown
     /// whether recent quorums were mined by `height`; none if no quorum is active.
     pub fn signers(&self, llmq_type: LlmqType, request_id: &Hash256, height: u32) -> Vec<&MinedQuorum> {
-        let Some(params) = llmq_type.params() else { return Vec::new() };
+        let Some(params) = self.network.llmq_params(llmq_type) else { return Vec::new() };
         let index = if params.rotated { selected_index(&params, request_id) } else { 0 };
         let Some(succession) = self.successions.get(&(llmq_type, index)) else { return Vec::new() };
         let (settled, unsettled) = succession.split(height);
@@ -168,7 +168,7 @@ impl Quorums {
         let mut signers: Vec<&MinedQuorum> = Vec::new();
         for mined in 0..=unsettled.len() {
             let set: Vec<_> = settled.iter().chain(unsettled.iter().take(mined)).copied().collect();
-            for signer in firsts(&set, active_count(llmq_type), score) {
+            for signer in firsts(&set, active_count(self.network, llmq_type), score) {
                 if !signers.contains(&signer) {
                     signers.push(signer);
                 }
@@ -193,8 +193,8 @@ impl Quorums {
 }
 
 /// The number of quorums of a succession that are active at a time.
-fn active_count(llmq_type: LlmqType) -> usize {
-    llmq_type.params().map_or(0, |params| if params.rotated { 1 } else { usize::from(params.active) })
+fn active_count(network: Network, llmq_type: LlmqType) -> usize {
+    network.llmq_params(llmq_type).map_or(0, |params| if params.rotated { 1 } else { usize::from(params.active) })
 }
 
 /// The index in the highest bits of the id, without the very highest one, as in Dash Core.

@@ -1,6 +1,6 @@
 use std::ops::RangeInclusive;
 
-use qrinfo_core::{Cycles, message::Commitment};
+use qrinfo_core::{Cycles, Network, message::Commitment};
 
 /// A commitment and the range of heights at which it was mined.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub struct MinedQuorum {
 impl MinedQuorum {
     /// Creates a quorum from the height of its block: it was mined in its type's mining window, or for a type without
     /// parameters at some height above.
-    pub fn new(commitment: Commitment, height: u32) -> Self {
-        let mined = match commitment.llmq_type.params() {
+    pub fn new(network: Network, commitment: Commitment, height: u32) -> Self {
+        let mined = match network.llmq_params(commitment.llmq_type) {
             Some(params) if params.rotated => params.mining_window(Cycles::of(params).start_of(height).height()),
             Some(params) => params.mining_window(height),
             None => height.saturating_add(1)..=u32::MAX,

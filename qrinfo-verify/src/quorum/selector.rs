@@ -34,9 +34,9 @@ impl<'a, L: Fn(u32) -> Option<&'a Lists>> MemberSelector<'a, L> {
     /// Returns the parameters of a commitment's type, or `None` for an unknown type. Regtest chains and devnets choose
     /// the size of their quorums, so there the size is the one in the commitment.
     pub(crate) fn params(&self, commitment: &Commitment) -> Option<LlmqParams> {
-        let params = commitment.llmq_type.params()?;
+        let params = self.network.llmq_params(commitment.llmq_type)?;
         match self.network {
-            Network::Regtest | Network::Devnet if !params.rotated => {
+            Network::Regtest | Network::Devnet(_) if !params.rotated => {
                 let size = u16::try_from(commitment.signers.len()).ok()?;
                 Some(LlmqParams { size, min_size: params.min_size.min(size), ..params })
             }
@@ -59,7 +59,7 @@ impl<'a, L: Fn(u32) -> Option<&'a Lists>> MemberSelector<'a, L> {
         // A devnet or regtest chain's settings determine the masternodes from which Platform's quorums are selected.
         let evo_only = match (self.network, commitment.llmq_type) {
             (Network::Mainnet, LlmqType(4)) | (Network::Testnet, LlmqType(6)) => !is_legacy(commitment),
-            (Network::Devnet | Network::Regtest, LlmqType(106 | 107)) => return None,
+            (Network::Devnet(_) | Network::Regtest, LlmqType(106 | 107)) => return None,
             _ => false,
         };
         // Before v20 the quorum's own block takes the work block's place.
@@ -94,7 +94,7 @@ impl<'a, L: Fn(u32) -> Option<&'a Lists>> MemberSelector<'a, L> {
         let modifier = modifier(lists, params.llmq_type);
         let deregistered = match self.network {
             // Devnets and regtest chains choose their height of v19. The version of the commitments shows it.
-            Network::Devnet | Network::Regtest if is_legacy => Deregistered::Used,
+            Network::Devnet(_) | Network::Regtest if is_legacy => Deregistered::Used,
             network => Deregistered::at(network, cycle),
         };
         let new = Quarters::new(&params, lists.masternodes().iter(), &modifier, past, deregistered);

@@ -81,7 +81,7 @@ fn quorum(seed: u8, cycle: u32, index: i16) -> (SecretKey, MinedQuorum) {
         quorum_sig: [0; 96],
         members_sig: [0; 96],
     };
-    (key, MinedQuorum::new(commitment, cycle + u32::try_from(index).unwrap()))
+    (key, MinedQuorum::new(Network::Regtest, commitment, cycle + u32::try_from(index).unwrap()))
 }
 
 /// The bytes that Dash Core signs: type, quorum, id of the request, message.
@@ -212,6 +212,22 @@ fn an_instant_lock_for_another_transaction_or_other_inputs_is_not_signed() {
     assert_eq!(quorums.verify_islock(&lock, 265, 320).unwrap_err(), LockError::Malformed, "no cycle's start");
 }
 
+/// A client that has just begun lacks the quorums of the cycle before. As long as the lock's own cycle may bring its
+/// quorum, it is the end of that cycle's mining window to wait for, not a height that never comes.
+#[test]
+fn a_lock_waits_for_the_mining_window_of_its_cycle() {
+    let (signers, _) = three_cycles();
+    let mut quorums = Quorums::starting_at(Network::Regtest, 264);
+    signers[..2].iter().for_each(|(_, quorum)| quorums.insert(quorum.clone()));
+    let mut lock = lock(3);
+    let (key, quorum) = &signers[2 + selected(&lock)];
+    lock.signature = sign(key, quorum, lock.request_id(), lock.txid);
+    assert_eq!(quorums.verify_islock(&lock, 264, 264), Err(LockError::NotCovered(284)));
+    quorums.insert(quorum.clone());
+    quorums.cover_until(284);
+    assert_eq!(quorums.verify_islock(&lock, 264, 284).unwrap().quorum_hash, quorum.commitment.quorum_hash);
+}
+
 #[test]
 fn unknown_quorums_make_no_lock_false() {
     let (signers, quorums) = three_cycles();
@@ -281,7 +297,7 @@ fn a_reorganisation_is_unlearnt() {
         let (_, mut quorum) = quorum(seed, height, 0);
         quorum.commitment =
             Commitment { version: 3, llmq_type: LlmqType(100), quorum_index: None, ..quorum.commitment };
-        MinedQuorum::new(quorum.commitment, height)
+        MinedQuorum::new(Network::Regtest, quorum.commitment, height)
     };
     let mut quorums = Quorums::starting_at(Network::Regtest, 200);
     for (height, seed) in [(168, 1), (192, 2), (216, 3)] {
@@ -316,7 +332,7 @@ fn locks_of_quorums_of_before_v19() {
     let old = |(key, quorum): &(SecretKey, MinedQuorum)| {
         let quorum_public_key = legacy_key(key).public_key().to_bytes();
         let commitment = Commitment { version: 2, quorum_public_key, ..quorum.commitment.clone() };
-        (key.clone(), MinedQuorum::new(commitment, quorum.height.unwrap()))
+        (key.clone(), MinedQuorum::new(Network::Regtest, commitment, quorum.height.unwrap()))
     };
     let signers: Vec<_> = signers.iter().map(old).collect();
     signers.iter().for_each(|(_, quorum)| quorums.insert(quorum.clone()));

@@ -65,8 +65,8 @@ fn a_devnets_reply_with_entries_of_version_3_passes_at_roots() {
         reply.diffs().flat_map(|diff| &diff.new_masternodes).map(|entry| entry.version).collect();
     assert_eq!(versions, [2, 3].into());
     let headers = by_its_own_proofs(reply.diffs(), []);
-    let mut stage = ListStage::new(Network::Devnet, Level::Roots);
-    let request = spec(Network::Devnet, &reply).into();
+    let mut stage = ListStage::new(Network::DEVNET, Level::Roots);
+    let request = spec(Network::DEVNET, &reply).into();
     let verified = stage.apply(&request, &Reply::QrInfo(Box::new(reply)), |hash| headers.find(hash)).unwrap();
     // The list at the tip has the last commitments.
     assert!(verified.tip.is_some());

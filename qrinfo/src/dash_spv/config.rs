@@ -32,7 +32,7 @@ use crate::run::SequentialOptions;
 #[cfg(feature = "tcp")]
 pub fn peer_config(config: &ClientConfig, nonce: u64) -> spv_peer::PeerConfig {
     spv_peer::PeerConfig {
-        devnet: config.devnet.clone(),
+        devnet: config.devnet.name.clone(),
         connect_timeout: config.connection_timeout,
         handshake_timeout: config.connection_timeout,
         ..spv_peer::PeerConfig::new(config.network, nonce)

@@ -64,7 +64,7 @@ pub const fn member_list_height(network: Network, quorum_height: u32) -> u32 {
     let v20_height = match network {
         Network::Mainnet => MAINNET_V20,
         Network::Testnet => TESTNET_V20,
-        Network::Devnet | Network::Regtest => 0,
+        Network::Devnet(_) | Network::Regtest => 0,
     };
     // It counts for the block behind the one looked at.
     match quorum_height.saturating_add(1) < v20_height {

@@ -16,20 +16,24 @@ use qrinfo_core::{
 use crate::{
     HeaderChain, HeaderError,
     check::{CheckedHeader, Place, Rules},
-    segment::Segment,
+    segment::{End, Segment},
     target::{Pace, Window},
     tree::{Spot, Tree},
     vote::{Candidate, agree},
 };
 
-/// The most headers that wait behind a segment that is not complete; 112 bytes each.
+/// The most headers that wait behind a segment that is not complete, and that are asked for; 80 bytes each.
 const MAX_HELD: usize = 1 << 16;
 
-/// Questions that a peer may have at a time while segments are fetched: the others hide its round trip.
+/// Questions that a peer may have at a time while segments are fetched: the others hide its round trip. A compressed
+/// answer is half as long, so it takes one more.
 const DEPTH: usize = 3;
 
+/// Questions that a peer may have before it has answered any.
+const DEPTH_AT_FIRST: usize = 2;
+
 /// Another peer is asked as well when no byte of an answer has come after this many round trips of its peer, and this
-/// long.
+/// long. One less for a peer that has answered nothing, while others have.
 const HEDGE_ROUND_TRIPS: u32 = 3;
 const HEDGE_FLOOR: Duration = Duration::from_millis(50);
 
@@ -60,6 +64,12 @@ const ABOVE_SECOND: u32 = 288;
 
 /// The time in which one more block than announced becomes plausible.
 const NEW_BLOCK: Duration = Duration::from_secs(30);
+
+/// The number of peers that know another block than a waypoint, or none, for which it is given up.
+const ENOUGH_AGAINST: usize = 2;
+
+/// The number of waypoints that may be wrong beyond those that were of use, before all are given up.
+const WRONG_WAYPOINTS: usize = 2;
 
 /// The answers of a peer that may end below its announced height before it is taken at its word.
 const SHORT_ANSWERS: u32 = 3;
@@ -229,26 +239,38 @@ pub(crate) struct Machine {
     reopened: u32,
     /// The time since which no peer has the next headers of the lowest segment.
     stalled: Option<Instant>,
+    /// The number of waypoints from which headers came, and of those that were given up.
+    useful_waypoints: usize,
+    wrong_waypoints: usize,
 }
 
 // === impl Machine ===
 
 impl Machine {
-    /// Creates the machine, which goes on from `chain`. Blocks of `checkpoints` above its tip are taken on trust.
+    /// Creates the machine, which goes on from `chain`. Blocks of `checkpoints` above its tip are taken on trust, those
+    /// of `waypoints` are not.
     pub(crate) fn new(
         rules: Rules,
         chain: HeaderChain,
         checkpoints: impl IntoIterator<Item = (u32, BlockHash)>,
+        waypoints: impl IntoIterator<Item = (u32, BlockHash)>,
         lock: Option<BlockHash>,
     ) -> Self {
         let checkpoints: BTreeMap<_, _> = checkpoints.into_iter().collect();
+        let end = |is_waypoint| move |(height, hash)| (height, End { block: (height, hash), is_waypoint });
+        let waypoints = waypoints.into_iter().map(end(true));
+        // A checkpoint replaces a waypoint at its height.
+        let ends: BTreeMap<_, _> = waypoints.chain(checkpoints.iter().map(|(&h, &b)| (h, b)).map(end(false))).collect();
         let mut start = (chain.tip(), chain.tip_hash());
         let mut segments = VecDeque::new();
-        let mut window = chain.place_after(chain.tip()).window;
-        let ends = checkpoints.range(start.0.saturating_add(1)..).map(|(&height, &hash)| Some((height, hash)));
-        for (id, end) in (0..).zip(ends.chain([None])) {
-            segments.push_back(Segment::new(id, start, end, std::mem::take(&mut window)));
-            start = end.unwrap_or(start);
+        let (mut window, mut is_from_waypoint) = (chain.place_after(chain.tip()).window, false);
+        let above = ends.range(start.0.saturating_add(1)..).map(|(_, &end)| Some(end));
+        for (id, end) in (0..).zip(above.chain([None])) {
+            let mut segment = Segment::new(id, start, end, std::mem::take(&mut window));
+            segment.is_from_waypoint = is_from_waypoint;
+            segments.push_back(segment);
+            start = end.map_or(start, |end| end.block);
+            is_from_waypoint = end.is_some_and(|end| end.is_waypoint);
         }
         Self {
             rules,
@@ -261,6 +283,8 @@ impl Machine {
             lock,
             reopened: 0,
             stalled: None,
+            useful_waypoints: 0,
+            wrong_waypoints: 0,
         }
     }
 
@@ -480,15 +504,18 @@ impl Machine {
 // === impl Peer ===
 
 impl Peer {
-    /// The number of questions that the peer may have in flight with another one about a segment. A peer that has
-    /// answered nothing yet gets one. Among the others, a peer that helps out gets one more.
+    /// The number of questions that the peer may have in flight with another one about a segment. A peer that helps out
+    /// gets one more.
     fn depth(&self, segment: &Segment, helps_out: bool) -> usize {
-        let has_answered =
-            self.usual.is_some() || self.questions.front().is_some_and(|question| question.alive.is_some());
         match segment.end {
-            Some(_) if has_answered => DEPTH + usize::from(helps_out),
-            _ => 1,
+            Some(_) if self.has_answered() => DEPTH + usize::from(self.facts.is_compressing) + usize::from(helps_out),
+            Some(_) => DEPTH_AT_FIRST,
+            None => 1,
         }
+    }
+
+    fn has_answered(&self) -> bool {
+        self.usual.is_some() || self.questions.front().is_some_and(|question| question.alive.is_some())
     }
 
     /// The time since the peer was asked its oldest question; zero if it has none.
@@ -512,7 +539,8 @@ impl Question {
     /// Returns `true` if the answer takes so long that another peer is asked as well. `usual` is the time that answers
     /// usually take.
     fn is_late(&self, peer: &Peer, usual: Option<Duration>, now: Instant) -> bool {
-        let hedge = (peer.facts.round_trip * HEDGE_ROUND_TRIPS).min(2 * LATE) + HEDGE_FLOOR;
+        let round_trips = HEDGE_ROUND_TRIPS - u32::from(usual.is_some() && !peer.has_answered());
+        let hedge = (peer.facts.round_trip * round_trips).min(2 * LATE) + HEDGE_FLOOR;
         let waits = now.saturating_duration_since(self.since);
         match self.alive {
             None => waits > hedge,

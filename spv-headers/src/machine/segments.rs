@@ -3,16 +3,25 @@
 use super::*;
 
 impl Machine {
-    /// Moves checked headers of the lowest segment to the trunk.
+    /// Moves the next checked headers of the lowest segment to the trunk: one message at a time, because delivered ones
+    /// take more room.
     pub(super) fn deliver(&mut self) {
         while let Some(segment) = self.segments.front_mut() {
+            let tip = self.tree.trunk.tip();
+            if !segment.is_linked {
+                segment.link(self.tree.trunk.place_after(tip).window);
+            }
             let headers = segment.take();
+            if let Err(error) = segment.check_seam(self.rules.network, tip.saturating_add(1), &headers) {
+                let id = segment.id;
+                return self.wrong_seam(id, error);
+            }
             let is_complete = segment.is_complete();
             if is_complete {
                 self.segments.pop_front();
             }
             if !headers.is_empty() {
-                self.deliver_on(self.tree.trunk.tip(), headers);
+                return self.deliver_on(tip, headers);
             }
             if !is_complete {
                 return;
@@ -43,12 +52,16 @@ impl Machine {
     /// Handles a stall: no peer has had the next headers of the lowest segment for a while. Peers that had no answer
     /// for it are asked again, a few times. After that, peers are asked for their tips instead.
     pub(super) fn give_way(&mut self, now: Instant) {
-        let Some((end, segment)) = self.segments.front().and_then(|segment| Some((segment.end?.0, segment))) else {
+        let Some((end, segment)) = self.segments.front().and_then(|segment| Some((segment.end?.block.0, segment)))
+        else {
             self.stalled = None;
             return;
         };
+        let is_waypoint = segment.end.is_some_and(|end| end.is_waypoint);
         let can = |state: &Peer| self.cap(state, now) >= end;
-        let fit = |(peer, state): (&PeerId, &Peer)| can(state) && !segment.unfit.contains(peer);
+        let fit = |(peer, state): (&PeerId, &Peer)| {
+            can(state) && !segment.unfit.contains(peer) && !(is_waypoint && self.is_late(state, now))
+        };
         if self.peers.is_empty() || segment.is_at_end() || self.peers.iter().any(fit) {
             self.stalled = None;
             return;
@@ -56,6 +69,11 @@ impl Machine {
         let any_can = self.peers.values().any(can);
         let is_over = now.saturating_duration_since(*self.stalled.get_or_insert(now)) >= LATE;
         match self.segments.front_mut() {
+            Some(segment) if is_over && any_can && is_waypoint => {
+                let id = segment.id;
+                self.stalled = None;
+                self.give_up_end(id);
+            }
             Some(segment) if is_over && any_can && segment.chances > 0 => {
                 segment.chances -= 1;
                 segment.unfit.clear();
@@ -102,7 +120,7 @@ impl Machine {
             _ => return asked,
         };
         let head = segment.head.0;
-        let wants = segment.end.map_or(head.saturating_add(1), |(end, _)| end);
+        let wants = segment.end.map_or(head.saturating_add(1), |end| end.block.0);
         let mut idle: Vec<_> = self
             .peers
             .iter()
@@ -158,13 +176,20 @@ impl Machine {
         let subject = Subject::Segment { id, generation: segment.generation, head: segment.head };
         let mut locator = vec![(Spot::trunk(segment.head.0), segment.head.1)];
         match segment.end {
-            Some(_) if segment.head != segment.start => locator.push((Spot::trunk(segment.start.0), segment.start.1)),
-            Some(_) => {}
+            Some(_) => {
+                locator
+                    .extend((segment.head != segment.start).then_some((Spot::trunk(segment.start.0), segment.start.1)));
+                // A peer that does not know the waypoint answers from here on.
+                let trunk = (self.tree.trunk.start(), self.tree.trunk.hash_at(self.tree.trunk.start()));
+                if let (true, (height, Some(hash))) = (segment.is_from_waypoint, trunk) {
+                    locator.push((Spot::trunk(height), hash));
+                }
+            }
             None => locator.extend(
                 self.tree.locator(self.tree.trunk_tip()).into_iter().filter(|(_, hash)| *hash != segment.head.1),
             ),
         }
-        let stop = segment.end.map_or(BlockHash::ZERO, |(_, hash)| hash);
+        let stop = segment.end.map_or(BlockHash::ZERO, |end| end.block.1);
         self.ask(peer, subject, None, locator, stop, now);
     }
 
@@ -213,6 +238,12 @@ impl Machine {
             if prev == head.1 {
                 return;
             }
+            if segment.is_from_waypoint
+                && prev != segment.start.1
+                && question.locator.iter().any(|(_, hash)| *hash == prev)
+            {
+                return self.is_strange(peer, id);
+            }
             if is_open {
                 segment.unfit.insert(peer);
                 self.tip_answer(peer, question, raw);
@@ -227,12 +258,13 @@ impl Machine {
             }
             return;
         }
-        let limit = segment.end.map_or(cap, |(end, _)| end).saturating_sub(segment.head.0) as usize;
+        let limit = segment.end.map_or(cap, |end| end.block.0).saturating_sub(segment.head.0) as usize;
         if limit == 0 {
             // Another peer has brought it further than this one may.
             return self.set_view(peer, View::Has(Spot::trunk(head.0)), now);
         }
         let is_full = raw.is_full();
+        self.useful_waypoints += usize::from(segment.is_from_waypoint && segment.sources.is_empty());
         segment.sources.insert(peer);
         match raw {
             Raw::Plain(mut headers) => {
@@ -241,7 +273,7 @@ impl Machine {
                 let place = segment.place();
                 let height = segment.head.0.saturating_add(u32::try_from(headers.len()).unwrap_or(u32::MAX));
                 let reached = (height, self.rules.hash(last));
-                if segment.end.is_some_and(|end| end.0 == reached.0 && end != reached) {
+                if segment.is_wrong_end(reached) {
                     return self.wrong_end(peer, id, reached);
                 }
                 let message = segment.arrive(headers.iter().map(Pace::from), reached);
@@ -286,20 +318,20 @@ impl Machine {
             return;
         };
         if let Some(message) = message {
-            return segment.check_in(message, headers);
+            return segment.check_in(message, &headers);
         }
         segment.is_completing = false;
         let is_full = headers.len() >= MAX_HEADERS2;
-        let limit = segment.end.map_or(cap, |(end, _)| end);
+        let limit = segment.end.map_or(cap, |end| end.block.0);
         headers.truncate(limit.saturating_sub(segment.head.0) as usize);
         let Some(last) = headers.last() else { return };
         let height = segment.head.0.saturating_add(u32::try_from(headers.len()).unwrap_or(u32::MAX));
         let reached = (height, last.hash);
-        if segment.end.is_some_and(|end| end.0 == reached.0 && end != reached) {
+        if segment.is_wrong_end(reached) {
             return self.wrong_end(peer, id, reached);
         }
         let message = segment.arrive(headers.iter().map(|header| Pace::from(&header.header)), reached);
-        segment.check_in(message, headers);
+        segment.check_in(message, &headers);
         if segment.end.is_none() {
             self.open_head(peer, (height, is_full), (announced, cap), now);
         }
@@ -322,13 +354,77 @@ impl Machine {
         }
     }
 
-    /// Handles a segment whose headers end at another block than the checkpoint.
+    /// Handles a segment whose headers end at another block than the one that was known ahead.
     pub(super) fn wrong_end(&mut self, peer: PeerId, id: u32, (height, hash): (u32, BlockHash)) {
+        let peers = self.peers.len();
         let Some(segment) = self.segments.iter_mut().find(|segment| segment.id == id) else { return };
         let is_alone = segment.sources.iter().all(|source| *source == peer);
+        let is_waypoint = segment.end.is_some_and(|end| end.is_waypoint);
+        if is_alone && is_waypoint {
+            segment.rivals.insert(peer, hash);
+            let agreeing = segment.rivals.values().filter(|rival| **rival == hash).count();
+            if agreeing >= ENOUGH_AGAINST.min(peers) {
+                return self.give_up_end(id);
+            }
+            segment.unfit.insert(peer);
+        }
         self.restart(id);
-        if is_alone {
+        if is_alone && !is_waypoint {
             self.drop_peer(peer, DropReason::False(HeaderError::NotCheckpoint { height, hash }));
+        }
+    }
+
+    /// Handles a segment whose first headers do not follow from those below its waypoint.
+    fn wrong_seam(&mut self, id: u32, error: HeaderError) {
+        let Some(segment) = self.segments.iter().find(|segment| segment.id == id) else { return };
+        let sources: Vec<_> = segment.sources.iter().copied().collect();
+        self.restart(id);
+        if let [only] = *sources {
+            self.drop_peer(only, DropReason::False(error));
+        }
+    }
+
+    /// Handles a peer that does not know the waypoint at which a segment starts. Two of them are enough to give it up.
+    fn is_strange(&mut self, peer: PeerId, id: u32) {
+        let peers = self.peers.len();
+        let Some(index) = self.segments.iter().position(|segment| segment.id == id) else { return };
+        let Some(segment) = self.segments.get_mut(index) else { return };
+        segment.unfit.insert(peer);
+        segment.strangers.insert(peer);
+        if segment.strangers.len() >= ENOUGH_AGAINST.min(peers)
+            && let Some(below) = index.checked_sub(1).and_then(|below| self.segments.get(below))
+        {
+            let below = below.id;
+            self.give_up_end(below);
+        }
+    }
+
+    /// Gives up the waypoint at which a segment ends: the segment goes on to the end of the next one. When more
+    /// waypoints were given up than have been of use, none of the others is worth a question.
+    fn give_up_end(&mut self, id: u32) {
+        self.wrong_waypoints += 1;
+        let Some(index) = self.segments.iter().position(|segment| segment.id == id) else { return };
+        self.merge_next(index);
+        if self.wrong_waypoints > self.useful_waypoints + WRONG_WAYPOINTS {
+            let mut index = 0;
+            while let Some(segment) = self.segments.get(index) {
+                match segment.end.is_some_and(|end| end.is_waypoint) {
+                    true => self.merge_next(index),
+                    false => index += 1,
+                }
+            }
+        }
+    }
+
+    fn merge_next(&mut self, index: usize) {
+        let Some(next) = self.segments.remove(index + 1) else { return };
+        let Some(segment) = self.segments.get_mut(index) else { return };
+        segment.go_on_to(next.end);
+        // Tips above a block that is not on the chain say nothing.
+        for peer in next.sources.iter().filter(|_| next.end.is_none()) {
+            if let Some(state) = self.peers.get_mut(peer) {
+                state.view = View::Unknown;
+            }
         }
     }
 

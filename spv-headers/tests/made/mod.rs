@@ -77,10 +77,20 @@ impl Made {
     /// A long chain above genesis whose hash function is [`stand_in`]; as on mainnet, no two targets are the same.
     pub(crate) fn stand_in(length: u32) -> Self {
         let genesis = Self::recorded(&Recording::bundled().unwrap()).checked(0..=0);
-        let mut headers = genesis;
+        Self::stand_in_on(genesis, length, 0)
+    }
+
+    /// A chain with the same hash function that leaves this one at a height and has this many blocks above it.
+    pub(crate) fn other(&self, from: u32, length: u32) -> Self {
+        Self::stand_in_on(self.checked(0..=from), length, 9)
+    }
+
+    fn stand_in_on(mut headers: Vec<CheckedHeader>, length: u32, branch: u8) -> Self {
         headers.reserve_exact(length as usize);
-        for index in 0..length {
+        let first = headers.len() as u32 - 1;
+        for index in first..first + length {
             let mut bytes = [0; 80];
+            bytes[40] = branch;
             bytes[4..36].copy_from_slice(headers[index as usize].hash.as_bytes());
             bytes[36..40].copy_from_slice(&(index + 1).to_le_bytes());
             bytes[68..72].copy_from_slice(&(1_500_000_000 + 150 * index).to_le_bytes());

@@ -47,7 +47,7 @@ const fn genesis_proof(network: Network) -> (u32, u32, u32) {
     match network {
         Network::Mainnet => (1_390_095_618, 0x1e0f_fff0, 28_917_698),
         Network::Testnet => (1_390_666_206, 0x1e0f_fff0, 3_861_367_235),
-        Network::Devnet | Network::Regtest => (1_417_713_337, BITS, 1_096_447),
+        Network::Devnet(_) | Network::Regtest => (1_417_713_337, BITS, 1_096_447),
     }
 }
 

@@ -29,7 +29,8 @@ pub(super) struct Dkg {
 impl DkgSchedule {
     /// Starts the DKGs of the block at `height`, but for those that are bound to fail.
     pub(super) fn step(&mut self, height: u32, params: &SyntheticParams, rng: &mut fastrand::Rng) {
-        for llmq in params.llmq_types(height).iter().filter_map(|llmq_type| llmq_type.params()) {
+        for llmq in params.llmq_types(height).into_iter().filter_map(|llmq_type| params.network.llmq_params(llmq_type))
+        {
             if !height.is_multiple_of(llmq.interval) {
                 continue;
             }

@@ -108,27 +108,16 @@ impl SyntheticParams {
     }
 
     /// The types of quorums that form at `height`.
-    pub(super) fn llmq_types(&self, height: u32) -> &'static [LlmqType] {
-        match self.network {
+    pub(super) fn llmq_types(&self, height: u32) -> Vec<LlmqType> {
+        let types: &[u8] = match self.network {
             // Mainnet stopped making quorums of type 1 when rotated ones came; the last 24 stay active.
-            Network::Mainnet if height < self.v19_height => {
-                &[LlmqType(1), LlmqType(2), LlmqType(3), LlmqType(4), LlmqType(5)]
-            }
-            Network::Mainnet => &[LlmqType(2), LlmqType(3), LlmqType(4), LlmqType(5)],
-            Network::Testnet => &[LlmqType(1), LlmqType(2), LlmqType(3), LlmqType(4), LlmqType(5), LlmqType(6)],
-            Network::Devnet => &[LlmqType(101), LlmqType(105), LlmqType(107)],
-            Network::Regtest => &[LlmqType(100), LlmqType(102), LlmqType(103), LlmqType(104), LlmqType(106)],
-        }
-    }
-
-    /// The type of the quorums that sign ChainLocks.
-    pub(super) fn chain_lock_llmq(&self) -> LlmqType {
-        match self.network {
-            Network::Mainnet => LlmqType(2),
-            Network::Testnet => LlmqType(1),
-            Network::Devnet => LlmqType(101),
-            Network::Regtest => LlmqType(100),
-        }
+            Network::Mainnet if height < self.v19_height => &[1, 2, 3, 4, 5],
+            Network::Mainnet => &[2, 3, 4, 5],
+            Network::Testnet => &[1, 2, 3, 4, 5, 6],
+            Network::Devnet(devnet) => &[devnet.chain_locks.0, devnet.rotated().llmq_type.0, 107],
+            Network::Regtest => &[100, 102, 103, 104, 106],
+        };
+        types.iter().copied().map(LlmqType).collect()
     }
 
     /// The type of the quorums that serve Platform and consist of Evo nodes alone.
@@ -136,7 +125,7 @@ impl SyntheticParams {
         match self.network {
             Network::Mainnet => LlmqType(4),
             Network::Testnet => LlmqType(6),
-            Network::Devnet => LlmqType(107),
+            Network::Devnet(_) => LlmqType(107),
             Network::Regtest => LlmqType(106),
         }
     }

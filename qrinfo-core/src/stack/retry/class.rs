@@ -51,7 +51,7 @@ impl FailureClass {
         match kind {
             AttemptErrorKind::Timeout => class(Category::Timeout, false, true, true),
             AttemptErrorKind::Disconnected => class(Category::Network, false, true, true),
-            AttemptErrorKind::Refused => class(Category::Peer, false, true, false),
+            AttemptErrorKind::Refused | AttemptErrorKind::NotSent => class(Category::Peer, false, true, false),
             AttemptErrorKind::Malformed | AttemptErrorKind::False => class(Category::Validation, true, true, false),
             AttemptErrorKind::Overloaded => class(Category::Other, false, true, true),
             AttemptErrorKind::NoPeer => class(Category::Network, false, false, false),

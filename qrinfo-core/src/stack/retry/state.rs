@@ -184,7 +184,7 @@ impl RetryState {
     /// Remembers a peer that failed. Returns false if it failed so before.
     fn exclude(&mut self, peer: PeerId, kind: AttemptErrorKind) -> bool {
         let list = match kind {
-            AttemptErrorKind::Refused => &mut self.refused,
+            AttemptErrorKind::Refused | AttemptErrorKind::NotSent => &mut self.refused,
             _ if FailureClass::of(kind).peers_fault => &mut self.faulty,
             _ => &mut self.failed,
         };
@@ -201,9 +201,10 @@ impl RetryState {
         let Some(peers) = peers else { return true };
         match kind {
             // The peer is not asked again, so as many such failures as peers end them.
-            AttemptErrorKind::Refused | AttemptErrorKind::Malformed | AttemptErrorKind::False => {
-                is_repeated.unwrap_or(true)
-            }
+            AttemptErrorKind::Refused
+            | AttemptErrorKind::NotSent
+            | AttemptErrorKind::Malformed
+            | AttemptErrorKind::False => is_repeated.unwrap_or(true),
             // The ledger says how long to wait for a peer, unless the service below contradicts it.
             AttemptErrorKind::NoPeer => peers.has_other_than(&self.avoid()),
             // Of many requests some would use up their attempts by mere chance. The deadline bounds such a request.

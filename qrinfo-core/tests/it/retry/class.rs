@@ -2,10 +2,12 @@
 
 use qrinfo_core::{AttemptErrorKind, retry::FailureClass};
 
-use AttemptErrorKind::{Cancelled, Disconnected, False, Local, Malformed, NoPeer, Overloaded, Refused, Timeout};
+use AttemptErrorKind::{
+    Cancelled, Disconnected, False, Local, Malformed, NoPeer, NotSent, Overloaded, Refused, Timeout,
+};
 
-const KINDS: [AttemptErrorKind; 9] =
-    [Timeout, Disconnected, Refused, Malformed, False, Overloaded, NoPeer, Cancelled, Local];
+const KINDS: [AttemptErrorKind; 10] =
+    [Timeout, Disconnected, Refused, NotSent, Malformed, False, Overloaded, NoPeer, Cancelled, Local];
 
 /// No honest peer is blamed: a peer is at fault for what it sent, and for nothing else.
 #[test]

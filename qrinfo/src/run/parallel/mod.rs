@@ -222,12 +222,10 @@ impl ParallelSync {
 
     /// The end of a request, or the reason for which the sync ends before. Safe to cancel.
     async fn joined(&mut self) -> Result<Option<Result<Asked, JoinError>>, WhyGivenUp> {
-        // A single request is bounded by its own attempts.
-        let can_be_silenced = self.asking.len() > 1;
         select! {
             biased;
             joined = by(self.deadline, self.asking.join_next()) => joined.ok_or(WhyGivenUp::SyncDeadlinePassed),
-            () = self.silenced.cancelled(), if can_be_silenced => Err(WhyGivenUp::Silence),
+            () = self.silenced.cancelled() => Err(WhyGivenUp::Silence),
         }
     }
 
