@@ -53,23 +53,28 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     cli.log.start();
     let (failure, cut_short) = cli.command.failures();
-    match run(cli.command).await {
+    let per_cycle = cli.log.is_verbose();
+    match run(cli.command, per_cycle).await {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => cut_short,
         Err(error) => {
             // If standard error is closed, the message cannot be shown.
             let _ = writeln!(io::stderr(), "qrinfo: {error:#}");
-            if sync::is_misconfigured(&error) { ExitCode::from(2) } else { failure }
+            match () {
+                () if sync::is_misconfigured(&error) => ExitCode::from(2),
+                () if sync::is_interrupted(&error) => ExitCode::from(130),
+                () => failure,
+            }
         }
     }
 }
 
 /// Runs a command.
-async fn run(command: Command) -> Result<ExitCode> {
+async fn run(command: Command, per_cycle: bool) -> Result<ExitCode> {
     match command {
         Command::Demo(options) => demo::run(&options, &mut io::stdout()).await.map(exit_code),
         Command::Decode(decode) => decode.run().map(|()| ExitCode::SUCCESS),
-        Command::Sync(options) => sync::run(&options, &mut io::stdout()).await.map(exit_code),
+        Command::Sync(options) => sync::run(&options, per_cycle, &mut io::stdout()).await.map(exit_code),
         Command::Verify(options) => verify::run(&options, &mut io::stdout()),
         Command::Completions { shell } => {
             // It panics over a closed output, which memory is not.

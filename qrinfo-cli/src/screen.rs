@@ -26,6 +26,14 @@ pub(crate) fn paragraph(out: &mut impl Write, width: usize, text: &str) -> io::R
     writeln!(out, "{}", textwrap::fill(text, options))
 }
 
+/// The start of a single word that is longer than `width`, with an ellipsis; any other text as it is.
+pub(crate) fn shortened(text: &str, width: usize) -> String {
+    match text.char_indices().nth(width) {
+        Some(_) if !text.contains(' ') => text.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
+        _ => text.to_owned(),
+    }
+}
+
 /// A table of values: a row for each name, a column for each subject.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
