@@ -26,6 +26,11 @@ impl Options {
         tracing_subscriber::fmt().with_env_filter(self.filter()).with_writer(|| Stderr).init();
     }
 
+    /// Returns `true` with -v, which also makes results longer.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbose > 0
+    }
+
     fn filter(&self) -> EnvFilter {
         match (&self.log, self.verbose) {
             (Some(filter), _) => EnvFilter::new(filter),

@@ -8,7 +8,9 @@ mod headers;
 mod json;
 mod log;
 mod progress;
+mod report;
 mod run;
+mod screen;
 mod sync;
 mod verify;
 
@@ -18,7 +20,8 @@ use std::{
 };
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
 
 /// Syncs, decodes and verifies Dash's rotated quorums (DIP-24).
 #[derive(Debug, Parser)]
@@ -36,6 +39,13 @@ enum Command {
     Decode(decode::Decode),
     Sync(sync::Options),
     Verify(verify::Options),
+    /// Prints completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Prints the manual page, as roff
+    Man,
 }
 
 #[tokio::main]
@@ -43,25 +53,48 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     cli.log.start();
     let (failure, cut_short) = cli.command.failures();
-    match run(cli.command).await {
+    let per_cycle = cli.log.is_verbose();
+    match run(cli.command, per_cycle).await {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => cut_short,
         Err(error) => {
             // If standard error is closed, the message cannot be shown.
             let _ = writeln!(io::stderr(), "qrinfo: {error:#}");
-            if sync::is_misconfigured(&error) { ExitCode::from(2) } else { failure }
+            match () {
+                () if sync::is_misconfigured(&error) => ExitCode::from(2),
+                () if sync::is_interrupted(&error) => ExitCode::from(130),
+                () => failure,
+            }
         }
     }
 }
 
 /// Runs a command.
-async fn run(command: Command) -> Result<ExitCode> {
+async fn run(command: Command, per_cycle: bool) -> Result<ExitCode> {
     match command {
         Command::Demo(options) => demo::run(&options, &mut io::stdout()).await.map(exit_code),
         Command::Decode(decode) => decode.run().map(|()| ExitCode::SUCCESS),
-        Command::Sync(options) => sync::run(&options, &mut io::stdout()).await.map(exit_code),
+        Command::Sync(options) => sync::run(&options, per_cycle, &mut io::stdout()).await.map(exit_code),
         Command::Verify(options) => verify::run(&options, &mut io::stdout()),
+        Command::Completions { shell } => {
+            // It panics over a closed output, which memory is not.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "qrinfo", &mut script);
+            io::stdout().write_all(&script)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man => print_manual(&mut io::stdout()).map(|()| ExitCode::SUCCESS),
     }
+}
+
+/// Prints the manual page of the command, and of each of its commands behind it.
+fn print_manual(out: &mut impl Write) -> Result<()> {
+    let command = Cli::command();
+    clap_mangen::Man::new(command.clone()).render(out)?;
+    for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+        clap_mangen::Man::new(command.clone().display_name(format!("qrinfo-{}", command.get_name()))).render(out)?;
+    }
+    Ok(())
 }
 
 /// The exit code of a command: success if it did all that it was asked for.
@@ -84,7 +117,7 @@ impl Command {
     fn failures(&self) -> (ExitCode, ExitCode) {
         match self {
             Self::Verify(_) => (ExitCode::from(2), ExitCode::from(2)),
-            Self::Demo(_) | Self::Decode(_) | Self::Sync(_) => (ExitCode::FAILURE, ExitCode::SUCCESS),
+            _ => (ExitCode::FAILURE, ExitCode::SUCCESS),
         }
     }
 }

@@ -6,7 +6,7 @@ mod support;
 use std::{collections::BTreeSet, error::Error, time::Duration};
 
 use futures_util::future::join_all;
-use qrinfo_core::{AttemptError, AttemptErrorKind, LeaveReason, PeerEvent, PeerId, retry::RecoveryStrategy};
+use qrinfo_core::{AttemptError, AttemptErrorKind, LeaveReason, PeerEvent, PeerId, RequestId, retry::RecoveryStrategy};
 use qrinfo_scheduler::{Dispatch, Event, MAX_POINTS, Scheduler, SchedulerHandle, SendStats, Settings, SubmitError};
 use support::{
     HEIGHT, attempt, decision, now as start, peer_id,
@@ -106,9 +106,14 @@ async fn every_change_of_the_ledger_is_an_event() {
     let peer = peer_id(0);
     let joined = PeerEvent::Joined { peer, height: HEIGHT, round_trip: ROUND_TRIP };
     assert_eq!(events.recv().await.unwrap(), Event::Peer(joined));
+    let Event::Peer(PeerEvent::Sent { send: sent, request, is_copy, .. }) = events.recv().await.unwrap() else {
+        panic!()
+    };
+    assert_eq!((sent.peer, request, is_copy), (peer, RequestId(0), false));
     let Event::Peer(PeerEvent::Ended { send, outcome: Ok(timing), .. }) = events.recv().await.unwrap() else {
         panic!()
     };
+    assert_eq!(send, sent);
     assert_eq!((send.peer, timing.bytes), (peer, REPLY_BYTES));
     let left = PeerEvent::Left { peer, why: LeaveReason::Disconnected };
     assert_eq!(events.recv().await.unwrap(), Event::Peer(left));

@@ -4,7 +4,7 @@ mod bound;
 mod stage;
 mod table;
 
-use std::{io::Write, net::SocketAddr, num::NonZeroUsize, time::Duration};
+use std::{io::Write, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use anyhow::{Result, bail};
 use qrinfo::{
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tower::Layer;
 
 use self::stage::{PROFILES, Stage};
-use crate::{progress::Progress, run::default_concurrency};
+use crate::{progress::Progress, report::Report, run::default_concurrency, screen};
 
 /// Syncs from peers on this machine: from the fastest alone, then from five at once.
 ///
@@ -31,6 +31,23 @@ pub(crate) struct Options {
     /// 48 cycles of a made-up chain of mainnet's size, instead of 64 recorded ones
     #[arg(long)]
     mainnet_size: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    /// Write a page that shows every request of both syncs to this file
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+}
+
+/// Both ways of syncing, and the best time that the peers allow.
+struct Outcome {
+    /// The requests that five peers had in flight at most.
+    limit: NonZeroUsize,
+    alone: Measured,
+    together: Measured,
+    bound: Duration,
+    /// The requests of the plan.
+    requests: usize,
 }
 
 /// The result of one way of syncing.
@@ -49,17 +66,38 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
     eprintln!("{}, {} peers on this machine", stage.what, stage.peers.len());
     let addresses: Vec<_> = stage.peers.iter().map(|(_, address)| *address).collect();
 
-    let alone = measure("fastest peer, one at a time", &stage, &addresses[..1], None).await?;
+    let page = options.report.is_some().then(Report::default);
+    let alone = measure("fastest peer, one at a time", &stage, &addresses[..1], None, page.as_ref()).await?;
     let limit = default_concurrency(addresses.len());
     let label = format!("{} peers, up to {limit} at once", addresses.len());
-    let together = measure(&label, &stage, &addresses, Some(limit)).await?;
+    let together = measure(&label, &stage, &addresses, Some(limit), page.as_ref()).await?;
 
     let lengths: Vec<_> = stage.expected.iter().map(|reply| reply.len()).collect();
     let bound = bound::best_time(&PROFILES, &lengths);
-    table::print(out, limit, &alone, &together, bound)?;
-    Ok([alone, together].iter().all(|measured| {
-        measured.report.outcome.is_complete() && measured.different == 0 && measured.verified == stage.plan.len()
-    }))
+    let outcome = Outcome { limit, alone, together, bound, requests: stage.plan.len() };
+    if let (Some(page), Some(path)) = (page, &options.report) {
+        page.fact("chain", &stage.what);
+        page.fact("one peer", format!("{:.2} s", outcome.alone.wall_time.as_secs_f64()));
+        page.fact("five peers", format!("{:.2} s", outcome.together.wall_time.as_secs_f64()));
+        page.fact("best possible", format!("{:.2} s", bound.as_secs_f64()));
+        page.write(path)?;
+    }
+    match options.json {
+        true => table::write_json(out, &outcome)?,
+        false => table::write_text(out, &outcome, screen::width())?,
+    }
+    Ok(outcome.is_complete())
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// True if every reply of both syncs arrived as expected.
+    fn is_complete(&self) -> bool {
+        [&self.alone, &self.together].iter().all(|measured| {
+            measured.report.outcome.is_complete() && measured.different == 0 && measured.verified == self.requests
+        })
+    }
 }
 
 async fn measure(
@@ -67,6 +105,7 @@ async fn measure(
     stage: &Stage,
     addresses: &[SocketAddr],
     limit: Option<NonZeroUsize>,
+    page: Option<&Report>,
 ) -> Result<Measured> {
     let headers = stage.headers.clone();
     let check = CheckLayer::new(move |hash| headers.find(hash));
@@ -78,11 +117,18 @@ async fn measure(
     }
     let progress = Progress::new(label, stage.plan.len());
     let plan = stage.plan.clone();
+    let follow = |events| page.inspect(|page| page.follow(label, events));
     match limit {
-        None => take_in(SequentialSync::new(plan, peers, SequentialOptions::default()), stage, progress).await,
+        None => {
+            let run = SequentialSync::new(plan, peers, SequentialOptions::default());
+            follow(run.events());
+            take_in(run, stage, progress).await
+        }
         Some(max_concurrent) => {
             let options = ParallelOptions { max_concurrent, ..Default::default() };
-            take_in(ParallelSync::new(plan, peers, options), stage, progress).await
+            let run = ParallelSync::new(plan, peers, options);
+            follow(run.events());
+            take_in(run, stage, progress).await
         }
     }
 }

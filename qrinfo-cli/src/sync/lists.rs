@@ -22,18 +22,18 @@ pub(super) struct TipLists {
 // === impl TipLists ===
 
 impl TipLists {
-    /// The number of active quorums of each type.
-    pub(super) fn quorums(&self) -> BTreeMap<u8, usize> {
-        let mut counts = BTreeMap::new();
-        self.lists.quorums().iter().for_each(|quorum| *counts.entry(quorum.llmq_type.0).or_default() += 1);
-        counts
-    }
-
     /// Returns `true` if the chain is proven to have no rotated quorum at the block: its coinbase commits to all quorums
     /// that are active.
     pub(super) fn prove_no_rotation(&self, network: Network) -> bool {
-        !self.quorums().contains_key(&network.rotated_llmq().0)
+        !quorums_by_type(&self.lists).contains_key(&network.rotated_llmq().0)
     }
+}
+
+/// The number of active quorums of each type.
+pub(super) fn quorums_by_type(lists: &Lists) -> BTreeMap<u8, usize> {
+    let mut counts = BTreeMap::new();
+    lists.quorums().iter().for_each(|quorum| *counts.entry(quorum.llmq_type.0).or_default() += 1);
+    counts
 }
 
 /// Asks the nodes for the lists at a block, one after the other, until one sends true ones.

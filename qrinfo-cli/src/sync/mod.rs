@@ -44,6 +44,8 @@ use crate::{
     causes::on_one_line,
     depth::Depth,
     progress::{Progress, Stderr},
+    report::Report,
+    screen,
 };
 
 /// Syncs the rotated quorums of the newest cycle and the masternode list at the tip from Dash nodes.
@@ -116,6 +118,9 @@ pub(crate) struct Options {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    /// Write a page that shows every request of the sync to this file
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
 }
 
 /// The cycles to sync.
@@ -129,15 +134,39 @@ enum Range {
     History,
 }
 
-/// Runs the sync. Returns true if it is complete.
-pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool> {
-    let started = Instant::now();
+/// A run of the command.
+struct Run<'a> {
+    options: &'a Options,
+    started: Instant,
+    /// Records every request, if a report is wanted.
+    page: Option<Report>,
+}
+
+/// The user has interrupted the sync.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted; {kept}")]
+struct Interrupted {
+    kept: String,
+}
+
+/// Returns `true` if the error is an interruption by the user.
+pub(crate) fn is_interrupted(error: &anyhow::Error) -> bool {
+    error.is::<Interrupted>()
+}
+
+/// Runs the sync; `per_cycle` prints a line for each cycle as well. Returns true if it is complete.
+pub(crate) async fn run(options: &Options, per_cycle: bool, out: &mut impl Write) -> Result<bool> {
+    let run = Run { options, started: Instant::now(), page: options.report.is_some().then(Report::default) };
+    let started = run.started;
     let config = settings::load(options)?;
     let (network, level) = (config.network, options.verify.name());
     let (left, synced) = match begin(&config, options).await {
         Ok((nodes, store)) => {
             let ledger = nodes.ledger.clone();
-            let synced = sync(options, &config, nodes, store.as_ref(), started).await;
+            let synced = tokio::select! {
+                synced = sync(&run, &config, nodes, store.as_ref()) => synced,
+                _ = tokio::signal::ctrl_c() => Err(Interrupted { kept: kept(store.as_ref()) }.into()),
+            };
             (ledger.all_left(), synced)
         }
         Err(error) => (BTreeMap::new(), Err(error)),
@@ -150,14 +179,27 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
         }
         Err(error) => return Err(error),
     };
+    if let (Some(page), Some(path)) = (&run.page, &options.report) {
+        result.facts().into_iter().for_each(|(name, value)| page.fact(name, value));
+        page.write(path)?;
+    }
     match options.json {
         true => result.write_json(out)?,
-        false => result.write_text(out)?,
+        false => result.write_text(out, screen::width(), per_cycle)?,
     }
     if !result.is_complete() {
         eprintln!("qrinfo: {}", result.outcome());
     }
     Ok(result.is_complete())
+}
+
+/// The data that an interrupted sync leaves behind, in words.
+fn kept(store: Option<&Store>) -> String {
+    let Some(store) = store else { return "nothing is stored; use --data-dir to go on later".to_owned() };
+    match store.tip_height() {
+        Ok(Some(tip)) => format!("headers up to block {tip} are stored; the same command goes on from there"),
+        _ => "no header is stored yet".to_owned(),
+    }
 }
 
 /// Opens the store and starts to connect to nodes.
@@ -171,12 +213,12 @@ async fn begin(config: &ClientConfig, options: &Options) -> Result<(Nodes, Optio
 }
 
 async fn sync(
-    options: &Options,
+    run: &Run<'_>,
     config: &ClientConfig,
     mut nodes: Nodes,
     store: Option<&Store>,
-    started: Instant,
 ) -> Result<output::Outcome> {
+    let &Run { options, started, .. } = run;
     let network = config.network;
     let source = chain::Source::open(config, options.range(), options.headers.as_deref(), store)?;
     let until = config.total_timeout.map(|time| started + time);
@@ -230,7 +272,7 @@ async fn sync(
     let (sender, late) = mpsc::channel(1);
     tokio::spawn(admit(nodes, agreed.admission(needed, ledger.clone()), ask, sender));
     let mut intake = Intake::new(network, options.verify.level(), &plan, store, headers.clone())?;
-    let mut report = fetch(options, (config, until), &plan, (Roster::new(peers, late), &ledger), &mut intake).await?;
+    let mut report = fetch(run, (config, until), &plan, (Roster::new(peers, late), &ledger), &mut intake).await?;
     let Intake { mut rows, unverified, .. } = intake;
     let mut lists = None;
     if let Some(tip_hash) = tip_hash
@@ -281,7 +323,7 @@ async fn admit<S: Send + 'static>(
 
 /// Asks for the replies that are not there yet, and takes in each reply as it is delivered.
 async fn fetch<S>(
-    options: &Options,
+    run: &Run<'_>,
     (config, until): (&ClientConfig, Option<Instant>),
     plan: &[QRInfoRequestSpec],
     (mut roster, ledger): (Roster<S>, &Ledger),
@@ -297,7 +339,7 @@ where
             break;
         }
         let config = settings::with_time_left(config, until);
-        let round = ask(options, &config, (&plan[gap.clone()], gap.start), (&mut roster, ledger), intake).await?;
+        let round = ask(run, &config, (&plan[gap.clone()], gap.start), (&mut roster, ledger), intake).await?;
         report = report.and_later(round, gap.start);
         roster.after(&report);
     }
@@ -318,7 +360,7 @@ fn note_lost(report: &SyncReport, ledger: &Ledger) {
 
 /// Asks for a part of the plan, which begins at position `first`.
 async fn ask<S>(
-    options: &Options,
+    Run { options, page, .. }: &Run<'_>,
     config: &ClientConfig,
     (todo, first): (&[QRInfoRequestSpec], usize),
     (roster, ledger): (&mut Roster<S>, &Ledger),
@@ -335,9 +377,15 @@ where
     };
     let progress = Progress::new(label, todo.len());
     let todo = todo.to_vec();
+    let follow = |events| {
+        if let Some(page) = page {
+            page.follow("requests for quorums", events);
+        }
+    };
     if options.sequential {
         let run = SequentialSync::new(todo, roster.present(is_last), settings::sequential(config));
         tokio::spawn(ban_liars(run.events(), ledger.clone()));
+        follow(run.events());
         take_in(run, first, intake, progress).await
     } else {
         let parallel = settings::parallel(config, roster.len());
@@ -346,6 +394,7 @@ where
         let peers = stream::once(wait).filter_map(|_| ready(None)).chain(roster.all(is_last));
         let run = ParallelSync::with_changing_peers(todo, peers, parallel);
         tokio::spawn(ban_liars(run.events(), ledger.clone()));
+        follow(run.events());
         drop(is_heard);
         take_in(run, first, intake, progress).await
     }

@@ -11,8 +11,11 @@ use qrinfo_core::{BlockHash, Network, PeerId, QRInfoRequestSpec, Reply};
 use qrinfo_verify::{Unproven, Verified, VerifyError};
 use serde_json::{Value, json};
 
-use super::lists::TipLists;
-use crate::causes::on_one_line;
+use super::lists::{TipLists, quorums_by_type};
+use crate::{
+    causes::on_one_line,
+    screen::{self, Table},
+};
 
 /// One delivered reply.
 pub(super) struct Row {
@@ -24,6 +27,8 @@ pub(super) struct Row {
     source: Option<(PeerId, Duration)>,
     /// The number of masternodes at the work block, if it is proven.
     masternodes: Option<usize>,
+    /// The active quorums of each type in the newest list of the reply that is proven.
+    by_type: BTreeMap<u8, usize>,
     unproven: Vec<Unproven>,
 }
 
@@ -49,12 +54,23 @@ impl Row {
             Reply::QrInfo(reply) => (reply.work_block_hash(), reply.last_commitment_per_index.len()),
             Reply::MnListDiff(diff) => (diff.block_hash, diff.new_quorums.len()),
         };
-        let masternodes = verified.lists.as_ref().map(|lists| lists.masternodes().len());
-        Self { cycle, work_block, quorums, bytes, source, masternodes, unproven: verified.unproven.clone() }
+        let lists = verified.lists.as_ref();
+        let masternodes = lists.map(|lists| lists.masternodes().len());
+        let by_type = verified.tip.as_ref().or(lists).map(quorums_by_type).unwrap_or_default();
+        Self { cycle, work_block, quorums, bytes, source, masternodes, by_type, unproven: verified.unproven.clone() }
     }
 
     pub(super) fn cycle(&self) -> u32 {
         self.cycle
+    }
+
+    /// The reply in one line.
+    fn text(&self) -> String {
+        let source = match self.source {
+            Some((peer, took)) => format!("{} ms from {peer}", took.as_millis()),
+            None => "stored".to_owned(),
+        };
+        format!("cycle {}: {} quorums, {} bytes, {source}", self.cycle, self.quorums, self.bytes)
     }
 
     /// The node that sent it, unless it was stored.
@@ -121,56 +137,60 @@ impl Outcome {
         if self.has_no_rotation() { &[] } else { self.report.outcome.missing() }
     }
 
-    pub(super) fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
-        for row in &self.rows {
-            let source = match row.source {
-                Some((peer, took)) => format!("{:>6} ms  {peer}", took.as_millis()),
-                None => "stored".to_owned(),
-            };
-            let masternodes = row.masternodes.map_or_else(String::new, |count| format!("  {count:>4} masternodes"));
-            writeln!(
-                out,
-                "cycle {:>8}  work block {}  {:>2} quorums{masternodes}  {:>9} bytes  {source}",
-                row.cycle, row.work_block, row.quorums, row.bytes
-            )?;
+    /// Writes the result on one screen of `width` columns; with `per_cycle` also a line for each cycle.
+    pub(super) fn write_text(&self, out: &mut impl Write, width: usize, per_cycle: bool) -> io::Result<()> {
+        let verdict = format!("{}: {}", self.network, self.outcome());
+        screen::paragraph(out, width, &verdict)?;
+        let mut table = Table::new([""; 0]);
+        self.facts()
+            .into_iter()
+            .for_each(|(name, value)| table.row(name, [screen::shortened(&value, width.max(40) - 20)]));
+        table.write(out, width)?;
+        if per_cycle {
+            self.rows.iter().try_for_each(|row| screen::paragraph(out, width, &row.text()))?;
         }
         for unverified in &self.unverified {
-            writeln!(out, "not verified: cycle {}: {}", unverified.cycle, unverified.why)?;
+            screen::paragraph(out, width, &format!("not verified: cycle {}: {}", unverified.cycle, unverified.why))?;
         }
         for missing in self.missing() {
-            writeln!(out, "missing: {missing}")?;
+            screen::paragraph(out, width, &format!("missing: {missing}"))?;
         }
-        if let Some(TipLists { lists, peer, bytes }) = &self.lists {
-            let (masternodes, quorums) = (lists.masternodes().len(), lists.quorums().len());
-            let height = lists.height();
-            writeln!(out, "list {height:>9}  {masternodes} masternodes  {quorums} quorums  {bytes} bytes  {peer}")?;
+        Ok(())
+    }
+
+    /// The result, as names and values.
+    pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
+        let mut facts = Vec::new();
+        if let Some(newest) = self.rows.last() {
+            facts.push(("newest cycle", format!("{}, {} rotated quorums", newest.cycle, newest.quorums)));
         }
-        writeln!(
-            out,
-            "tip {:>10}  {}  {} of {} nodes on it",
-            self.tip.height,
-            self.tip.hash,
-            self.tip.nodes,
-            self.used.max(self.tip.nodes)
-        )?;
+        if let Some((masternodes, quorums)) = self.newest_lists() {
+            let quorums: Vec<_> = quorums.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
+            facts.push(("masternodes", masternodes.to_string()));
+            facts.push(("quorums by type", quorums.join(", ")));
+        }
+        let stored = self.rows.iter().filter(|row| row.source.is_none()).count();
         let stats = &self.report.stats;
-        writeln!(
-            out,
-            "{}: {}; {} verified ({}), {} stored, {} asked, {} answered, {} bytes, {:.2} s, {} retries, {} refusals, {} timeouts, {} peers lost",
-            self.network,
-            self.outcome(),
-            self.rows.len(),
-            self.level,
-            self.rows.iter().filter(|row| row.source.is_none()).count(),
-            stats.attempts,
-            stats.delivered,
-            stats.bytes,
-            self.wall_time.as_secs_f64(),
-            stats.retries,
-            stats.refusals,
-            stats.timeouts,
-            self.report.lost.len()
-        )
+        facts.extend([
+            ("cycles verified", format!("{} ({}), {stored} of them stored", self.rows.len(), self.level)),
+            ("tip", self.tip.height.to_string()),
+            ("hash of the tip", self.tip.hash.to_string()),
+            ("peers on the tip", format!("{} of {}", self.tip.nodes, self.used.max(self.tip.nodes))),
+            ("peers asked", self.used.to_string()),
+            ("peers left", self.left.len().to_string()),
+            ("requests", format!("{} asked, {} answered", stats.attempts, stats.delivered)),
+            ("repeated", format!("{}, {} refusals, {} timeouts", stats.retries, stats.refusals, stats.timeouts)),
+            ("bytes", stats.bytes.to_string()),
+            ("time", format!("{:.2} s", self.wall_time.as_secs_f64())),
+        ]);
+        facts
+    }
+
+    /// The number of masternodes and the active quorums of each type in the newest proven lists.
+    fn newest_lists(&self) -> Option<(usize, BTreeMap<u8, usize>)> {
+        let of_row = || self.rows.last().and_then(|row| Some((row.masternodes?, row.by_type.clone())));
+        let of_tip = self.lists.as_ref().map(|found| (found.lists.masternodes().len(), quorums_by_type(&found.lists)));
+        of_tip.or_else(of_row)
     }
 
     pub(super) fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
@@ -198,7 +218,7 @@ impl Outcome {
                 "height": found.lists.height(),
                 "block": found.lists.block_hash().to_string(),
                 "masternodes": found.lists.masternodes().len(),
-                "quorums": found.quorums(),
+                "quorums": quorums_by_type(&found.lists),
                 "bytes": found.bytes,
                 "peer": found.peer.to_string(),
             })
@@ -266,4 +286,44 @@ impl Failure<'_> {
 
 fn left(left: &BTreeMap<PeerId, String>) -> Vec<Value> {
     left.iter().map(|(peer, why)| json!({ "peer": peer.to_string(), "why": why })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::screen::fits;
+
+    #[test]
+    fn the_screen_fits_80_and_40_columns() {
+        let peer = PeerId::Address(([203, 0, 113, 205], 19999).into());
+        let row = Row {
+            cycle: 2_240_352,
+            work_block: BlockHash::ZERO,
+            quorums: 32,
+            bytes: 601_234,
+            source: Some((peer, Duration::from_millis(1_234))),
+            masternodes: Some(3_143),
+            by_type: [(1, 24), (2, 4), (3, 4), (4, 24), (5, 32)].into(),
+            unproven: Vec::new(),
+        };
+        let outcome = Outcome {
+            network: Network::Mainnet,
+            tip: Tip { height: 2_240_504, hash: BlockHash::ZERO, nodes: 7 },
+            used: 8,
+            left: BTreeMap::from([(peer, "is behind".to_owned())]),
+            level: "full",
+            rows: vec![row],
+            lists: None,
+            unverified: vec![Unverified { cycle: 2_240_064, why: "block 00000000 is not in our headers".to_owned() }],
+            report: SyncReport::default(),
+            wall_time: Duration::from_millis(4_321),
+        };
+        for width in [80, 40] {
+            let mut out = Vec::new();
+            outcome.write_text(&mut out, width, true).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert!(fits(&text, width), "{text}");
+            assert!(text.contains("5: 32") && text.contains("3143"), "{text}");
+        }
+    }
 }

@@ -22,6 +22,24 @@ pub enum PeerEvent {
         /// The round trip time of a ping, or an estimate.
         round_trip: Duration,
     },
+    /// A request was handed to the peer's service.
+    Sent {
+        /// The sending.
+        send: SendId,
+        /// The request.
+        request: RequestId,
+        /// True if another sending of the same request was made before.
+        is_copy: bool,
+        /// The time of the call.
+        at: Instant,
+    },
+    /// A reply of the peer has nearly stopped. Its requests are sent to other peers as well.
+    Stalled {
+        /// The peer.
+        peer: PeerId,
+        /// The time of the decision.
+        at: Instant,
+    },
     /// A part of a reply has arrived. An announcement of the length comes first, with 0 bytes.
     Progress {
         /// The sending that the peer answers.

@@ -466,6 +466,7 @@ impl Scheduler {
             self.copies.spend();
         }
         tracing::debug!(%request, %send, copy = job.was_sent, "sending");
+        self.events.push_back(Event::Peer(PeerEvent::Sent { send, request, is_copy: job.was_sent, at: now }));
         job.was_sent = true;
         job.copies.push(send);
         Some(Dispatch { send, attempt: Attempt { send: Some(send), ..job.attempt.clone() } })
@@ -487,6 +488,7 @@ impl Scheduler {
             peer.thaw(now);
             if peer.notice_stall(now, rates, &self.sizes) {
                 tracing::debug!(peer = %id, "stalled: its requests are sent to other peers");
+                self.events.push_back(Event::Peer(PeerEvent::Stalled { peer: id, at: now }));
             }
             if peer.is_trusted() != was_trusted {
                 changed.push(id);

@@ -206,6 +206,9 @@ where
         self.stats.attempts += 1;
         self.stats.retries += u64::from(self.state.as_ref().is_some_and(|state| !state.failures().is_empty()));
         let (id, mut service) = (turn.peer.id, turn.peer.service.clone());
+        let send = SendId { peer: id, seq: self.stats.attempts };
+        let sent = PeerEvent::Sent { send, request: RequestId(self.position as u64), is_copy: false, at: now };
+        self.events.send(SyncEvent::Peer(sent));
         let attempt = Attempt::new(self.position as u64, request.clone());
         self.asked = Some(async move { peer::ask(id, &mut service, attempt).await }.boxed());
         true
@@ -217,6 +220,8 @@ where
             turn.rests_until = None;
         }
         self.stats.count_delivery(&timing);
+        let send = SendId { peer: timing.peer, seq: self.stats.attempts };
+        self.events.send(SyncEvent::Peer(PeerEvent::Ended { send, outcome: Ok(timing), at: timing.done }));
         self.signs_of_life += 1;
         let index = self.position;
         self.last = Some(Last { index, timing, state: self.state.take()? });
