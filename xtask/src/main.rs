@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod conformance;
+mod fuzz;
 mod live;
 mod package;
 mod prose;
@@ -36,6 +37,8 @@ enum Task {
         #[arg(long)]
         write: bool,
     },
+    /// Fuzzes a target of the crate qrinfo-fuzz; needs cargo-fuzz and a nightly toolchain.
+    Fuzz(fuzz::Options),
     /// Packages every crate as it would be published, and runs the programs in examples/adopters against the packages.
     Package,
     /// Counts doc comments that open with a clause.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(),
         Task::Bench { args } => bench::run(&args),
         Task::Conformance { write } => conformance::run(&sources::root(), write),
+        Task::Fuzz(options) => fuzz::fuzz(&sources::root(), &options),
         Task::Package => package::check(&sources::root()),
         Task::Prose => prose::check(&sources::root()),
         Task::Live(options) => live::run(options),

@@ -81,7 +81,7 @@ impl Wire for VersionMessage {
             timestamp,
             receiver,
             nonce,
-            user_agent: String::from_utf8_lossy(&user_agent).into_owned(),
+            user_agent: text(&user_agent),
             start_height: reader.i32("start height")?,
             // Old clients leave the flag out, which means that they want everything.
             relay: if reader.remaining() > 0 { reader.bool("relay")? } else { true },
@@ -100,6 +100,15 @@ impl Wire for VersionMessage {
         out.put_i32_le(self.start_height);
         out.put_u8(u8::from(self.relay));
         out.put_slice(&self.trailing);
+    }
+}
+
+/// The bytes as text. Where they are no UTF-8, each byte above 127 becomes a question mark, so that the text is no
+/// longer than the bytes and stays within its limit.
+fn text(bytes: &[u8]) -> String {
+    match str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().map(|&byte| if byte.is_ascii() { char::from(byte) } else { '?' }).collect(),
     }
 }
 
@@ -137,6 +146,20 @@ mod tests {
         let wire = message.to_wire();
         assert_eq!(wire.len(), 4 + 8 + 8 + 26 + 26 + 8 + 15 + 4 + 1);
         assert_eq!(VersionMessage::from_wire(wire), Ok(message));
+    }
+
+    #[test]
+    fn a_user_agent_that_is_no_text_reads_back_within_its_limit() {
+        let message = VersionMessage::for_client(([127, 0, 0, 1], 19899).into(), 0, 42, &"a".repeat(MAX_USER_AGENT));
+        let mut wire = message.to_wire().to_vec();
+        for byte in &mut wire {
+            if *byte == b'a' {
+                *byte = 0xff;
+            }
+        }
+        let read = VersionMessage::from_wire(wire).unwrap();
+        assert_eq!(read.user_agent, "?".repeat(MAX_USER_AGENT));
+        assert_eq!(VersionMessage::from_wire(read.to_wire()), Ok(read));
     }
 
     #[test]
