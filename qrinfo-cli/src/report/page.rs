@@ -117,6 +117,7 @@ fn trouble(sending: &Sending) -> Option<(Instant, &'static str, &'static str)> {
         (Some((at, Ending::Failed(AttemptErrorKind::False))), _) => Some((at, "failed", "sent a false reply to")),
         (Some((at, Ending::Failed(AttemptErrorKind::Malformed))), _) => Some((at, "failed", "sent no message for")),
         (_, Some(at)) => Some((at, "failed", "timed out over")),
+        (Some((at, Ending::Failed(_))), _) => Some((at, "failed", "left without an answer to")),
         _ => None,
     }
 }
