@@ -168,7 +168,7 @@ impl<'a> Simulation<'a> {
     }
 
     fn progress(&mut self, send: SendId, bytes: u64) {
-        let Some(Sent { transit, cost }) = self.sent.get(&send) else { return };
+        let Some(Sent { transit, cost, .. }) = self.sent.get(&send) else { return };
         self.scheduler.progress(send, bytes, self.view.lengths.then_some(cost.bytes), self.now);
         let next = bytes + REPORT_EVERY;
         if next < cost.bytes {
