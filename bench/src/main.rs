@@ -41,6 +41,9 @@ enum Bench {
         /// A directory of scenario files.
         #[arg(long, value_name = "DIR", default_value = "../shared/bench/scenarios")]
         scenarios: PathBuf,
+        /// Keep to the limits that the command has by default, not to 64 requests in flight.
+        #[arg(long)]
+        default_limits: bool,
     },
     /// Time of a header sync from five nodes of 150 ms round trip and 1.5 MB/s each, in virtual time, as a multiple of
     /// 1.25 x (bytes / sum of rates) + 4 round trips; and that of the newest quorums.
@@ -85,7 +88,7 @@ fn run(bench: Bench) -> Result<()> {
         Bench::Codec { vectors, work: Some(work) } => codec::work(&vectors, work),
         Bench::Memory => memory::run(),
         Bench::Overhead => overhead::run(),
-        Bench::Makespan { scenarios } => makespan::run(&scenarios),
+        Bench::Makespan { scenarios, default_limits } => makespan::run(&scenarios, default_limits),
         Bench::Headers { lengths, live: false } => headers::run(&lengths),
         Bench::Headers { lengths, live: true } => headers::run_live(&lengths),
         Bench::Signatures { vectors } => signatures::run(&vectors),

@@ -5,7 +5,6 @@
 
 use std::{
     fs,
-    num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -24,11 +23,25 @@ use tokio::{
 };
 use tower::{Layer, ServiceExt, discover::Change};
 
-/// Requests in flight at all peers together, at most.
+/// Requests in flight at all peers together, at most, without `--default-limits`.
 const CAP: usize = 64;
 
+/// The same for the command by default: as many as the peers take.
+const COMMAND_CAP: usize = usize::MAX;
+
 /// Median and worst to reach, makespan over floor.
-const TARGETS: [(&str, f64, f64); 8] = [
+const TARGETS: [(&str, f64, f64); 19] = [
+    ("all-small", 1.15, 1.40),
+    ("bimodal", 1.60, 2.10),
+    ("fast-p16", 1.22, 1.35),
+    ("lat600-small", 1.50, 1.90),
+    ("mn200-wan", 1.10, 1.30),
+    ("mn64-p8", 1.45, 1.80),
+    ("mn64-wan", 1.30, 1.50),
+    ("p5-n20", 1.30, 1.60),
+    ("p8-tiny-plan", 1.90, 2.60),
+    ("refuse50", 1.30, 1.60),
+    ("window16", 1.38, 1.60),
     ("clean", 1.08, 1.30),
     ("clean-window64", 1.13, 1.40),
     ("eight-peers", 1.11, 1.40),
@@ -48,7 +61,8 @@ struct Outcome {
 }
 
 /// Runs every file of a directory and prints one table.
-pub(super) fn run(directory: &Path) -> Result<()> {
+pub(super) fn run(directory: &Path, default_limits: bool) -> Result<()> {
+    let cap = if default_limits { COMMAND_CAP } else { CAP };
     let mut files: Vec<PathBuf> = fs::read_dir(directory)
         .with_context(|| format!("no scenarios in {}", directory.display()))?
         .map(|entry| entry.map(|entry| entry.path()))
@@ -66,7 +80,7 @@ pub(super) fn run(directory: &Path) -> Result<()> {
         let mut alone = Vec::new();
         let (mut duplicates, mut jobs) = (0, 0);
         for index in 0..scenario.runs.len() {
-            let outcome = measure(&scenario, index).with_context(|| format!("{}, run {index}", scenario.name))?;
+            let outcome = measure(&scenario, index, cap).with_context(|| format!("{}, run {index}", scenario.name))?;
             let floor = Duration::from_micros(scenario.runs[index].floor_us).as_secs_f64();
             scores.push(outcome.makespan.as_secs_f64() / floor);
             alone.push(one_at_a_time(&scenario, index).as_secs_f64() / floor);
@@ -82,7 +96,7 @@ pub(super) fn run(directory: &Path) -> Result<()> {
             median,
             worst,
             target.map_or(String::new(), |(_, median, worst)| format!("{median:.2} ({worst:.2})")),
-            CAP,
+            if default_limits { "none".to_owned() } else { cap.to_string() },
             100.0 * duplicates as f64 / jobs as f64,
             format!("{alone_median:.2} ({alone_worst:.2})"),
             match target {
@@ -94,12 +108,12 @@ pub(super) fn run(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-fn measure(scenario: &Scenario, index: usize) -> Result<Outcome> {
+fn measure(scenario: &Scenario, index: usize, cap: usize) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    runtime.block_on(play(scenario, index))
+    runtime.block_on(play(scenario, index, cap))
 }
 
-async fn play(scenario: &Scenario, index: usize) -> Result<Outcome> {
+async fn play(scenario: &Scenario, index: usize, cap: usize) -> Result<Outcome> {
     let run = &scenario.runs[index];
     // Late enough for the handshakes.
     let start = Instant::now() + Duration::from_secs(60);
@@ -122,7 +136,7 @@ async fn play(scenario: &Scenario, index: usize) -> Result<Outcome> {
     }
     sleep_until(start).await;
 
-    let scheduling = Settings { cap: CAP, ..Settings::default() };
+    let scheduling = Settings { cap, ..Settings::default() };
     let (service, driver) = SchedulerService::new(stream::iter(peers).chain(stream::pending()), scheduling);
     let handle = service.handle();
     tokio::spawn(driver);
@@ -149,8 +163,7 @@ async fn play(scenario: &Scenario, index: usize) -> Result<Outcome> {
 
 /// Nothing is lost in these runs, so only the scheduler's own patience matters.
 fn correlator() -> CorrelatorConfig {
-    let depth = NonZeroUsize::new(CAP).unwrap_or(NonZeroUsize::MIN);
-    CorrelatorConfig { head_timeout: Duration::from_secs(3600), depth, ..CorrelatorConfig::default() }
+    CorrelatorConfig { head_timeout: Duration::from_secs(3600), ..CorrelatorConfig::default() }
 }
 
 /// The time that the best peer takes alone, one request at a time; what it refuses is asked of the others.

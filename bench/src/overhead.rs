@@ -19,10 +19,11 @@ use qrinfo_core::{
     Timing,
     message::{Coinbase, CoinbasePayload, MnListDiff},
 };
+use qrinfo_recovery::{RecoveryLayer, RecoverySettings};
 use qrinfo_scheduler::{Peer, SchedulerService, Settings, Window};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, sleep};
-use tower::{BoxError, Service, ServiceBuilder, ServiceExt, discover::Change};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, discover::Change};
 
 const REQUESTS: u64 = 20_000;
 const ROUNDS: usize = 7;
@@ -30,6 +31,8 @@ const PEERS: u8 = 5;
 /// Requests in flight, and those with the waiting ones.
 const CAP: usize = 20;
 const SUBMITTED: usize = 64;
+/// Requests that wait at the same time while four of five peers refuse everything.
+const REFUSED: [u64; 2] = [3_000, 6_000];
 
 pub(super) fn run() -> Result<()> {
     let (mut bare, mut scheduled, mut windowed) = (Vec::new(), Vec::new(), Vec::new());
@@ -41,6 +44,10 @@ pub(super) fn run() -> Result<()> {
     let (bare, scheduled, windowed) = (median(bare), median(scheduled), median(windowed));
     eprintln!("CPU time per request, median of {ROUNDS} rounds of {REQUESTS} requests, {PEERS} peers, {CAP} in flight");
     eprintln!("bare tower stack (buffer, concurrency limit, timeout)  {bare:>6.2} us");
+    for requests in REFUSED {
+        let micros = measure(through_refusals(requests))? * REQUESTS as f64 / requests as f64;
+        eprintln!("{:<54} {micros:>6.2} us", format!("four of five peers refuse, {requests} requests waiting"));
+    }
     for (name, micros) in [("SchedulerService", scheduled), ("SchedulerService, under a window", windowed)] {
         eprintln!("{name:<54} {micros:>6.2} us: {:.2} us more (at most 5)", micros - bare);
     }
@@ -60,32 +67,45 @@ async fn through_tower() -> Result<()> {
         .buffer(SUBMITTED)
         .concurrency_limit(CAP)
         .timeout(Duration::from_secs(30))
-        .service(Instantly(peer_id(0)));
-    ask_all(stack).await
+        .service(Instantly { peer: peer_id(0), refuses: false });
+    ask_all(stack, SUBMITTED as u64, REQUESTS).await
 }
 
 async fn through_the_scheduler(window: Option<Window>) -> Result<()> {
-    let peer = |number| {
-        let peer = Peer::new(Instantly(peer_id(number)), 0, Duration::from_millis(20));
-        Ok::<_, Infallible>(Change::Insert(peer_id(number), peer))
-    };
-    let peers = stream::iter((0..PEERS).map(peer)).chain(stream::pending());
-    let (service, driver) = SchedulerService::new(peers, Settings { cap: CAP, ..Settings::default() });
-    tokio::spawn(driver);
+    let service = scheduler(|_| false);
     service.handle().set_window(window);
-    ask_all(service).await
+    ask_all(service, SUBMITTED as u64, REQUESTS).await
 }
 
-async fn ask_all<S>(service: S) -> Result<()>
+/// Only the last peer answers. Requests that the others refused are asked of it.
+async fn through_refusals(requests: u64) -> Result<()> {
+    let service = scheduler(|number| number + 1 < PEERS);
+    let layer = RecoveryLayer::new(RecoverySettings::default()).with_peers(service.handle().peers());
+    ask_all(layer.layer(service), requests, requests).await
+}
+
+fn scheduler(refuses: impl Fn(u8) -> bool) -> SchedulerService {
+    let peer = |number| {
+        let service = Instantly { peer: peer_id(number), refuses: refuses(number) };
+        Ok::<_, Infallible>(Change::Insert(service.peer, Peer::new(service, 0, Duration::from_millis(20))))
+    };
+    let peers: Vec<_> = (0..PEERS).map(peer).collect();
+    let settings = Settings { cap: CAP, ..Settings::default() };
+    let (service, driver) = SchedulerService::new(stream::iter(peers).chain(stream::pending()), settings);
+    tokio::spawn(driver);
+    service
+}
+
+async fn ask_all<S>(service: S, submitted: u64, requests: u64) -> Result<()>
 where
     S: Service<Attempt, Response = Answer, Error: Into<BoxError>> + Clone,
 {
     let ask = |id| service.clone().oneshot(Attempt::new(id, request(id).into()));
-    let mut asked: FuturesUnordered<_> = (0..SUBMITTED as u64).map(ask).collect();
-    let mut next = SUBMITTED as u64;
+    let mut asked: FuturesUnordered<_> = (0..submitted).map(ask).collect();
+    let mut next = submitted;
     while let Some(result) = asked.next().await {
         result.map_err(|error| anyhow::Error::from_boxed(error.into()))?;
-        if next < REQUESTS {
+        if next < requests {
             asked.push(ask(next));
             next += 1;
         }
@@ -95,7 +115,10 @@ where
 
 /// A peer that answers from memory.
 #[derive(Debug, Clone, Copy)]
-struct Instantly(PeerId);
+struct Instantly {
+    peer: PeerId,
+    refuses: bool,
+}
 
 impl Service<Attempt> for Instantly {
     type Response = Answer;
@@ -107,10 +130,13 @@ impl Service<Attempt> for Instantly {
     }
 
     fn call(&mut self, attempt: Attempt) -> Self::Future {
-        let peer = self.0;
+        let Self { peer, refuses } = *self;
         Box::pin(async move {
             let sent = Instant::now().into_std();
             sleep(Duration::from_millis(20 + attempt.id.0 % 41)).await;
+            if refuses {
+                return Err(AttemptError::new(AttemptErrorKind::Refused).at(peer));
+            }
             let done = Instant::now().into_std();
             let qrinfo_core::Request::MnListDiff(spec) = attempt.request else {
                 return Err(AttemptError::new(AttemptErrorKind::Local));

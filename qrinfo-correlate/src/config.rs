@@ -10,12 +10,12 @@ use std::{
 /// use qrinfo_correlate::CorrelatorConfig;
 ///
 /// let config = CorrelatorConfig { head_timeout: Duration::from_secs(10), ..CorrelatorConfig::default() };
-/// assert_eq!(config.depth.get(), 8);
+/// assert_eq!(config.depth.get(), 64);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CorrelatorConfig {
-    /// Slots: requests that the peer may hold at once, tombstones included. Default 8: a few requests hide a round
-    /// trip, and a few more slots carry the tombstones of requests that were given up.
+    /// Slots: requests that the peer may hold at once, tombstones included. Default 64: on a long link to a fast peer so
+    /// many hide the round trip. A scheduler asks for as many as the peer's speed calls for.
     pub depth: NonZeroUsize,
     /// The longest silence of the peer while a caller waits for it. Default 30 s. A peer that leaves a request
     /// unanswered for five times as long loses its connection, because the slot of the request would never be free
@@ -46,7 +46,7 @@ impl CorrelatorConfig {
 impl Default for CorrelatorConfig {
     fn default() -> Self {
         Self {
-            depth: NonZeroUsize::new(8).unwrap_or(NonZeroUsize::MIN),
+            depth: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN),
             head_timeout: Duration::from_secs(30),
             min_rate: NonZeroU64::new(8_000).unwrap_or(NonZeroU64::MIN),
             plausible_bytes: 1 << 20,

@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     files.sort();
     println!(
         "{:16} {:>7} {:>7} {:>6} {:>8} {:>6} {:>6} {:>11}",
-        "scenario", "median", "worst", "mean", "in use", "depth", "points", "copies %"
+        "scenario", "median", "worst", "mean", "in use", "depth", "points", "twice %"
     );
     for file in files {
         show(&Scenario::load(&file)?, view);
@@ -45,8 +45,10 @@ fn show(scenario: &Scenario, view: View) {
         outcome.makespan.as_secs_f64() / (run.floor_us as f64 / 1e6)
     };
     let (median, worst, mean) = spread(outcomes.iter().zip(&scenario.runs).map(score).collect());
-    let copies =
-        outcomes.iter().zip(&scenario.runs).map(|(outcome, run)| 100.0 * outcome.duplicates as f64 / run.jobs() as f64);
+    let copies = outcomes
+        .iter()
+        .zip(&scenario.runs)
+        .map(|(outcome, run)| 100.0 * (outcome.replies - run.jobs()) as f64 / run.jobs() as f64);
     println!(
         "{:16} {median:>7.3} {worst:>7.3} {mean:>6.3} {:>8} {:>6} {:>6} {:>11}",
         scenario.name,

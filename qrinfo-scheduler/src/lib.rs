@@ -73,8 +73,8 @@
 //! * A slot belongs to the request at the peer, not to its caller: it is free when the peer has answered or is gone.
 //! * At most one request in twenty is sent twice by speculation. Requests at a stalled peer are always sent to other
 //!   peers, and counted.
-//! * It causes at most [`MAX_POINTS`] misbehaviour points on a connection, plus the requests that the peer holds at
-//!   that moment. Speculative sends stop much earlier, at 50 points.
+//! * It causes at most [`MAX_POINTS`] misbehaviour points on a connection: a peer holds no more requests than it has
+//!   points left. Speculative sends stop earlier, at 75 points.
 //! * A peer that sends something false or malformed is banned, and not taken again. The requests that it holds fail at
 //!   once, so that other peers can be asked for them.
 //! * A peer whose reply nearly stops, or is announced to be longer than any true reply, keeps no request from other

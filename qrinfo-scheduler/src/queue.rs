@@ -1,6 +1,7 @@
 //! The requests that wait, in the order in which they are served.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     ops::Bound,
     time::{Duration, Instant},
@@ -26,6 +27,8 @@ pub(crate) struct Place {
     pub(crate) order: u64,
     /// True if it was sent and its peer may still answer. It then goes after all others of its priority.
     pub(crate) again: bool,
+    /// True if a peer has failed it.
+    pub(crate) failed: bool,
     pub(crate) since: Instant,
     pub(crate) ticket: Ticket,
 }
@@ -38,6 +41,8 @@ type Key = (bool, u64, Ticket);
 pub(crate) struct Queue {
     /// Greatest priority first.
     classes: [BTreeMap<Key, Place>; CLASSES],
+    /// Those that a peer has failed: few, where others may be many.
+    failed: BTreeMap<(Reverse<RequestPriority>, Key), Place>,
     /// With the order, by which a window admits.
     by_age: BTreeMap<(Instant, Ticket), u64>,
     /// Sends since the last one that ageing decided.
@@ -73,10 +78,14 @@ impl Queue {
     pub(crate) fn insert(&mut self, place: Place) {
         self.class_mut(place.priority).insert(place.key(), place);
         self.by_age.insert((place.since, place.ticket), place.order);
+        if place.failed {
+            self.failed.insert((Reverse(place.priority), place.key()), place);
+        }
     }
 
     pub(crate) fn remove(&mut self, place: &Place) -> bool {
         self.by_age.remove(&(place.since, place.ticket));
+        self.failed.remove(&(Reverse(place.priority), place.key()));
         self.class_mut(place.priority).remove(&place.key()).is_some()
     }
 
@@ -96,6 +105,11 @@ impl Queue {
         self.classes.iter().flat_map(move |class| {
             [false, true].into_iter().flat_map(move |again| class.range(range(again)).map(|(_, place)| place))
         })
+    }
+
+    /// The same, of those that a peer has failed.
+    pub(crate) fn failed_below(&self, limit: Option<u64>) -> impl Iterator<Item = &Place> {
+        self.failed.values().filter(move |place| limit.is_none_or(|limit| place.order < limit))
     }
 
     /// The request that has waited longest.
@@ -131,5 +145,30 @@ impl Queue {
             RequestPriority::Normal => normal,
             RequestPriority::Low => low,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What all peers refused is looked for among these alone: looking at all that wait would make it quadratic.
+    #[test]
+    fn those_that_a_peer_failed_are_found_without_the_others() {
+        let since = tokio::time::Instant::now().into_std();
+        let place = |order| Place {
+            priority: if order == 7 { RequestPriority::High } else { RequestPriority::Normal },
+            order,
+            again: false,
+            failed: order % 300 == 7,
+            since,
+            ticket: Ticket(order),
+        };
+        let mut queue = Queue::default();
+        (0..1_000).for_each(|order| queue.insert(place(order)));
+        let failed = |queue: &Queue| queue.failed_below(Some(900)).map(|place| place.order).collect::<Vec<_>>();
+        assert_eq!(failed(&queue), [7, 307, 607]);
+        assert!(queue.remove(&place(307)));
+        assert_eq!(failed(&queue), [7, 607]);
     }
 }

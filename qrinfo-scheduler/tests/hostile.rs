@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use qrinfo_core::{AttemptErrorKind, AttemptResult, PeerId};
-use qrinfo_scheduler::{MAX_DEPTH, MAX_POINTS, SchedulerHandle, SchedulerService, SendStats, Settings};
+use qrinfo_scheduler::{MAX_POINTS, SchedulerHandle, SchedulerService, SendStats, Settings};
 use support::{
     attempt, peer_id,
     peers::{Asked, Manner, TestPeer, ask_until_answered, join_reporting_peer, scheduler},
@@ -84,7 +84,7 @@ async fn peers_that_refuse_half_of_everything_answer_the_other_half() {
         assert!((JOBS..JOBS + JOBS / 20).contains(&replies) && refusals < JOBS * 3 / 2, "{replies}, {refusals}");
         for peer in 0..5 {
             let points = network.refusals(peer);
-            assert!(points <= MAX_POINTS as usize + MAX_DEPTH, "{points} refusals of peer {peer}");
+            assert!(points <= MAX_POINTS as usize, "{points} refusals of peer {peer}");
         }
     }
 }
@@ -97,7 +97,7 @@ async fn peers_that_refuse_everything_end_it_soon() {
     assert!(took < Duration::from_secs(10), "{took:?}");
     for peer in 0..8 {
         let points = network.asked.count(peer);
-        assert!(points <= MAX_POINTS as usize + MAX_DEPTH, "{points} refusals of peer {peer}");
+        assert!(points <= MAX_POINTS as usize, "{points} refusals of peer {peer}");
     }
     assert_eq!(network.lost(), [], "a peer that refuses is not dropped");
 }

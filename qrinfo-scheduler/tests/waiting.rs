@@ -195,7 +195,7 @@ fn a_peer_that_times_out_rests_and_comes_back_with_one_probe() {
     );
     let health = |scheduler: &Scheduler| scheduler.peer(&peer_id(0)).unwrap().clone();
     let PeerState::Cooling { until } = health(&scheduler).state() else { panic!("{:?}", health(&scheduler)) };
-    assert_eq!(health(&scheduler).depth_limit(), 4);
+    assert_eq!(health(&scheduler).depth_limit(), qrinfo_scheduler::MAX_DEPTH / 2);
     assert_eq!(health(&scheduler).outstanding(), 2, "a tombstone keeps its slot");
 
     assert!(scheduler.next(now).is_none());
@@ -203,7 +203,7 @@ fn a_peer_that_times_out_rests_and_comes_back_with_one_probe() {
         scheduler.failed(dispatch.send, AttemptErrorKind::Timeout, now);
     }
     assert_eq!(decision(&mut scheduler), None, "the other request waits for the other peer");
-    assert_eq!(health(&scheduler).depth_limit(), 4, "what fails together is one failure");
+    assert_eq!(health(&scheduler).depth_limit(), qrinfo_scheduler::MAX_DEPTH / 2, "what fails together is one failure");
     assert_eq!(scheduler.next_wakeup(now), Some(until));
     let probe = scheduler.next(until).unwrap();
     assert!(scheduler.next(until).is_none(), "one probe");
@@ -287,7 +287,7 @@ fn a_peer_that_refuses_everything_is_asked_only_for_what_the_others_refused() {
             );
         }
     }
-    assert!((4..=6).contains(&refused), "{refused}");
+    assert!((8..=10).contains(&refused), "{refused}");
 
     // What the other has failed is asked of it at once.
     scheduler.submit(Attempt { avoid: vec![peer_id(1)], ..attempt(40) }, now).unwrap();

@@ -1,4 +1,4 @@
-//! Peak heap of a client, in sequence and in parallel: `cargo xtask bench memory`.
+//! Peak heap of a client and peak resident set of its process, in sequence and in parallel: `cargo xtask bench memory`.
 //!
 //! Three simulated nodes serve 200 replies of mainnet's size. They run here; the client runs alone in a process of its
 //! own, on one thread whose allocations are counted.
@@ -28,6 +28,12 @@ const REPLIES: u32 = 200;
 const PEERS: usize = 3;
 
 type Failure = Box<dyn Error + Send + Sync>;
+
+/// Bytes.
+struct Peaks {
+    heap: u64,
+    resident: u64,
+}
 
 /// The use that is made of a reply.
 enum Consumer {
@@ -63,8 +69,10 @@ async fn serve() -> Result<(), Failure> {
         addresses.push(node.listen().await?);
         nodes.push(node);
     }
-    println!("peak heap of the client over {REPLIES} replies, {PEERS} peers");
-    println!("{:<34} {:>12} {:>12} {:>8}", "consumer", "sequential", "parallel", "ratio");
+    println!("peaks of the client over {REPLIES} replies, {PEERS} peers, with the limits of the command; KiB");
+    println!("{:<34} {:>24} {:>24}", "", "heap", "resident set");
+    let columns = format!("{:>8} {:>8} {:>6}", "seq.", "par.", "ratio");
+    println!("{:<34} {columns} {columns}", "consumer");
     for consumer in ["keeps", "verifies", "drops", "slow"] {
         let mut peaks = Vec::new();
         for mode in ["sequential", "parallel"] {
@@ -72,28 +80,36 @@ async fn serve() -> Result<(), Failure> {
             let mode = format!("{mode}-{consumer}");
             peaks.push(run(&mode, &addresses).await?);
         }
-        let [sequential, parallel] = peaks[..] else { return Err("a client is missing".into()) };
+        let [sequential, parallel] = &peaks[..] else { return Err("a client is missing".into()) };
         let name = match consumer {
             "keeps" => "keeps every reply",
             "verifies" => "verifies each reply",
             "drops" => "drops each reply",
             _ => "drops each after 50 ms",
         };
-        let ratio = parallel as f64 / sequential as f64;
-        println!("{name:<34} {:>9} KiB {:>9} KiB {ratio:>8.3}", sequential >> 10, parallel >> 10);
+        let ratio = |sequential: u64, parallel: u64| {
+            format!("{:>8} {:>8} {:>6.2}", sequential >> 10, parallel >> 10, parallel as f64 / sequential as f64)
+        };
+        println!(
+            "{name:<34} {} {}",
+            ratio(sequential.heap, parallel.heap),
+            ratio(sequential.resident, parallel.resident)
+        );
     }
     Ok(())
 }
 
-/// The peak of one client, in bytes.
-async fn run(mode: &str, addresses: &[SocketAddr]) -> Result<u64, Failure> {
+/// The peaks of one client.
+async fn run(mode: &str, addresses: &[SocketAddr]) -> Result<Peaks, Failure> {
     let mut client = Command::new(env::current_exe()?);
     client.arg(mode).args(addresses.iter().map(ToString::to_string)).stderr(Stdio::inherit());
     let output = tokio::task::spawn_blocking(move || client.output()).await??;
     if !output.status.success() {
         return Err(format!("the client {mode} failed").into());
     }
-    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+    let output = String::from_utf8(output.stdout)?;
+    let (heap, resident) = output.trim().split_once(' ').ok_or("the client printed no peaks")?;
+    Ok(Peaks { heap: heap.parse()?, resident: resident.parse()? })
 }
 
 fn client(mode: &str, addresses: Vec<SocketAddr>) -> Result<(), Failure> {
@@ -105,12 +121,16 @@ fn client(mode: &str, addresses: Vec<SocketAddr>) -> Result<(), Failure> {
     let first = last - cycles.length() * (REPLIES - 1);
     let plan = planner.plan(first, last, |height| chain.block(height).map(|block| block.hash))?;
     let headers = headers(&chain);
+    let network = chain.network();
+    drop(chain);
+    // What the chain took does not count: "5" forgets the peak.
+    std::fs::write("/proc/self/clear_refs", "5")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut report = None;
     let heap = allocation_counter::measure(|| {
         let mut consumer = match mode.split_once('-').map(|(_, consumer)| consumer) {
             Some("keeps") => Consumer::Keeps(Vec::new()),
-            Some("verifies") => Consumer::Verifies(Box::new(ListStage::new(chain.network(), Level::Roots)), headers),
+            Some("verifies") => Consumer::Verifies(Box::new(ListStage::new(network, Level::Roots)), headers),
             Some("drops") => Consumer::Drops,
             _ => Consumer::TakesItsTime,
         };
@@ -130,13 +150,19 @@ fn client(mode: &str, addresses: Vec<SocketAddr>) -> Result<(), Failure> {
         return Err(format!("{}", report.outcome).into());
     }
     eprintln!("{mode}: {} KiB of replies", report.stats.bytes >> 10);
-    println!("{}", heap.bytes_max);
+    println!("{} {}", heap.bytes_max, peak_resident()?);
     Ok(())
 }
 
+/// The greatest resident set of this process so far, in bytes: Linux alone tells.
+fn peak_resident() -> Result<u64, Failure> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    Ok(peak.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
+}
+
 fn parallel_options() -> ParallelOptions {
-    let max_concurrent = NonZeroUsize::new(4 * PEERS).unwrap_or(NonZeroUsize::MIN);
-    ParallelOptions { max_concurrent, ..ParallelOptions::default() }
+    ParallelOptions { max_concurrent: NonZeroUsize::MAX, ..ParallelOptions::default() }
 }
 
 async fn take_all(

@@ -65,7 +65,7 @@ pub struct ClientConfig {
 
     /// Maximum number of requests for rotated quorums in flight to all nodes together; adaptation stays at or below
     /// it. From 1 to [`max_concurrent_filter_requests`](Self::max_concurrent_filter_requests). Default: 3, or that
-    /// limit if it is lower.
+    /// limit if it is lower: gentle to the nodes, and three to eight times as slow as five nodes allow.
     #[cfg(feature = "parallel-qrinfo")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrent_qrinfo_requests: Option<usize>,

@@ -107,8 +107,8 @@ pub(crate) struct Options {
     /// Ask one peer at a time, one request at a time
     #[arg(long, conflicts_with = "parallel")]
     sequential: bool,
-    /// Maximum number of requests in flight to all peers together [default: max_concurrent_qrinfo_requests of the
-    /// configuration, or four for each peer, up to its max_concurrent_filter_requests]
+    /// Maximum number of requests in flight to all peers together [default: max_concurrent_qrinfo_requests or
+    /// max_concurrent_filter_requests of the configuration if set there, else as many as suits the peers' speeds]
     #[arg(long, value_name = "N")]
     parallel: Option<NonZeroUsize>,
     /// Level of verification: the checks that need headers alone, also the lists by their merkle roots, or also members
@@ -388,7 +388,7 @@ where
         follow(run.events());
         take_in(run, first, intake, progress).await
     } else {
-        let parallel = settings::parallel(config, roster.len());
+        let parallel = settings::parallel(config);
         // No node is asked before its ban would be heard.
         let (is_heard, wait) = oneshot::channel::<()>();
         let peers = stream::once(wait).filter_map(|_| ready(None)).chain(roster.all(is_last));

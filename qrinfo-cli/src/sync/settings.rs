@@ -10,7 +10,6 @@ use spv_config::{ClientConfig, ConfigErrors, LoadError};
 use tokio::time::Instant;
 
 use super::Options;
-use crate::run::default_concurrency;
 
 /// The longest wait for a node that has not failed a request yet. Others come within seconds or not at all, and a user
 /// waits for the command.
@@ -67,18 +66,19 @@ pub(super) fn sequential(config: &ClientConfig) -> SequentialOptions {
     SequentialOptions { total_timeout: config.total_timeout, ..SequentialOptions::default() }
 }
 
-/// Returns the options of a parallel sync. The default number of requests in flight depends on the number of peers.
-pub(super) fn parallel(config: &ClientConfig, peers: usize) -> ParallelOptions {
+/// Returns the options of a parallel sync. By default as many requests are in flight as the peers' speeds call for.
+pub(super) fn parallel(config: &ClientConfig) -> ParallelOptions {
     let mut options = ParallelOptions::from(config);
     let retry = &mut options.recovery.retry;
     // A wait that was set holds.
     if retry.network_timeout == ClientConfig::default().qrinfo_network_timeout {
         retry.network_timeout = FOR_ANOTHER;
     }
-    let limit = NonZeroUsize::new(config.max_concurrent_filter_requests).unwrap_or(NonZeroUsize::MIN);
-    let set = config.max_concurrent_qrinfo_requests.and_then(NonZeroUsize::new);
-    let max_concurrent = set.unwrap_or(default_concurrency(peers).min(limit));
-    ParallelOptions { max_concurrent, ..options }
+    // So does a limit.
+    let filters = config.max_concurrent_filter_requests;
+    let limit = Some(filters).filter(|limit| *limit != ClientConfig::default().max_concurrent_filter_requests);
+    let set = config.max_concurrent_qrinfo_requests.or(limit).and_then(NonZeroUsize::new);
+    ParallelOptions { max_concurrent: set.unwrap_or(NonZeroUsize::MAX), ..options }
 }
 
 #[cfg(test)]
@@ -86,15 +86,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_in_flight_follow_the_setting_its_limit_and_the_peers() {
+    fn requests_in_flight_have_a_limit_only_if_one_is_set() {
         let default = ClientConfig::regtest();
         let limited = default.clone().with_max_concurrent_filter_requests(2);
         let mut set = default.clone();
         set.max_concurrent_qrinfo_requests = Some(5);
-        for (config, peers, expected) in
-            [(&default, 1, 4), (&default, 3, 12), (&default, 8, 16), (&limited, 3, 2), (&set, 1, 5), (&set, 8, 5)]
-        {
-            assert_eq!(parallel(config, peers).max_concurrent.get(), expected);
+        for (config, expected) in [(&default, usize::MAX), (&limited, 2), (&set, 5)] {
+            assert_eq!(parallel(config).max_concurrent.get(), expected);
         }
     }
 }

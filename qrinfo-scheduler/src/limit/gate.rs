@@ -120,7 +120,8 @@ impl State {
         }
         self.last += 1;
         let ticket = Ticket(self.last);
-        let place = rank.map(|(priority, order)| Place { priority, order, again: false, since: now, ticket });
+        let place =
+            rank.map(|(priority, order)| Place { priority, order, again: false, failed: false, since: now, ticket });
         self.waiters.insert(ticket, Waiter { lane, place, waker: None, until: None });
         self.update(lane, |lane| place.into_iter().for_each(|place| lane.queue.insert(place)));
         Some(ticket)

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use qrinfo_core::RequestId;
 
-use super::{PeerHealth, PeerState, estimate::LinkRate, sizes::Sizes};
+use super::{MAX_POINTS, PeerHealth, PeerState, estimate::LinkRate, sizes::Sizes};
 use crate::seconds;
 
 /// The progress of a reply is reported in steps. Silence of less than this, seconds, is the time between two steps.
@@ -73,7 +73,8 @@ impl PeerHealth {
         self.rate_with_head(now).own()
     }
 
-    pub(crate) fn forecast(&self, now: Instant, common_rate: f64, sizes: &Sizes) -> Forecast {
+    /// `trial` is the number of requests that it may hold before it has shown data.
+    pub(crate) fn forecast(&self, now: Instant, common_rate: f64, sizes: &Sizes, trial: usize) -> Forecast {
         let round_trip = self.round_trip;
         let compute = self.compute.seconds();
         let rate = self.rate_with_head(now).shrunk(common_rate);
@@ -111,7 +112,7 @@ impl PeerHealth {
 
         let done = (round_trip.max(compute_free) + compute).max(link_free) + transfer;
         let has_slot = held.is_empty()
-            || held.len() < self.ceiling() && {
+            || held.len() < self.ceiling(trial) && {
                 // One more is sent when, on its arrival, the slower stage would have little left to do: about one
                 // reply, more where a round trip is long beside it, because news of the pipeline is that much older.
                 let (ahead, stage, lead) = if compute > transfer {
@@ -119,16 +120,18 @@ impl PeerHealth {
                 } else {
                     (link_free - round_trip - compute, transfer, round_trip + compute)
                 };
-                ahead < 1.3 * stage + 0.5 * (lead * stage).sqrt() + 0.2
+                ahead < 1.3 * stage + 0.5 * (lead * stage).sqrt() + 0.1
             };
         Forecast { compute, transfer, done, has_slot, rate, held }
     }
 
     /// Requests that it may hold now.
-    fn ceiling(&self) -> usize {
+    fn ceiling(&self, trial: usize) -> usize {
+        // Each may be refused, and costs a point then.
+        let most = self.depth.limit().min(MAX_POINTS.saturating_sub(self.points) as usize);
         match self.state {
-            PeerState::Open if self.rate.own().is_none() => self.depth.limit().min(2),
-            PeerState::Open => self.depth.limit(),
+            PeerState::Open if self.rate.own().is_none() => most.min(trial),
+            PeerState::Open => most,
             PeerState::HalfOpen { probe: None } => 1,
             _ => 0,
         }

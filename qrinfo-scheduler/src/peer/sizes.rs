@@ -9,20 +9,46 @@ const REMEMBERED: usize = 128;
 /// The length assumed before any reply came, bytes: a mainnet `qrinfo` from bases some cycles back.
 const PRIOR: f64 = 300_000.0;
 
+/// A reply is implausibly long when it is announced to be longer than this many times the longest reply so far, and
+/// than [`PLAUSIBLE_ANYWAY`].
+const PLAUSIBLE_GROWTH: u64 = 8;
+
+/// The length that is always plausible, bytes: a full list of mainnet is 0.6 MB, and a reply of an old server has six.
+const PLAUSIBLE_ANYWAY: u64 = 4 << 20;
+
 /// The lengths of the latest replies, in bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Sizes {
     latest: VecDeque<f64>,
     sum: f64,
+    /// The longest complete reply.
     longest: u64,
 }
 
 // === impl Sizes ===
 
 impl Sizes {
-    pub(crate) fn add(&mut self, bytes: u64) {
+    /// Takes the length that the header of a reply announces, unless no true reply is likely to be so long.
+    pub(crate) fn announced(&mut self, bytes: u64) {
+        if !self.is_implausible(bytes) {
+            self.add(bytes as f64);
+        }
+    }
+
+    /// Takes the length of a reply that is complete.
+    pub(crate) fn completed(&mut self, bytes: u64, was_announced: bool) {
         self.longest = self.longest.max(bytes);
-        let bytes = bytes as f64;
+        if !was_announced {
+            self.add(bytes as f64);
+        }
+    }
+
+    /// Returns true if no true reply of this plan is likely to be so long.
+    pub(crate) fn is_implausible(&self, bytes: u64) -> bool {
+        bytes > PLAUSIBLE_ANYWAY.max(self.longest.saturating_mul(PLAUSIBLE_GROWTH))
+    }
+
+    fn add(&mut self, bytes: f64) {
         if self.latest.len() == REMEMBERED {
             self.sum -= self.latest.pop_front().unwrap_or_default();
         }
@@ -32,11 +58,6 @@ impl Sizes {
 
     pub(crate) fn mean(&self) -> f64 {
         (self.sum + PRIOR) / (self.latest.len() + 1) as f64
-    }
-
-    /// The length of the longest reply so far; 0 before any.
-    pub(crate) fn longest(&self) -> u64 {
-        self.longest
     }
 
     /// The expected rest of a reply of unknown length of which `seen` bytes have come.
@@ -62,7 +83,7 @@ mod tests {
     fn a_reply_longer_than_all_others_is_not_nearly_done() {
         let mut sizes = Sizes::default();
         for _ in 0..200 {
-            sizes.add(100_000);
+            sizes.completed(100_000, false);
         }
         assert!(sizes.residual(0.0) > 99_000.0);
         assert!(sizes.residual(90_000.0) < 11_000.0);

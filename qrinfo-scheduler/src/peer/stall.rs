@@ -24,13 +24,6 @@ const STALL_AFTER_OF_A_STRANGER: f64 = 1.0;
 /// The delay of a reply's first byte, in service times, beyond which it is a stall. Computing times vary ten-fold.
 const LATE_BY: f64 = 4.0;
 
-/// A reply is implausibly long when it is announced to be longer than this many times the longest reply so far, and
-/// than [`PLAUSIBLE_ANYWAY`].
-const PLAUSIBLE_GROWTH: u64 = 8;
-
-/// The length that is always plausible, bytes: a full list of mainnet is 0.6 MB, and a reply of an old server has six.
-const PLAUSIBLE_ANYWAY: u64 = 4 << 20;
-
 // === impl PeerHealth ===
 
 impl PeerHealth {
@@ -54,7 +47,7 @@ impl PeerHealth {
                     None => (STALL_AFTER_OF_A_STRANGER, STALL_SHARE_OF_A_STRANGER * rates.shown),
                 };
                 elapsed > after && came < least * elapsed
-                    || elapsed > STALL_AFTER && head.length.is_some_and(|length| is_implausible(length, sizes))
+                    || elapsed > STALL_AFTER && head.length.is_some_and(|length| sizes.is_implausible(length))
             }
             None => {
                 let past =
@@ -66,9 +59,4 @@ impl PeerHealth {
             }
         }
     }
-}
-
-/// Returns true if no true reply of this plan is likely to be so long.
-fn is_implausible(length: u64, sizes: &Sizes) -> bool {
-    length > PLAUSIBLE_ANYWAY.max(sizes.longest().saturating_mul(PLAUSIBLE_GROWTH))
 }

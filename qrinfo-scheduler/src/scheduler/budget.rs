@@ -4,12 +4,16 @@
 const REQUESTS_PER_COPY: i64 = 20;
 
 /// The greatest number of copies that may be saved up.
-const BURST: i64 = 16;
+const BURST: i64 = 32;
+
+/// The copies that may be sent before any is earned: in a short plan one slow peer may hold up everything.
+const ADVANCE: i64 = 2;
 
 /// Copies that are still allowed: each request earns a twentieth, each copy costs one.
 ///
-/// Copies of requests at a stalled peer are never denied. They are counted, so that fewer speculative copies follow.
-#[derive(Debug, Default)]
+/// Copies of requests at a stalled peer, and copies that save much, are never denied. They are counted, so that fewer
+/// others follow.
+#[derive(Debug)]
 pub(crate) struct CopyBudget {
     /// In twentieths of a copy.
     saved: i64,
@@ -22,13 +26,19 @@ impl CopyBudget {
         self.saved = (self.saved + 1).min(BURST * REQUESTS_PER_COPY);
     }
 
-    /// Returns true if a speculative copy may be sent while `reserve` copies stay available for a stall.
-    pub(crate) fn allows_one(&self, reserve: usize) -> bool {
-        self.saved >= (1 + reserve as i64) * REQUESTS_PER_COPY
+    /// Returns true if a speculative copy may be sent.
+    pub(crate) fn allows_one(&self) -> bool {
+        self.saved >= REQUESTS_PER_COPY
     }
 
     pub(crate) fn spend(&mut self) {
         self.saved -= REQUESTS_PER_COPY;
+    }
+}
+
+impl Default for CopyBudget {
+    fn default() -> Self {
+        Self { saved: ADVANCE * REQUESTS_PER_COPY }
     }
 }
 
@@ -37,21 +47,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_in_twenty() {
+    fn two_at_first_and_then_one_in_twenty() {
         let mut budget = CopyBudget::default();
         let mut copies = 0;
         for _ in 0..200 {
             budget.earn();
-            if budget.allows_one(0) {
+            if budget.allows_one() {
                 budget.spend();
                 copies += 1;
             }
         }
-        assert_eq!(copies, 10);
+        assert_eq!(copies, 12);
         budget.spend();
         for _ in 0..39 {
             budget.earn();
         }
-        assert!(!budget.allows_one(0));
+        assert!(!budget.allows_one());
     }
 }

@@ -25,7 +25,8 @@ pub(crate) struct Job {
 impl Job {
     pub(crate) fn new(attempt: Attempt, now: Instant) -> Self {
         let (priority, order) = (attempt.priority, attempt.id.0);
-        let place = Place { priority, order, again: false, since: now, ticket: Ticket(order) };
+        let failed = !attempt.avoid.is_empty();
+        let place = Place { priority, order, again: false, failed, since: now, ticket: Ticket(order) };
         Self { attempt, place, copies: Vec::new(), was_sent: false }
     }
 

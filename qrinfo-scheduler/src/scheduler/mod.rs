@@ -20,7 +20,7 @@ pub use self::types::{Dispatch, Event, Settings, SubmitError, Window};
 use self::{
     budget::CopyBudget,
     job::{Job, Jobs},
-    policy::{Candidates, Choice},
+    policy::{Candidates, Choice, Work},
     throttle::Throttle,
 };
 use crate::{
@@ -343,6 +343,9 @@ impl Scheduler {
         if let Some(peer) = self.peers.get_mut(&send.peer)
             && peer.progress(send, bytes, length, now)
         {
+            if let Some(length) = length {
+                self.sizes.announced(length);
+            }
             self.touch();
         }
     }
@@ -353,7 +356,7 @@ impl Scheduler {
         let Some(peer) = self.peers.get_mut(&send.peer) else { return };
         let was_trusted = peer.is_trusted();
         let Some(entry) = peer.replied(send, timing) else { return };
-        self.sizes.add(timing.bytes);
+        self.sizes.completed(timing.bytes, entry.length.is_some());
         self.ended(&entry, Ok(*timing), timing.done);
         if let Some(id) = entry.request.filter(|id| self.jobs.contains_key(id)) {
             self.forget(id);
@@ -438,16 +441,13 @@ impl Scheduler {
         if self.counted_in_flight() >= self.cap() || self.bucket.as_ref().is_some_and(|bucket| !bucket.is_ready(now)) {
             return None;
         }
-        let candidates = Candidates::new(&self.peers, &self.sizes, rates.common, now);
-        self.overdue(&candidates, now)
-            .or_else(|| candidates.second_copy(&self.queue, &self.jobs, &self.peers, self.window, &self.copies))
-            .or_else(|| candidates.first_copy(&self.queue, &self.jobs, self.window))
-            .or_else(|| candidates.last_resort(&self.queue, &self.jobs, self.window))
-    }
-
-    fn overdue(&self, candidates: &Candidates, now: Instant) -> Option<Choice> {
-        let ticket = self.queue.overdue(self.window.map(|window| window.end().0), self.settings.ageing, now)?;
-        candidates.overdue(self.jobs.get(&RequestId(ticket.0))?)
+        let work = Work { queue: &self.queue, jobs: &self.jobs, window: self.window };
+        let candidates = Candidates::new(work, &self.peers, &self.sizes, rates.common, now);
+        candidates
+            .overdue(self.settings.ageing)
+            .or_else(|| candidates.second_copy(&self.copies))
+            .or_else(|| candidates.first_copy())
+            .or_else(|| candidates.last_resort())
     }
 
     fn dispatch(&mut self, choice: Choice, now: Instant) -> Option<Dispatch> {
@@ -540,6 +540,7 @@ impl Scheduler {
         if job.trusted_copies(&self.peers) == 0 {
             // Under a window the others would soon wait for it.
             job.place.again = !job.copies.is_empty() && self.window.is_none();
+            job.place.failed = !job.attempt.avoid.is_empty();
             self.queue.insert(job.place);
         }
     }
@@ -646,7 +647,9 @@ impl Scheduler {
             return;
         }
         let (failures, attempts) = self.congestion.counts();
-        if let Some(strategy) = self.congestion.decide(self.settings.cap, at) {
+        // A cap above all that is sent is no limit: half of it would not be less.
+        let concurrent = self.settings.cap.min(self.counted_in_flight() + 1);
+        if let Some(strategy) = self.congestion.decide(concurrent, at) {
             self.throttle.apply(&strategy, at);
             tracing::info!(%strategy, failures, attempts, cap = self.cap(), "failures mount");
             self.events.push_back(Event::SlowedDown { strategy, failures, attempts });

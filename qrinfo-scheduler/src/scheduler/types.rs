@@ -62,8 +62,8 @@ pub enum SubmitError {
 /// The numbers that a [`Scheduler`](crate::Scheduler) keeps to. All of them can be changed while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Requests [in flight](crate::PeerHealth::counted_in_flight) at a time, all peers together. One makes it
-    /// sequential. Zero stops sending.
+    /// Requests [in flight](crate::PeerHealth::counted_in_flight) at a time, all peers together: a ceiling, below which
+    /// each peer gets as many as its speed calls for. One makes it sequential. Zero stops sending.
     pub cap: usize,
     /// Requests that may wait.
     pub capacity: usize,

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    collections::{BTreeMap, BinaryHeap},
     time::{Duration, Instant},
 };
 
@@ -19,8 +19,8 @@ const REPORT_EVERY: u64 = 16_384;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Outcome {
     pub makespan: Duration,
-    /// Sendings of a request that another peer had before, or still has.
-    pub duplicates: usize,
+    /// Replies that the peers sent.
+    pub replies: usize,
     pub highest_in_flight: usize,
     pub highest_depth: usize,
     /// The most misbehaviour points that were caused at one peer.
@@ -84,7 +84,6 @@ struct Simulation<'a> {
     happenings: u64,
     sent: BTreeMap<SendId, Sent>,
     waiting: BTreeMap<RequestId, Attempt>,
-    sent_before: BTreeSet<RequestId>,
     arrived: Vec<bool>,
     first: usize,
     outcome: Outcome,
@@ -104,7 +103,6 @@ impl<'a> Simulation<'a> {
             happenings: 0,
             sent: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            sent_before: BTreeSet::new(),
             arrived: vec![false; run.jobs()],
             first: 0,
             outcome: Outcome::default(),
@@ -151,6 +149,12 @@ impl<'a> Simulation<'a> {
             self.act();
         }
         self.outcome.makespan = self.now - self.start;
+        let half_trip = |send: SendId| Duration::from_micros(self.run.peers[index(send)].rtt_us) / 2;
+        let on_their_way = self
+            .sent
+            .iter()
+            .filter(|(send, sent)| !sent.cost.refused && sent.transit.last_byte <= self.now + half_trip(**send));
+        self.outcome.replies += on_their_way.count();
         self.outcome.points = self.scheduler.peers().map(|(_, peer)| peer.points()).max().unwrap_or(0);
         self.outcome
     }
@@ -179,6 +183,7 @@ impl<'a> Simulation<'a> {
             return self.scheduler.failed(send, AttemptErrorKind::Refused, self.now);
         }
         let first_byte = Some(transit.first_byte);
+        self.outcome.replies += 1;
         let timing = Timing { peer: send.peer, sent: at, head: None, first_byte, done: self.now, bytes: cost.bytes };
         self.scheduler.replied(send, &timing);
     }
@@ -205,7 +210,6 @@ impl<'a> Simulation<'a> {
         let peer = index(send);
         let cost = cost(self.run, peer, request.0 as usize);
         let transit = cost.serve(&mut self.links[peer], self.now);
-        self.outcome.duplicates += usize::from(!self.sent_before.insert(request));
         self.sent.insert(send, Sent { at: self.now, transit, cost });
         if !cost.refused {
             self.plan(transit.first_byte, Happening::Progress(send, 0));

@@ -39,7 +39,9 @@ use crate::peer::{Peer, chain};
 /// Settings of a [`ParallelSync`].
 #[derive(Debug, Clone, Copy)]
 pub struct ParallelOptions {
-    /// Requests in flight at all peers together, at most.
+    /// Requests in flight at all peers together, at most. A ceiling: below it each peer gets as many as its speed calls
+    /// for, so that [`NonZeroUsize::MAX`] leaves the number to the peers. What a low one costs is in
+    /// `docs/benchmarks.md`: with 3 and five peers a sync takes three to eight times as long.
     pub max_concurrent: NonZeroUsize,
     /// True if the number of requests at a time is lowered while failures mount at several peers.
     pub adaptive: bool,
