@@ -2,7 +2,8 @@
 //!
 //! [`check()`] judges headers by themselves: each names the one before it and has done the work that it claims. It takes
 //! the time, and needs nothing but the headers. [`HeaderChain`] then fits them to the chain so far. [`sync_headers`] fetches
-//! headers from many peers at once and finds the chain that they agree on.
+//! headers from many peers at once and finds the chain that they agree on. [`TipTracker`] follows the tips of peers that
+//! stay connected.
 //!
 //! ```
 //! use qrinfo_core::Network;
@@ -24,6 +25,7 @@ mod rules;
 mod segment;
 mod sync;
 mod target;
+mod tracker;
 mod tree;
 mod vote;
 
@@ -34,3 +36,4 @@ pub use rules::HeaderRules;
 pub use sync::{
     HeaderBatch, HeaderSync, HeaderSyncConfig, HeaderSyncError, LeftPeer, PeerProblem, SyncedPeer, sync_headers,
 };
+pub use tracker::{Heard, TipCheck, TipHeaders, TipTracker};
