@@ -1,6 +1,5 @@
 //! The command `qrinfo`.
 
-mod causes;
 mod decode;
 mod demo;
 mod depth;

@@ -8,6 +8,7 @@
 //!   [`OrderedSync`] is what both have in common.
 //! * [`verify`], behind the feature of that name, proves replies against headers. The feature `legacy-bls` adds
 //!   signatures of before v19, by a crate that has had no formal security review.
+//! * [`follow`], behind the feature of that name, keeps headers, lists and quorums at the tip for as long as it runs.
 //! * The feature `metrics` counts for a recorder of the `metrics` facade.
 //! * [`connect`], behind the feature `tcp`, makes a peer out of an address. Any other `tower` service that takes an
 //!   [`Attempt`](qrinfo_core::Attempt) is a peer as well.
@@ -23,13 +24,23 @@
 
 // The documentation is that of all features.
 #![cfg_attr(
-    not(all(feature = "config", feature = "parallel-qrinfo", feature = "tcp", feature = "verify")),
+    not(all(
+        feature = "config",
+        feature = "follow",
+        feature = "parallel-qrinfo",
+        feature = "tcp",
+        feature = "verify"
+    )),
     allow(rustdoc::broken_intra_doc_links)
 )]
 
 pub mod dash_spv;
+#[cfg(feature = "follow")]
+pub mod follow;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(feature = "follow")]
+pub mod nodes;
 mod peer;
 pub mod plan;
 mod probe;

@@ -2,7 +2,6 @@
 
 mod chain;
 mod intake;
-mod ledger;
 mod nodes;
 mod output;
 mod roster;
@@ -15,6 +14,7 @@ use futures_util::{StreamExt, stream};
 use qrinfo::{
     AttemptService, OrderedSync, ParallelSync, Peer, SequentialOptions, SequentialSync, SyncEvent, SyncReport, adopt,
     first_answerable_cycle,
+    nodes::Ledger,
     plan::{Planner, anchor},
 };
 use qrinfo_core::{AttemptErrorKind, Network, PeerEvent, QRInfoRequestSpec};
@@ -32,7 +32,6 @@ pub(crate) use self::settings::is_misconfigured;
 use self::{
     chain::Admission,
     intake::Intake,
-    ledger::Ledger,
     nodes::Nodes,
     output::{Row, Tip},
     roster::{Held, Roster},

@@ -6,12 +6,10 @@ use std::{
     time::Duration,
 };
 
-use qrinfo::{Delivered, SyncReport};
+use qrinfo::{Delivered, SyncReport, nodes::on_one_line};
 use qrinfo_core::{BlockHash, Network, PeerId, QRInfoRequestSpec, Reply};
 use qrinfo_verify::{Unproven, Verified, VerifyError};
 use serde_json::json;
-
-use crate::causes::on_one_line;
 
 /// One delivered reply.
 pub(super) struct Row {
