@@ -9,6 +9,8 @@
 //!    with those in the coinbases. At [`Level::Full`] it also selects members and verifies signatures. A false reply
 //!    leaves it unchanged, so that the same request can be sent to another peer.
 //!
+//! [`ListSnapshot`] keeps proven lists as bytes that its block's header proves again.
+//!
 //! Every result lists what was *not* proven ([`Unproven`]), and an error says whether the peer is at fault
 //! ([`Falsehood`]) or our side lacks data ([`Missing`]). No input from a peer causes a panic, or allocations out of
 //! proportion to its length.
@@ -57,7 +59,9 @@ mod reply;
 pub use headers::{HeaderMap, KnownBlock};
 #[cfg(feature = "tower")]
 pub use layer::{CheckFuture, CheckLayer, CheckReplies};
-pub use lists::{ApplyFault, Lists, MasternodeList, ProofFault, QuorumList, RootFault};
+pub use lists::{
+    ApplyFault, ListSnapshot, ListSnapshotError, Lists, MasternodeList, ProofFault, QuorumList, RootFault,
+};
 pub use quorum::{
     ActiveQuorums, Deregistered, LockError, MinedQuorum, Modifier, Proof, Quarters, QuorumCheck, QuorumFault,
     QuorumProof, Quorums, SIGN_HEIGHT_OFFSET, SignedBy, Unverified, commitment_hash, rotated_members, top_members,

@@ -9,6 +9,7 @@
 //! * [`verify`], behind the feature of that name, proves replies against headers. The feature `legacy-bls` adds
 //!   signatures of before v19, by a crate that has had no formal security review.
 //! * [`follow`], behind the feature of that name, keeps headers, lists and quorums at the tip for as long as it runs.
+//! * [`book`], behind the feature `verify`, answers for quorums, masternodes and locks at the tip, from any thread.
 //! * The feature `metrics` counts for a recorder of the `metrics` facade.
 //! * [`connect`], behind the feature `tcp`, makes a peer out of an address. Any other `tower` service that takes an
 //!   [`Attempt`](qrinfo_core::Attempt) is a peer as well.
@@ -34,6 +35,8 @@
     allow(rustdoc::broken_intra_doc_links)
 )]
 
+#[cfg(feature = "verify")]
+pub mod book;
 pub mod dash_spv;
 #[cfg(feature = "follow")]
 pub mod follow;

@@ -11,6 +11,8 @@ use std::{
     sync::Arc,
 };
 
+#[cfg(feature = "bls")]
+use qrinfo_core::Hash256;
 use qrinfo_core::{
     BlockHash, LlmqParams, LlmqType, QuorumHash, WORK_BLOCK_OFFSET,
     message::{QuorumSnapshot, SmlEntry},
@@ -48,6 +50,8 @@ pub struct SyntheticChain {
     pub chain: Chain,
     members: HashMap<(LlmqType, QuorumHash), Vec<Arc<SmlEntry>>>,
     cycles: BTreeMap<u32, Vec<Vec<Arc<SmlEntry>>>>,
+    #[cfg_attr(not(feature = "bls"), expect(dead_code))]
+    keys: Arc<KeyRing>,
 }
 
 /// The point at which a made-up chain branches off from another of the same seed and parameters.
@@ -101,6 +105,19 @@ impl SyntheticChain {
     pub fn members_of_cycle(&self, cycle: u32) -> Option<&[Vec<Arc<SmlEntry>>]> {
         self.cycles.get(&cycle).map(Vec::as_slice)
     }
+
+    /// Signs a message for a request as the quorum with this hash does, in the basic scheme. `None` if the chain has no
+    /// such quorum, or no [real keys](Keys::Bls).
+    #[cfg(feature = "bls")]
+    pub fn sign(
+        &self,
+        llmq_type: LlmqType,
+        quorum_hash: QuorumHash,
+        request_id: &Hash256,
+        message: &[u8; 32],
+    ) -> Option<[u8; 96]> {
+        self.keys.sign(llmq_type, quorum_hash, request_id.as_bytes(), message)
+    }
 }
 
 // === impl World ===
@@ -139,7 +156,7 @@ impl<'a> World<'a> {
             quorums: self.quorums,
             snapshots: self.snapshots,
         });
-        SyntheticChain { chain, members: self.members, cycles: self.cycles }
+        SyntheticChain { chain, members: self.members, cycles: self.cycles, keys: Arc::new(self.keys) }
     }
 
     fn grow(&mut self, height: u32, rng: &mut fastrand::Rng) {

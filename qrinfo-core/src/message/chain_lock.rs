@@ -29,6 +29,11 @@ pub struct ChainLock {
 }
 
 impl ChainLock {
+    /// The hash under which nodes announce the lock: that of all of it, the signature included.
+    pub fn hash(&self) -> Hash256 {
+        Hash256::from_bytes(sha256d(&self.to_wire()))
+    }
+
     /// The id that quorums sign for a height, independent of the block. It selects the quorum (DIP-8).
     pub fn request_id(&self) -> Hash256 {
         let mut bytes = BytesMut::with_capacity(10);

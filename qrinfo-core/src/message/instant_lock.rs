@@ -48,6 +48,11 @@ pub struct OutPoint {
 }
 
 impl InstantLock {
+    /// The hash under which nodes announce the lock: that of all of it, the signature included.
+    pub fn hash(&self) -> Hash256 {
+        Hash256::from_bytes(sha256d(&self.to_wire()))
+    }
+
     /// The id that quorums sign for these inputs, independent of the transaction. It selects the quorum (DIP-10).
     pub fn request_id(&self) -> Hash256 {
         let mut bytes = BytesMut::with_capacity(16 + 36 * self.inputs.len());

@@ -1,4 +1,4 @@
-//! The messages of a session that requests rotated quorums, and the locks that quorums sign.
+//! The messages of a session that requests rotated quorums, the locks that quorums sign, and their announcements.
 //!
 //! Names follow dashcore; layouts follow Dash Core 23 at protocol version 70230 and newer.
 
@@ -11,6 +11,7 @@ mod get_qr_info;
 mod headers;
 mod headers2;
 mod instant_lock;
+mod inventory;
 mod mn_list_diff;
 mod net_info;
 mod qr_info;
@@ -29,6 +30,7 @@ pub use get_qr_info::GetQRInfo;
 pub use headers::{GetHeaders, Headers, MAX_HEADERS};
 pub use headers2::{HEADERS2_PROTOCOL_VERSION, Headers2, MAX_HEADERS2, NODE_HEADERS_COMPRESSED};
 pub use instant_lock::{InstantLock, OutPoint};
+pub use inventory::{Inventory, InventoryItem, InventoryKind, MAX_INVENTORY};
 pub use mn_list_diff::{DeletedQuorum, MnListDiff, QuorumClSig};
 pub use net_info::{NetInfo, NetInfoEntry, NetInfoPurpose};
 pub use qr_info::{ExtraShare, QRInfo};

@@ -4,7 +4,11 @@ use std::fmt;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::chain::{Network, sha256d};
+use crate::{
+    chain::{Network, sha256d},
+    message::{InventoryItem, MAX_INVENTORY},
+    wire::Wire,
+};
 
 /// The length of a frame's header in bytes.
 pub const HEADER_LEN: usize = 24;
@@ -55,6 +59,12 @@ impl Command {
     pub const INSTANT_LOCK: Self = Self::new(b"isdlock");
     /// `clsig`
     pub const CHAIN_LOCK: Self = Self::new(b"clsig");
+    /// `inv`: announces what the sender has.
+    pub const INV: Self = Self::new(b"inv");
+    /// `getdata`: asks for what was announced.
+    pub const GET_DATA: Self = Self::new(b"getdata");
+    /// `notfound`: names what was asked for and is not there.
+    pub const NOT_FOUND: Self = Self::new(b"notfound");
 
     /// A command from its name; characters after the twelfth are dropped.
     pub const fn new(name: &[u8]) -> Self {
@@ -149,6 +159,7 @@ pub fn max_payload(command: Command) -> usize {
         Command::VERSION => 4 << 10,
         // 1,000 addresses of 534 bytes are longer than any real message: most have 26 to 50.
         Command::ADDR | Command::ADDR_V2 => 528 << 10,
+        Command::INV | Command::GET_DATA | Command::NOT_FOUND => 3 + MAX_INVENTORY * InventoryItem::MIN_SIZE,
         _ => 3 << 20,
     }
 }

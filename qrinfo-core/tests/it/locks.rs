@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use qrinfo_core::{
     BlockHash, Hash256,
     message::{ChainLock, InstantLock},
+    sha256d,
     wire::{DecodeErrorKind, Wire},
 };
 
@@ -42,6 +43,7 @@ fn instant_locks_of_mainnet_read_as_they_should() {
         assert_eq!(lock.inputs[0].vout, 0);
         assert_eq!(lock.cycle_hash, cycle.parse::<BlockHash>().unwrap());
         assert_eq!(lock.request_id().as_bytes()[..], bytes(request_id));
+        assert_eq!(lock.hash(), Hash256::from_bytes(sha256d(&payload)), "announced by the hash of all its bytes");
     }
 }
 

@@ -4,6 +4,7 @@ mod fault;
 mod masternodes;
 pub(crate) mod merkle;
 mod quorums;
+mod snapshot;
 mod sorted;
 
 use std::fmt;
@@ -18,6 +19,7 @@ pub use self::{
     masternodes::MasternodeList,
     merkle::ProofFault,
     quorums::QuorumList,
+    snapshot::{ListSnapshot, ListSnapshotError},
 };
 use crate::headers::is_genesis;
 

@@ -8,6 +8,9 @@ use qrinfo_core::{
     message::{Commitment, SmlEntry},
 };
 
+#[cfg(feature = "bls")]
+use qrinfo_core::QuorumHash;
+
 use super::{Keys, random_bytes};
 use crate::chain::QuorumLog;
 
@@ -69,6 +72,23 @@ impl KeyRing {
             Self::Random => Some(like_a_point(rng)),
             #[cfg(feature = "bls")]
             Self::Bls(keys) => keys.chain_lock(llmq_type, height, hash, quorums),
+        }
+    }
+}
+
+#[cfg(feature = "bls")]
+impl KeyRing {
+    /// The signature of a quorum for a request, if it has a key.
+    pub(super) fn sign(
+        &self,
+        llmq_type: LlmqType,
+        quorum_hash: QuorumHash,
+        request_id: &[u8; 32],
+        message: &[u8; 32],
+    ) -> Option<[u8; 96]> {
+        match self {
+            Self::Random => None,
+            Self::Bls(keys) => keys.sign(llmq_type, quorum_hash, request_id, message),
         }
     }
 }

@@ -80,8 +80,19 @@ impl BlsKeys {
         let candidates = active.filter(|(active_type, _)| *active_type == llmq_type);
         let score = |quorum: &QuorumHash| sha256d(&[&[llmq_type.0], &quorum.as_bytes()[..], &request].concat());
         let (_, quorum) = candidates.min_by_key(|(_, quorum)| score(quorum))?;
-        let message = [&[llmq_type.0], &quorum.as_bytes()[..], &request, hash.as_bytes()].concat();
-        Some(self.quorums.get(&(llmq_type, quorum))?.sign(&sha256d(&message), DST, &[]).compress())
+        self.sign(llmq_type, quorum, &request, hash.as_bytes())
+    }
+
+    /// Signs a message for a request as one quorum.
+    pub(super) fn sign(
+        &self,
+        llmq_type: LlmqType,
+        quorum_hash: QuorumHash,
+        request_id: &[u8; 32],
+        message: &[u8; 32],
+    ) -> Option<[u8; 96]> {
+        let signed = [&[llmq_type.0], &quorum_hash.as_bytes()[..], request_id, message].concat();
+        Some(self.quorums.get(&(llmq_type, quorum_hash))?.sign(&sha256d(&signed), DST, &[]).compress())
     }
 }
 
