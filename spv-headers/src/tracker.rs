@@ -113,6 +113,13 @@ impl TipTracker {
         self.peers.insert(peer, None);
     }
 
+    /// Forgets the newest block of a peer: it may have gone back. The peer stays.
+    pub fn forget(&mut self, peer: PeerId) {
+        if let Some(view) = self.peers.get_mut(&peer) {
+            *view = None;
+        }
+    }
+
     /// Removes a peer.
     pub fn leave(&mut self, peer: PeerId) {
         self.peers.remove(&peer);

@@ -5,7 +5,7 @@
 //! is still there after a crash or a `kill -9`. [`HeaderWriter`] stores headers in the background; a header in its
 //! queue is not stored yet.
 //!
-//! Headers, bans, good peers and the state are in a database, `NETWORK.redb`. The whole database is checked when it is opened. A
+//! Headers, bans, good peers, the steps to the newest lists and the state are in a database, `NETWORK.redb`. The whole database is checked when it is opened. A
 //! damaged one is refused and not changed. Replies are separate files, `NETWORK-replies/CYCLE.qrinfo`. They are not
 //! checked here: verify a stored reply like a reply from a peer, and [delete](Store::delete_reply) it if it is false.
 //!
@@ -33,6 +33,7 @@ mod good_peers;
 mod headers;
 mod held_file;
 mod index;
+mod lists;
 #[cfg(feature = "manager")]
 mod manager;
 mod payloads;

@@ -7,6 +7,7 @@
 //! * [`RecordedPeer`]: one that answers over TCP as that recorded node did.
 //! * [`Scenario`]: peers, replies and their times as explicit numbers, for benchmarks that give the same result each time.
 //! * [`Chain`]: what a node stores, learnt from a recording, or made up from a seed ([`SyntheticChain`]).
+//! * [`LiveChain`]: a chain that grows and reorganizes while its nodes serve it.
 //! * [`builder`]: what a version of Dash Core ([`ServerVersion`]) answers from a chain, to the byte.
 //! * [`MockNetworkManager`]: a client's network whose peers are simulated; [`MemoryStorageManager`]: its storage.
 //! * [`LinkModel`]: the timing of a peer as plain arithmetic.
@@ -34,6 +35,7 @@ mod answers;
 pub mod builder;
 pub mod chain;
 mod link_model;
+mod live;
 mod network;
 mod pace;
 mod recorded_peer;
@@ -46,6 +48,7 @@ mod synthetic;
 
 pub use answers::{Answers, Cost, NodeFacts, Response};
 pub use chain::Chain;
+pub use live::LiveChain;
 pub use link_model::{LinkModel, SEND_BUFFER, Transit};
 pub use network::{MockNetworkManager, Sent};
 pub use recorded_peer::{RecordedAnswers, RecordedPeer, RecordedPeerBuilder};

@@ -181,7 +181,7 @@ impl ListSnapshot {
 }
 
 /// One group that names each new quorum, as the form requires, without a signature. No header proves any.
-fn unknown_signatures(quorums: usize) -> Seq<QuorumClSig> {
+pub(super) fn unknown_signatures(quorums: usize) -> Seq<QuorumClSig> {
     let indexes: Vec<_> = (0..quorums).map_while(|index| u16::try_from(index).ok()).collect();
     let is_any = !indexes.is_empty();
     is_any.then_some(QuorumClSig { signature: [0; 96], indexes }).into_iter().collect()

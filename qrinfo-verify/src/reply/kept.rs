@@ -21,11 +21,12 @@ const MAX_VERIFIED: usize = 1024;
 /// Lists that later replies start from, and commitments that need no second verification.
 #[derive(Debug, Clone)]
 pub(super) struct Kept {
+    network: Network,
     /// Genesis, and the lists that the caller pinned.
     pinned: BTreeMap<u32, Lists>,
-    /// The lists of replies to `getqrinfo`.
+    /// The lists at the work blocks of cycles, and all others of replies to `getqrinfo`.
     cycles: BTreeMap<u32, Lists>,
-    /// The lists of replies to `getmnlistd`.
+    /// The other lists of replies to `getmnlistd`.
     targets: BTreeMap<u32, Lists>,
     tip: Option<Lists>,
     /// Most commitments come twice: first as an index's last, then as new in a list.
@@ -37,6 +38,7 @@ pub(super) struct Kept {
 impl Kept {
     pub(super) fn at_genesis(network: Network) -> Self {
         Self {
+            network,
             pinned: BTreeMap::from([(0, Lists::at_genesis(network))]),
             cycles: BTreeMap::new(),
             targets: BTreeMap::new(),
@@ -81,6 +83,10 @@ impl Kept {
             match name {
                 DiffName::Tip if self.tip.as_ref().is_some_and(|tip| tip.height() > lists.height()) => {}
                 DiffName::Tip => self.tip = Some(lists),
+                // The next `qrinfo` starts from it, many blocks later.
+                DiffName::Requested if self.network.cycles().is_work_height(lists.height()) => {
+                    self.cycles.insert(lists.height(), lists);
+                }
                 DiffName::Requested => {
                     self.targets.insert(lists.height(), lists);
                 }

@@ -42,6 +42,8 @@ struct Peer {
     /// The height that it announced when it was connected.
     announced: u32,
     round_trip: Duration,
+    /// Blocks by which the last question went down, after answers without headers.
+    steps_down: u32,
     /// The instant of the question that it has not answered yet.
     asked: Option<Instant>,
     /// It is to be asked for headers.
@@ -86,6 +88,7 @@ impl Roster {
         let peer_state = Peer {
             announced,
             round_trip,
+            steps_down: 0,
             asked,
             is_wanted: true,
             heard: now,
@@ -105,10 +108,29 @@ impl Roster {
         self.peers.len()
     }
 
-    /// Takes note of headers of a peer; `is_answer` for a peer that has told its newest block with them.
+    /// Takes note of a sign of a peer's newest block, and asks for more if `asks_on`.
     pub(super) fn heard(&mut self, peer: PeerId, asks_on: bool, now: Instant) {
         let Some(peer) = self.peers.get_mut(&peer) else { return };
+        peer.steps_down = 0;
         (peer.asked, peer.heard, peer.is_wanted) = (None, now, asks_on);
+    }
+
+    /// Takes note of a peer that has none of the headers that it was asked for: it went back. It is asked again from
+    /// further below. Returns `false` when there is no further below.
+    pub(super) fn heard_nothing(&mut self, peer: PeerId, lowest: u32, now: Instant) -> bool {
+        let Some(peer) = self.peers.get_mut(&peer) else { return true };
+        if peer.announced <= lowest {
+            return false;
+        }
+        peer.steps_down = peer.steps_down.saturating_mul(2).max(2);
+        peer.announced = peer.announced.saturating_sub(peer.steps_down).max(lowest);
+        (peer.asked, peer.heard, peer.is_wanted) = (None, now, true);
+        true
+    }
+
+    /// Returns `true` if a question to a peer is not answered yet.
+    pub(super) fn is_asked(&self, peer: PeerId) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| peer.asked.is_some())
     }
 
     /// Has a peer asked for headers, because it has a block that is not known.

@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use qrinfo_core::{BlockHash, Network};
+use qrinfo_core::{BlockHash, Hash256, Network, message::OutPoint};
 use qrinfo_verify::{Level, Lists};
 use spv_headers::{HeaderError, HeaderRules, HeaderSyncError};
 use spv_store::StoreError;
@@ -58,6 +58,20 @@ pub enum FollowEvent {
         fork: u32,
         /// The number of blocks that left.
         left: u32,
+    },
+    /// A quorum made a block final.
+    ChainLocked {
+        /// The height of the block.
+        height: u32,
+        /// The block. It may be newer than the agreed tip.
+        hash: BlockHash,
+    },
+    /// A quorum reserved inputs for a transaction.
+    InstantLocked {
+        /// The transaction.
+        txid: Hash256,
+        /// The outputs that it spends.
+        inputs: Vec<OutPoint>,
     },
     /// Lists were proven. Those of a block that is not the tip come with the `qrinfo` of a cycle.
     Proven(Lists),

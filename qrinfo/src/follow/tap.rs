@@ -128,5 +128,5 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Frame> for Tap<Io> {
 }
 
 fn is_for_follower(command: Command) -> bool {
-    matches!(command, Command::HEADERS | Command::CHAIN_LOCK | Command::INSTANT_LOCK) || command == Command::new(b"inv")
+    matches!(command, Command::HEADERS | Command::INV | Command::CHAIN_LOCK | Command::INSTANT_LOCK)
 }

@@ -104,6 +104,11 @@ impl Ledger {
         }
     }
 
+    /// Reports that a node was useful, such as by a reply that was proven.
+    pub fn useful(&self, peer: PeerId) {
+        self.pool.good(peer);
+    }
+
     /// Returns `true` for a node that was banned in this run.
     pub fn is_banned(&self, peer: PeerId) -> bool {
         self.with(|nodes| nodes.banned.contains(&peer))

@@ -2,8 +2,11 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use qrinfo_core::{
-    BlockHash, BlockHeader,
-    message::{GetHeaders, Headers, Headers2, MIN_PROTOCOL_VERSION, NODE_HEADERS_COMPRESSED, VersionMessage},
+    BlockHash, BlockHeader, Hash256,
+    message::{
+        GetHeaders, Headers, Headers2, Inventory, InventoryItem, InventoryKind, MIN_PROTOCOL_VERSION,
+        NODE_HEADERS_COMPRESSED, VersionMessage,
+    },
     wire::{
         Wire,
         frame::{Command, Frame},
@@ -12,7 +15,9 @@ use qrinfo_core::{
 
 use super::fault::HeaderFault;
 use crate::{
+    Chain,
     answers::{Answers, NodeFacts, Response},
+    live::News,
     server::{ServerSession, ServerVersion},
 };
 
@@ -41,6 +46,8 @@ pub(super) struct Session<'a> {
     /// True if it answers `getheaders2`.
     compresses: bool,
     stage: Stage,
+    /// The client wants new blocks announced by their headers.
+    wants_headers: bool,
     misbehaviour: u32,
 }
 
@@ -76,7 +83,7 @@ impl<'a> Session<'a> {
         compresses: bool,
     ) -> Self {
         let stage = Stage::AwaitsVersion;
-        Self { answers, node, server, protocol, client, header_fault, compresses, stage, misbehaviour: 0 }
+        Self { answers, node, server, protocol, client, header_fault, compresses, stage, wants_headers: false, misbehaviour: 0 }
     }
 
     /// Returns the reactions to this message. Messages out of turn are ignored, as a node does.
@@ -90,9 +97,27 @@ impl<'a> Session<'a> {
             (Stage::Open(_), Command::PING) => vec![send(Command::PONG, frame.payload)],
             (Stage::Open(_), Command::GET_HEADERS) => self.headers(frame.payload),
             (Stage::Open(_), Command::GET_HEADERS2) if self.compresses => self.compressed_headers(frame.payload),
+            (Stage::Open(_), Command::SEND_HEADERS) => {
+                self.wants_headers = true;
+                Vec::new()
+            }
             (Stage::Open(session), _) => self.answer(frame, session),
             _ => Vec::new(),
         }
+    }
+
+    /// Returns the announcement of a chain that has changed.
+    pub(super) fn announce(&self, before: &Chain, now: &Chain) -> Option<Step> {
+        if !matches!(self.stage, Stage::Open(_)) {
+            return None;
+        }
+        Some(match News::since(before, now, self.wants_headers)? {
+            News::Headers(headers) => send(Command::HEADERS, headers.to_wire()),
+            News::Block(hash) => {
+                let item = InventoryItem { kind: InventoryKind::BLOCK, hash: Hash256::from_bytes(*hash.as_bytes()) };
+                send(Command::INV, Inventory::from_iter([item]).to_wire())
+            }
+        })
     }
 
     fn greet(&mut self, payload: Bytes) -> Vec<Step> {
