@@ -84,6 +84,10 @@ impl Decider {
         if let Some(until) = self.lists.until.filter(|until| now < *until) {
             return Step::Wait(until);
         }
+        if facts.tip == 0 {
+            // Genesis has no lists.
+            return Step::Rest;
+        }
         let Some(newest) = facts.lists.range(1..=facts.tip).next_back().copied() else {
             return self.cycle_of(facts.tip, facts).unwrap_or_else(|_| self.diff(0, facts));
         };

@@ -531,7 +531,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
             }
         }
         let mut wake = self.roster.wake();
-        if self.request.is_none() {
+        if self.request.is_none() && self.is_heard() {
             match self.next_step() {
                 Step::Ask(request, asked_by) => {
                     let peers: Vec<_> = self.roster.with_block(asked_by, &self.tracker);
@@ -638,6 +638,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
         Some(Peer::new(id, link.service.clone(), height).with_round_trip(link.round_trip))
     }
 
+    /// Returns `true` once two peers have told their tips, or the only one: the tip that was stored, or the checkpoint, is
+    /// not agreed on before.
+    fn is_heard(&self) -> bool {
+        self.tracker.known() >= self.roster.len().clamp(1, 2)
+    }
+
     fn list_heights(&self) -> BTreeSet<u32> {
         self.lists.keys().copied().collect()
     }
@@ -676,12 +682,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
         let lists = self.lists.keys().next_back().copied().unwrap_or(0);
         let waits = self.moved.elapsed();
         let has_blocks_by_time = matches!(self.config.network, Network::Mainnet | Network::Testnet);
-        // Two peers have told their tips, or the only one.
-        let is_heard = self.tracker.known() >= self.roster.len().clamp(1, 2);
         match lists == tip && tip > 0 {
             _ if self.roster.len() == 0 && (self.has_had_peers || waits >= START) => degraded(Degradation::NoPeers),
             _ if has_blocks_by_time && waits >= NO_BLOCKS => degraded(Degradation::NoBlocks),
-            true if is_heard => FollowState::Synced { height: tip },
+            true if self.is_heard() => FollowState::Synced { height: tip },
             false if self.decider.failures() >= FAILURES => degraded(Degradation::Unanswered),
             _ => FollowState::Syncing { lists, tip },
         }
