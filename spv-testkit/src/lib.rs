@@ -48,8 +48,8 @@ mod synthetic;
 
 pub use answers::{Answers, Cost, NodeFacts, Response};
 pub use chain::Chain;
-pub use live::LiveChain;
 pub use link_model::{LinkModel, SEND_BUFFER, Transit};
+pub use live::LiveChain;
 pub use network::{MockNetworkManager, Sent};
 pub use recorded_peer::{RecordedAnswers, RecordedPeer, RecordedPeerBuilder};
 pub use recording::{Answer, CompleteSync, Exchange, Plan, Recording, RecordingError};

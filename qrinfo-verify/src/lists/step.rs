@@ -1,9 +1,14 @@
 use qrinfo_core::{
+    BlockHash,
     message::{DeletedQuorum, MnListDiff},
     wire::{DecodeError, Wire},
 };
 
-use super::{Lists, snapshot::unknown_signatures};
+use super::{
+    Lists, merkle,
+    snapshot::{ListSnapshotError, unknown_signatures},
+};
+use crate::headers::KnownBlock;
 
 // === impl Lists: steps ===
 
@@ -37,6 +42,32 @@ impl Lists {
             ..proof.clone()
         };
         detached(&diff).ok()
+    }
+
+    /// Returns the lists after a stored step from these, proven by the header of its block. `quorumsCLSigs` is not looked
+    /// at. `headers` answers for the blocks of our best chain.
+    ///
+    /// # Errors
+    /// [`UnknownBlock`](ListSnapshotError::UnknownBlock) if our headers do not have the block, which is no fault of the
+    /// step; every other error means that it is false.
+    pub fn prove_step(
+        &self,
+        diff: &MnListDiff,
+        headers: impl Fn(&BlockHash) -> Option<KnownBlock>,
+    ) -> Result<Self, ListSnapshotError> {
+        let payload = diff.coinbase.payload().ok_or(ListSnapshotError::NoCommitment)?;
+        let unknown = ListSnapshotError::UnknownBlock { block: diff.block_hash, height: payload.height };
+        let block = headers(&diff.block_hash).ok_or(unknown)?;
+        merkle::check_coinbase(diff, block.merkle_root)?;
+        if i64::from(payload.height) != i64::from(block.height) {
+            return Err(ListSnapshotError::Height { expected: block.height, got: payload.height });
+        }
+        if payload.merkle_root_quorums.is_none() {
+            return Err(ListSnapshotError::NoCommitment);
+        }
+        let lists = self.apply(diff)?;
+        lists.check_roots(payload)?;
+        Ok(lists)
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use qrinfo_core::{
-    BlockHash, MnListDiffRequestSpec, Network, Reply, Request,
+    BlockHash, Network, Reply,
     message::MnListDiff,
     wire::{Seq, Wire},
 };
-use qrinfo_verify::{KnownBlock, Level, ListSnapshot, ListStage, Lists};
+use qrinfo_verify::{KnownBlock, ListSnapshot, Lists};
 use spv_store::{Store, StoreError};
 
 /// The cycles whose lists are stored: the bases of the next `qrinfo`.
@@ -92,19 +92,24 @@ impl Archive {
         steps: Vec<(u32, Bytes)>,
         headers: impl Fn(&BlockHash) -> Option<KnownBlock>,
     ) -> Vec<Lists> {
-        let mut stage = ListStage::new(network, Level::Roots);
         let mut restored: Vec<Lists> = Vec::new();
         for (height, bytes) in steps {
             let Ok(diff) = MnListDiff::from_wire(bytes.clone()) else { break };
-            let lists = match restored.last() {
-                None => ListSnapshot::decode(bytes).and_then(|snapshot| snapshot.verify(&headers)).ok(),
-                Some(_) => take_step(&mut stage, &diff, &headers),
+            let proven = match restored.last() {
+                None => ListSnapshot::decode(bytes).and_then(|snapshot| snapshot.verify(&headers)),
+                Some(base) => base.prove_step(&diff, &headers),
             };
-            let Some(lists) = lists.filter(|lists| lists.height() == height) else { break };
+            let lists = match proven {
+                Ok(lists) if lists.height() == height => lists,
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::info!(height, %error, "stored lists are passed over");
+                    break;
+                }
+            };
             self.learn_diff(&diff);
             let base = restored.last().map_or(network.genesis_hash(), Lists::block_hash);
             self.stored.insert(height, (lists.block_hash(), base));
-            stage.pin(lists.clone());
             restored.push(lists);
         }
         restored
@@ -121,16 +126,6 @@ impl Archive {
             _ => Some(base.step_to(lists, proof)?.to_wire()),
         }
     }
-}
-
-fn take_step(
-    stage: &mut ListStage,
-    diff: &MnListDiff,
-    headers: impl Fn(&BlockHash) -> Option<KnownBlock>,
-) -> Option<Lists> {
-    let spec = MnListDiffRequestSpec { base_block_hash: diff.base_block_hash, block_hash: diff.block_hash };
-    let reply = Reply::MnListDiff(Box::new(diff.clone()));
-    stage.apply(&Request::from(spec), &reply, headers).ok()?.lists
 }
 
 // === impl Change ===

@@ -8,9 +8,7 @@ use qrinfo_verify::{Verified, VerifyError};
 use tokio::sync::broadcast;
 
 use crate::{
-    Delivered, LostPeer, Peer, SequentialOptions, SequentialSync, SyncEvent,
-    nodes::on_one_line,
-    verify::Verifier,
+    Delivered, LostPeer, Peer, SequentialOptions, SequentialSync, SyncEvent, nodes::on_one_line, verify::Verifier,
 };
 
 /// The time for a request, all peers together. What happens meanwhile may have made it useless.

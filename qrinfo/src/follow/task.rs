@@ -328,13 +328,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
             // After the follower's end there is no listener.
             let _ = gone.send(session);
         });
-        let link = Link {
-            session: session.1,
-            service: service.service,
-            round_trip,
-            orders,
-            _place: self.ledger.used(peer),
-        };
+        let link =
+            Link { session: session.1, service: service.service, round_trip, orders, _place: self.ledger.used(peer) };
         self.links.insert(peer, link);
         self.tracker.join(peer);
         self.roster.join(peer, announced, round_trip, now());
@@ -491,8 +486,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
         let Some((delivered, verified)) = reply else {
             let (lists, facts) = (self.list_heights(), self.is_complete());
             let hash_at = |height| self.chain.headers.hash_at(height);
-            let facts =
-                Facts { tip: self.chain.headers.tip(), lists: &lists, is_complete: facts, hash_at: &hash_at, peers: &[] };
+            let facts = Facts {
+                tip: self.chain.headers.tip(),
+                lists: &lists,
+                is_complete: facts,
+                hash_at: &hash_at,
+                peers: &[],
+            };
             self.decider.failed(&request, &facts, now());
             return Ok(());
         };
@@ -501,11 +501,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
         self.archive.learn(&delivered.reply);
         let before: BTreeSet<_> = self.lists.values().map(Lists::block_hash).collect();
         self.take_lists();
-        let is_complete = verified.tip.as_ref().or(verified.lists.as_ref()).is_some_and(|lists| {
-            is_complete(self.config.network, lists, |height| self.chain.headers.hash_at(height))
-        });
+        let is_complete =
+            verified.tip.as_ref().or(verified.lists.as_ref()).is_some_and(|lists| {
+                is_complete(self.config.network, lists, |height| self.chain.headers.hash_at(height))
+            });
         self.decider.proven(&request, asked_by, is_complete);
-        let proven: Vec<_> = self.lists.values().filter(|lists| !before.contains(&lists.block_hash())).cloned().collect();
+        let proven: Vec<_> =
+            self.lists.values().filter(|lists| !before.contains(&lists.block_hash())).cloned().collect();
         proven.into_iter().for_each(|lists| self.tell(FollowEvent::Proven(lists)));
         self.store_lists().await
     }
@@ -553,8 +555,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
 
     fn next_step(&self) -> Step {
         let lists = self.list_heights();
-        let peers: Vec<_> =
-            self.links.keys().filter_map(|peer| Some(self.tracker.standing(*peer)?.shared)).collect();
+        let peers: Vec<_> = self.links.keys().filter_map(|peer| Some(self.tracker.standing(*peer)?.shared)).collect();
         let hash_at = |height| self.chain.headers.hash_at(height);
         let facts = Facts {
             tip: self.chain.headers.tip(),
@@ -593,9 +594,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
     /// Takes over the lists of blocks of the chain that are kept.
     fn take_lists(&mut self) {
         let chain = &self.chain.headers;
-        let is_ours = |lists: &&Lists| {
-            lists.height() > 0 && chain.hash_at(lists.height()) == Some(lists.block_hash())
-        };
+        let is_ours = |lists: &&Lists| lists.height() > 0 && chain.hash_at(lists.height()) == Some(lists.block_hash());
         self.lists =
             self.verifier.stage().kept().filter(is_ours).map(|lists| (lists.height(), lists.clone())).collect();
         let (blocks, book) = (&self.chain.blocks, &mut self.outputs.book);
@@ -650,9 +649,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
 
     fn is_complete(&self) -> bool {
         let newest = self.lists.values().next_back();
-        newest.is_some_and(|lists| {
-            is_complete(self.config.network, lists, |height| self.chain.headers.hash_at(height))
-        })
+        newest.is_some_and(|lists| is_complete(self.config.network, lists, |height| self.chain.headers.hash_at(height)))
     }
 
     fn tell(&self, event: FollowEvent) {

@@ -13,7 +13,7 @@ use qrinfo::{
     nodes::Ledger,
 };
 use qrinfo_core::{
-    BlockHash, LlmqType, Network, PeerId, QuorumHash, Reply, Request,
+    BlockHash, LlmqType, Network, PeerId, QuorumHash, Reply,
     message::{GetMnListDiff, GetQRInfo, Headers, NetworkMessage},
     wire::{
         Wire,
@@ -260,9 +260,8 @@ impl Watched {
     pub(crate) fn unseen(&self, chain: &Chain, mined: std::ops::RangeInclusive<u32>) -> Vec<String> {
         let seen = self.seen.lock().unwrap();
         let quorums = chain.quorums().iter().filter(|quorum| mined.contains(&quorum.mined_height));
-        let unseen = quorums.filter(|quorum| {
-            !seen.quorums.contains(&(quorum.commitment.llmq_type, quorum.commitment.quorum_hash))
-        });
+        let unseen = quorums
+            .filter(|quorum| !seen.quorums.contains(&(quorum.commitment.llmq_type, quorum.commitment.quorum_hash)));
         unseen.map(|quorum| format!("type {} at {}", quorum.commitment.llmq_type, quorum.height)).collect()
     }
 
@@ -367,7 +366,11 @@ pub(crate) fn smallest(chain: &Chain, heights: std::ops::Range<u32>) -> u64 {
     let network = chain.network();
     let end = |height: u32| *network.rotated_params().mining_window(network.cycles().start_of(height).height()).end();
     let header = (HEADER_LEN + 1 + 81) as u64;
-    heights.map(|height| header + if end(height + 1) == height + 1 { cycle(chain, height) } else { step(chain, height, height + 1) }).sum()
+    heights
+        .map(|height| {
+            header + if end(height + 1) == height + 1 { cycle(chain, height) } else { step(chain, height, height + 1) }
+        })
+        .sum()
 }
 
 /// The bytes of the step between two lists.
@@ -385,8 +388,11 @@ fn cycle(chain: &Chain, height: u32) -> u64 {
     let mut bases: Vec<_> = (0..8).filter_map(|back| cycles.work_height_back(start, back)).map(hash).collect();
     bases.reverse();
     bases.push(hash(height));
-    let message =
-        NetworkMessage::GetQRInfo(GetQRInfo { base_block_hashes: bases, block_hash: hash(height + 1), extra_share: true });
+    let message = NetworkMessage::GetQRInfo(GetQRInfo {
+        base_block_hashes: bases,
+        block_hash: hash(height + 1),
+        extra_share: true,
+    });
     reply(&chain.until(height + 1), &message)
 }
 

@@ -83,7 +83,18 @@ impl<'a> Session<'a> {
         compresses: bool,
     ) -> Self {
         let stage = Stage::AwaitsVersion;
-        Self { answers, node, server, protocol, client, header_fault, compresses, stage, wants_headers: false, misbehaviour: 0 }
+        Self {
+            answers,
+            node,
+            server,
+            protocol,
+            client,
+            header_fault,
+            compresses,
+            stage,
+            wants_headers: false,
+            misbehaviour: 0,
+        }
     }
 
     /// Returns the reactions to this message. Messages out of turn are ignored, as a node does.
