@@ -47,3 +47,8 @@ pub use stack::{
     LeaveReason, Mismatch, MnListDiffRequestSpec, PeerEvent, PeerId, PeerName, PeerTable, QRInfoRequestSpec,
     RecoveryEvent, Reply, Request, RequestId, RequestPriority, SendId, Timing, WhyGivenUp, retry,
 };
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

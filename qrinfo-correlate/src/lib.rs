@@ -83,3 +83,8 @@ pub use self::{
     reply::{ReplyReceiver, ReplySender},
     service::{Driver, PeerService, ResponseFuture},
 };
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

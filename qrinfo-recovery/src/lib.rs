@@ -67,3 +67,8 @@ pub use qrinfo_core::{
     RecoveryEvent,
     retry::{Category, FailureClass, RecoveryStrategy, RetryPolicy, RetryState},
 };
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -60,3 +60,8 @@ fn seconds(from: Instant, to: Instant) -> f64 {
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -71,3 +71,8 @@ pub use reply::{
     Checked, CommitmentFault, DiffFault, DiffName, Falsehood, Level, ListStage, Missing, ProvenDiff, SnapshotFault,
     Unproven, Verified, VerifiedQuorum, VerifyError, blocks_named, check, infer_request,
 };
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -71,3 +71,8 @@ pub use qrinfo_core::AttemptService;
 #[cfg(all(doctest, feature = "parallel-qrinfo", feature = "verify"))]
 #[doc = include_str!("../../docs/adopting.md")]
 struct Adopting;
+
+/// The examples of the README.
+#[cfg(all(doctest, feature = "tcp"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

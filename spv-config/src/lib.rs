@@ -60,3 +60,8 @@ pub use self::{
     load_error::{BadSetting, BadSettingReason, LoadError, Place},
     validate::{ConfigErrors, Problem, Quantity, Reason},
 };
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -37,3 +37,8 @@ pub use sync::{
     HeaderBatch, HeaderSync, HeaderSyncConfig, HeaderSyncError, LeftPeer, PeerProblem, SyncedPeer, sync_headers,
 };
 pub use tracker::{Heard, TipCheck, TipHeaders, TipTracker};
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -48,3 +48,8 @@ pub use gossip::{AddressSender, known_nodes};
 pub use handshake::handshake;
 pub use long_reads::LongReads;
 pub use ping::round_trip;
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

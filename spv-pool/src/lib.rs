@@ -58,3 +58,8 @@ pub use handle::{Place, PoolHandle};
 pub use plan::{Plan, PlanConfig, Source, Step};
 pub use pool::{PoolEvent, PoolEvents, start};
 pub use seeds::shipped_peers;
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

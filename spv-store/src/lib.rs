@@ -47,3 +47,8 @@ mod writer;
 pub use error::StoreError;
 pub use store::Store;
 pub use writer::HeaderWriter;
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -58,3 +58,8 @@ pub use server::{ServerSession, ServerVersion};
 pub use simulated_peer::{Fault, HeaderFault, PeerProfile, PeerStats, SimulatedPeer, SimulatedPeerBuilder};
 pub use storage::MemoryStorageManager;
 pub use synthetic::{Fork, Keys, SyntheticChain, SyntheticParams};
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -11,6 +11,13 @@ use serde_json::Value;
 pub(crate) fn run() -> Result<()> {
     let mut ci = Ci::default();
     ci.step("format", cargo(["fmt", "--all", "--check"]))?;
+    let xtask = |task: &[&str]| {
+        let mut command = Command::new(env::current_exe().unwrap_or_else(|_| "xtask".into()));
+        command.args(task);
+        command
+    };
+    ci.step("prose", xtask(&["prose"]))?;
+    ci.step("rules and promises", xtask(&["conformance"]))?;
     ci.step(
         "lints",
         cargo(["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "-D", "warnings"]),
@@ -34,6 +41,7 @@ pub(crate) fn run() -> Result<()> {
     ci.step("tests, all features", test(&["--workspace", "--all-features"]))?;
     // Without the feature, signatures of before v19 are named as unproven.
     ci.step("tests, no signatures of before v19", test(&["-p", "qrinfo-verify", "--test", "it"]))?;
+    ci.step("packages and adopters", xtask(&["package"]))?;
     ci.summary();
     Ok(())
 }

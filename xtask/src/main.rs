@@ -1,8 +1,12 @@
-//! Tasks of this workspace: `cargo xtask ci`, `cargo xtask bench`, `cargo xtask live`.
+//! Tasks of this workspace: `cargo xtask ci`, `cargo xtask bench`, `cargo xtask conformance`, `cargo xtask live`.
 
 mod bench;
 mod ci;
+mod conformance;
 mod live;
+mod package;
+mod prose;
+mod sources;
 
 use std::process::ExitCode;
 
@@ -26,6 +30,16 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Checks that each rule of docs/conformance.toml and each promise of SECURITY.md names code and tests that exist.
+    Conformance {
+        /// Writes docs/conformance.md.
+        #[arg(long)]
+        write: bool,
+    },
+    /// Packages every crate as it would be published, and runs the programs in examples/adopters against the packages.
+    Package,
+    /// Counts doc comments that open with a clause.
+    Prose,
     /// Checks the command qrinfo against a Dash Core binary of yours; see docs/live.md. Skipped without one.
     Live(live::Options),
 }
@@ -34,6 +48,9 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Ci => ci::run(),
         Task::Bench { args } => bench::run(&args),
+        Task::Conformance { write } => conformance::run(&sources::root(), write),
+        Task::Package => package::check(&sources::root()),
+        Task::Prose => prose::check(&sources::root()),
         Task::Live(options) => live::run(options),
     };
     match result {

@@ -212,6 +212,22 @@ fn an_instant_lock_for_another_transaction_or_other_inputs_is_not_signed() {
     assert_eq!(quorums.verify_islock(&lock, 265, 320).unwrap_err(), LockError::Malformed, "no cycle's start");
 }
 
+/// A client that has just begun lacks the quorums of the cycle before. As long as the lock's own cycle may bring its
+/// quorum, it is the end of that cycle's mining window to wait for, not a height that never comes.
+#[test]
+fn a_lock_waits_for_the_mining_window_of_its_cycle() {
+    let (signers, _) = three_cycles();
+    let mut quorums = Quorums::starting_at(Network::Regtest, 264);
+    signers[..2].iter().for_each(|(_, quorum)| quorums.insert(quorum.clone()));
+    let mut lock = lock(3);
+    let (key, quorum) = &signers[2 + selected(&lock)];
+    lock.signature = sign(key, quorum, lock.request_id(), lock.txid);
+    assert_eq!(quorums.verify_islock(&lock, 264, 264), Err(LockError::NotCovered(284)));
+    quorums.insert(quorum.clone());
+    quorums.cover_until(284);
+    assert_eq!(quorums.verify_islock(&lock, 264, 284).unwrap().quorum_hash, quorum.commitment.quorum_hash);
+}
+
 #[test]
 fn unknown_quorums_make_no_lock_false() {
     let (signers, quorums) = three_cycles();

@@ -13,6 +13,7 @@ mod mainnet;
 mod members;
 mod memory;
 mod recorded;
+mod snapshot;
 mod stage;
 mod support;
 mod testnet;

@@ -23,6 +23,7 @@
 //! assert_eq!(asked, Lookup::NotYet { synced_to: 0, wait_for: 1_000 });
 //! ```
 
+mod gaps;
 mod handle;
 pub mod locks;
 mod lookup;

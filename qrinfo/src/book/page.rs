@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -10,6 +10,7 @@ use qrinfo_core::{
 use qrinfo_verify::{KnownBlock, Lists, LockError, MasternodeList, MinedQuorum, Quorums, SIGN_HEIGHT_OFFSET, SignedBy};
 
 use super::{
+    gaps::Gaps,
     lookup::Lookup,
     record::{ActiveSet, KnownQuorum, Records},
 };
@@ -36,17 +37,26 @@ pub(super) struct Page {
     tip: u32,
     /// `None` before the first list.
     quorums: Option<Quorums>,
+    gaps: Gaps,
     records: Arc<Records>,
     lists: BTreeMap<u32, Lists>,
-    /// The heights of first blocks of cycles, which InstantSend locks name.
-    cycles: HashMap<BlockHash, u32>,
+    /// The first blocks of cycles, which InstantSend locks name.
+    cycles: BTreeMap<u32, BlockHash>,
 }
 
 // === impl Page: changes ===
 
 impl Page {
     pub(super) fn new(network: Network) -> Self {
-        Self { network, tip: 0, quorums: None, records: Arc::default(), lists: BTreeMap::new(), cycles: HashMap::new() }
+        Self {
+            network,
+            tip: 0,
+            quorums: None,
+            gaps: Gaps::default(),
+            records: Arc::default(),
+            lists: BTreeMap::new(),
+            cycles: BTreeMap::new(),
+        }
     }
 
     pub(super) fn set_tip(&mut self, height: u32) {
@@ -61,13 +71,12 @@ impl Page {
         hash_at: impl Fn(u32) -> Option<BlockHash>,
     ) {
         let (height, cycle) = (lists.height(), self.network.cycles().length());
-        let before = self.quorums.as_ref().map(|quorums| *quorums.covered().end());
+        if let Some(quorums) = &self.quorums {
+            self.gaps.learn(*quorums.covered().end(), lists);
+        }
         let quorums = self.quorums.get_or_insert_with(|| Quorums::starting_at(self.network, height));
         quorums.learn(lists, headers);
-        // Quorums that came and went between two distant lists are not known.
-        let is_distant = before.is_some_and(|before| height - before > cycle);
-        let covered = height.saturating_sub(CYCLES_COVERED.saturating_mul(cycle));
-        quorums.forget_below(if is_distant { height } else { covered });
+        quorums.forget_below(height.saturating_sub(CYCLES_COVERED.saturating_mul(cycle)));
 
         let records = Arc::make_mut(&mut self.records);
         let keys = lists.quorums().iter().map(|commitment| (commitment.llmq_type, commitment.quorum_hash));
@@ -78,35 +87,44 @@ impl Page {
         while self.lists.len() > LISTS_KEPT {
             self.lists.pop_first();
         }
-        self.learn_cycles(lists, hash_at);
+        self.learn_cycles(height, hash_at);
         self.tip = self.tip.max(height);
     }
 
-    /// Learns the first blocks of the cycle that is under way, and of those whose quorums are known: the ones that a
+    /// Learns the first blocks of the cycles whose quorums are known, and of the one that is under way: those that a
     /// lock can name.
-    fn learn_cycles(&mut self, lists: &Lists, hash_at: impl Fn(u32) -> Option<BlockHash>) {
-        let Some(quorums) = &self.quorums else { return };
-        let (cycles, llmq_type) = (self.network.cycles(), self.network.rotated_llmq());
-        let rotated = lists.quorums().iter().filter(|commitment| commitment.llmq_type == llmq_type);
-        let heights = rotated.filter_map(|commitment| quorums.quorum(llmq_type, &commitment.quorum_hash)?.height);
-        let mut needed: Vec<_> =
-            heights.chain([lists.height()]).map(|height| cycles.start_of(height).height()).collect();
-        needed.sort_unstable();
-        needed.dedup();
-        let oldest = *quorums.covered().start();
-        self.cycles.retain(|_, height| *height >= oldest || needed.binary_search(height).is_ok());
-        self.cycles.extend(needed.iter().filter_map(|height| Some((hash_at(*height)?, *height))));
+    fn learn_cycles(&mut self, height: u32, hash_at: impl Fn(u32) -> Option<BlockHash>) {
+        let cycles = self.network.cycles();
+        let quorums = self.records.heights_of(self.network.rotated_llmq());
+        let needed: BTreeSet<_> = quorums.chain([height]).map(|height| cycles.start_of(height).height()).collect();
+        self.cycles.retain(|start, _| needed.contains(start));
+        let missing = needed.into_iter().filter(|start| !self.cycles.contains_key(start));
+        let found: Vec<_> = missing.filter_map(|start| Some((start, hash_at(start)?))).collect();
+        self.cycles.extend(found);
     }
 
     pub(super) fn forget_above(&mut self, height: u32) {
-        self.quorums = self.quorums.take().filter(|quorums| *quorums.covered().start() <= height);
-        if let Some(quorums) = &mut self.quorums {
-            quorums.forget_above(height);
-        }
         Arc::make_mut(&mut self.records).forget_above(height);
         self.lists.retain(|at, _| *at <= height);
-        self.cycles.retain(|_, at| *at <= height);
+        self.cycles.retain(|start, _| *start <= height);
         self.tip = self.tip.min(height);
+        match &mut self.quorums {
+            Some(quorums) if *quorums.covered().start() <= height && !self.gaps.is_any_above(height) => {
+                quorums.forget_above(height);
+            }
+            _ => {
+                self.quorums = self.lists.values().next_back().map(|lists| self.quorums_at(lists));
+                self.gaps = Gaps::default();
+            }
+        }
+    }
+
+    /// The quorums as far as lists that were taken before show them.
+    fn quorums_at(&self, lists: &Lists) -> Quorums {
+        let mut quorums = Quorums::starting_at(self.network, lists.height());
+        let known = lists.quorums().iter().filter_map(|commitment| self.records.mined(commitment));
+        known.for_each(|quorum| quorums.insert(quorum));
+        quorums
     }
 }
 
@@ -138,9 +156,10 @@ impl Page {
         }
     }
 
-    /// The quorums, if the active ones at a height are known.
-    fn covering(&self, height: u32) -> Lookup<&Quorums> {
-        match self.quorums.as_ref().filter(|quorums| quorums.covered().contains(&height)) {
+    /// The quorums, if the active ones of a type at a height are known.
+    fn covering(&self, llmq_type: LlmqType, height: u32) -> Lookup<&Quorums> {
+        let is_behind_gap = height >= self.gaps.end(llmq_type);
+        match self.quorums.as_ref().filter(|quorums| is_behind_gap && quorums.covered().contains(&height)) {
             Some(quorums) => Lookup::Found(quorums),
             None => self.absent(height),
         }
@@ -154,7 +173,7 @@ impl Page {
     }
 
     pub(super) fn active(&self, llmq_type: LlmqType, height: u32) -> Lookup<ActiveSet> {
-        self.covering(height).map(|quorums| {
+        self.covering(llmq_type, height).map(|quorums| {
             let active = quorums.active_at(llmq_type, height);
             ActiveSet { settled: self.known(active.settled), unsettled: self.known(active.unsettled) }
         })
@@ -167,7 +186,9 @@ impl Page {
         height: u32,
     ) -> Lookup<Vec<KnownQuorum>> {
         let Some(selected_at) = height.checked_sub(SIGN_HEIGHT_OFFSET) else { return Lookup::Unknown };
-        match self.covering(selected_at).map(|quorums| self.known(quorums.signers(llmq_type, request_id, selected_at)))
+        match self
+            .covering(llmq_type, selected_at)
+            .map(|quorums| self.known(quorums.signers(llmq_type, request_id, selected_at)))
         {
             Lookup::Found(signers) if signers.is_empty() => Lookup::Unknown,
             signers => signers,
@@ -191,11 +212,13 @@ impl Page {
         let Some(quorums) = &self.quorums else { return Ok(self.absent(height)) };
         match quorums.verify_chainlock(lock) {
             Ok(signed) => Ok(Lookup::Found(signed)),
-            // A lock of a block that is not ours may be true on another branch, whose quorums are not ours.
-            Err(error) if error.is_false() => match self.lists.get(&height) {
-                Some(lists) if lists.block_hash() == lock.block_hash => Err(error),
-                _ => Ok(self.absent(height)),
-            },
+            Err(LockError::NotSigned) => {
+                let is_covered = height >= self.gap_end(self.network.chain_lock_llmq(), SIGN_HEIGHT_OFFSET);
+                // A lock of a block that is not ours may be true on another branch, whose quorums are not ours.
+                let is_ours = self.lists.get(&height).is_some_and(|lists| lists.block_hash() == lock.block_hash);
+                if is_covered && is_ours { Err(LockError::NotSigned) } else { Ok(self.absent(height)) }
+            }
+            Err(LockError::Malformed) => Err(LockError::Malformed),
             Err(error) => Ok(self.missing(&error)),
         }
     }
@@ -203,21 +226,30 @@ impl Page {
     pub(super) fn verify_islock(&self, lock: &InstantLock) -> Result<Lookup<SignedBy>, LockError> {
         let cycles = self.network.cycles();
         let Some(quorums) = &self.quorums else { return Ok(self.absent(0)) };
-        let Some(&cycle) = self.cycles.get(&lock.cycle_hash) else {
+        let named = self.cycles.iter().find(|(_, hash)| **hash == lock.cycle_hash);
+        let Some((&cycle, _)) = named else {
             let next = cycles.start_of(self.tip).height().saturating_add(cycles.length());
             return Ok(self.absent(next));
         };
         match quorums.verify_islock(lock, cycle, self.synced_to()) {
             Ok(signed) => Ok(Lookup::Found(signed)),
             Err(LockError::NotSigned) => {
+                // The quorums of the cycle before may have signed as well.
+                let is_covered = cycle >= self.gap_end(self.network.rotated_llmq(), cycles.length());
                 let mined_by = *self.network.rotated_params().mining_window(cycle).end();
-                match mined_by.saturating_add(SETTLED_AFTER) {
-                    settled if settled > self.synced_to() => Ok(self.absent(settled)),
-                    _ => Err(LockError::NotSigned),
-                }
+                let settled = mined_by.saturating_add(SETTLED_AFTER);
+                if is_covered && self.covers(settled) { Err(LockError::NotSigned) } else { Ok(self.absent(settled)) }
             }
-            Err(error) if error.is_false() => Err(error),
+            Err(LockError::Malformed) => Err(LockError::Malformed),
             Err(error) => Ok(self.missing(&error)),
+        }
+    }
+
+    /// The lowest height so many blocks above the last gap of a type.
+    fn gap_end(&self, llmq_type: LlmqType, above: u32) -> u32 {
+        match self.gaps.end(llmq_type) {
+            0 => 0,
+            end => end.saturating_add(above),
         }
     }
 

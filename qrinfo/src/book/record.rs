@@ -1,6 +1,9 @@
 use std::{collections::HashMap, ops::RangeInclusive};
 
-use qrinfo_core::{LlmqType, QuorumHash, message::QuorumIndex};
+use qrinfo_core::{
+    LlmqType, QuorumHash,
+    message::{Commitment, QuorumIndex},
+};
 use qrinfo_verify::{Lists, MinedQuorum};
 
 /// A quorum of a proven list, active or retired.
@@ -69,6 +72,19 @@ impl Records {
             active: record.last_mined..=record.seen.max(record.last_mined),
             retired_by: record.retired_by,
         })
+    }
+
+    /// The quorum with this commitment.
+    pub(super) fn mined(&self, commitment: &Commitment) -> Option<MinedQuorum> {
+        let record = self.by_hash.get(&(commitment.llmq_type, commitment.quorum_hash))?;
+        let mined = record.first_mined..=record.last_mined;
+        Some(MinedQuorum { commitment: commitment.clone(), height: record.height, mined })
+    }
+
+    /// The heights of the blocks that name the quorums of a type.
+    pub(super) fn heights_of(&self, llmq_type: LlmqType) -> impl Iterator<Item = u32> {
+        let of_type = self.by_hash.iter().filter(move |((of, _), _)| *of == llmq_type);
+        of_type.filter_map(|(_, record)| record.height)
     }
 
     /// Learns that these quorums, and no others, are active at the height of the lists.

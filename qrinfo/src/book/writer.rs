@@ -25,8 +25,9 @@ impl BookWriter {
     /// `headers` answers for the best chain, as for [`Quorums::learn`](qrinfo_verify::Quorums::learn), and `hash_at`
     /// names its block at a height, from the tip down to any height.
     ///
-    /// Lists more than one cycle above those before leave a gap. The active sets are then known from the new lists on;
-    /// the keys of earlier quorums stay.
+    /// Lists far above those before leave a gap: a quorum may have come and gone between them. The active sets of its
+    /// type are then known from the new lists on. On mainnet, the lists at the work blocks of each cycle leave no gap.
+    /// The keys of earlier quorums stay.
     pub fn advance(
         &mut self,
         lists: &Lists,
@@ -43,8 +44,7 @@ impl BookWriter {
     /// Forgets the lists of blocks above a height that left the chain, and what was learned from them alone. The tip
     /// becomes this height at most. Everything else stays.
     ///
-    /// Below the heights that the book covers nothing is left to go on from but the keys of quorums; the next lists
-    /// start anew.
+    /// Without a list at or below that height only the keys of quorums are left, and nothing is synced.
     pub fn forget_above(&mut self, height: u32) {
         self.change(|page| page.forget_above(height));
     }

@@ -30,7 +30,7 @@ pub use intake::LockIntake;
 
 use super::{Lookup, QuorumBook};
 
-/// What a lock showed.
+/// The statement of a lock that was judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockEvent {
     /// A quorum made this block final. It may be a block that our headers do not have, or have another one in place of.

@@ -87,13 +87,12 @@ impl WaitingLocks {
         places.into_iter().filter_map(|place| self.remove(place)).collect()
     }
 
-    /// Of several peers with the most the one with the oldest lock loses it.
+    /// Removes the oldest lock of the peer with the most; of several such peers, that of the one with the oldest lock.
     fn remove_oldest_of_heaviest(&mut self) {
         let most = self.loads.values().max().copied();
         let is_heaviest = |peer: &PeerId| self.loads.get(peer).copied() == most;
-        let oldest =
-            self.locks.values().find(|(_, waiting)| is_heaviest(&waiting.peer)).map(|(_, waiting)| waiting.peer);
-        oldest.map(|peer| self.remove_oldest_of(peer));
+        let oldest = self.locks.iter().find(|(_, (_, waiting))| is_heaviest(&waiting.peer)).map(|(place, _)| *place);
+        oldest.and_then(|place| self.remove(place));
     }
 
     fn remove_oldest_of(&mut self, peer: PeerId) {

@@ -1,0 +1,145 @@
+//! Proven lists as bytes: what real nodes sent, read back and proven again by the header.
+
+use crate::common::{headers, mainnet::Mainnet, recordings, reply, request};
+use bytes::Bytes;
+use qrinfo_core::{
+    BlockHash, Hash256, Network, Reply,
+    message::{Coinbase, MnListDiff},
+    wire::Wire,
+};
+use qrinfo_verify::{
+    ApplyFault, HeaderMap, KnownBlock, Level, ListSnapshot, ListSnapshotError, ListStage, Lists, ProofFault, RootFault,
+};
+use spv_testkit::Recording;
+
+/// The lists at the work block of each cycle of a recording, and the diffs that led to them.
+fn steps(recording: &Recording, headers: &HeaderMap) -> Vec<(Lists, MnListDiff)> {
+    let sync = recording.complete_syncs().iter().max_by_key(|sync| recording.exchanges_of(sync).count()).unwrap();
+    let mut stage = ListStage::new(recording.network(), Level::Roots);
+    let mut step = |exchange| {
+        let reply = reply(exchange).unwrap();
+        let taken = stage.apply(&request(recording, exchange), &reply, |hash| headers.find(hash)).unwrap();
+        let Reply::QrInfo(reply) = reply else { panic!("no qrinfo") };
+        (taken.lists.unwrap(), reply.mn_list_diff_h)
+    };
+    recording.exchanges_of(sync).map(&mut step).collect()
+}
+
+#[test]
+fn lists_of_recorded_chains_come_back_as_they_were() {
+    for (name, recording) in recordings() {
+        let headers = headers(&recording);
+        let steps = steps(&recording, &headers);
+        for (lists, diff) in &steps {
+            let snapshot = ListSnapshot::new(lists, diff).unwrap();
+            let read = ListSnapshot::decode(snapshot.encode()).unwrap();
+            assert_eq!((read.block_hash(), read.claimed_height()), (lists.block_hash(), Some(lists.height())));
+            assert_eq!(read.verify(|hash| headers.find(hash)).unwrap(), *lists, "{name} {}", lists.height());
+        }
+        assert!(steps.len() >= 8, "{name}: {}", steps.len());
+    }
+}
+
+/// What a node of mainnet answered to a request from genesis is a snapshot. One that is made of the lists after many
+/// diffs is as good.
+#[test]
+fn a_full_list_of_mainnet_is_a_snapshot() {
+    let Some(mainnet) = Mainnet::load() else { return };
+    let find = |hash: &BlockHash| mainnet.headers.find(hash);
+    let (full, reply) = mainnet.diff("mainnet_mnlistdiff_0_2227096");
+    let mut stage = ListStage::new(Network::Mainnet, Level::Roots);
+    let start = stage.apply(&full, &reply, find).unwrap().lists.unwrap();
+    let Reply::MnListDiff(diff) = &reply else { panic!("no diff") };
+    let sent = ListSnapshot::decode(diff.to_wire()).unwrap();
+    assert_eq!(sent.verify(find).unwrap(), start);
+    assert_eq!(ListSnapshot::new(&start, diff).unwrap().verify(find).unwrap(), start);
+
+    stage.pin(start);
+    let (request, reply) = mainnet.diff("mainnet_mnlistdiff_2227096_2241332");
+    let later = stage.apply(&request, &reply, find).unwrap().lists.unwrap();
+    let Reply::MnListDiff(diff) = &reply else { panic!("no diff") };
+    let bytes = ListSnapshot::new(&later, diff).unwrap().encode();
+    eprintln!(
+        "{} masternodes and {} quorums are {} bytes",
+        later.masternodes().len(),
+        later.quorums().len(),
+        bytes.len()
+    );
+    assert!((400_000..600_000).contains(&bytes.len()));
+    assert_eq!(ListSnapshot::decode(bytes).unwrap().verify(find).unwrap(), later);
+}
+
+/// A changed byte makes the snapshot false, or changes nothing that it says.
+#[test]
+fn no_changed_byte_changes_the_lists() {
+    let recording = Recording::bundled().unwrap();
+    let headers = headers(&recording);
+    let (lists, diff) = steps(&recording, &headers).pop().unwrap();
+    let bytes = ListSnapshot::new(&lists, &diff).unwrap().encode();
+    let read = |bytes: Bytes| ListSnapshot::decode(bytes)?.verify(|hash| headers.find(hash));
+    let mut harmless = 0;
+    for place in 0..bytes.len() {
+        let mut changed = bytes.to_vec();
+        changed[place] ^= 1 << (place % 8);
+        if let Ok(read) = read(changed.into()) {
+            assert_eq!(read, lists, "byte {place}");
+            harmless += 1;
+        }
+    }
+    // The null signature and the order of the items prove nothing.
+    assert!(harmless <= 110, "{harmless} of {}", bytes.len());
+    for len in (0..bytes.len()).step_by(17) {
+        assert!(matches!(read(bytes.slice(..len)), Err(ListSnapshotError::Malformed(_))), "{len}");
+    }
+}
+
+#[test]
+fn each_way_to_be_false_has_its_error() {
+    let recording = Recording::bundled().unwrap();
+    let headers = headers(&recording);
+    let find = |hash: &BlockHash| headers.find(hash);
+    let mut steps = steps(&recording, &headers);
+    let ((lists, diff), (_, other)) = (steps.pop().unwrap(), steps.pop().unwrap());
+    let sound = MnListDiff::from_wire(ListSnapshot::new(&lists, &diff).unwrap().encode()).unwrap();
+    let read = |diff: MnListDiff| ListSnapshot::decode(diff.to_wire())?.verify(find);
+
+    let expected = ListSnapshotError::OtherBlock { expected: lists.block_hash(), got: other.block_hash };
+    assert_eq!(ListSnapshot::new(&lists, &other), Err(expected));
+    let from = recording.block_hash(100).unwrap();
+    let later = MnListDiff { base_block_hash: from, ..sound.clone() };
+    assert_eq!(read(later), Err(ListSnapshotError::NotFromGenesis(from)));
+    let elsewhere = MnListDiff { block_hash: BlockHash::from_bytes([7; 32]), ..sound.clone() };
+    assert!(
+        matches!(read(elsewhere), Err(ListSnapshotError::UnknownBlock { height, .. }) if height as u32 == lists.height())
+    );
+    let of_other = MnListDiff { block_hash: other.block_hash, ..sound.clone() };
+    assert!(matches!(read(of_other), Err(ListSnapshotError::Proof(ProofFault::Root { .. }))));
+    let mut entries = sound.new_masternodes.to_vec();
+    entries[0].is_valid = !entries[0].is_valid;
+    let banned = MnListDiff { new_masternodes: entries.iter().cloned().collect(), ..sound.clone() };
+    assert!(matches!(read(banned), Err(ListSnapshotError::Roots(RootFault::Masternodes { .. }))));
+    entries.push(entries[0].clone());
+    let twice = MnListDiff { new_masternodes: entries.into_iter().collect(), ..sound.clone() };
+    assert!(matches!(read(twice), Err(ListSnapshotError::Lists(ApplyFault::MasternodeTwice(_)))));
+    let fewer = MnListDiff { new_quorums: sound.new_quorums.iter().skip(1).collect(), ..sound.clone() };
+    assert!(matches!(read(fewer), Err(ListSnapshotError::Roots(RootFault::Quorums { .. }))));
+
+    let long = Bytes::from(vec![0; (4 << 20) + 1]);
+    assert!(matches!(ListSnapshot::decode(long), Err(ListSnapshotError::TooLong { limit: 4_194_304, .. })));
+}
+
+/// A coinbase from before DIP-8 commits to no quorums: they would be trusted.
+#[test]
+fn quorums_that_nothing_proves_are_refused() {
+    let block = BlockHash::from_bytes([7; 32]);
+    let mut diff = MnListDiff::empty(BlockHash::ZERO, block);
+    diff.coinbase = Coinbase::new(diff.coinbase.payload().unwrap().clone());
+    diff.merkle_hashes = [diff.coinbase.txid()].into_iter().collect();
+    diff.merkle_flags = Bytes::from_static(&[1]);
+    let known = KnownBlock { height: 1, merkle_root: diff.coinbase.txid() };
+    let snapshot = ListSnapshot::decode(diff.to_wire()).unwrap();
+    assert_eq!(snapshot.verify(|_| Some(known)), Err(ListSnapshotError::NoCommitment));
+    let other_height = KnownBlock { height: 2, ..known };
+    assert_eq!(snapshot.verify(|_| Some(other_height)), Err(ListSnapshotError::Height { expected: 2, got: 1 }));
+    assert_ne!(known.merkle_root, Hash256::ZERO);
+}
