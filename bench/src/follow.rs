@@ -139,11 +139,8 @@ fn smallest_pause(chain: &Chain, from: u32, to: u32) -> u64 {
     let cycles = network.cycles();
     let (first, last) = (cycles.start_of(from).height() + cycles.length(), cycles.start_of(to).height());
     let works = (0..8).filter_map(|back| cycles.work_height_back(cycles.start_of(from), back));
-    let planner = Planner {
-        known_lists: works.chain([from]).collect(),
-        anchor: Some(to - 8),
-        ..Planner::new(network, to)
-    };
+    let planner =
+        Planner { known_lists: works.chain([from]).collect(), anchor: Some(to - 8), ..Planner::new(network, to) };
     let plan = planner.plan(first, last - 1, |height| chain.block(height).map(|block| block.hash)).unwrap();
     let past: u64 = plan.into_iter().map(|spec| reply(&chain, &Request::from(spec).to_message())).sum();
     let headers = u64::from(to - from) * 81 + HEADER_LEN as u64;
@@ -152,7 +149,10 @@ fn smallest_pause(chain: &Chain, from: u32, to: u32) -> u64 {
 
 fn blamed(watched: &world::Watched) -> Vec<String> {
     let left = watched.ledger.all_left();
-    left.into_iter().filter(|(peer, _)| watched.ledger.is_banned(*peer)).map(|(peer, why)| format!("{peer}: {why}")).collect()
+    left.into_iter()
+        .filter(|(peer, _)| watched.ledger.is_banned(*peer))
+        .map(|(peer, why)| format!("{peer}: {why}"))
+        .collect()
 }
 
 /// The memory of this process in MiB, the chain and the nodes included.
@@ -191,7 +191,9 @@ async fn killed(kills: u32) -> Result<()> {
         watched.kill();
     }
     let round_trips = slowest.as_secs_f64() / world.round_trip.as_secs_f64();
-    println!("{kills} kills              slowest start {slowest:?} = {round_trips:.2} round trips, {most_bytes} bytes at most");
+    println!(
+        "{kills} kills              slowest start {slowest:?} = {round_trips:.2} round trips, {most_bytes} bytes at most"
+    );
     fs::remove_dir_all(&directory)?;
     ensure!(round_trips < 4.0, "a start took more than three round trips");
     Ok(())

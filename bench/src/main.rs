@@ -2,6 +2,7 @@
 //! docs/benchmarks.md.
 #![allow(clippy::print_stdout, reason = "the figures are its output")]
 
+mod follow;
 mod headers;
 mod makespan;
 mod memory;
@@ -29,6 +30,16 @@ enum Bench {
         /// A directory of scenario files.
         #[arg(long, value_name = "DIR", default_value = "../shared/bench/scenarios")]
         scenarios: PathBuf,
+    },
+    /// A follower of a made-up network for a month of virtual time: bytes, requests and false states; then kills at
+    /// random moments.
+    Follow {
+        /// Days of 576 blocks.
+        #[arg(long, default_value_t = 30)]
+        days: u32,
+        /// Kills.
+        #[arg(long, default_value_t = 200)]
+        kills: u32,
     },
     /// Time of a header sync from five nodes of 150 ms round trip and 1.5 MB/s each, in virtual time, as a multiple of
     /// 1.25 x (bytes / sum of rates) + 4 round trips.
@@ -62,6 +73,7 @@ fn run(bench: Bench) -> Result<()> {
         Bench::Memory => memory::run(),
         Bench::Overhead => overhead::run(),
         Bench::Makespan { scenarios } => makespan::run(&scenarios),
+        Bench::Follow { days, kills } => follow::run(days, kills),
         Bench::Headers { lengths } => {
             headers::run(&lengths);
             Ok(())

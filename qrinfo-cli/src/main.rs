@@ -3,9 +3,12 @@
 mod decode;
 mod demo;
 mod depth;
+mod export_list;
+mod follow;
 mod headers;
 mod json;
 mod log;
+mod nodes;
 mod progress;
 mod run;
 mod sync;
@@ -19,7 +22,7 @@ use std::{
 use anyhow::Result;
 use clap::Parser;
 
-/// Syncs, decodes and verifies Dash's rotated quorums (DIP-24).
+/// Syncs, follows, decodes and verifies Dash's rotated quorums (DIP-24).
 #[derive(Debug, Parser)]
 #[command(name = "qrinfo", version, max_term_width = 100)]
 struct Cli {
@@ -34,6 +37,8 @@ enum Command {
     Demo(demo::Options),
     Decode(decode::Decode),
     Sync(sync::Options),
+    Follow(follow::Options),
+    ExportList(export_list::Options),
     Verify(verify::Options),
 }
 
@@ -59,6 +64,8 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(options) => demo::run(&options, &mut io::stdout()).await.map(exit_code),
         Command::Decode(decode) => decode.run().map(|()| ExitCode::SUCCESS),
         Command::Sync(options) => sync::run(&options, &mut io::stdout()).await.map(exit_code),
+        Command::Follow(options) => follow::run(&options, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS),
+        Command::ExportList(options) => export_list::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Verify(options) => verify::run(&options, &mut io::stdout()),
     }
 }
@@ -83,7 +90,9 @@ impl Command {
     fn failures(&self) -> (ExitCode, ExitCode) {
         match self {
             Self::Verify(_) => (ExitCode::from(2), ExitCode::from(2)),
-            Self::Demo(_) | Self::Decode(_) | Self::Sync(_) => (ExitCode::FAILURE, ExitCode::SUCCESS),
+            Self::Demo(_) | Self::Decode(_) | Self::Sync(_) | Self::Follow(_) | Self::ExportList(_) => {
+                (ExitCode::FAILURE, ExitCode::SUCCESS)
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ mod output;
 mod roster;
 mod settings;
 
-use std::{future::ready, io::Write, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc};
+use std::{future::ready, io::Write, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use anyhow::Result;
 use futures_util::{StreamExt, stream};
@@ -17,7 +17,7 @@ use qrinfo::{
     nodes::Ledger,
     plan::{Planner, anchor},
 };
-use qrinfo_core::{AttemptErrorKind, Network, PeerEvent, QRInfoRequestSpec};
+use qrinfo_core::{AttemptErrorKind, PeerEvent, QRInfoRequestSpec};
 use qrinfo_verify::CheckLayer;
 use spv_config::ClientConfig;
 use spv_peer::Connection;
@@ -64,24 +64,11 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Options {
-    /// Configuration file in TOML
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// mainnet, testnet, devnet or regtest [default: network of the configuration, or mainnet]
-    #[arg(long)]
-    network: Option<Network>,
-    /// Nodes to ask [default: peers of the configuration, or nodes from the network's DNS seeds]
-    #[arg(long = "peer", value_name = "HOST:PORT", num_args = 1..)]
-    peers: Vec<String>,
-    /// SOCKS5 proxy for all connections, such as 127.0.0.1:9050 for Tor [default: proxy of the configuration, or none]
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    proxy: Option<SocketAddr>,
+    #[command(flatten)]
+    nodes: crate::nodes::Options,
     /// File of block headers, 80 bytes each, from block 0 on [default: headers from the nodes]
     #[arg(long, value_name = "FILE")]
     headers: Option<PathBuf>,
-    /// Directory for headers and replies [default: storage_path of the configuration, or none]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
     /// Sync all cycles, from the first one that the nodes can answer
     #[arg(long, conflicts_with = "from_cycle")]
     history: bool,
@@ -127,7 +114,7 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool>
         Some(directory) => Some(Store::open(directory, network)?),
         None => None,
     };
-    let mut nodes = nodes::connect(&config, &options.peers, store.as_ref()).await?;
+    let mut nodes = nodes::connect(&config, &options.nodes.peers, store.as_ref()).await?;
     let source = chain::Source::open(network, options.range(), options.headers.as_deref(), store.as_ref())?;
     let mut agreed = source.sync(&mut nodes, store.as_ref()).await?;
     let tip = Tip { height: agreed.chain.tip(), hash: agreed.chain.tip_hash(), nodes: agreed.followers };

@@ -1,6 +1,6 @@
 //! Settings of a sync: options replace the environment, which replaces the file, which replaces the defaults.
 
-use std::{env, num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, time::Duration};
 
 use anyhow::{Context, Result};
 use qrinfo::{ParallelOptions, config};
@@ -16,26 +16,14 @@ const FOR_ANOTHER: Duration = Duration::from_secs(3);
 
 /// Loads and validates the configuration. Peers named by options are not part of it, for they are yet to be resolved.
 pub(super) fn load(options: &Options) -> Result<ClientConfig> {
-    let mut config = ClientConfig::from_sources(options.config.as_deref(), env::vars_os())?;
-    if let Some(network) = options.network {
-        config.network = network;
-    }
-    if !options.peers.is_empty() {
-        config.peers.clear();
-    }
-    config.proxy = options.proxy.or(config.proxy);
-    if let Some(directory) = &options.data_dir {
-        config.storage_path = Some(directory.clone());
-    }
+    let mut config = options.nodes.load()?;
     if let Some(limit) = options.parallel {
         config.max_concurrent_qrinfo_requests = Some(limit.get());
         // The option replaces both limits.
         config.max_concurrent_filter_requests = config.max_concurrent_filter_requests.max(limit.get());
     }
     config.validate().context("the configuration is invalid")?;
-    // Who names nodes wants all of them asked.
-    let named = u32::try_from(options.peers.len()).unwrap_or(u32::MAX);
-    config.max_peers = config.max_peers.max(named.min(*ClientConfig::PEERS.end()));
+    options.nodes.ask_all(&mut config);
     Ok(config)
 }
 

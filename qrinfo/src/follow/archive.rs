@@ -115,6 +115,11 @@ impl Archive {
         restored
     }
 
+    /// The newest lists with their proof, out of those that were restored.
+    pub(super) fn snapshot(&self, lists: &Lists) -> Option<ListSnapshot> {
+        ListSnapshot::new(lists, self.proofs.get(&lists.block_hash())?).ok()
+    }
+
     fn can_store(&self, lists: &Lists) -> bool {
         lists.height() > 0 && self.proofs.contains_key(&lists.block_hash())
     }

@@ -38,7 +38,7 @@ pub(super) struct Facts<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// Ask for this, of a peer that has the block at this height.
-    Ask(Request, u32),
+    Ask(Box<Request>, u32),
     /// Ask for nothing until then, unless something changes.
     Wait(Instant),
     /// Nothing is missing until the next block.
@@ -77,6 +77,11 @@ impl Decider {
         let cycle = self.cycles.start_of(lists);
         let newest = if self.is_mined(cycle, lists) { Some(cycle) } else { self.cycles.back(cycle, 1) };
         self.done = newest.map(|cycle| (cycle, lists));
+    }
+
+    /// Goes on from lists of any age, and passes over the cycles since then but the newest.
+    pub(super) fn start_at(&mut self, tip: u32) {
+        self.done = self.cycles.back(self.cycles.start_of(tip), 1).map(|cycle| (cycle, 0));
     }
 
     /// The next step.
@@ -170,14 +175,14 @@ impl Decider {
         let mut plan = planner.plan(height, height, facts.hash_at)?;
         let spec = plan.pop().ok_or(PlanError::EmptyRange { first: height, last: height })?;
         let asked_by = self.cycles.block_to_ask(spec.cycle, facts.tip);
-        Ok(Step::Ask(spec.into(), asked_by))
+        Ok(Step::Ask(Box::new(spec.into()), asked_by))
     }
 
     fn diff(&self, base: u32, facts: &Facts<'_>) -> Step {
         let base = if base == 0 { Some(BlockHash::ZERO) } else { (facts.hash_at)(base) };
         match (base, (facts.hash_at)(facts.tip)) {
             (Some(base_block_hash), Some(block_hash)) => {
-                Step::Ask(MnListDiffRequestSpec { base_block_hash, block_hash }.into(), facts.tip)
+                Step::Ask(Box::new(MnListDiffRequestSpec { base_block_hash, block_hash }.into()), facts.tip)
             }
             _ => Step::Rest,
         }
@@ -256,7 +261,7 @@ mod tests {
         /// Asks, and has the reply proven. Gives a name to the request.
         fn ask(&mut self) -> String {
             let Step::Ask(request, asked_by) = self.next() else { panic!("{:?}", self.next()) };
-            let name = match &request {
+            let name = match &*request {
                 Request::QrInfo(spec) => {
                     self.lists.extend(spec.work_block_hashes.iter().map(height));
                     if asked_by == self.tip {
@@ -394,7 +399,8 @@ mod tests {
     fn a_qrinfo_that_fails_holds_up_no_list() {
         let mut world = World::new(START + 288 + 50, [START + 288 + 49]);
         world.decider.restore(START + 288 + 40);
-        let Step::Ask(request @ Request::QrInfo(_), _) = world.next() else { panic!("it is due") };
+        let Step::Ask(request, _) = world.next() else { panic!("it is due") };
+        assert!(matches!(*request, Request::QrInfo(_)));
         world.with(|decider, facts, now| decider.failed(&request, facts, now));
         assert_eq!(world.ask(), format!("{} to {}", START + 288 + 49, START + 288 + 50));
         world.tip += 1;
@@ -405,7 +411,8 @@ mod tests {
     #[test]
     fn a_chain_that_is_too_short_for_cycles_has_lists_all_the_same() {
         let mut world = World::new(300, []);
-        let Step::Ask(Request::MnListDiff(spec), 300) = world.next() else { panic!("{:?}", world.next()) };
+        let Step::Ask(request, 300) = world.next() else { panic!("{:?}", world.next()) };
+        let Request::MnListDiff(spec) = *request else { panic!("{request:?}") };
         assert_eq!((spec.base_block_hash, spec.block_hash), (BlockHash::ZERO, hash(300)));
         assert!(world.ask().ends_with(" to 300"));
         world.tip += 1;

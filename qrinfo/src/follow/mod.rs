@@ -37,9 +37,11 @@ mod state;
 mod tap;
 mod task;
 
+use qrinfo_core::{BlockHash, Network};
+use qrinfo_verify::{KnownBlock, ListSnapshot};
 use spv_peer::Connection;
 use spv_pool::PoolEvents;
-use spv_store::Store;
+use spv_store::{Store, StoreError};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{broadcast, watch},
@@ -49,7 +51,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 pub use self::state::{Degradation, FollowConfig, FollowError, FollowEvent, FollowState};
-use self::task::{Outputs, Task};
+use self::{
+    archive::Archive,
+    task::{Outputs, Task},
+};
 use crate::{book::QuorumBook, nodes::Ledger};
 
 /// Events that wait for a slow listener before it misses the oldest.
@@ -90,6 +95,22 @@ where
     let task = Task::open(config, store, ledger, pool, outputs)?;
     let task = tokio::spawn(task.run().instrument(span));
     Ok(Follower { state: shown, book, events, stop, task })
+}
+
+/// The newest lists in a store with their height, proven by the stored headers; `None` if there are none.
+///
+/// # Errors
+/// [`StoreError::Read`].
+pub fn stored_lists(store: &Store, network: Network) -> Result<Option<(u32, ListSnapshot)>, StoreError> {
+    let mut archive = Archive::default();
+    let headers = |hash: &BlockHash| {
+        let height = store.height_of(hash).ok()??;
+        let merkle_root = store.header(height).ok()??.merkle_root();
+        Some(KnownBlock { height, merkle_root })
+    };
+    let lists = archive.restore(network, store.lists()?, headers);
+    let newest = lists.last();
+    Ok(newest.and_then(|lists| Some((lists.height(), archive.snapshot(lists)?))))
 }
 
 // === impl Follower ===

@@ -1,5 +1,6 @@
-use std::time::Instant;
+use std::{fmt, time::Instant};
 
+use bytes::Bytes;
 use qrinfo_core::{BlockHash, Hash256, Network, message::OutPoint};
 use qrinfo_verify::{Level, Lists};
 use spv_headers::{HeaderError, HeaderRules, HeaderSyncError};
@@ -89,6 +90,9 @@ pub struct FollowConfig {
     pub start: (u32, BlockHash),
     /// The level of verification. At [`Level::Structure`] there are no lists, so it counts as [`Level::Roots`].
     pub level: Level,
+    /// A [`ListSnapshot`](qrinfo_verify::ListSnapshot) to start from where nothing is stored, such as one that ships with
+    /// an application. It is proven like a reply.
+    pub lists: Option<Bytes>,
 }
 
 /// Error that ends a follower. Everything else it retries.
@@ -115,6 +119,31 @@ pub enum FollowError {
     NoPool,
 }
 
+// === impl FollowState ===
+
+impl fmt::Display for FollowState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syncing { lists: 0, tip } => write!(f, "syncing: block {tip}, no lists yet"),
+            Self::Syncing { lists, tip } => write!(f, "syncing: block {tip}, lists of block {lists}"),
+            Self::Synced { height } => write!(f, "synced to block {height}"),
+            Self::Degraded { reason, .. } => write!(f, "degraded: {reason}"),
+        }
+    }
+}
+
+// === impl Degradation ===
+
+impl fmt::Display for Degradation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoPeers => "no node is connected",
+            Self::NoBlocks => "no new block for an hour",
+            Self::Unanswered => "no node answers the request for the next lists",
+        })
+    }
+}
+
 // === impl FollowConfig ===
 
 impl FollowConfig {
@@ -128,6 +157,6 @@ impl FollowConfig {
     /// ```
     pub fn new(network: Network) -> Self {
         let start = network.checkpoint_below(u32::MAX);
-        Self { network, rules: network.into(), start, level: Level::Full }
+        Self { network, rules: network.into(), start, level: Level::Full, lists: None }
     }
 }

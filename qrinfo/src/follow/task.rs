@@ -17,7 +17,7 @@ use qrinfo_core::{
     },
 };
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
-use qrinfo_verify::{Level, ListStage, Lists};
+use qrinfo_verify::{Level, ListSnapshot, ListStage, Lists};
 use spv_headers::{
     HeaderBatch, HeaderError, HeaderSync, HeaderSyncConfig, HeaderSyncError, Heard, LeftPeer, TipHeaders, TipTracker,
     sync_headers,
@@ -106,8 +106,12 @@ pub(super) struct Task<Io> {
     asked_locks: HashMap<Hash256, Instant>,
     links: BTreeMap<PeerId, Link>,
     next_session: u64,
-    inbox: (mpsc::Sender<(Session, Frame)>, mpsc::Receiver<(Session, Frame)>),
-    gone: (mpsc::UnboundedSender<Session>, mpsc::UnboundedReceiver<Session>),
+    /// Messages of the peers.
+    inbox: mpsc::Receiver<(Session, Frame)>,
+    to_inbox: mpsc::Sender<(Session, Frame)>,
+    /// Sessions that have ended.
+    gone: mpsc::UnboundedReceiver<Session>,
+    to_gone: mpsc::UnboundedSender<Session>,
     checks: JoinSet<(Session, Result<TipHeaders, HeaderError>)>,
     /// Peers whose headers are being checked.
     checking: BTreeSet<PeerId>,
@@ -150,6 +154,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
         restored.into_iter().for_each(|lists| stage.pin(lists));
         let blocks = chain.blocks.clone();
         let tracker = chain.tracker(&config);
+        let (to_inbox, inbox) = mpsc::channel(INBOX);
+        let (to_gone, gone) = mpsc::unbounded_channel();
         let mut task = Self {
             verifier: Verifier::new(stage, move |hash| blocks.find(hash)),
             tracker,
@@ -167,8 +173,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
             asked_locks: HashMap::new(),
             links: BTreeMap::new(),
             next_session: 0,
-            inbox: mpsc::channel(INBOX),
-            gone: mpsc::unbounded_channel(),
+            inbox,
+            to_inbox,
+            gone,
+            to_gone,
             checks: JoinSet::new(),
             checking: BTreeSet::new(),
             request: None,
@@ -205,8 +213,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
             };
             tokio::select! {
                 event = self.pool.next() => self.on_pool(event.ok_or(FollowError::NoPool)?),
-                Some((session, frame)) = self.inbox.1.recv() => self.on_frame(session, frame),
-                Some(session) = self.gone.1.recv() => self.on_gone(session),
+                Some((session, frame)) = self.inbox.recv() => self.on_frame(session, frame),
+                Some(session) = self.gone.recv() => self.on_gone(session),
                 Some(Ok((session, checked))) = self.checks.join_next() => self.on_checked(session, checked),
                 asked = request => {
                     self.request = None;
@@ -319,9 +327,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
         let round_trip = connection.greeting_time();
         self.next_session += 1;
         let session = (peer, self.next_session);
-        let (tap, orders) = Tap::new(connection, session, self.inbox.0.clone());
+        let (tap, orders) = Tap::new(connection, session, self.to_inbox.clone());
         let (service, driver) = peer_over(peer, announced, tap, CorrelatorConfig::default());
-        let gone = self.gone.0.clone();
+        let gone = self.to_gone.clone();
         tokio::spawn(async move {
             let why = driver.await;
             tracing::debug!(%peer, %why, "peer ended");
@@ -533,6 +541,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
             }
         }
         let mut wake = self.roster.wake();
+        if self.is_heard() {
+            self.take_shipped_lists();
+        }
         if self.request.is_none() && self.is_heard() {
             match self.next_step() {
                 Step::Ask(request, asked_by) => {
@@ -540,7 +551,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
                     let peers: Vec<_> = peers.into_iter().filter_map(|peer| self.peer(peer)).collect();
                     // Without such a peer, the next one that tells its tip is asked.
                     if !peers.is_empty() {
-                        self.request = Some(ask(request, asked_by, peers, self.verifier.clone()).boxed());
+                        self.request = Some(ask(*request, asked_by, peers, self.verifier.clone()).boxed());
                     }
                 }
                 Step::Wait(until) => wake = Some(wake.map_or(until, |wake| wake.min(until))),
@@ -604,6 +615,23 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
         for event in self.locks.advance(&self.outputs.handle) {
             self.on_lock_event(event);
         }
+    }
+
+    /// Starts from the lists of the settings, if there are none and the chain has their block.
+    fn take_shipped_lists(&mut self) {
+        let tip = self.chain.headers.tip();
+        let is_needed = self.lists.is_empty() && tip > self.config.start.0;
+        let Some(bytes) = self.config.lists.take_if(|_| is_needed) else { return };
+        let height = ListSnapshot::decode(bytes.clone()).ok().and_then(|lists| lists.claimed_height());
+        let blocks = self.chain.blocks.clone();
+        let steps = vec![(height.unwrap_or(0), bytes)];
+        let restored = self.archive.restore(self.config.network, steps, |hash| blocks.find(hash));
+        match restored.is_empty() {
+            true => tracing::warn!("the lists to start from are not proven by the chain; they are not used"),
+            false => self.decider.start_at(tip),
+        }
+        restored.into_iter().for_each(|lists| self.verifier.stage().pin(lists));
+        self.take_lists();
     }
 
     async fn store_lists(&mut self) -> Result<(), FollowError> {

@@ -396,7 +396,7 @@ fn cycle(chain: &Chain, height: u32) -> u64 {
     reply(&chain.until(height + 1), &message)
 }
 
-fn reply(chain: &Chain, message: &NetworkMessage) -> u64 {
+pub(crate) fn reply(chain: &Chain, message: &NetworkMessage) -> u64 {
     let session = ServerSession::new(spv_testkit::ServerVersion::NEWEST, qrinfo_core::message::PROTOCOL_VERSION);
     let payload = match builder::answer(chain, message, session) {
         Some(Ok(Reply::QrInfo(reply))) => reply.to_wire(),
