@@ -218,7 +218,7 @@ impl World {
                 handshake(end, dial.peer, &PeerConfig::new(network, 7)).await
             }
         });
-        let ledger = Ledger::new(pool.clone(), store, |line| println!("{line}"));
+        let ledger = Ledger::new(pool.clone(), store, |_| {});
         (pool, ledger, events)
     }
 
@@ -339,10 +339,7 @@ impl Answers for Counted {
                     _ => *diffs += 1,
                 }
             }
-            Response::Refuse => {
-                println!("refused at {tip}: {:?}", NetworkMessage::from_frame(request.clone()));
-                traffic.refused += 1;
-            }
+            Response::Refuse => traffic.refused += 1,
             Response::Ignore => {}
         }
         response
