@@ -7,9 +7,9 @@ mod world;
 use std::time::Duration;
 
 use qrinfo::follow::{Degradation, FollowState};
-use qrinfo_core::Network;
+use qrinfo_core::{Network, ProTxHash};
 use spv_store::{Store, StoreError};
-use spv_testkit::SyntheticParams;
+use spv_testkit::{Fault, Fork, HeaderFault, LiveChain, SyntheticChain, SyntheticParams};
 use tokio::time::{Instant, sleep};
 use world::{History, World, smallest};
 
@@ -116,6 +116,31 @@ async fn a_killed_follower_goes_on_from_what_it_stored_in_three_round_trips() {
         watched.kill();
     }
     assert!(changes.len() < history.changes.len() / 2, "{} blocks are left", changes.len());
+}
+
+/// Nodes that are of no use are left, and the one that lies is banned.
+#[tokio::test(start_paused = true)]
+async fn nodes_that_lie_fall_silent_or_fall_behind_are_replaced() {
+    let start = 20 * 24 + 21;
+    let history = History::new(17, &params(30), start, &[]);
+    let mut world = World::new(history.first.clone(), 3);
+    world.target = 8;
+    let live = world.live.clone();
+    world.add(&live, |node| node.header_fault(HeaderFault::Silence));
+    world.add(&LiveChain::new(history.first.clone()), |node| node);
+    let other = SyntheticChain::generate_fork(17, &params(30), Fork { height: start - 3, seed: 5 }).chain;
+    world.add(&LiveChain::new(other.until(start + 1)), |node| node);
+    let liar = world.add(&live, |node| {
+        node.lie(.., |reply| reply.mn_list_diff_tip.deleted_masternodes = [ProTxHash::ZERO].into_iter().collect())
+    });
+    world.add(&live, |node| node.fault(.., Fault::Silent));
+    let mut watched = world.follow(None);
+    watched.until_synced(start).await;
+    world.play(&history.changes).await;
+    watched.until_synced(history.last.tip()).await;
+    assert_eq!(watched.lies(), [""; 0]);
+    let blamed: Vec<_> = world.names().into_iter().filter(|peer| watched.ledger.is_banned(*peer)).collect();
+    assert_eq!(blamed, [liar]);
 }
 
 /// What messages and a reply of some kilobytes take beside the round trips.

@@ -26,7 +26,7 @@ use spv_peer::{PeerConfig, PeerError, handshake};
 use spv_pool::{Plan, PlanConfig, PoolHandle, Source, start};
 use spv_store::Store;
 use spv_testkit::{
-    Answers, Chain, Fork, LiveChain, NodeFacts, PeerProfile, Response, ServerSession, SimulatedPeer, SyntheticChain,
+    Answers, Chain, Fork, LiveChain, NodeFacts, PeerProfile, Response, ServerSession, SimulatedPeer, SimulatedPeerBuilder, SyntheticChain,
     SyntheticParams, builder,
 };
 use tokio::{
@@ -80,6 +80,8 @@ pub(crate) struct World {
     traffic: Arc<Mutex<Traffic>>,
     nodes: Nodes,
     pub(crate) round_trip: Duration,
+    /// The number of nodes that a follower keeps connected.
+    pub(crate) target: usize,
     next_node: u32,
     /// Bytes sent by nodes that are gone.
     bytes_before: u64,
@@ -143,6 +145,7 @@ impl World {
             traffic: Arc::default(),
             nodes: Arc::default(),
             round_trip: Duration::from_millis(100),
+            target: 4,
             next_node: 1,
             bytes_before: 0,
         };
@@ -158,15 +161,32 @@ impl World {
         let names = self.next_node..self.next_node + count;
         self.next_node += count;
         for number in names {
-            let answers = Counted { live: self.live.clone(), traffic: self.traffic.clone() };
-            let profile = PeerProfile {
-                round_trip: self.round_trip + Duration::from_millis(u64::from(number % 7)),
-                rate: Some(2_000_000),
-                ..PeerProfile::default()
-            };
-            nodes.insert(name(number), SimulatedPeer::builder(answers).profile(profile).build());
+            nodes.insert(name(number), self.builder(&self.live, number).build());
         }
         nodes.keys().copied().collect()
+    }
+
+    /// Adds a node that serves a chain, with a fault. Returns its name.
+    pub(crate) fn add(
+        &mut self,
+        live: &LiveChain,
+        change: impl FnOnce(SimulatedPeerBuilder) -> SimulatedPeerBuilder,
+    ) -> PeerId {
+        let node = change(self.builder(live, self.next_node)).build();
+        let name = name(self.next_node);
+        self.nodes.lock().unwrap().insert(name, node);
+        self.next_node += 1;
+        name
+    }
+
+    fn builder(&self, live: &LiveChain, number: u32) -> SimulatedPeerBuilder {
+        let answers = Counted { live: live.clone(), traffic: self.traffic.clone() };
+        let profile = PeerProfile {
+            round_trip: self.round_trip + Duration::from_millis(u64::from(number % 7)),
+            rate: Some(2_000_000),
+            ..PeerProfile::default()
+        };
+        SimulatedPeer::builder(answers).profile(profile)
     }
 
     pub(crate) fn names(&self) -> Vec<PeerId> {
@@ -205,7 +225,7 @@ impl World {
         network: Network,
         store: Option<Store>,
     ) -> (PoolHandle, Ledger, spv_pool::PoolEvents<spv_peer::Connection<tokio::io::DuplexStream>>) {
-        let settings = PlanConfig { target: 4, uses_gossip: false, ..PlanConfig::new(network, 7) };
+        let settings = PlanConfig { target: self.target, uses_gossip: false, ..PlanConfig::new(network, 7) };
         let mut plan = Plan::new(settings, Instant::now().into_std(), 1_800_000_000);
         for peer in self.names() {
             plan.add(peer, Source::Named, Instant::now().into_std());
