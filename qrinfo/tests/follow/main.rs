@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use qrinfo::follow::{Degradation, FollowState};
 use qrinfo_core::{Network, ProTxHash};
+use qrinfo_verify::Level;
 use spv_store::{Store, StoreError};
-use spv_testkit::{Fault, Fork, HeaderFault, LiveChain, SyntheticChain, SyntheticParams};
+use spv_testkit::{Fault, Fork, HeaderFault, Keys, LiveChain, SyntheticChain, SyntheticParams};
 use tokio::time::{Instant, sleep};
 use world::{History, World, smallest};
 
@@ -141,6 +142,24 @@ async fn nodes_that_lie_fall_silent_or_fall_behind_are_replaced() {
     assert_eq!(watched.lies(), [""; 0]);
     let blamed: Vec<_> = world.names().into_iter().filter(|peer| watched.ledger.is_banned(*peer)).collect();
     assert_eq!(blamed, [liar]);
+}
+
+/// Real keys: members and signatures are verified, and each ChainLock that the nodes announce.
+#[tokio::test(start_paused = true)]
+async fn locks_are_asked_for_verified_and_told() {
+    let start = 13 * 24 + 21;
+    let params = SyntheticParams { keys: Keys::Bls, late_chain_locks: 0.0, ..params(14) };
+    let history = History::new(19, &params, start, &[]);
+    let mut world = World::of(LiveChain::new(history.first.clone()).with_locks(), 3);
+    world.level = Level::Full;
+    let mut watched = world.follow(None);
+    watched.until_synced(start).await;
+    world.play(&history.changes).await;
+    watched.until_synced(history.last.tip()).await;
+    sleep(Duration::from_secs(5)).await;
+    let seen = watched.seen.lock().unwrap();
+    assert_eq!(seen.locked, (start..history.last.tip()).collect());
+    assert!(world.names().into_iter().all(|peer| !watched.ledger.is_banned(peer)));
 }
 
 /// What messages and a reply of some kilobytes take beside the round trips.

@@ -14,7 +14,7 @@ use qrinfo::{
 };
 use qrinfo_core::{
     BlockHash, LlmqType, Network, PeerId, QuorumHash, Reply,
-    message::{GetMnListDiff, GetQRInfo, Headers, NetworkMessage},
+    message::{ChainLock, GetMnListDiff, GetQRInfo, Headers, NetworkMessage},
     wire::{
         Wire,
         frame::{Command, Frame, HEADER_LEN},
@@ -82,6 +82,7 @@ pub(crate) struct World {
     pub(crate) round_trip: Duration,
     /// The number of nodes that a follower keeps connected.
     pub(crate) target: usize,
+    pub(crate) level: Level,
     next_node: u32,
     /// Bytes sent by nodes that are gone.
     bytes_before: u64,
@@ -99,6 +100,8 @@ pub(crate) struct Seen {
     pub(crate) lies: Vec<String>,
     pub(crate) states: Vec<FollowState>,
     pub(crate) reorganizations: u32,
+    /// Heights of ChainLocks.
+    pub(crate) locked: BTreeSet<u32>,
 }
 
 /// A follower of a world, and its observer.
@@ -140,12 +143,17 @@ impl History {
 
 impl World {
     pub(crate) fn new(chain: Chain, nodes: u32) -> Self {
+        Self::of(LiveChain::new(chain), nodes)
+    }
+
+    pub(crate) fn of(live: LiveChain, nodes: u32) -> Self {
         let mut world = Self {
-            live: LiveChain::new(chain),
+            live,
             traffic: Arc::default(),
             nodes: Arc::default(),
             round_trip: Duration::from_millis(100),
             target: 4,
+            level: Level::Roots,
             next_node: 1,
             bytes_before: 0,
         };
@@ -207,10 +215,10 @@ impl World {
         let network = self.live.now().network();
         let (pool, ledger, events) = self.pool(network, store.clone());
         let mut config = FollowConfig::new(network);
-        // Made-up chains have the difficulty of regtest, and random signatures.
+        // Made-up chains have the difficulty of regtest, and mostly random signatures.
         config.rules = HeaderRules::from(Network::Regtest);
         config.start = (0, network.genesis_hash());
-        config.level = Level::Roots;
+        config.level = self.level;
         let follower = follow(events, ledger.clone(), store, config).unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let observers = vec![
@@ -301,6 +309,7 @@ async fn observe_events(mut events: broadcast::Receiver<FollowEvent>, seen: Arc<
                 seen.quorums.extend(lists.quorums().iter().map(|quorum| (quorum.llmq_type, quorum.quorum_hash)));
             }
             Ok(FollowEvent::Reorganized { .. }) => seen.lock().unwrap().reorganizations += 1,
+            Ok(FollowEvent::ChainLocked { height, .. }) => _ = seen.lock().unwrap().locked.insert(height),
             Ok(_) => {}
             Err(broadcast::error::RecvError::Lagged(count)) => panic!("the observer missed {count} events"),
             Err(broadcast::error::RecvError::Closed) => return,
@@ -371,6 +380,10 @@ impl Answers for Counted {
 
     fn live(&self) -> Option<watch::Receiver<Chain>> {
         self.live.live()
+    }
+
+    fn chain_lock(&self) -> Option<ChainLock> {
+        self.live.chain_lock()
     }
 }
 
