@@ -681,6 +681,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
     }
 
     fn tell(&self, event: FollowEvent) {
+        #[cfg(feature = "metrics")]
+        match event {
+            FollowEvent::Reorganized { .. } => crate::metrics::reorganized(),
+            FollowEvent::ChainLocked { .. } => crate::metrics::locked("chain"),
+            FollowEvent::InstantLocked { .. } => crate::metrics::locked("instant"),
+            FollowEvent::Tip { .. } | FollowEvent::Proven(_) => {}
+        }
         // There need not be a listener.
         let _ = self.outputs.events.send(event);
     }
@@ -688,6 +695,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
     /// Shows the state to the outside.
     fn show(&self) {
         let state = self.state();
+        #[cfg(feature = "metrics")]
+        crate::metrics::followed(
+            self.chain.headers.tip(),
+            self.lists.keys().next_back().copied().unwrap_or(0),
+            self.roster.len(),
+            matches!(state, FollowState::Synced { .. }),
+        );
         self.outputs.state.send_if_modified(|shown| {
             let is_same = match (&*shown, &state) {
                 (FollowState::Degraded { reason: shown, .. }, FollowState::Degraded { reason, .. }) => shown == reason,
