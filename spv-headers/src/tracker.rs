@@ -20,6 +20,10 @@ const BELOW: u32 = 64;
 /// The greatest number of blocks above the agreed one that are taken: two messages of them.
 const AHEAD: u32 = 2 * MAX_HEADERS as u32;
 
+/// Branches for each peer above which those that no peer is on are forgotten. Where headers cost no work, a peer could
+/// send any number of them.
+const BRANCHES_EACH: usize = 4;
+
 /// The newest blocks of peers that stay connected, and the chain that they agree on: a plain struct without I/O.
 ///
 /// [`sync_headers`](crate::sync_headers) fetches many headers once. This goes on from there: headers that a peer
@@ -168,6 +172,9 @@ impl TipTracker {
         let Some(from) = self.tree.find(&taken.after) else { return false };
         let Some(view) = self.peers.get_mut(&peer) else { return false };
         *view = Some(self.tree.add(from, &taken.headers));
+        if self.tree.branches() > BRANCHES_EACH * (self.peers.len() + 1) {
+            self.prune();
+        }
         taken.is_full
     }
 
@@ -229,14 +236,31 @@ impl TipTracker {
         let Some(below) = first.checked_sub(1).and_then(|last| path.headers.get(last)) else { return };
         let below = (before.saturating_add(first as u32), below.hash);
         let newest = path.headers.get(first..).unwrap_or_default();
-        let (mut tree, agreed) = rooted(below, newest, settled - first);
-        let root = (tree.trunk_tip(), tree.trunk.tip_hash());
+        let (tree, agreed) = rooted(below, newest, settled - first);
+        let root = tree.trunk.tip_hash();
+        self.move_views(tree, agreed, |own| {
+            let is_settled = |header: &CheckedHeader| header.hash == root;
+            Some(own.headers.iter().position(is_settled).filter(|_| own.fork == before)? + 1)
+        });
+    }
+
+    /// Forgets branches that no peer is on.
+    fn prune(&mut self) {
+        let mut tree = Tree::new(self.tree.trunk.clone());
+        let path = self.tree.path(self.agreed);
+        let agreed = tree.add(Spot::trunk(path.fork), &path.headers);
+        self.move_views(tree, agreed, |_| Some(0));
+    }
+
+    /// Takes the views of the peers over into another tree. `skip` gives the number of headers of a path that are in its
+    /// trunk, or `None` for a path that leaves below.
+    fn move_views(&mut self, mut tree: Tree, agreed: Spot, skip: impl Fn(&Path) -> Option<usize>) {
         for view in self.peers.values_mut() {
             *view = view.and_then(|spot| {
                 let own = self.tree.path(spot);
-                let is_settled = |header: &CheckedHeader| header.hash == root.1;
-                let kept = own.headers.iter().position(is_settled).filter(|_| own.fork == before)?;
-                Some(tree.add(root.0, own.headers.get(kept + 1..)?))
+                let skipped = skip(&own)?;
+                let from = if skipped == 0 { Spot::trunk(own.fork) } else { tree.trunk_tip() };
+                Some(tree.add(from, own.headers.get(skipped..)?))
             });
         }
         (self.tree, self.agreed) = (tree, agreed);
@@ -403,6 +427,11 @@ mod tests {
         let headers = long.iter().map(|header| header.header).collect();
         let Heard::Check(check) = tracker.hear(headers) else { panic!("they follow the start") };
         assert_eq!(check.len(), AHEAD as usize);
+        for number in 0..200 {
+            has(&mut tracker, 1, START, &branch(START, 3, 1 + number));
+            has(&mut tracker, 1, START, &branch(START, 4 + number as u8, 10));
+        }
+        assert!(tracker.tree.branches() <= BRANCHES_EACH * 3, "{}", tracker.tree.branches());
         has(&mut tracker, 1, START, &long[..4_000]);
         has(&mut tracker, 2, START, &long[..1]);
         assert_eq!(tracker.agree().unwrap().headers.len(), 1);
