@@ -159,8 +159,9 @@ impl TipTracker {
         let Some(first) = headers.first() else { return Heard::Nothing };
         let after = first.prev_block_hash();
         let Some(spot) = self.tree.find(&after) else { return Heard::Elsewhere };
-        let is_full = headers.len() >= MAX_HEADERS;
-        headers.truncate(self.agreed.height.saturating_add(AHEAD).saturating_sub(spot.height) as usize);
+        let room = self.agreed.height.saturating_add(AHEAD).saturating_sub(spot.height) as usize;
+        let is_full = headers.len() >= MAX_HEADERS || headers.len() > room;
+        headers.truncate(room);
         let (rules, checkpoints) = (self.rules, self.checkpoints.clone());
         Heard::Check(TipCheck { rules, checkpoints, after, place: self.tree.place_after(spot), headers, is_full })
     }
@@ -176,6 +177,12 @@ impl TipTracker {
             self.prune();
         }
         taken.is_full
+    }
+
+    /// Returns `true` for a peer that is so far ahead of the agreed tip that more of its headers are not taken yet.
+    pub fn is_far_ahead(&self, peer: PeerId) -> bool {
+        let spot = self.peers.get(&peer).copied().flatten();
+        spot.is_some_and(|spot| spot.height >= self.agreed.height.saturating_add(AHEAD))
     }
 
     /// The place of a peer in relation to the agreed chain, if its newest block is known.
@@ -432,7 +439,11 @@ mod tests {
             has(&mut tracker, 1, START, &branch(START, 4 + number as u8, 10));
         }
         assert!(tracker.tree.branches() <= BRANCHES_EACH * 3, "{}", tracker.tree.branches());
-        has(&mut tracker, 1, START, &long[..4_000]);
+        let check = TipHeaders { after: START, headers: long[..4_000].to_vec(), is_full: true };
+        assert!(tracker.take(peer(1), &check) && tracker.is_far_ahead(peer(1)));
+        let headers = long[4_000..].iter().map(|header| header.header).collect();
+        let Heard::Check(check) = tracker.hear(headers) else { panic!("they follow") };
+        assert!(check.is_empty() && check.is_full, "it is asked again when others have caught up");
         has(&mut tracker, 2, START, &long[..1]);
         assert_eq!(tracker.agree().unwrap().headers.len(), 1);
     }

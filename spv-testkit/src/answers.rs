@@ -1,6 +1,10 @@
 use std::{fmt, time::Duration};
 
-use qrinfo_core::{BlockHash, BlockHeader, Network, message::{ChainLock, Headers}, wire::frame::Frame};
+use qrinfo_core::{
+    BlockHash, BlockHeader, Network,
+    message::{ChainLock, Headers},
+    wire::frame::Frame,
+};
 
 use tokio::sync::watch;
 

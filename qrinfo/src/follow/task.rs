@@ -444,9 +444,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
     fn on_inventory(&mut self, peer: PeerId, announced: &Inventory) {
         let blocks = announced.0.iter().filter(|item| item.kind == InventoryKind::BLOCK);
         if let Some(block) = blocks.last() {
-            match self.tracker.announced(peer, &BlockHash::from_bytes(*block.hash.as_bytes())) {
+            let hash = BlockHash::from_bytes(*block.hash.as_bytes());
+            match self.tracker.announced(peer, &hash) {
                 true => self.roster.heard(peer, false, now()),
-                false => self.roster.ask(peer),
+                false => self.roster.ask_about(peer, hash, now()),
             }
         }
         let now = Instant::now();
@@ -525,6 +526,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
     /// Carries out what is due. Returns the instant of the next look.
     async fn step(&mut self) -> Result<Instant, FollowError> {
         loop {
+            self.roster.look_up(&mut self.tracker, now());
             while let Some(batch) = self.tracker.agree() {
                 self.move_to(batch).await?;
             }

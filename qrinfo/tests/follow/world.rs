@@ -26,8 +26,8 @@ use spv_peer::{PeerConfig, PeerError, handshake};
 use spv_pool::{Plan, PlanConfig, PoolHandle, Source, start};
 use spv_store::Store;
 use spv_testkit::{
-    Answers, Chain, Fork, LiveChain, NodeFacts, PeerProfile, Response, ServerSession, SimulatedPeer, SimulatedPeerBuilder, SyntheticChain,
-    SyntheticParams, builder,
+    Answers, Chain, Fork, LiveChain, NodeFacts, PeerProfile, Response, ServerSession, SimulatedPeer,
+    SimulatedPeerBuilder, SyntheticChain, SyntheticParams, builder,
 };
 use tokio::{
     sync::{broadcast, watch},
