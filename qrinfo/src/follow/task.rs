@@ -610,6 +610,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
         let is_ours = |lists: &&Lists| lists.height() > 0 && chain.hash_at(lists.height()) == Some(lists.block_hash());
         self.lists =
             self.verifier.stage().kept().filter(is_ours).map(|lists| (lists.height(), lists.clone())).collect();
+        self.chain.pin(self.lists.values().map(Lists::block_hash));
+        let chain = &self.chain.headers;
         let (blocks, book) = (&self.chain.blocks, &mut self.outputs.book);
         for lists in self.lists.values() {
             book.advance(lists, |hash| blocks.find(hash), |height| chain.hash_at(height));
