@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "the figures are its output")]
 
 mod codec;
+mod follow;
 mod headers;
 mod makespan;
 mod memory;
@@ -44,6 +45,16 @@ enum Bench {
         /// Keep to the limits that the command has by default, not to 64 requests in flight.
         #[arg(long)]
         default_limits: bool,
+    },
+    /// A follower of a made-up network for a month of virtual time: bytes, requests and false states; then kills at
+    /// random moments.
+    Follow {
+        /// Days of 576 blocks.
+        #[arg(long, default_value_t = 30)]
+        days: u32,
+        /// Kills.
+        #[arg(long, default_value_t = 200)]
+        kills: u32,
     },
     /// Time of a header sync from five nodes of 150 ms round trip and 1.5 MB/s each, in virtual time, as a multiple of
     /// 1.25 x (bytes / sum of rates) + 4 round trips; and that of the newest quorums.
@@ -89,6 +100,7 @@ fn run(bench: Bench) -> Result<()> {
         Bench::Memory => memory::run(),
         Bench::Overhead => overhead::run(),
         Bench::Makespan { scenarios, default_limits } => makespan::run(&scenarios, default_limits),
+        Bench::Follow { days, kills } => follow::run(days, kills),
         Bench::Headers { lengths, live: false } => headers::run(&lengths),
         Bench::Headers { lengths, live: true } => headers::run_live(&lengths),
         Bench::Signatures { vectors } => signatures::run(&vectors),

@@ -1,4 +1,5 @@
 //! Every target over its corpus and over alterations of it, with a bound on memory.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{fs, path::Path};
 

@@ -1,12 +1,14 @@
 //! The command `qrinfo`.
 
-mod causes;
 mod decode;
 mod demo;
 mod depth;
+mod export_list;
+mod follow;
 mod headers;
 mod json;
 mod log;
+mod nodes;
 mod progress;
 mod report;
 mod run;
@@ -23,7 +25,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 
-/// Syncs, decodes and verifies Dash's rotated quorums (DIP-24).
+/// Syncs, follows, decodes and verifies Dash's rotated quorums (DIP-24).
 #[derive(Debug, Parser)]
 #[command(name = "qrinfo", version, max_term_width = 100)]
 struct Cli {
@@ -38,6 +40,8 @@ enum Command {
     Demo(demo::Options),
     Decode(decode::Decode),
     Sync(sync::Options),
+    Follow(follow::Options),
+    ExportList(export_list::Options),
     Verify(verify::Options),
     /// Prints completions for a shell
     Completions {
@@ -75,6 +79,8 @@ async fn run(command: Command, per_cycle: bool) -> Result<ExitCode> {
         Command::Demo(options) => demo::run(&options, &mut io::stdout()).await.map(exit_code),
         Command::Decode(decode) => decode.run().map(|()| ExitCode::SUCCESS),
         Command::Sync(options) => sync::run(&options, per_cycle, &mut io::stdout()).await.map(exit_code),
+        Command::Follow(options) => follow::run(&options, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS),
+        Command::ExportList(options) => export_list::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Verify(options) => verify::run(&options, &mut io::stdout()),
         Command::Completions { shell } => {
             // It panics over a closed output, which memory is not.

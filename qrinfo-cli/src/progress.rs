@@ -27,6 +27,11 @@ impl Write for Stderr {
     }
 }
 
+/// Adds a bar to those on the terminal.
+pub(crate) fn add(bar: ProgressBar) -> ProgressBar {
+    BARS.add(bar)
+}
+
 /// The progress of one sync.
 pub(crate) struct Progress {
     label: String,

@@ -15,6 +15,7 @@
 //! | [`SequentialSync`] | | asks one peer at a time, one request at a time: the default |
 //! | [`ParallelSync`] | `parallel-qrinfo` | keeps several peers busy at once; [`OrderedSync`] is the trait of both |
 //! | [`verify`] | `verify` | proofs of replies against headers |
+//! | [`follow`] | `follow` | keeps headers, lists and quorums at the tip for as long as it runs |
 //! | [`book`] | `verify` | answers about quorums, masternodes and locks at the tip, from any thread |
 //! | [`connect`] | `tcp` | a peer out of an address |
 //! | [`Peer::new`] | | a peer out of any `tower` service that takes an [`Attempt`](qrinfo_core::Attempt) |
@@ -131,6 +132,7 @@
 //! | `config` | yes | settings of `spv-config`, dash-spv's managers; [`config`] maps the settings |
 //! | `parallel-qrinfo` | | [`ParallelSync`]: several peers at once, the scheduler, retries in the background |
 //! | `verify` | | [`verify`]: proofs of every reply; [`book`]: the quorums at the tip |
+//! | `follow` | | [`follow`]: a task that stays at the tip, with a pool and a store; [`nodes`]: its ledger of nodes |
 //! | `legacy-bls` | | signatures of before v19, by a crate that has had no formal security review |
 //! | `metrics` | | [`metrics`]: figures for the `metrics` facade |
 //!
@@ -171,15 +173,25 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The documentation is that of all features.
 #![cfg_attr(
-    not(all(feature = "config", feature = "parallel-qrinfo", feature = "tcp", feature = "verify")),
+    not(all(
+        feature = "config",
+        feature = "follow",
+        feature = "parallel-qrinfo",
+        feature = "tcp",
+        feature = "verify"
+    )),
     allow(rustdoc::broken_intra_doc_links)
 )]
 
 #[cfg(feature = "verify")]
 pub mod book;
 pub mod dash_spv;
+#[cfg(feature = "follow")]
+pub mod follow;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(feature = "follow")]
+pub mod nodes;
 mod peer;
 pub mod plan;
 mod probe;

@@ -44,8 +44,8 @@ use qrinfo_core::{BlockHash, Reply, Request};
 use qrinfo_verify::{KnownBlock, ListStage, Verified, VerifyError};
 use tokio::task::spawn_blocking;
 
-/// A [`ListStage`] that works on tokio's blocking threads, as roots and signatures take their time.
-#[derive(derive_more::Debug)]
+/// A [`ListStage`] that works on tokio's blocking threads, as roots and signatures take their time. Clones share it.
+#[derive(Clone, derive_more::Debug)]
 #[debug("Verifier {{ level: {:?} }}", self.stage().level())]
 pub struct Verifier {
     /// Shared with the thread that works.

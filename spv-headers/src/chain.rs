@@ -3,6 +3,7 @@ use std::{collections::VecDeque, iter};
 use qrinfo_core::{BlockHash, Hash256, Target};
 
 use crate::{
+    HeaderBatch,
     check::{CheckedHeader, HeaderError, Place},
     chunked::Chunked,
     target::{Pace, WINDOW},
@@ -181,6 +182,20 @@ impl HeaderChain {
         Ok(Extension { first: fork_height.saturating_add(1), count: new.len(), replaced })
     }
 
+    /// Replaces the blocks from a batch's first height on by its headers, whatever work they have done: the chain that
+    /// peers agreed on. Returns `false`, and changes nothing, if the batch does not follow a block of this chain.
+    pub fn replace(&mut self, batch: &HeaderBatch) -> bool {
+        let below = batch.first.checked_sub(1);
+        let parent = below.and_then(|below| self.hash_at(below));
+        let is_next = |parent| batch.headers.first().is_none_or(|first| first.header.prev_block_hash() == parent);
+        let follows = parent.is_some_and(is_next);
+        if let Some(below) = below.filter(|_| follows) {
+            self.truncate(below);
+            self.extend(&batch.headers);
+        }
+        follows
+    }
+
     /// Takes away the blocks above a height.
     pub(crate) fn truncate(&mut self, height: u32) {
         let Some(length) = self.index_above(height).filter(|length| *length < self.hashes.len()) else { return };
@@ -282,6 +297,22 @@ pub(crate) mod tests {
         assert!(below.len() > 2_000 && other.blocks().take(below.len()).eq(below));
         let taken = allocation_counter::measure(|| drop(chain.clone()));
         assert!(taken.bytes_max < 200_000, "{taken:?}");
+    }
+
+    #[test]
+    fn a_batch_replaces_what_is_above_its_first_height() {
+        let start = BlockHash::from_bytes([9; 32]);
+        let mut chain = HeaderChain::new(100, start);
+        let ours = branch(start, 1, 10);
+        assert!(chain.replace(&HeaderBatch { first: 101, headers: ours.clone() }));
+        // With less work: the peers have agreed on it.
+        let theirs = branch(ours[4].hash, 2, 2);
+        assert!(!chain.replace(&HeaderBatch { first: 107, headers: theirs.clone() }));
+        assert!(!chain.replace(&HeaderBatch { first: 112, headers: Vec::new() }));
+        assert_eq!(chain.tip(), 110);
+        assert!(chain.replace(&HeaderBatch { first: 106, headers: theirs.clone() }));
+        assert_eq!((chain.tip(), chain.tip_hash()), (107, theirs[1].hash));
+        assert_eq!(chain.blocks().count(), 7);
     }
 
     #[test]

@@ -10,7 +10,8 @@
 //!
 //! [`check()`] judges headers by themselves: each names the one before it and has done the work that it claims. It
 //! takes the time, and needs nothing but the headers. [`HeaderChain`] then fits them to the chain so far.
-//! [`sync_headers`] fetches headers from many peers at once and finds the chain that they agree on.
+//! [`sync_headers`] fetches headers from many peers at once and finds the chain that they agree on. [`TipTracker`] follows
+//! the tips of peers that stay connected.
 //!
 //! # Example
 //!
@@ -77,6 +78,7 @@ mod rules;
 mod segment;
 mod sync;
 mod target;
+mod tracker;
 mod tree;
 mod vote;
 
@@ -87,6 +89,7 @@ pub use rules::HeaderRules;
 pub use sync::{
     HeaderBatch, HeaderSync, HeaderSyncConfig, HeaderSyncError, LeftPeer, PeerProblem, SyncedPeer, sync_headers,
 };
+pub use tracker::{Heard, TipCheck, TipHeaders, TipTracker};
 
 /// The examples of the README.
 #[cfg(doctest)]

@@ -3,7 +3,7 @@
 //!
 //! | file | contents | checked |
 //! |---|---|---|
-//! | `NETWORK.redb` | headers, bans, good peers, state | all of it when it is opened; a damaged one is refused |
+//! | `NETWORK.redb` | headers, bans, good peers, the steps to the newest lists, state | all of it when it is opened; a damaged one is refused |
 //! | `NETWORK-replies/CYCLE.qrinfo` | replies | not here: verify a stored reply like one from a peer |
 //!
 //! [`Store`] keeps them. Each change is one durable transaction: data that a method reported as stored is still there
@@ -70,6 +70,7 @@ mod good_peers;
 mod headers;
 mod held_file;
 mod index;
+mod lists;
 #[cfg(feature = "manager")]
 mod manager;
 mod payloads;

@@ -1,8 +1,14 @@
 use std::{fmt, time::Duration};
 
-use qrinfo_core::{BlockHash, BlockHeader, Network, message::Headers, wire::frame::Frame};
+use qrinfo_core::{
+    BlockHash, BlockHeader, Network,
+    message::{ChainLock, Headers},
+    wire::frame::Frame,
+};
 
-use crate::ServerSession;
+use tokio::sync::watch;
+
+use crate::{Chain, ServerSession};
 
 /// The source of a [`SimulatedPeer`](crate::SimulatedPeer)'s answers: a recording, a chain, the numbers of a scenario.
 ///
@@ -54,6 +60,16 @@ pub trait Answers: fmt::Debug + Send + Sync + 'static {
     /// [`MAX_HEADERS2`](qrinfo_core::message::MAX_HEADERS2). Those of [`headers`](Self::headers) by default.
     fn compressed_headers(&self, locator: &[BlockHash]) -> Vec<BlockHeader> {
         self.headers(locator).0
+    }
+
+    /// The chain as it changes, for a node that announces its new blocks. None by default.
+    fn live(&self) -> Option<watch::Receiver<Chain>> {
+        None
+    }
+
+    /// The newest ChainLock, which the node announces when its chain changes. None by default.
+    fn chain_lock(&self) -> Option<ChainLock> {
+        None
     }
 
     /// A true reply to a request for another cycle, for [`Fault::WrongReply`](crate::Fault::WrongReply), which does

@@ -6,6 +6,7 @@
 //! | [`RecordedPeer`] | a node over TCP that answers as that recorded node did |
 //! | [`SimulatedPeer`] | a node in memory that answers from any [`Answers`], at a chosen pace, with faults and lies |
 //! | [`Chain`], [`SyntheticChain`] | what a node stores: learnt from a recording, or made up from a seed |
+//! | [`LiveChain`] | a chain that grows and reorganizes while its nodes serve it |
 //! | [`builder`] | what a version of Dash Core ([`ServerVersion`]) answers from a chain, to the byte |
 //! | [`MockNetworkManager`], [`MemoryStorageManager`] | a client's network whose peers are simulated, and its storage |
 //! | [`Scenario`], [`LinkModel`] | the timing of peers as explicit numbers, for benchmarks that repeat exactly |
@@ -64,6 +65,7 @@ mod answers;
 pub mod builder;
 pub mod chain;
 mod link_model;
+mod live;
 mod network;
 mod pace;
 mod recorded_peer;
@@ -77,6 +79,7 @@ mod synthetic;
 pub use answers::{Answers, Cost, NodeFacts, Response};
 pub use chain::Chain;
 pub use link_model::{LinkModel, SEND_BUFFER, Transit};
+pub use live::LiveChain;
 pub use network::{MockNetworkManager, Sent};
 pub use recorded_peer::{RecordedAnswers, RecordedPeer, RecordedPeerBuilder};
 pub use recording::{Answer, CompleteSync, Exchange, Plan, Recording, RecordingError};

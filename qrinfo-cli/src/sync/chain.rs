@@ -4,6 +4,7 @@ use std::{cmp::Reverse, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::{StreamExt, stream};
+use qrinfo::nodes::{Ledger, on_one_line};
 use qrinfo_core::{BlockHash, Network, PeerEvent};
 use qrinfo_verify::HeaderMap;
 use spv_config::ClientConfig;
@@ -19,8 +20,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Range, ledger::Ledger, nodes::Nodes};
-use crate::{causes::on_one_line, headers};
+use super::{Range, nodes::Nodes};
+use crate::headers;
 
 /// The age in cycles of the newest quorum of an index, and three more, as verification asks for: the DKG of an index
 /// may fail several times in a row.

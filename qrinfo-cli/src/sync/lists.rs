@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::Result;
-use qrinfo::{AttemptService, OrderedSync, Peer, SequentialOptions, SequentialSync, SyncReport, verify::Verifier};
+use qrinfo::{
+    AttemptService, OrderedSync, Peer, SequentialOptions, SequentialSync, SyncReport, nodes::on_one_line,
+    verify::Verifier,
+};
 use qrinfo_core::{BlockHash, MnListDiffRequestSpec, Network, PeerId, Reply};
 use qrinfo_verify::{HeaderMap, Level, ListStage, Lists, VerifyError};
-
-use crate::causes::on_one_line;
 
 /// The time for the list. The nodes have answered other requests before.
 const LONGEST: Duration = Duration::from_secs(20);

@@ -2,22 +2,20 @@
 
 mod chain;
 mod intake;
-mod ledger;
 mod lists;
 mod nodes;
 mod output;
 mod roster;
 mod settings;
 
-use std::{
-    collections::BTreeMap, future::ready, io::Write, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc,
-};
+use std::{collections::BTreeMap, future::ready, io::Write, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use anyhow::Result;
 use futures_util::{StreamExt, stream};
 use qrinfo::{
     AttemptService, OrderedSync, ParallelSync, Peer, ProbeError, SequentialSync, SyncEvent, SyncReport, adopt,
     first_answerable_cycle,
+    nodes::{Ledger, on_one_line},
     plan::{PlanError, Planner, anchor},
 };
 use qrinfo_core::{AttemptErrorKind, Network, PeerEvent, QRInfoRequestSpec};
@@ -35,13 +33,11 @@ pub(crate) use self::settings::is_misconfigured;
 use self::{
     chain::Admission,
     intake::Intake,
-    ledger::Ledger,
     nodes::Nodes,
     output::{Row, Tip},
     roster::{Held, Roster},
 };
 use crate::{
-    causes::on_one_line,
     depth::Depth,
     progress::{Progress, Stderr},
     report::Report,
@@ -77,24 +73,11 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Options {
-    /// Configuration file in TOML
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// mainnet, testnet, devnet or regtest [default: network of the configuration, or mainnet]
-    #[arg(long)]
-    network: Option<Network>,
-    /// Nodes to ask [default: peers of the configuration, or nodes from the network's DNS seeds]
-    #[arg(long = "peer", value_name = "HOST:PORT", num_args = 1..)]
-    peers: Vec<String>,
-    /// SOCKS5 proxy for all connections, such as 127.0.0.1:9050 for Tor [default: proxy of the configuration, or none]
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    proxy: Option<SocketAddr>,
+    #[command(flatten)]
+    nodes: crate::nodes::NodeOptions,
     /// File of block headers, 80 bytes each, from block 0 on [default: headers from the nodes]
     #[arg(long, value_name = "FILE")]
     headers: Option<PathBuf>,
-    /// Directory for headers and replies [default: storage_path of the configuration, or none]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
     /// Sync all cycles, from the first one that the nodes can answer
     #[arg(long, conflicts_with = "from_cycle")]
     history: bool,
@@ -208,7 +191,7 @@ async fn begin(config: &ClientConfig, options: &Options) -> Result<(Nodes, Optio
         Some(directory) => Some(Store::open(directory, config.network)?),
         None => None,
     };
-    let nodes = nodes::connect(config, &options.peers, store.as_ref()).await?;
+    let nodes = nodes::connect(config, &options.nodes.peers, store.as_ref()).await?;
     Ok((nodes, store))
 }
 

@@ -2,27 +2,21 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use futures_util::{Stream, stream};
-use qrinfo::config::peer_config;
-use qrinfo_core::{Network, PeerId};
+use qrinfo::nodes::{Ledger, OpenNodes, open_nodes};
+use qrinfo_core::PeerId;
 use spv_config::ClientConfig;
 use spv_peer::Connection;
-use spv_pool::{AddressBook, Plan, PlanConfig, PoolEvent, PoolEvents, Source, dialer, shipped_peers, start};
+use spv_pool::{PoolEvent, PoolEvents};
 use spv_store::Store;
 use tokio::{
-    net::lookup_host,
     sync::mpsc,
     time::{Instant, sleep_until},
 };
 
-use super::ledger::{Ledger, unix_time};
-
 /// The time for nodes to come back when none is connected.
 const COMEBACK: Duration = Duration::from_secs(3);
-
-/// The most addresses of one host.
-const MAX_ADDRESSES: usize = 64;
 
 /// The nodes of a sync, in the order in which they connect.
 pub(super) struct Nodes {
@@ -33,69 +27,14 @@ pub(super) struct Nodes {
 
 /// Starts to connect to nodes.
 pub(super) async fn connect(config: &ClientConfig, names: &[String], store: Option<&Store>) -> Result<Nodes> {
-    let network = config.network;
-    let named = named(config, names).await?;
-    let (now, unix) = (Instant::now().into_std(), unix_time());
-    let target = config.max_peers.try_into().unwrap_or(usize::MAX);
-    let settings = PlanConfig { target, uses_gossip: named.is_empty(), ..PlanConfig::new(network, fastrand::u64(..)) };
-    let mut plan = Plan::new(settings, now, unix);
-    named.iter().for_each(|peer| plan.add(*peer, Source::Named, now));
-    if named.is_empty() {
-        shipped_peers(network).for_each(|peer| plan.add(peer, Source::Seed, now));
-        let seeds = seeds(config);
-        let is_known = plan.candidates() > 0 || !seeds.is_empty();
-        ensure!(is_known, "no nodes of {network} are known; name one with --peer HOST:PORT");
-        for host in seeds {
-            match config.proxy {
-                // The system must not be asked for names: the proxy resolves them.
-                Some(_) => plan.add(host.parse()?, Source::Seed, now),
-                None => plan.add_host(host, Source::Seed),
-            }
-        }
-    }
-    let book = match store {
-        Some(store) if named.is_empty() => AddressBook { good: store.good_peers()?, bans: store.bans(unix)? },
-        Some(store) => AddressBook { bans: store.bans(unix)?, ..AddressBook::default() },
-        None => AddressBook::default(),
-    };
-    let bans: Vec<_> = book.bans.iter().filter(|ban| named.contains(&ban.peer)).cloned().collect();
-    plan.add_book(book, now);
-    let (pool, events) = start(plan, dialer(peer_config(config, 0), config.proxy));
-    let ledger = Ledger::new(pool, store.cloned());
-    bans.iter().for_each(|ban| ledger.left(ban.peer, &format!("is not asked: {}", ban.reason)));
+    let OpenNodes { ledger, events, named } = open_nodes(config, names, store, log).await?;
     let (sender, connections) = mpsc::channel(1);
-    let untried = named.into_iter().filter(|peer| bans.iter().all(|ban| ban.peer != *peer)).collect();
-    tokio::spawn(forward(events, sender, ledger.clone(), untried));
+    tokio::spawn(forward(events, sender, ledger.clone(), named));
     Ok(Nodes { ledger, connections })
 }
 
-/// Hosts at which nodes are found, with ports. A devnet has those of its configuration.
-fn seeds(config: &ClientConfig) -> Vec<String> {
-    let network = config.network;
-    let (hosts, port): (Vec<_>, _) = match network {
-        Network::Devnet(_) => (config.devnet.seeds.iter().map(String::as_str).collect(), config.devnet.port),
-        _ => (network.dns_seeds().to_vec(), None),
-    };
-    let port = port.unwrap_or(network.default_port());
-    let has_port = |host: &str| host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    hosts.into_iter().map(|host| if has_port(host) { host.to_owned() } else { format!("{host}:{port}") }).collect()
-}
-
-/// The named nodes, with all their addresses.
-async fn named(config: &ClientConfig, names: &[String]) -> Result<BTreeSet<PeerId>> {
-    let mut named: BTreeSet<PeerId> = config.peers.iter().map(|address| PeerId::from(*address)).collect();
-    for name in names {
-        match (name.parse::<std::net::SocketAddr>(), config.proxy) {
-            (Ok(address), _) => _ = named.insert(address.into()),
-            (Err(_), Some(_)) => _ = named.insert(name.parse().with_context(|| format!("{name} is no HOST:PORT"))?),
-            (Err(_), None) => {
-                let found = lookup_host(name).await;
-                let found = found.with_context(|| format!("{name} is no HOST:PORT that resolves"))?;
-                named.extend(found.take(MAX_ADDRESSES).map(PeerId::from));
-            }
-        }
-    }
-    Ok(named)
+fn log(line: &str) {
+    eprintln!("qrinfo: {line}");
 }
 
 /// Passes connections on until no node can be connected to any more.

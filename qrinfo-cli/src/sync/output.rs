@@ -6,16 +6,13 @@ use std::{
     time::Duration,
 };
 
-use qrinfo::{Delivered, Missing, SyncReport};
+use qrinfo::{Delivered, Missing, SyncReport, nodes::on_one_line};
 use qrinfo_core::{BlockHash, Network, PeerId, QRInfoRequestSpec, Reply};
 use qrinfo_verify::{Unproven, Verified, VerifyError};
 use serde_json::{Value, json};
 
 use super::lists::{TipLists, quorums_by_type};
-use crate::{
-    causes::on_one_line,
-    screen::{self, Table},
-};
+use crate::screen::{self, Table};
 
 /// One delivered reply.
 pub(super) struct Row {

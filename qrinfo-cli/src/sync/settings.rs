@@ -1,10 +1,9 @@
 //! Settings of a sync: options replace the environment, which replaces the file, which replaces the defaults.
 
-use std::{env, num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use qrinfo::{ParallelOptions, SequentialOptions, config};
-use qrinfo_core::Network;
 use qrinfo_correlate::CorrelatorConfig;
 use spv_config::{ClientConfig, ConfigErrors, LoadError};
 use tokio::time::Instant;
@@ -17,32 +16,13 @@ const FOR_ANOTHER: Duration = Duration::from_secs(3);
 
 /// Loads and validates the configuration. Peers named by options are not part of it, for they are yet to be resolved.
 pub(super) fn load(options: &Options) -> Result<ClientConfig> {
-    let mut config = ClientConfig::from_sources(options.config.as_deref(), env::vars_os())?;
-    if let Some(network) = options.network {
-        config.network = network;
-    }
-    if !options.peers.is_empty() {
-        config.peers.clear();
-    }
-    config.proxy = options.proxy.or(config.proxy);
-    if let Some(directory) = &options.data_dir {
-        config.storage_path = Some(directory.clone());
-    }
+    let mut config = options.nodes.load()?;
     if let Some(limit) = options.parallel {
         config.max_concurrent_qrinfo_requests = Some(limit.get());
         // The option replaces both limits.
         config.max_concurrent_filter_requests = config.max_concurrent_filter_requests.max(limit.get());
     }
-    config.validate().context("the configuration is invalid")?;
-    config.network = config.network();
-    // Devnets share magic and name, so each has a store of its own.
-    if let (Network::Devnet(_), Some(name)) = (config.network, &config.devnet.name) {
-        config.storage_path = config.storage_path.map(|directory| directory.join(name));
-    }
-    // Who names nodes wants all of them asked.
-    let named = u32::try_from(options.peers.len()).unwrap_or(u32::MAX);
-    config.max_peers = config.max_peers.max(named.min(*ClientConfig::PEERS.end()));
-    Ok(config)
+    options.nodes.completed(config)
 }
 
 /// Returns true for an error of [`load`].

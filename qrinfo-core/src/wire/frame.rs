@@ -41,6 +41,8 @@ impl Command {
     pub const GET_HEADERS2: Self = Self::new(b"getheaders2");
     /// `headers2`
     pub const HEADERS2: Self = Self::new(b"headers2");
+    /// `sendheaders`: new blocks are to be announced by their headers.
+    pub const SEND_HEADERS: Self = Self::new(b"sendheaders");
     /// `ping`
     pub const PING: Self = Self::new(b"ping");
     /// `pong`

@@ -6,6 +6,7 @@ pub(crate) mod merkle;
 mod quorums;
 mod snapshot;
 mod sorted;
+mod step;
 
 use std::fmt;
 

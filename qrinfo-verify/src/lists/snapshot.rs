@@ -11,7 +11,7 @@ use qrinfo_core::{
 use super::{
     Lists,
     fault::{ApplyFault, RootFault},
-    merkle::{self, ProofFault},
+    merkle::ProofFault,
 };
 use crate::headers::{KnownBlock, is_genesis};
 
@@ -163,25 +163,13 @@ impl ListSnapshot {
     /// [`UnknownBlock`](ListSnapshotError::UnknownBlock) if our headers do not have the block, which is no fault of the
     /// snapshot; every other error means that it is false.
     pub fn verify(&self, headers: impl Fn(&BlockHash) -> Option<KnownBlock>) -> Result<Lists, ListSnapshotError> {
-        let payload = self.diff.coinbase.payload().ok_or(ListSnapshotError::NoCommitment)?;
-        let unknown = ListSnapshotError::UnknownBlock { block: self.block_hash(), height: payload.height };
-        let block = headers(&self.block_hash()).ok_or(unknown)?;
-        merkle::check_coinbase(&self.diff, block.merkle_root)?;
-        if i64::from(payload.height) != i64::from(block.height) {
-            return Err(ListSnapshotError::Height { expected: block.height, got: payload.height });
-        }
-        if payload.merkle_root_quorums.is_none() {
-            return Err(ListSnapshotError::NoCommitment);
-        }
         // Genesis is empty on every network.
-        let lists = Lists::at_genesis(Network::Mainnet).apply(&self.diff)?;
-        lists.check_roots(payload)?;
-        Ok(lists)
+        Lists::at_genesis(Network::Mainnet).prove_step(&self.diff, headers)
     }
 }
 
 /// One group that names each new quorum, as the form requires, without a signature. No header proves any.
-fn unknown_signatures(quorums: usize) -> Seq<QuorumClSig> {
+pub(super) fn unknown_signatures(quorums: usize) -> Seq<QuorumClSig> {
     let indexes: Vec<_> = (0..quorums).map_while(|index| u16::try_from(index).ok()).collect();
     let is_any = !indexes.is_empty();
     is_any.then_some(QuorumClSig { signature: [0; 96], indexes }).into_iter().collect()

@@ -40,8 +40,8 @@ impl Answers for Chain {
 
     fn headers(&self, locator: &[BlockHash]) -> Headers {
         let shared = locator.iter().find_map(|hash| self.active_height(hash)).unwrap_or(0);
-        let behind = self.headers().skip(shared as usize + 1).take(MAX_HEADERS);
-        Headers(behind.map(|header| BlockHeader::from_bytes(*header)).collect())
+        let behind = (shared + 1..=self.tip()).take(MAX_HEADERS).filter_map(|height| self.block(height));
+        Headers(behind.map(|block| BlockHeader::from_bytes(block.header)).collect())
     }
 
     /// The reply for the cycle before, or after where there is none.

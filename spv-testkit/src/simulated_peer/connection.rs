@@ -78,6 +78,8 @@ async fn read(
     let mut decoder = FrameDecoder::new(network);
     let mut model = settings.link_model();
     let mut buffer = BytesMut::new();
+    let mut live = settings.answers.live();
+    let mut known = live.as_mut().map(|live| live.borrow_and_update().clone());
     loop {
         while let Some(event) = decoder.decode(&mut buffer).map_err(io::Error::other)? {
             let FrameEvent::Frame(frame) = event else { continue };
@@ -92,8 +94,30 @@ async fn read(
                 }
             }
         }
-        if input.read_buf(&mut buffer).await? == 0 {
-            return decoder.finish(&buffer).map_err(io::Error::other);
+        let changed = async {
+            match &mut live {
+                Some(live) => live.changed().await.map(|()| live.borrow_and_update().clone()),
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            read = input.read_buf(&mut buffer) => if read? == 0 {
+                return decoder.finish(&buffer).map_err(io::Error::other);
+            },
+            Ok(chain) = changed => {
+                let now = time::Instant::now().into_std();
+                let steps = known.as_ref().map(|known| session.announce(known, &chain)).unwrap_or_default();
+                known = Some(chain);
+                for step in steps {
+                    let (outgoing, cost, counted) = prepare(step, network, settings, counters);
+                    let transit = model.answer(now, cost.compute, cost.transfer, counted);
+                    let delivery = Delivery { outgoing, is_reply: false, transfer: cost.transfer, transit };
+                    if queue.send(delivery).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
         }
     }
 }

@@ -2,8 +2,11 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use qrinfo_core::{
-    BlockHash, BlockHeader,
-    message::{GetHeaders, Headers, Headers2, MIN_PROTOCOL_VERSION, NODE_HEADERS_COMPRESSED, VersionMessage},
+    BlockHash, BlockHeader, Hash256,
+    message::{
+        GetHeaders, Headers, Headers2, Inventory, InventoryItem, InventoryKind, MIN_PROTOCOL_VERSION,
+        NODE_HEADERS_COMPRESSED, VersionMessage,
+    },
     wire::{
         Wire,
         frame::{Command, Frame},
@@ -12,7 +15,9 @@ use qrinfo_core::{
 
 use super::fault::HeaderFault;
 use crate::{
+    Chain,
     answers::{Answers, NodeFacts, Response},
+    live::News,
     server::{ServerSession, ServerVersion},
 };
 
@@ -41,6 +46,8 @@ pub(super) struct Session<'a> {
     /// True if it answers `getheaders2`.
     compresses: bool,
     stage: Stage,
+    /// The client wants new blocks announced by their headers.
+    wants_headers: bool,
     misbehaviour: u32,
 }
 
@@ -76,7 +83,18 @@ impl<'a> Session<'a> {
         compresses: bool,
     ) -> Self {
         let stage = Stage::AwaitsVersion;
-        Self { answers, node, server, protocol, client, header_fault, compresses, stage, misbehaviour: 0 }
+        Self {
+            answers,
+            node,
+            server,
+            protocol,
+            client,
+            header_fault,
+            compresses,
+            stage,
+            wants_headers: false,
+            misbehaviour: 0,
+        }
     }
 
     /// Returns the reactions to this message. Messages out of turn are ignored, as a node does.
@@ -90,9 +108,34 @@ impl<'a> Session<'a> {
             (Stage::Open(_), Command::PING) => vec![send(Command::PONG, frame.payload)],
             (Stage::Open(_), Command::GET_HEADERS) => self.headers(frame.payload),
             (Stage::Open(_), Command::GET_HEADERS2) if self.compresses => self.compressed_headers(frame.payload),
+            (Stage::Open(_), Command::GET_DATA) => self.data(frame.payload),
+            (Stage::Open(_), Command::SEND_HEADERS) => {
+                self.wants_headers = true;
+                Vec::new()
+            }
             (Stage::Open(session), _) => self.answer(frame, session),
             _ => Vec::new(),
         }
+    }
+
+    /// Returns the announcements of a chain that has changed.
+    pub(super) fn announce(&self, before: &Chain, now: &Chain) -> Vec<Step> {
+        if !matches!(self.stage, Stage::Open(_)) {
+            return Vec::new();
+        }
+        let news = News::since(before, now, self.wants_headers).map(|news| match news {
+            News::Headers(headers) => send(Command::HEADERS, headers.to_wire()),
+            News::Block(hash) => announce(InventoryKind::BLOCK, Hash256::from_bytes(*hash.as_bytes())),
+        });
+        let lock = self.answers.chain_lock().map(|lock| announce(InventoryKind::CHAIN_LOCK, lock.hash()));
+        news.into_iter().chain(lock).collect()
+    }
+
+    /// The ChainLock, if it is asked for.
+    fn data(&self, request: Bytes) -> Vec<Step> {
+        let Ok(wanted) = Inventory::from_wire(request) else { return vec![Step::Close] };
+        let lock = self.answers.chain_lock().filter(|lock| wanted.0.iter().any(|item| item.hash == lock.hash()));
+        lock.map(|lock| send(Command::CHAIN_LOCK, lock.to_wire())).into_iter().collect()
     }
 
     fn greet(&mut self, payload: Bytes) -> Vec<Step> {
@@ -167,6 +210,10 @@ fn until(mut headers: Vec<BlockHeader>, stop: BlockHash) -> Vec<BlockHeader> {
         headers.truncate(after + 1);
     }
     headers
+}
+
+fn announce(kind: InventoryKind, hash: Hash256) -> Step {
+    send(Command::INV, Inventory::from_iter([InventoryItem { kind, hash }]).to_wire())
 }
 
 fn send(command: Command, payload: Bytes) -> Step {

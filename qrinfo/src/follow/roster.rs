@@ -1,0 +1,395 @@
+//! The peers of a follower: which is asked for headers, and which is replaced.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    time::{Duration, Instant},
+};
+
+use qrinfo_core::{BlockHash, PeerId};
+use spv_headers::TipTracker;
+
+/// The time in which a peer answers a question about headers. It must stay above the time that 160 KB take on a slow
+/// line.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The time without a sign of a new block after which a peer is asked for its tip: four blocks.
+const QUIET: Duration = Duration::from_secs(10 * 60);
+
+/// The time for which a peer may be behind, or on another branch, before another one takes its place.
+const BEHIND: Duration = Duration::from_secs(10 * 60);
+
+/// Blocks by which a peer may lag.
+const LAG: u32 = 1;
+
+/// Blocks above the known ones from which on one peer is asked at a time: they are many headers.
+const MANY: u32 = 32;
+
+/// Points of misbehaviour that we have at a peer at which it is left for another one. It would disconnect at 100.
+const POINTS: u32 = 50;
+
+/// The time for which a peer that named an unknown block is not asked for it, while another one announces headers: they
+/// mostly come at once.
+const ANNOUNCEMENT: Duration = Duration::from_secs(2);
+
+/// Peers that announce new blocks by headers. The others name the hash alone, which takes fewer bytes.
+const ANNOUNCERS: usize = 1;
+
+/// The peers that are connected.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    peers: BTreeMap<PeerId, Peer>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    /// The height that it announced when it was connected.
+    announced: u32,
+    round_trip: Duration,
+    /// Blocks by which the last question went down, after answers without headers.
+    steps_down: u32,
+    /// The instant of the question that it has not answered yet.
+    asked: Option<Instant>,
+    /// It is to be asked for headers.
+    is_wanted: bool,
+    /// An unknown block that it named, and the instant from which it is asked for it.
+    named: Option<(BlockHash, Instant)>,
+    /// The last sign of its newest block.
+    heard: Instant,
+    /// The instant since which it is behind or on another branch.
+    behind: Option<Instant>,
+    /// Points of misbehaviour that we have there, at most.
+    points: u32,
+    /// The instant of its last failure to answer a request.
+    failed: Option<Instant>,
+    announces: bool,
+}
+
+/// The step at a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PeerStep {
+    /// Ask for headers. The number is the height that it announced.
+    Headers(u32),
+    /// Have it announce blocks by headers.
+    Announce,
+    /// Leave it for another one.
+    Leave(LeftBehind),
+}
+
+/// The reason for which a peer is replaced. None is a fault that it is banned for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LeftBehind {
+    Silent,
+    Behind,
+    OtherBranch,
+    Elsewhere,
+    Worn,
+}
+
+// === impl Roster ===
+
+impl Roster {
+    pub(super) fn join(&mut self, peer: PeerId, announced: u32, round_trip: Duration, now: Instant) {
+        let (asked, behind, failed) = Default::default();
+        let peer_state = Peer {
+            announced,
+            round_trip,
+            steps_down: 0,
+            asked,
+            is_wanted: true,
+            named: None,
+            heard: now,
+            behind,
+            points: 0,
+            failed,
+            announces: false,
+        };
+        self.peers.insert(peer, peer_state);
+    }
+
+    pub(super) fn leave(&mut self, peer: PeerId) {
+        self.peers.remove(&peer);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Takes note of a sign of a peer's newest block, and asks for more if `asks_on`.
+    pub(super) fn heard(&mut self, peer: PeerId, asks_on: bool, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&peer) else { return };
+        peer.steps_down = 0;
+        (peer.asked, peer.heard, peer.is_wanted) = (None, now, asks_on);
+    }
+
+    /// Takes note of a peer that has none of the headers that it was asked for: it went back. It is asked again from
+    /// further below. Returns `false` when there is no further below.
+    pub(super) fn heard_nothing(&mut self, peer: PeerId, lowest: u32, now: Instant) -> bool {
+        let Some(peer) = self.peers.get_mut(&peer) else { return true };
+        if peer.announced <= lowest {
+            return false;
+        }
+        peer.steps_down = peer.steps_down.saturating_mul(2).max(2);
+        peer.announced = peer.announced.saturating_sub(peer.steps_down).max(lowest);
+        (peer.asked, peer.heard, peer.is_wanted) = (None, now, true);
+        true
+    }
+
+    /// Returns `true` if a question to a peer is not answered yet.
+    pub(super) fn is_asked(&self, peer: PeerId) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| peer.asked.is_some())
+    }
+
+    /// Has a peer asked for headers, because it has a block that is not known.
+    pub(super) fn ask(&mut self, peer: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.is_wanted = true;
+        }
+    }
+
+    /// Has a peer asked for a block that it named, unless the block is heard of elsewhere first.
+    pub(super) fn ask_about(&mut self, peer: PeerId, block: BlockHash, now: Instant) {
+        let is_alone = !self.peers.iter().any(|(id, other)| other.announces && *id != peer);
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.named = Some((block, if is_alone { now } else { now + ANNOUNCEMENT }));
+        }
+    }
+
+    /// Takes note of named blocks that are known by now.
+    pub(super) fn look_up(&mut self, tracker: &mut TipTracker, now: Instant) {
+        for (id, peer) in &mut self.peers {
+            let Some((block, from)) = peer.named else { continue };
+            if tracker.announced(*id, &block) {
+                (peer.named, peer.heard) = (None, now);
+            } else if from <= now {
+                (peer.named, peer.is_wanted) = (None, true);
+            }
+        }
+    }
+
+    /// Takes note of requests that a peer refused, and whether it failed the last one otherwise.
+    pub(super) fn failed(&mut self, peer: PeerId, points: u32, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.points = peer.points.saturating_add(points);
+            peer.failed = Some(now);
+        }
+    }
+
+    /// The steps that are due.
+    pub(super) fn steps(&mut self, tracker: &TipTracker, now: Instant) -> Vec<(PeerId, PeerStep)> {
+        let (agreed, _) = tracker.agreed();
+        let mut steps = Vec::new();
+        let is_many = |peer: &Peer| peer.announced > agreed.saturating_add(MANY);
+        let mut is_busy = self.peers.values().any(|peer| peer.asked.is_some() && is_many(peer));
+        let mut announcers = self.peers.values().filter(|peer| peer.announces).count();
+        for (&id, peer) in &mut self.peers {
+            if let Some(why) = peer.left_behind(tracker, id, now) {
+                steps.push((id, PeerStep::Leave(why)));
+                continue;
+            }
+            if !peer.announces && announcers < ANNOUNCERS && tracker.standing(id).is_some() {
+                (peer.announces, announcers) = (true, announcers + 1);
+                steps.push((id, PeerStep::Announce));
+            }
+            let is_quiet = now.saturating_duration_since(peer.heard) >= QUIET;
+            let may_ask = peer.asked.is_none() && (peer.is_wanted || is_quiet) && !tracker.is_far_ahead(id);
+            if may_ask && !(is_busy && is_many(peer)) {
+                is_busy |= is_many(peer);
+                (peer.asked, peer.is_wanted) = (Some(now), false);
+                steps.push((id, PeerStep::Headers(peer.announced)));
+            }
+        }
+        steps
+    }
+
+    /// The instant at which a step may be due without anything that happens.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        let due = |peer: &Peer| {
+            let silent = peer.asked.map_or(peer.heard + QUIET, |asked| asked + PATIENCE);
+            let named = peer.named.map(|(_, from)| from);
+            [Some(silent), named, peer.behind.map(|since| since + BEHIND)].into_iter().flatten().min()
+        };
+        self.peers.values().filter_map(due).min()
+    }
+
+    /// The peers that have a block of the chain, those first that failed none of our requests lately, and of these the
+    /// nearest.
+    pub(super) fn with_block(&self, height: u32, tracker: &TipTracker) -> Vec<PeerId> {
+        let has = |id: &PeerId| tracker.standing(*id).is_some_and(|standing| standing.shared >= height);
+        let mut peers: Vec<_> = self.peers.iter().filter(|(id, _)| has(id)).collect();
+        peers.sort_by_key(|(id, peer)| (peer.failed, peer.round_trip, **id));
+        peers.into_iter().map(|(id, _)| *id).collect()
+    }
+}
+
+// === impl Peer ===
+
+impl Peer {
+    fn left_behind(&mut self, tracker: &TipTracker, id: PeerId, now: Instant) -> Option<LeftBehind> {
+        if self.points >= POINTS {
+            return Some(LeftBehind::Worn);
+        }
+        if self.asked.is_some_and(|asked| now.saturating_duration_since(asked) >= PATIENCE) {
+            return Some(LeftBehind::Silent);
+        }
+        let Some(standing) = tracker.standing(id) else {
+            return (self.announced < tracker.lowest()).then_some(LeftBehind::Behind);
+        };
+        let (agreed, _) = tracker.agreed();
+        let is_behind = standing.shared.saturating_add(LAG) < agreed || !standing.is_on_chain();
+        self.behind = is_behind.then(|| self.behind.unwrap_or(now));
+        let is_over = self.behind.is_some_and(|since| now.saturating_duration_since(since) >= BEHIND);
+        let why = if standing.is_on_chain() { LeftBehind::Behind } else { LeftBehind::OtherBranch };
+        is_over.then_some(why)
+    }
+}
+
+// === impl LeftBehind ===
+
+impl fmt::Display for LeftBehind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Silent => "is left: it sent no headers in time",
+            Self::Behind => "is left: it is behind",
+            Self::OtherBranch => "is left: it is on another branch",
+            Self::Elsewhere => "is left: its chain does not join ours near the tip",
+            Self::Worn => "is left: it refused many requests",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use qrinfo_core::{BlockHash, BlockHeader, Network};
+    use spv_headers::Heard;
+
+    use super::*;
+
+    fn peer(number: u8) -> PeerId {
+        PeerId::Address(([203, 0, 113, number], 9999).into())
+    }
+
+    /// A roster of peers of a chain of `blocks` blocks, of which each has the number that it announces.
+    struct World {
+        tracker: TipTracker,
+        roster: Roster,
+        chain: Vec<BlockHeader>,
+        now: Instant,
+    }
+
+    impl World {
+        #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+        fn new(blocks: u32, peers: &[u32]) -> Self {
+            let genesis = Network::Regtest.genesis_hash();
+            let rules = spv_headers::HeaderRules::from(Network::Regtest).hash(low_hash);
+            let mut world = Self {
+                tracker: TipTracker::new(rules, (0, genesis), &[]),
+                roster: Roster::default(),
+                chain: Vec::new(),
+                now: Instant::now(),
+            };
+            let mut before = genesis;
+            for _ in 0..blocks {
+                let header = header(before);
+                before = BlockHash::from_bytes(low_hash(header.as_bytes()));
+                world.chain.push(header);
+            }
+            for (number, announced) in (1..).zip(peers) {
+                world.tracker.join(peer(number));
+                world.roster.join(peer(number), *announced, Duration::from_millis(u64::from(number)), world.now);
+            }
+            world
+        }
+
+        fn steps(&mut self) -> Vec<(PeerId, PeerStep)> {
+            self.roster.steps(&self.tracker, self.now)
+        }
+
+        /// The peer sends its headers from a height on.
+        fn answers(&mut self, number: u8, from: usize, to: usize) {
+            let Heard::Check(check) = self.tracker.hear(self.chain[from..to].to_vec()) else { panic!("they fit") };
+            let headers = check.run().unwrap();
+            let asks_on = self.tracker.take(peer(number), &headers);
+            self.roster.heard(peer(number), asks_on, self.now);
+            self.tracker.agree();
+        }
+    }
+
+    fn header(before: BlockHash) -> BlockHeader {
+        let mut bytes = [0; 80];
+        bytes[4..36].copy_from_slice(before.as_bytes());
+        bytes[72..76].copy_from_slice(&0x207f_ffff_u32.to_le_bytes());
+        BlockHeader::from_bytes(bytes)
+    }
+
+    /// A hash that has done the work of regtest.
+    fn low_hash(bytes: &[u8]) -> [u8; 32] {
+        let mut hash = qrinfo_core::sha256d(bytes);
+        hash[31] = 0;
+        hash
+    }
+
+    #[test]
+    fn many_headers_are_asked_of_one_peer_and_then_the_others_tell_their_tips() {
+        let mut world = World::new(100, &[100, 100, 98]);
+        assert_eq!(world.steps(), [(peer(1), PeerStep::Headers(100))]);
+        world.answers(1, 0, 100);
+        let headers = |number| (peer(number), PeerStep::Headers(if number == 3 { 98 } else { 100 }));
+        assert_eq!(world.steps(), [(peer(1), PeerStep::Announce), headers(2)]);
+        world.answers(2, 99, 100);
+        assert_eq!(world.tracker.agreed().0, 100);
+        assert_eq!(world.steps(), [headers(3)]);
+        world.answers(3, 97, 98);
+        assert!(world.steps().is_empty());
+        assert_eq!(world.roster.with_block(100, &world.tracker), [peer(1), peer(2)]);
+        assert_eq!(world.roster.with_block(98, &world.tracker), [peer(1), peer(2), peer(3)]);
+        world.roster.failed(peer(1), 0, world.now);
+        assert_eq!(world.roster.with_block(100, &world.tracker), [peer(2), peer(1)]);
+    }
+
+    #[test]
+    fn a_block_that_is_named_is_asked_for_unless_its_header_comes() {
+        let mut world = World::new(11, &[10, 10]);
+        world.steps();
+        world.answers(1, 0, 10);
+        world.answers(2, 9, 10);
+        assert_eq!(world.steps(), [(peer(1), PeerStep::Announce)]);
+        let named = BlockHash::from_bytes(low_hash(world.chain[10].as_bytes()));
+        world.roster.ask_about(peer(2), named, world.now);
+        world.roster.look_up(&mut world.tracker, world.now);
+        assert!(world.steps().is_empty());
+        world.answers(1, 10, 11);
+        world.roster.look_up(&mut world.tracker, world.now);
+        assert_eq!(world.tracker.agree().map(|batch| batch.first), Some(11));
+        // A block that no header comes for.
+        world.roster.ask_about(peer(2), BlockHash::from_bytes([7; 32]), world.now);
+        world.now += ANNOUNCEMENT;
+        world.roster.look_up(&mut world.tracker, world.now);
+        assert_eq!(world.steps(), [(peer(2), PeerStep::Headers(10))]);
+        // The announcer itself names a block where headers do not fit.
+        world.roster.ask_about(peer(1), BlockHash::from_bytes([8; 32]), world.now);
+        world.roster.look_up(&mut world.tracker, world.now);
+        assert_eq!(world.steps(), [(peer(1), PeerStep::Headers(10))]);
+    }
+
+    #[test]
+    fn peers_that_are_silent_behind_or_worn_are_replaced() {
+        let mut world = World::new(10, &[10, 10, 7, 10]);
+        assert_eq!(world.steps().len(), 4);
+        world.answers(1, 0, 10);
+        world.answers(2, 9, 10);
+        world.answers(3, 6, 7);
+        world.steps();
+        assert_eq!(world.roster.wake(), Some(world.now + PATIENCE));
+        world.now += PATIENCE;
+        assert_eq!(world.steps(), [(peer(4), PeerStep::Leave(LeftBehind::Silent))]);
+        world.roster.leave(peer(4));
+        world.now += BEHIND - PATIENCE;
+        let steps = world.steps();
+        assert!(steps.contains(&(peer(3), PeerStep::Leave(LeftBehind::Behind))), "{steps:?}");
+        // The others told nothing for long.
+        assert!(steps.contains(&(peer(1), PeerStep::Headers(10))), "{steps:?}");
+        world.roster.failed(peer(2), POINTS, world.now);
+        assert!(world.steps().contains(&(peer(2), PeerStep::Leave(LeftBehind::Worn))));
+    }
+}

@@ -1,0 +1,450 @@
+//! The newest blocks of peers that stay connected, and the chain that they agree on.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use qrinfo_core::{BlockHash, BlockHeader, PeerId, message::MAX_HEADERS};
+
+use crate::{
+    HeaderBatch, HeaderChain, HeaderError, HeaderRules, Standing,
+    check::{CheckedHeader, Place, Rules},
+    tree::{Path, Spot, Tree},
+};
+
+/// The blocks below the agreed one that may still be replaced. Dash nodes follow ChainLocks, and do not replace more
+/// than a few.
+const DEPTH: u32 = 100;
+
+/// The blocks below those of which the time and target are kept: the target of the next block needs 24 of them.
+const BELOW: u32 = 64;
+
+/// The greatest number of blocks above the agreed one that are taken: two messages of them.
+const AHEAD: u32 = 2 * MAX_HEADERS as u32;
+
+/// Branches for each peer above which those that no peer is on are forgotten. Where headers cost no work, a peer could
+/// send any number of them.
+const BRANCHES_EACH: usize = 4;
+
+/// The newest blocks of peers that stay connected, and the chain that they agree on: a plain struct without I/O.
+///
+/// [`sync_headers`](crate::sync_headers) fetches many headers once. This goes on from there: headers that a peer
+/// announces, or sends because it was asked, tell its newest block, and [`agree`](Self::agree) moves the chain.
+///
+/// The chain is the one that the most peers are on, however far behind; ties go to the greater work, then to the
+/// present one. Its tip is a block that two peers have, or that the only peer has: no peer decides alone as soon as
+/// there is another one. A reorganization is at most 100 blocks deep; a deeper one takes a new
+/// [`sync_headers`](crate::sync_headers).
+///
+/// ```
+/// use qrinfo_core::Network;
+/// use spv_headers::TipTracker;
+///
+/// let mut tracker = TipTracker::new(Network::Regtest, (0, Network::Regtest.genesis_hash()), &[]);
+/// let peer = "203.0.113.5:19899".parse()?;
+/// tracker.join(peer);
+/// assert_eq!(tracker.locator(peer, 0), [Network::Regtest.genesis_hash()]);
+/// assert_eq!(tracker.agreed().0, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct TipTracker {
+    rules: Rules,
+    checkpoints: BTreeMap<u32, BlockHash>,
+    /// Its trunk is a block that is not replaced any more, and some below.
+    tree: Tree,
+    agreed: Spot,
+    /// The newest block of each peer, as far as it is known.
+    peers: BTreeMap<PeerId, Option<Spot>>,
+}
+
+/// Headers of a peer that fit to known blocks and are to be checked.
+#[derive(Debug)]
+#[must_use = "does nothing by itself"]
+pub struct TipCheck {
+    rules: Rules,
+    checkpoints: BTreeMap<u32, BlockHash>,
+    after: BlockHash,
+    place: Place,
+    headers: Vec<BlockHeader>,
+    is_full: bool,
+}
+
+/// Checked headers, for [`TipTracker::take`].
+#[derive(Debug)]
+pub struct TipHeaders {
+    after: BlockHash,
+    headers: Vec<CheckedHeader>,
+    is_full: bool,
+}
+
+/// Meaning of a peer's headers.
+#[derive(Debug)]
+pub enum Heard {
+    /// They follow a known block: check them.
+    Check(TipCheck),
+    /// They follow a block that is not known. The peer is on a chain that left ours long ago, or on another one. That
+    /// is no fault.
+    Elsewhere,
+    /// There are none: the peer has nothing above the newest block of the locator that it has.
+    Nothing,
+}
+
+// === impl TipTracker ===
+
+impl TipTracker {
+    /// A tracker that goes on from a chain. `below` is the height and hash of the block that the first of `newest`
+    /// follows; these are the newest headers of the chain, at least 164 of them unless the chain has fewer.
+    pub fn new(rules: impl Into<HeaderRules>, below: (u32, BlockHash), newest: &[CheckedHeader]) -> Self {
+        let HeaderRules { rules, checkpoints, .. } = rules.into();
+        let (tree, agreed) = rooted(below, newest, newest.len().saturating_sub(DEPTH as usize));
+        Self { rules, checkpoints: checkpoints.into_iter().collect(), tree, agreed, peers: BTreeMap::new() }
+    }
+
+    /// The number of headers that [`new`](Self::new) wants.
+    pub const WANTED: usize = (DEPTH + BELOW) as usize;
+
+    /// The height and hash of the agreed tip.
+    pub fn agreed(&self) -> (u32, BlockHash) {
+        (self.agreed.height, self.tree.hash_at(self.agreed).unwrap_or(BlockHash::ZERO))
+    }
+
+    /// The height below which a peer cannot be followed: it has to catch up first.
+    pub fn lowest(&self) -> u32 {
+        self.tree.trunk.start()
+    }
+
+    /// Adds a peer. Its newest block is not known yet.
+    pub fn join(&mut self, peer: PeerId) {
+        self.peers.insert(peer, None);
+    }
+
+    /// Forgets the newest block of a peer: it may have gone back. The peer stays.
+    pub fn forget(&mut self, peer: PeerId) {
+        if let Some(view) = self.peers.get_mut(&peer) {
+            *view = None;
+        }
+    }
+
+    /// Removes a peer.
+    pub fn leave(&mut self, peer: PeerId) {
+        self.peers.remove(&peer);
+    }
+
+    /// The number of peers whose newest block is known.
+    pub fn known(&self) -> usize {
+        self.peers.values().flatten().count()
+    }
+
+    /// Block hashes for the next `getheaders` to a peer that announced a height. They begin below the newest block that
+    /// the peer is known or said to have, so that it answers with one header at least.
+    pub fn locator(&self, peer: PeerId, announced: u32) -> Vec<BlockHash> {
+        let spot = self.peers.get(&peer).copied().flatten().unwrap_or_else(|| {
+            let best = self.best();
+            self.tree.ancestor(best, announced.min(best.height))
+        });
+        let below = spot.height.saturating_sub(1).max(self.tree.trunk.start());
+        self.tree.locator(self.tree.ancestor(spot, below)).into_iter().map(|(_, hash)| hash).collect()
+    }
+
+    /// Takes note that a peer has announced a block. Returns `false` for an unknown block: ask the peer for headers.
+    pub fn announced(&mut self, peer: PeerId, hash: &BlockHash) -> bool {
+        let spot = self.tree.find(hash);
+        if let (Some(view), Some(spot)) = (self.peers.get_mut(&peer), spot) {
+            *view = Some(spot);
+        }
+        spot.is_some()
+    }
+
+    /// Finds the place of headers that a peer sent. Those beyond 4,000 blocks above the agreed tip are left out.
+    pub fn hear(&self, mut headers: Vec<BlockHeader>) -> Heard {
+        let Some(first) = headers.first() else { return Heard::Nothing };
+        let after = first.prev_block_hash();
+        let Some(spot) = self.tree.find(&after) else { return Heard::Elsewhere };
+        let room = self.agreed.height.saturating_add(AHEAD).saturating_sub(spot.height) as usize;
+        let is_full = headers.len() >= MAX_HEADERS || headers.len() > room;
+        headers.truncate(room);
+        let (rules, checkpoints) = (self.rules, self.checkpoints.clone());
+        Heard::Check(TipCheck { rules, checkpoints, after, place: self.tree.place_after(spot), headers, is_full })
+    }
+
+    /// Takes a peer's checked headers: the last is its newest block. Returns `true` if the peer has to be asked for
+    /// more.
+    pub fn take(&mut self, peer: PeerId, taken: &TipHeaders) -> bool {
+        // The blocks that they follow may have been left in the meantime.
+        let Some(from) = self.tree.find(&taken.after) else { return false };
+        let Some(view) = self.peers.get_mut(&peer) else { return false };
+        *view = Some(self.tree.add(from, &taken.headers));
+        if self.tree.branches() > BRANCHES_EACH * (self.peers.len() + 1) {
+            self.prune();
+        }
+        taken.is_full
+    }
+
+    /// Returns `true` for a peer that is so far ahead of the agreed tip that more of its headers are not taken yet.
+    pub fn is_far_ahead(&self, peer: PeerId) -> bool {
+        let spot = self.peers.get(&peer).copied().flatten();
+        spot.is_some_and(|spot| spot.height >= self.agreed.height.saturating_add(AHEAD))
+    }
+
+    /// The place of a peer in relation to the agreed chain, if its newest block is known.
+    pub fn standing(&self, peer: PeerId) -> Option<Standing> {
+        let spot = self.peers.get(&peer).copied().flatten()?;
+        let shared = self.tree.shared(spot, self.agreed).height;
+        Some(Standing { shared, tip: (spot.height, self.tree.hash_at(spot)?) })
+    }
+
+    /// Moves to the tip that the peers agree on now. Returns the change of the chain, if there is one.
+    pub fn agree(&mut self) -> Option<HeaderBatch> {
+        let agreed = self.choose()?;
+        let fork = self.tree.shared(self.agreed, agreed);
+        let Path { fork: base, headers } = self.tree.path(agreed);
+        let headers = headers.get(fork.height.saturating_sub(base) as usize..).unwrap_or_default().to_vec();
+        self.agreed = agreed;
+        self.settle();
+        Some(HeaderBatch { first: fork.height.saturating_add(1), headers })
+    }
+
+    /// The new tip: the newest block of the chosen chain that two peers have. `None` if the tip stays.
+    fn choose(&self) -> Option<Spot> {
+        let views: Vec<Spot> = self.peers.values().flatten().copied().collect();
+        let on = |end: Spot| views.iter().filter(move |view| self.tree.is_on(**view, end));
+        let shared = views.iter().map(|view| self.tree.shared(*view, self.agreed).height).min()?;
+        let rank = |end: &Spot| {
+            let is_present = self.tree.is_on(self.agreed, *end);
+            (on(*end).count(), self.tree.work(*end, shared), is_present, Reverse(self.tree.hash_at(*end)))
+        };
+        let end = views.iter().copied().max_by_key(rank)?;
+        let mut heights: Vec<_> = on(end).map(|view| view.height).collect();
+        heights.sort_unstable_by_key(|height| Reverse(*height));
+        let agreed = self.tree.ancestor(end, *heights.get(self.peers.len().min(2) - 1)?);
+        // Blocks that were agreed on stay until others take their place.
+        (!self.tree.is_on(agreed, self.agreed)).then_some(agreed)
+    }
+
+    /// The block below which the most is known.
+    fn best(&self) -> Spot {
+        self.peers
+            .values()
+            .flatten()
+            .copied()
+            .chain([self.agreed])
+            .max_by_key(|spot| spot.height)
+            .unwrap_or(self.agreed)
+    }
+
+    /// Moves the trunk up when it is far below the agreed tip, and forgets branches that leave below it.
+    fn settle(&mut self) {
+        if self.agreed.height.saturating_sub(self.tree.trunk.tip()) <= 2 * DEPTH {
+            return;
+        }
+        let before = self.tree.trunk.tip();
+        let path = self.tree.path(self.agreed);
+        let settled = path.headers.len().saturating_sub(DEPTH as usize);
+        let first = settled.saturating_sub(BELOW as usize);
+        let Some(below) = first.checked_sub(1).and_then(|last| path.headers.get(last)) else { return };
+        let below = (before.saturating_add(first as u32), below.hash);
+        let newest = path.headers.get(first..).unwrap_or_default();
+        let (tree, agreed) = rooted(below, newest, settled - first);
+        let root = tree.trunk.tip_hash();
+        self.move_views(tree, agreed, |own| {
+            let is_settled = |header: &CheckedHeader| header.hash == root;
+            Some(own.headers.iter().position(is_settled).filter(|_| own.fork == before)? + 1)
+        });
+    }
+
+    /// Forgets branches that no peer is on.
+    fn prune(&mut self) {
+        let mut tree = Tree::new(self.tree.trunk.clone());
+        let path = self.tree.path(self.agreed);
+        let agreed = tree.add(Spot::trunk(path.fork), &path.headers);
+        self.move_views(tree, agreed, |_| Some(0));
+    }
+
+    /// Takes the views of the peers over into another tree. `skip` gives the number of headers of a path that are in its
+    /// trunk, or `None` for a path that leaves below.
+    fn move_views(&mut self, mut tree: Tree, agreed: Spot, skip: impl Fn(&Path) -> Option<usize>) {
+        for view in self.peers.values_mut() {
+            *view = view.and_then(|spot| {
+                let own = self.tree.path(spot);
+                let skipped = skip(&own)?;
+                let from = if skipped == 0 { Spot::trunk(own.fork) } else { tree.trunk_tip() };
+                Some(tree.add(from, own.headers.get(skipped..)?))
+            });
+        }
+        (self.tree, self.agreed) = (tree, agreed);
+    }
+}
+
+/// A tree whose trunk are the first `settled` headers, and the newest block.
+fn rooted((height, hash): (u32, BlockHash), newest: &[CheckedHeader], settled: usize) -> (Tree, Spot) {
+    let (settled, open) = newest.split_at(settled.min(newest.len()));
+    let mut trunk = HeaderChain::new(height, hash);
+    trunk.extend(settled);
+    let mut tree = Tree::new(trunk);
+    let spot = tree.add(tree.trunk_tip(), open);
+    (tree, spot)
+}
+
+// === impl TipCheck ===
+
+impl TipCheck {
+    /// The number of headers to check, about ten microseconds each.
+    pub fn len(&self) -> usize {
+        self.headers.len()
+    }
+
+    /// Returns `true` if there are no headers to check.
+    pub fn is_empty(&self) -> bool {
+        self.headers.is_empty()
+    }
+
+    /// Checks links, work, and on mainnet and testnet the targets.
+    ///
+    /// # Errors
+    /// [`HeaderError`] if they cannot be right: the peer that sent them is at fault.
+    pub fn run(self) -> Result<TipHeaders, HeaderError> {
+        let first = self.place.height;
+        let headers = self.rules.check(self.place, &self.headers)?;
+        let last = first.saturating_add(u32::try_from(headers.len()).unwrap_or(u32::MAX));
+        for (&height, expected) in self.checkpoints.range(first..last) {
+            if let Some(header) = headers.get((height - first) as usize).filter(|header| header.hash != *expected) {
+                return Err(HeaderError::NotCheckpoint { height, hash: header.hash });
+            }
+        }
+        Ok(TipHeaders { after: self.after, headers, is_full: self.is_full })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use qrinfo_core::Network;
+
+    use super::*;
+    use crate::chain::tests::branch;
+
+    const START: BlockHash = BlockHash::from_bytes([9; 32]);
+
+    fn peer(number: u64) -> PeerId {
+        format!("203.0.113.{number}:9999").parse().unwrap()
+    }
+
+    fn tracker(chain: &[CheckedHeader], peers: u64) -> TipTracker {
+        let mut tracker = TipTracker::new(Network::Regtest, (100, START), chain);
+        (1..=peers).for_each(|number| tracker.join(peer(number)));
+        tracker
+    }
+
+    /// The peer's newest block is the last of these.
+    fn has(tracker: &mut TipTracker, number: u64, after: BlockHash, headers: &[CheckedHeader]) {
+        tracker.take(peer(number), &TipHeaders { after, headers: headers.to_vec(), is_full: false });
+    }
+
+    #[test]
+    fn the_tip_is_a_block_that_two_peers_have() {
+        let chain = branch(START, 1, 10);
+        let mut tracker = tracker(&chain[..8], 3);
+        has(&mut tracker, 1, START, &chain[..8]);
+        assert!(tracker.agree().is_none());
+        // Two peers, and one alone is ahead.
+        has(&mut tracker, 2, START, &chain);
+        assert!(tracker.agree().is_none());
+        has(&mut tracker, 3, START, &chain[..9]);
+        let batch = tracker.agree().unwrap();
+        assert_eq!((batch.first, batch.headers), (109, chain[8..9].to_vec()));
+        assert_eq!(tracker.agreed(), (109, chain[8].hash));
+        assert!(tracker.announced(peer(1), &chain[9].hash));
+        assert_eq!(tracker.agree().unwrap().first, 110);
+        // Peers that leave or fall behind take no block away.
+        tracker.leave(peer(1));
+        tracker.leave(peer(2));
+        assert!(tracker.agree().is_none());
+        assert_eq!(tracker.standing(peer(3)).unwrap().shared, 109);
+    }
+
+    #[test]
+    fn a_single_peer_is_followed() {
+        let chain = branch(START, 1, 3);
+        let mut tracker = tracker(&[], 1);
+        assert_eq!(tracker.locator(peer(1), 103), [START]);
+        has(&mut tracker, 1, START, &chain);
+        assert_eq!(tracker.agree().unwrap().headers, chain);
+        assert_eq!(tracker.locator(peer(1), 0)[0], chain[1].hash, "it answers with its tip at least");
+    }
+
+    #[test]
+    fn a_reorganization_follows_the_majority_and_gives_the_new_blocks() {
+        let old = branch(START, 1, 10);
+        let new = branch(old[5].hash, 2, 6);
+        let mut tracker = tracker(&old, 3);
+        (1..=3).for_each(|number| has(&mut tracker, number, START, &old));
+        assert!(tracker.agree().is_none());
+        has(&mut tracker, 1, old[5].hash, &new);
+        assert!(tracker.agree().is_none(), "one peer alone decides nothing");
+        has(&mut tracker, 2, old[5].hash, &new[..5]);
+        let batch = tracker.agree().unwrap();
+        assert_eq!((batch.first, batch.headers), (107, new[..5].to_vec()));
+        assert_eq!(tracker.standing(peer(3)).unwrap().shared, 106);
+        has(&mut tracker, 3, old[5].hash, &new);
+        assert_eq!(tracker.agree().unwrap().headers, new[5..]);
+    }
+
+    #[test]
+    fn a_reorganization_does_not_shorten_the_chain_to_what_is_shared() {
+        let old = branch(START, 1, 5);
+        let new = branch(old[3].hash, 2, 2);
+        let mut tracker = tracker(&old, 3);
+        has(&mut tracker, 1, START, &old);
+        has(&mut tracker, 2, old[3].hash, &new);
+        // Behind, on both.
+        has(&mut tracker, 3, START, &old[..4]);
+        assert!(tracker.agree().is_none());
+        assert_eq!(tracker.agreed().0, 105);
+    }
+
+    #[test]
+    fn old_blocks_are_settled_and_memory_stays() {
+        let chain = branch(START, 1, 2_000);
+        let mut tracker = tracker(&[], 3);
+        let behind = 1_950;
+        for end in (10..=2_000).step_by(10) {
+            for number in 1..=2 {
+                let after = if end > 10 { chain[end - 11].hash } else { START };
+                has(&mut tracker, number, after, &chain[end - 10..end]);
+            }
+            if end == behind {
+                has(&mut tracker, 3, chain[behind - 11].hash, &chain[behind - 10..behind]);
+            }
+            let batch = tracker.agree().unwrap();
+            assert_eq!((batch.first, batch.headers), (91 + end as u32, chain[end - 10..end].to_vec()));
+        }
+        assert!(tracker.lowest() > 1_700, "{}", tracker.lowest());
+        assert_eq!(tracker.standing(peer(3)).unwrap().shared, 100 + behind as u32);
+        let fork = branch(chain[1_990].hash, 2, 12);
+        (1..=2).for_each(|number| has(&mut tracker, number, chain[1_990].hash, &fork));
+        assert_eq!(tracker.agree().unwrap().first, 2_092);
+        // One that left long ago cannot be told from another chain, and is at no fault.
+        let elsewhere = branch(chain[1_000].hash, 3, 5);
+        let headers = elsewhere.iter().map(|header| header.header).collect();
+        assert!(matches!(tracker.hear(headers), Heard::Elsewhere));
+    }
+
+    #[test]
+    fn a_peer_cannot_fill_the_memory() {
+        let mut tracker = tracker(&[], 2);
+        let long = branch(START, 1, 5_000);
+        let headers = long.iter().map(|header| header.header).collect();
+        let Heard::Check(check) = tracker.hear(headers) else { panic!("they follow the start") };
+        assert_eq!(check.len(), AHEAD as usize);
+        for number in 0..200 {
+            has(&mut tracker, 1, START, &branch(START, 3, 1 + number));
+            has(&mut tracker, 1, START, &branch(START, 4 + number as u8, 10));
+        }
+        assert!(tracker.tree.branches() <= BRANCHES_EACH * 3, "{}", tracker.tree.branches());
+        let check = TipHeaders { after: START, headers: long[..4_000].to_vec(), is_full: true };
+        assert!(tracker.take(peer(1), &check) && tracker.is_far_ahead(peer(1)));
+        let headers = long[4_000..].iter().map(|header| header.header).collect();
+        let Heard::Check(check) = tracker.hear(headers) else { panic!("they follow") };
+        assert!(check.is_empty() && check.is_full, "it is asked again when others have caught up");
+        has(&mut tracker, 2, START, &long[..1]);
+        assert_eq!(tracker.agree().unwrap().headers.len(), 1);
+    }
+}
