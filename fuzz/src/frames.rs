@@ -2,7 +2,7 @@ use bytes::{BufMut, BytesMut};
 use qrinfo_core::{
     Network,
     message::NetworkMessage,
-    wire::frame::{FrameDecoder, FrameEvent, checksum},
+    wire::frame::{Command, FrameDecoder, FrameEvent, checksum, max_payload},
 };
 
 use crate::input::Input;
@@ -29,11 +29,12 @@ pub fn frames(bytes: &[u8]) {
     let (count, cut) = (input.below(4), 1 + input.below(64));
     let mut stream = BytesMut::new();
     for _ in 0..count {
-        let (command, length) = (COMMANDS[input.below(COMMANDS.len())], usize::from(input.short()));
+        let command = COMMANDS[input.below(COMMANDS.len())];
+        let most = Command::from_wire(name(command)).map_or(0, max_payload);
+        let length = usize::from(input.short()).min(most);
         let payload = input.take(length);
         stream.put_slice(&Network::Regtest.magic());
-        stream.put_slice(command.as_bytes());
-        stream.put_bytes(0, 12 - command.len());
+        stream.put_slice(&name(command));
         stream.put_u32_le(payload.len() as u32);
         stream.put_slice(&checksum(payload));
         stream.put_slice(payload);
@@ -60,4 +61,11 @@ pub fn frames(bytes: &[u8]) {
         }
     }
     assert!(whole >= count || decoder.finish(&arrived).is_err(), "a repaired frame was lost");
+}
+
+/// The name of a message as a frame has it.
+fn name(command: &str) -> [u8; 12] {
+    let mut name = [0; 12];
+    name[..command.len()].copy_from_slice(command.as_bytes());
+    name
 }
