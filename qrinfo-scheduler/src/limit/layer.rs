@@ -72,7 +72,7 @@ impl<S> Layer<S> for ConcurrencyLimitLayer {
     type Service = Limited<S>;
 
     fn layer(&self, inner: S) -> Limited<S> {
-        Limited::new(inner, self.gate.clone())
+        Limited::new(inner, &self.gate)
     }
 }
 
@@ -94,6 +94,6 @@ impl<S> Layer<S> for RateLimitLayer {
     type Service = Limited<S>;
 
     fn layer(&self, inner: S) -> Limited<S> {
-        Limited::new(inner, self.gate.clone())
+        Limited::new(inner, &self.gate)
     }
 }
