@@ -228,7 +228,7 @@ async fn serve(
     settings: Arc<Settings>,
     counters: Arc<Counters>,
 ) {
-    Counters::add(&counters.connections, 1);
+    counters.count(|stats| stats.connections += 1);
     let end = connection::serve(stream, client, &settings, &counters).await;
     debug!(%client, ?end, "connection ended");
 }
@@ -297,6 +297,15 @@ impl SimulatedPeerBuilder {
 
     /// Adds a fault to these of its replies. They count from 0 over all its connections; refused requests do not count.
     /// Several faults and lies of one reply are applied in the order in which they were set.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use spv_testkit::{Fault, RecordedPeer, Recording};
+    /// # let recording = Arc::new(Recording::bundled()?);
+    /// // The second reply breaks off and the connection with it; from the sixth on all are false.
+    /// let peer = RecordedPeer::builder(recording).fault(1..=1, Fault::CloseInFrame { at: 500 }).fault(5.., Fault::WrongReply);
+    /// # Ok::<(), spv_testkit::RecordingError>(())
+    /// ```
     pub fn fault(self, replies: impl RangeBounds<u64>, fault: Fault) -> Self {
         self.mishap(Replies::range(&replies), Wrong::Fault(fault))
     }

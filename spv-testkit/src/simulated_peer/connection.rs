@@ -2,6 +2,7 @@ use std::{
     future::pending,
     io,
     net::SocketAddr,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -136,22 +137,24 @@ fn prepare(step: Step, network: Network, settings: &Settings, counters: &Counter
         }
         Step::Close => (Outgoing::nothing(Then::Close), Cost::default(), 0),
         Step::Refuse(request) => {
-            Counters::add(&counters.requests, 1);
-            Counters::add(&counters.refusals, 1);
+            counters.count(|stats| {
+                stats.requests += 1;
+                stats.refusals += 1;
+            });
             let cost = settings.answers.cost(&request);
             let compute = cost.map_or(settings.profile.compute, |cost| cost.compute);
             (Outgoing::nothing(Then::GoOn), Cost { compute, transfer: Duration::ZERO }, 0)
         }
         Step::Reply { request, reply, session } => {
-            Counters::add(&counters.requests, 1);
-            let number = Counters::add(&counters.begun, 1);
+            counters.count(|stats| stats.requests += 1);
+            let number = counters.begun.fetch_add(1, Ordering::Relaxed);
             let mut outgoing = Outgoing::frame(&reply, network);
             let mishaps = settings.mishaps.iter().filter(|mishap| mishap.replies.contains(number));
             for mishap in mishaps {
                 mishap.befall(&mut outgoing, network, settings.answers.other(&request, session).as_ref());
             }
             if outgoing.bytes.is_empty() {
-                Counters::add(&counters.refusals, 1);
+                counters.count(|stats| stats.refusals += 1);
             }
             let cost = cost(&request, &outgoing, settings);
             let counted = outgoing.bytes.len().saturating_sub(HEADER_LEN) as u64;
@@ -198,11 +201,11 @@ async fn write(
             sent += chunk.len();
             sleep_until(model.arrival(transit, transfer, sent as u64, length as u64)).await;
             output.write_all(chunk).await?;
-            Counters::add(&counters.bytes, chunk.len() as u64);
+            counters.count(|stats| stats.bytes += chunk.len() as u64);
         }
         sleep_until(transit.last_byte).await;
         match outgoing.then {
-            Then::GoOn if is_reply && length > 0 => _ = Counters::add(&counters.replies, 1),
+            Then::GoOn if is_reply && length > 0 => counters.count(|stats| stats.replies += 1),
             Then::GoOn => {}
             Then::Close => return output.shutdown().await,
             Then::Stall => return pending().await,
@@ -230,7 +233,7 @@ async fn flood(
     loop {
         time::sleep(step).await;
         output.write_all(&part).await?;
-        Counters::add(&counters.bytes, part.len() as u64);
+        counters.count(|stats| stats.bytes += part.len() as u64);
     }
 }
 
