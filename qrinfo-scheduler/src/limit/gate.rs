@@ -42,7 +42,7 @@ pub(super) struct State {
     lanes: BTreeMap<u64, Lane>,
     /// A waiter asks its service for readiness now. One at a time, so that what the rule allowed before the question is
     /// still allowed after it.
-    asking: bool,
+    pub(super) asking: bool,
     /// Calls since the last one that ageing could decide.
     calls: u32,
     last: u64,
@@ -69,8 +69,7 @@ struct Waiter {
 /// An answer to a waiter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Ask the service below, then [pass](State::pass) if it is ready, and say that the question has
-    /// [ended](State::end_question).
+    /// Ask the service below, [pass](State::pass) if it is ready, and then end the [question](State::asking).
     Now,
     /// Ask again then, or when woken.
     At(Instant),
@@ -175,10 +174,6 @@ impl State {
         self.rule.take(now);
         self.leave(lane, rank);
         self.calls = (self.calls + 1) % AGED_SHARE;
-    }
-
-    pub(super) fn end_question(&mut self) {
-        self.asking = false;
     }
 
     /// The earliest instant at which a waiter may pass; `None` until another change.

@@ -250,6 +250,6 @@ impl Drop for Permit {
 
 impl Drop for Question<'_> {
     fn drop(&mut self) {
-        self.0.change(|state, _| state.end_question());
+        self.0.change(|state, _| state.asking = false);
     }
 }

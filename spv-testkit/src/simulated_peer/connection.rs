@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    Settings,
+    SimulatedPeerBuilder,
     fault::{Outgoing, Then},
     session::{Session, Step},
     stats::Counters,
@@ -51,7 +51,7 @@ struct Delivery {
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite,
     client: SocketAddr,
-    settings: &Settings,
+    settings: &SimulatedPeerBuilder,
     counters: &Counters,
 ) -> io::Result<()> {
     let (input, output) = tokio::io::split(stream);
@@ -72,7 +72,7 @@ async fn read(
     mut input: impl AsyncRead + Unpin,
     mut session: Session<'_>,
     network: Network,
-    settings: &Settings,
+    settings: &SimulatedPeerBuilder,
     counters: &Counters,
     queue: mpsc::Sender<Delivery>,
 ) -> io::Result<()> {
@@ -127,7 +127,12 @@ async fn read(
 ///
 /// Payloads count, but not pongs or frame headers: a few bytes beside the thousands of a reply, which the model leaves
 /// out.
-fn prepare(step: Step, network: Network, settings: &Settings, counters: &Counters) -> (Outgoing, Cost, u64) {
+fn prepare(
+    step: Step,
+    network: Network,
+    settings: &SimulatedPeerBuilder,
+    counters: &Counters,
+) -> (Outgoing, Cost, u64) {
     match step {
         Step::Send(frame) => {
             let counted = if frame.command == Command::PONG { 0 } else { frame.payload.len() as u64 };
@@ -164,7 +169,7 @@ fn prepare(step: Step, network: Network, settings: &Settings, counters: &Counter
 }
 
 /// Returns the time that a reply takes.
-fn cost(request: &Frame, outgoing: &Outgoing, settings: &Settings) -> Cost {
+fn cost(request: &Frame, outgoing: &Outgoing, settings: &SimulatedPeerBuilder) -> Cost {
     let bytes = outgoing.bytes.len() as u64;
     let Cost { compute, transfer } = settings
         .answers
@@ -182,7 +187,7 @@ fn cost(request: &Frame, outgoing: &Outgoing, settings: &Settings) -> Cost {
 async fn write(
     mut output: impl AsyncWrite + Unpin,
     network: Network,
-    settings: &Settings,
+    settings: &SimulatedPeerBuilder,
     counters: &Counters,
     mut deliveries: mpsc::Receiver<Delivery>,
 ) -> io::Result<()> {
@@ -219,7 +224,7 @@ async fn write(
 async fn flood(
     mut output: impl AsyncWrite + Unpin,
     network: Network,
-    settings: &Settings,
+    settings: &SimulatedPeerBuilder,
     counters: &Counters,
 ) -> io::Result<()> {
     // One entry, of the kind that announces a block.
