@@ -6,16 +6,20 @@ mod codec;
 mod follow;
 mod headers;
 mod makespan;
-mod memory;
 mod newest;
 mod overhead;
 mod signatures;
 mod verify;
 mod x11;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    ffi::OsStr,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
 /// A benchmark.
@@ -97,7 +101,8 @@ fn run(bench: Bench) -> Result<()> {
         Bench::X11 => x11::run(),
         Bench::Codec { vectors, work: None } => codec::run(&vectors),
         Bench::Codec { vectors, work: Some(work) } => codec::work(&vectors, work),
-        Bench::Memory => memory::run(),
+        // Its allocator counts, which would slow everything else here.
+        Bench::Memory => cargo_run(["-p", "qrinfo", "--features", "parallel-qrinfo", "--example", "memory"]),
         Bench::Overhead => overhead::run(),
         Bench::Makespan { scenarios, default_limits } => makespan::run(&scenarios, default_limits),
         Bench::Follow { days, kills } => follow::run(days, kills),
@@ -106,4 +111,12 @@ fn run(bench: Bench) -> Result<()> {
         Bench::Signatures { vectors } => signatures::run(&vectors),
         Bench::Verify { vectors } => verify::run(&vectors),
     }
+}
+
+/// Runs another program of this repository in a release build.
+fn cargo_run(arguments: impl IntoIterator<Item: AsRef<OsStr>>) -> Result<()> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo).args(["run", "--release", "--locked"]).args(arguments).status();
+    ensure!(status.context("cannot run cargo")?.success(), "the benchmark failed");
+    Ok(())
 }

@@ -1,10 +1,12 @@
 use std::{
-    env,
+    ffi::OsStr,
     path::Path,
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail};
+
+use crate::cargo_run;
 
 /// Runs the detached package that is built with all implementations.
 pub(super) fn run() -> Result<()> {
@@ -13,11 +15,5 @@ pub(super) fn run() -> Result<()> {
         bail!("the C code of rs-x11-hash is built by clang, which is not installed (on Debian: apt-get install clang)");
     }
     let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spv-x11/bench-c/Cargo.toml");
-    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["run", "--release", "--locked", "--manifest-path"])
-        .arg(package)
-        .status()
-        .context("cannot run cargo")?;
-    ensure!(status.success(), "the benchmark failed");
-    Ok(())
+    cargo_run([OsStr::new("--manifest-path"), package.as_os_str()])
 }

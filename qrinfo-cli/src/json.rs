@@ -30,9 +30,6 @@ struct Text<T>(T);
 /// Bytes in the order of the wire.
 struct Hex<'a>(&'a [u8]);
 
-/// Bytes in reverse, as Dash Core prints its 160-bit and 256-bit numbers.
-struct ReversedHex<'a>(&'a [u8]);
-
 /// Items made on the way.
 struct Items<F>(F);
 
@@ -114,11 +111,13 @@ impl Serialize for Rpc<'_, SmlEntry> {
         map.serialize_entry("pubKeyOperator", &Text(Hex(&entry.pub_key_operator)))?;
         map.serialize_entry("keyIDVoting", &Text(Hex(&entry.key_id_voting)))?;
         map.serialize_entry("isValid", &entry.is_valid)?;
-        if let SmlEntryKind::Evo { platform_http_port, platform_node_id } = entry.kind {
+        if let SmlEntryKind::Evo { platform_http_port, mut platform_node_id } = entry.kind {
             let port = platform_http_port.or(addresses.port_of(NetInfoPurpose::PLATFORM_HTTPS));
             // The RPC prints -1 where an entry of version 3 has no address.
             map.serialize_entry("platformHTTPPort", &port.map_or(-1, i32::from))?;
-            map.serialize_entry("platformNodeID", &Text(ReversedHex(&platform_node_id)))?;
+            // Dash Core prints its numbers of 160 and 256 bits in reverse.
+            platform_node_id.reverse();
+            map.serialize_entry("platformNodeID", &Text(Hex(&platform_node_id)))?;
         }
         map.end()
     }
@@ -199,12 +198,6 @@ impl<T: fmt::Display> Serialize for Text<T> {
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Display for ReversedHex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().rev().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The reasons for which connections end and requests time out: the sources of the
 //! [`AttemptError`](qrinfo_core::AttemptError)s of this crate.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, iter::successors, sync::Arc, time::Duration};
 
 use qrinfo_core::{
     AttemptErrorKind, LeaveReason, Mismatch, PeerEvent, PeerId, SendId,
@@ -113,10 +113,13 @@ impl Closed {
             Self::Violation(Violation::Malformed { .. }) => Some(AttemptErrorKind::Malformed),
             Self::Violation(Violation::False(_) | Violation::Unsolicited(_)) => Some(AttemptErrorKind::False),
             // A frame that only breaks off was cut by the end of the connection.
-            Self::Transport(error) => match find::<FrameError>(&**error) {
-                Some(FrameError::Truncated(_)) | None => None,
-                Some(_) => Some(AttemptErrorKind::Malformed),
-            },
+            Self::Transport(error) => {
+                let first: &(dyn Error + 'static) = &**error;
+                match successors(Some(first), |&error| error.source()).find_map(|error| error.downcast_ref()) {
+                    Some(FrameError::Truncated(_)) | None => None,
+                    Some(_) => Some(AttemptErrorKind::Malformed),
+                }
+            }
             _ => None,
         }
     }
@@ -130,16 +133,4 @@ impl Error for Closed {
             Self::ByPeer | Self::Unused | Self::DriverDropped => None,
         }
     }
-}
-
-/// The first error of this type among an error and its sources.
-fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }

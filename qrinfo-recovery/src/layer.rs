@@ -1,17 +1,10 @@
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use qrinfo_core::{PeerTable, RecoveryEvent};
 use tokio::sync::watch;
 use tower_layer::Layer;
 
-use crate::{
-    history::History,
-    service::{Observer, Recovery},
-    settings::RecoverySettings,
-};
+use crate::{history::History, service::Recovery, settings::RecoverySettings};
 
 /// A layer that repeats failed requests at other peers; its service is [`Recovery`].
 ///
@@ -35,12 +28,15 @@ use crate::{
 /// }));
 /// # drop(service);
 /// ```
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
 pub struct RecoveryLayer {
-    settings: RecoverySettings,
-    peers: Option<watch::Receiver<PeerTable>>,
-    observer: Observer,
-    history: Arc<Mutex<History>>,
+    pub(crate) settings: RecoverySettings,
+    #[debug(skip)]
+    pub(crate) peers: Option<watch::Receiver<PeerTable>>,
+    #[debug(skip)]
+    pub(crate) observer: Arc<dyn Fn(&RecoveryEvent) + Send + Sync>,
+    #[debug(skip)]
+    pub(crate) history: Arc<Mutex<History>>,
 }
 
 // === impl RecoveryLayer ===
@@ -76,12 +72,6 @@ impl<S> Layer<S> for RecoveryLayer {
     type Service = Recovery<S>;
 
     fn layer(&self, inner: S) -> Recovery<S> {
-        Recovery::new(inner, self.settings, self.peers.clone(), self.observer.clone(), self.history.clone())
-    }
-}
-
-impl fmt::Debug for RecoveryLayer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecoveryLayer").field("settings", &self.settings).finish_non_exhaustive()
+        Recovery::new(inner, self.clone())
     }
 }

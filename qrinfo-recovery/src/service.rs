@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     future::{Future, poll_fn},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -18,12 +17,7 @@ use tokio::{
 use tower_service::Service;
 use tracing::Instrument;
 
-use crate::{
-    backoff::Backoff,
-    budget::RetryBudget,
-    history::{History, RecoveryRecord},
-    settings::RecoverySettings,
-};
+use crate::{backoff::Backoff, budget::RetryBudget, history::RecoveryRecord, layer::RecoveryLayer};
 
 /// A service that repeats failed requests at other peers, until there is a reply or a reason to give up. A
 /// [`RecoveryLayer`](crate::RecoveryLayer) makes it.
@@ -31,21 +25,17 @@ use crate::{
 /// It is always ready: its requests wait for the service below. A request fails with the kind of its last failure and a
 /// [`GivenUp`](qrinfo_core::GivenUp) as its source, which holds all failures. Dropping the future cancels the request.
 /// Clones share one budget.
+#[derive(Clone, derive_more::Debug)]
 pub struct Recovery<S> {
     inner: S,
+    #[debug("{:?}", shared.layer)]
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    settings: RecoverySettings,
-    peers: Option<watch::Receiver<PeerTable>>,
-    observer: Observer,
-    history: Arc<Mutex<History>>,
+    layer: RecoveryLayer,
     draws: Mutex<Draws>,
 }
-
-/// The function that is called with every decision.
-pub(crate) type Observer = Arc<dyn Fn(&RecoveryEvent) + Send + Sync>;
 
 /// State that all requests share.
 struct Draws {
@@ -67,19 +57,14 @@ enum Ended {
 // === impl Recovery ===
 
 impl<S> Recovery<S> {
-    pub(crate) fn new(
-        inner: S,
-        settings: RecoverySettings,
-        peers: Option<watch::Receiver<PeerTable>>,
-        observer: Observer,
-        history: Arc<Mutex<History>>,
-    ) -> Self {
+    pub(crate) fn new(inner: S, layer: RecoveryLayer) -> Self {
+        let settings = layer.settings;
         tracing::debug!(seed = settings.seed, "jitter is drawn from this seed");
         let draws = Mutex::new(Draws {
             backoff: Backoff::new(settings.seed),
             budget: RetryBudget::new(settings.budget, settings.budget_per_second),
         });
-        Self { inner, shared: Arc::new(Shared { settings, peers, observer, history, draws }) }
+        Self { inner, shared: Arc::new(Shared { layer, draws }) }
     }
 }
 
@@ -102,27 +87,15 @@ where
     }
 }
 
-impl<S: Clone> Clone for Recovery<S> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), shared: self.shared.clone() }
-    }
-}
-
-impl<S: fmt::Debug> fmt::Debug for Recovery<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recovery").field("inner", &self.inner).field("settings", &self.shared.settings).finish()
-    }
-}
-
 // === impl Shared ===
 
 impl Shared {
     async fn pursue(&self, mut inner: impl AttemptService, attempt: Attempt) -> AttemptResult {
         self.draws().budget.earn();
-        let mut state = RetryState::new(&attempt, self.settings.retry);
+        let mut state = RetryState::new(&attempt, self.layer.settings.retry);
         let why = loop {
             // Taken before the attempt, so that a peer that joins during it is seen afterwards.
-            let mut ledger = Ledger(self.peers.clone());
+            let mut ledger = Ledger(self.layer.peers.clone());
             let error = match self.attempt(&mut inner, &attempt, &state, &mut ledger).await {
                 Ended::Answered(answer) => return Ok(answer),
                 Ended::Failed(error) => error,
@@ -159,7 +132,7 @@ impl Shared {
                 Some(Err(error)) => Ended::Failed(error),
                 None => Ended::Over(WhyGivenUp::DeadlinePassed),
             },
-            table = ledger.all_peers_gone(self.settings.retry.network_timeout) => Ended::Over(state.why_no_peer(&table)),
+            table = ledger.all_peers_gone(self.layer.settings.retry.network_timeout) => Ended::Over(state.why_no_peer(&table)),
         }
     }
 
@@ -182,7 +155,7 @@ impl Shared {
             strategy: strategy.clone(),
         };
         // A panic elsewhere leaves no record incomplete.
-        self.history.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        self.layer.history.lock().unwrap_or_else(PoisonError::into_inner).push(record);
         self.emit(&RecoveryEvent::Decided { request: attempt.id, peer, error: kind, strategy: strategy.clone() });
         strategy
     }
@@ -218,14 +191,14 @@ impl Shared {
                 Ok(()) => return,
                 Err(Some(at)) => sleep_until(at.into()).await,
                 // Only further requests earn one.
-                Err(None) => sleep(self.settings.retry.longest_backoff.max(Duration::from_secs(1))).await,
+                Err(None) => sleep(self.layer.settings.retry.longest_backoff.max(Duration::from_secs(1))).await,
             }
         }
     }
 
     fn emit(&self, event: &RecoveryEvent) {
         tracing::debug!(?event);
-        (self.observer)(event);
+        (self.layer.observer)(event);
     }
 
     fn draws(&self) -> MutexGuard<'_, Draws> {

@@ -136,7 +136,7 @@ mod service;
 
 pub use self::{
     gcra::{Gcra, Rate},
-    limit::{ConcurrencyLimitLayer, Limited, LimitedFuture, RateLimitLayer},
+    limit::{ConcurrencyLimitLayer, Limited, RateLimitLayer},
     peer::{MAX_DEPTH, MAX_POINTS, PeerHealth, PeerState},
     scheduler::{Dispatch, Event, Scheduler, Settings, SubmitError, Window},
     service::{Driver, Peer, Peers, ResponseFuture, ScheduleError, SchedulerHandle, SchedulerService, SendStats},

@@ -11,11 +11,11 @@ use qrinfo_core::RequestPriority;
 
 /// One of this many sends belongs to the request that has waited longest, once it has waited longer than the ageing
 /// bound. A greater value makes low priorities wait longer; a smaller one takes more from urgent requests.
-const AGED_SHARE: u32 = 8;
+pub(crate) const AGED_SHARE: u32 = 8;
 
 const CLASSES: usize = 4;
 
-/// The identity of an entry of the queue: the request's id in a scheduler, a number of its own in a limit.
+/// The identity of an entry of the queue: the request's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ticket(pub(crate) u64);
 
@@ -110,11 +110,6 @@ impl Queue {
     /// The same, of those that a peer has failed.
     pub(crate) fn failed_below(&self, limit: Option<u64>) -> impl Iterator<Item = &Place> {
         self.failed.values().filter(move |place| limit.is_none_or(|limit| place.order < limit))
-    }
-
-    /// The request that has waited longest.
-    pub(crate) fn oldest(&self) -> Option<Ticket> {
-        self.by_age.keys().next().map(|&(_, ticket)| ticket)
     }
 
     /// The one below `limit` that ageing puts first, if it is ageing's turn.

@@ -120,7 +120,7 @@ mod reply;
 
 pub use headers::{HeaderMap, KnownBlock};
 #[cfg(feature = "tower")]
-pub use layer::{CheckFuture, CheckLayer, CheckReplies};
+pub use layer::{CheckLayer, CheckReplies};
 pub use lists::{
     ApplyFault, ListSnapshot, ListSnapshotError, Lists, MasternodeList, ProofFault, QuorumList, RootFault,
 };

@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     sync::{Arc, LazyLock},
     task::{Context, Poll},
 };
@@ -35,13 +34,14 @@ static PROCESS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::
 /// // Connections by clones of this configuration share the 2 MiB.
 /// assert_eq!(config.clone(), config);
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct LongReads {
     budget: Arc<Semaphore>,
     permits: u32,
 }
 
 /// The part of one connection in the budget.
+#[derive(Debug)]
 pub(crate) struct LongRead {
     semaphore: PollSemaphore,
     permits: u32,
@@ -77,12 +77,6 @@ impl PartialEq for LongReads {
 
 impl Eq for LongReads {}
 
-impl fmt::Debug for LongReads {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LongReads").field("free_kib", &self.budget.available_permits()).finish()
-    }
-}
-
 // === impl LongRead ===
 
 impl LongRead {
@@ -98,12 +92,6 @@ impl LongRead {
     /// The message is complete.
     pub(crate) fn release(&mut self) {
         self.held = None;
-    }
-}
-
-impl fmt::Debug for LongRead {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LongRead").field("is_reading", &self.held.is_some()).finish()
     }
 }
 

@@ -81,7 +81,7 @@ pub use chain::Chain;
 pub use link_model::{LinkModel, SEND_BUFFER, Transit};
 pub use live::LiveChain;
 pub use network::{MockNetworkManager, Sent};
-pub use recorded_peer::{RecordedAnswers, RecordedPeer, RecordedPeerBuilder};
+pub use recorded_peer::{RecordedAnswers, RecordedPeer};
 pub use recording::{Answer, CompleteSync, Exchange, Plan, Recording, RecordingError};
 pub use scenario::{Scenario, ScenarioError, Timeline};
 pub use server::{ServerSession, ServerVersion};

@@ -4,7 +4,6 @@ mod link;
 
 use std::{
     collections::BTreeMap,
-    fmt,
     future::pending,
     time::{Duration, Instant},
 };
@@ -56,10 +55,17 @@ use crate::SimulatedPeer;
 /// # Ok(())
 /// # }
 /// ```
+#[derive(derive_more::Debug)]
 pub struct MockNetworkManager {
+    #[debug("{:?}", nodes.keys())]
     nodes: BTreeMap<PeerId, SimulatedPeer>,
+    #[debug("{:?}", links.keys())]
     links: BTreeMap<PeerId, Link>,
-    arrivals: Arrivals,
+    #[debug(skip)]
+    sender: mpsc::UnboundedSender<Arrival>,
+    #[debug(skip)]
+    arrivals: mpsc::UnboundedReceiver<Arrival>,
+    #[debug("{}", sent.len())]
     sent: Vec<Sent>,
     patience: Option<Duration>,
 }
@@ -75,12 +81,7 @@ pub struct Sent {
     pub message: NetworkMessage,
 }
 
-/// The messages from the peers. `None` is the end of a peer's connection.
-struct Arrivals {
-    sender: mpsc::UnboundedSender<Arrival>,
-    receiver: mpsc::UnboundedReceiver<Arrival>,
-}
-
+/// A message from a peer. `None` is the end of its connection.
 type Arrival = (PeerId, Option<NetworkMessage>);
 
 // === impl MockNetworkManager ===
@@ -88,14 +89,8 @@ type Arrival = (PeerId, Option<NetworkMessage>);
 impl MockNetworkManager {
     /// A network without peers.
     pub fn new() -> Self {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        Self {
-            nodes: BTreeMap::new(),
-            links: BTreeMap::new(),
-            arrivals: Arrivals { sender, receiver },
-            sent: Vec::new(),
-            patience: None,
-        }
+        let (sender, arrivals) = mpsc::unbounded_channel();
+        Self { nodes: BTreeMap::new(), links: BTreeMap::new(), sender, arrivals, sent: Vec::new(), patience: None }
     }
 
     /// Adds a peer, to which [`connect`](NetworkManager::connect) then connects. It replaces one of the same name.
@@ -128,10 +123,10 @@ impl MockNetworkManager {
     async fn next(&mut self) -> Option<(PeerId, NetworkMessage)> {
         loop {
             let (peer, message) = match self.links.is_empty() {
-                true => self.arrivals.receiver.try_recv().ok()?,
+                true => self.arrivals.try_recv().ok()?,
                 false => tokio::select! {
                     biased;
-                    arrival = self.arrivals.receiver.recv() => arrival?,
+                    arrival = self.arrivals.recv() => arrival?,
                     () = wait(self.patience) => return None,
                 },
             };
@@ -162,7 +157,7 @@ impl NetworkManager for MockNetworkManager {
             if self.links.contains_key(id) {
                 continue;
             }
-            match link::connect(*id, node, self.arrivals.sender.clone()).await {
+            match link::connect(*id, node, self.sender.clone()).await {
                 Ok(link) => drop(self.links.insert(*id, link)),
                 Err(error) => failed = Some(error),
             }
@@ -175,7 +170,7 @@ impl NetworkManager for MockNetworkManager {
 
     async fn disconnect(&mut self) -> Result<(), ClientError> {
         self.links.clear();
-        while self.arrivals.receiver.try_recv().is_ok() {}
+        while self.arrivals.try_recv().is_ok() {}
         Ok(())
     }
 
@@ -230,18 +225,6 @@ impl NamedNetworkManager for MockNetworkManager {
     async fn disconnect_peer(&mut self, peer: PeerId) -> Result<(), ClientError> {
         self.links.remove(&peer);
         Ok(())
-    }
-}
-
-impl fmt::Debug for MockNetworkManager {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nodes, links, sent, patience, .. } = self;
-        f.debug_struct("MockNetworkManager")
-            .field("peers", &nodes.keys())
-            .field("connected", &links.keys())
-            .field("sent", &sent.len())
-            .field("patience", patience)
-            .finish()
     }
 }
 

@@ -84,7 +84,7 @@ const PROGRESS: Duration = Duration::from_millis(5);
 /// ```
 #[derive(Debug)]
 pub struct SimulatedPeer {
-    settings: Arc<Settings>,
+    settings: Arc<SimulatedPeerBuilder>,
     counters: Arc<Counters>,
     /// Connections and listeners. They end with the peer.
     tasks: Mutex<JoinSet<()>>,
@@ -94,11 +94,6 @@ pub struct SimulatedPeer {
 #[derive(Debug, Clone)]
 #[must_use = "builds nothing by itself"]
 pub struct SimulatedPeerBuilder {
-    settings: Settings,
-}
-
-#[derive(Debug, Clone)]
-struct Settings {
     answers: Arc<dyn Answers>,
     /// The newest, unless set.
     server: Option<ServerVersion>,
@@ -121,19 +116,17 @@ impl SimulatedPeer {
     /// A peer that answers from `answers`.
     pub fn builder(answers: impl Answers) -> SimulatedPeerBuilder {
         SimulatedPeerBuilder {
-            settings: Settings {
-                answers: Arc::new(answers),
-                server: None,
-                protocol: None,
-                start_height: None,
-                profile: PeerProfile::default(),
-                send_buffer: SEND_BUFFER,
-                pace: Pace::default(),
-                progress: PROGRESS,
-                mishaps: Vec::new(),
-                header_fault: None,
-                compresses: false,
-            },
+            answers: Arc::new(answers),
+            server: None,
+            protocol: None,
+            start_height: None,
+            profile: PeerProfile::default(),
+            send_buffer: SEND_BUFFER,
+            pace: Pace::default(),
+            progress: PROGRESS,
+            mishaps: Vec::new(),
+            header_fault: None,
+            compresses: false,
         }
     }
 
@@ -151,7 +144,7 @@ impl SimulatedPeer {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn network(nodes: impl IntoIterator<Item = SimulatedPeerBuilder>) -> Vec<Self> {
-        let mixed = |(node, turn): (SimulatedPeerBuilder, ServerVersion)| match node.settings.server {
+        let mixed = |(node, turn): (SimulatedPeerBuilder, ServerVersion)| match node.server {
             Some(_) => node.build(),
             None => node.server(turn).build(),
         };
@@ -201,7 +194,7 @@ impl SimulatedPeer {
 }
 
 /// Serves every connection. Connections end with this future.
-async fn accept(listener: TcpListener, settings: Arc<Settings>, counters: Arc<Counters>) {
+async fn accept(listener: TcpListener, settings: Arc<SimulatedPeerBuilder>, counters: Arc<Counters>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -225,10 +218,10 @@ async fn accept(listener: TcpListener, settings: Arc<Settings>, counters: Arc<Co
 async fn serve(
     stream: impl AsyncRead + AsyncWrite,
     client: SocketAddr,
-    settings: Arc<Settings>,
+    settings: Arc<SimulatedPeerBuilder>,
     counters: Arc<Counters>,
 ) {
-    Counters::add(&counters.connections, 1);
+    counters.count(|stats| stats.connections += 1);
     let end = connection::serve(stream, client, &settings, &counters).await;
     debug!(%client, ?end, "connection ended");
 }
@@ -238,39 +231,39 @@ async fn serve(
 impl SimulatedPeerBuilder {
     /// The version of Dash Core that the peer runs, the newest unless set.
     pub fn server(mut self, server: ServerVersion) -> Self {
-        self.settings.server = Some(server);
+        self.server = Some(server);
         self
     }
 
     /// The protocol version that the peer announces, that of its server version unless set. A session uses the lower of
     /// both sides'.
     pub fn protocol(mut self, protocol: i32) -> Self {
-        self.settings.protocol = Some(protocol);
+        self.protocol = Some(protocol);
         self
     }
 
     /// The height that the peer announces, instead of its answers' own.
     pub fn start_height(mut self, height: u32) -> Self {
-        self.settings.start_height = Some(height);
+        self.start_height = Some(height);
         self
     }
 
     /// Sets its times.
     pub fn profile(mut self, profile: PeerProfile) -> Self {
-        self.settings.profile = profile;
+        self.profile = profile;
         self
     }
 
     /// Sets the number of unsent bytes of replies at which it stops reading; [`SEND_BUFFER`] by default.
     pub fn send_buffer(mut self, bytes: u64) -> Self {
-        self.settings.send_buffer = bytes;
+        self.send_buffer = bytes;
         self
     }
 
     /// Sets the interval of a reply's chunks, and so the greatest age of a client's view of its progress; 5 ms by
     /// default. A shorter interval costs more steps.
     pub fn progress(mut self, every: Duration) -> Self {
-        self.settings.progress = every;
+        self.progress = every;
         self
     }
 
@@ -291,12 +284,21 @@ impl SimulatedPeerBuilder {
     /// # Ok::<(), spv_testkit::RecordingError>(())
     /// ```
     pub fn slow(mut self, from: Instant, factor: u32) -> Self {
-        self.settings.pace.slow(from, factor);
+        self.pace.slow(from, factor);
         self
     }
 
     /// Adds a fault to these of its replies. They count from 0 over all its connections; refused requests do not count.
     /// Several faults and lies of one reply are applied in the order in which they were set.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use spv_testkit::{Fault, RecordedPeer, Recording};
+    /// # let recording = Arc::new(Recording::bundled()?);
+    /// // The second reply breaks off and the connection with it; from the sixth on all are false.
+    /// let peer = RecordedPeer::builder(recording).fault(1..=1, Fault::CloseInFrame { at: 500 }).fault(5.., Fault::WrongReply);
+    /// # Ok::<(), spv_testkit::RecordingError>(())
+    /// ```
     pub fn fault(self, replies: impl RangeBounds<u64>, fault: Fault) -> Self {
         self.mishap(Replies::range(&replies), Wrong::Fault(fault))
     }
@@ -325,30 +327,26 @@ impl SimulatedPeerBuilder {
 
     /// Adds a fault to the headers that it sends.
     pub fn header_fault(mut self, fault: HeaderFault) -> Self {
-        self.settings.header_fault = Some(fault);
+        self.header_fault = Some(fault);
         self
     }
 
     /// It answers `getheaders2`, and says so in its services. Faults of headers but silence do not concern these answers.
     pub fn compresses_headers(mut self) -> Self {
-        self.settings.compresses = true;
+        self.compresses = true;
         self
     }
 
     /// Builds the peer, without connections.
     pub fn build(self) -> SimulatedPeer {
-        SimulatedPeer { settings: Arc::new(self.settings), counters: Arc::default(), tasks: Mutex::default() }
+        SimulatedPeer { settings: Arc::new(self), counters: Arc::default(), tasks: Mutex::default() }
     }
 
     fn mishap(mut self, replies: Replies, wrong: Wrong) -> Self {
-        self.settings.mishaps.push(Mishap { replies, wrong });
+        self.mishaps.push(Mishap { replies, wrong });
         self
     }
-}
 
-// === impl Settings ===
-
-impl Settings {
     /// The server version, and the protocol version that is announced.
     fn software(&self) -> (ServerVersion, i32) {
         let server = self.server.unwrap_or(ServerVersion::NEWEST);

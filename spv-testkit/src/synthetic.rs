@@ -40,16 +40,12 @@ use population::Population;
 /// let synthetic = SyntheticChain::generate(7, &SyntheticParams::regtest());
 /// let chain = &synthetic.chain;
 /// assert_eq!(chain.tip(), SyntheticParams::regtest().tip);
-/// // The quorums of the cycle that starts at block 240.
-/// assert_eq!(synthetic.members_of_cycle(240).ok_or("no cycle")?.len(), 2);
-/// # Ok::<(), &str>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct SyntheticChain {
     /// The chain, as a node that has all of it stores it.
     pub chain: Chain,
     members: HashMap<(LlmqType, QuorumHash), Vec<Arc<SmlEntry>>>,
-    cycles: BTreeMap<u32, Vec<Vec<Arc<SmlEntry>>>>,
     #[cfg_attr(not(feature = "bls"), expect(dead_code))]
     keys: Arc<KeyRing>,
 }
@@ -98,12 +94,6 @@ impl SyntheticChain {
     /// The members of the quorum with this mined commitment, in order.
     pub fn members(&self, llmq_type: LlmqType, quorum_hash: QuorumHash) -> Option<&[Arc<SmlEntry>]> {
         self.members.get(&(llmq_type, quorum_hash)).map(Vec::as_slice)
-    }
-
-    /// The members of the rotated quorums of the cycle that starts at `cycle`, by index, whether or not their DKG
-    /// succeeded.
-    pub fn members_of_cycle(&self, cycle: u32) -> Option<&[Vec<Arc<SmlEntry>>]> {
-        self.cycles.get(&cycle).map(Vec::as_slice)
     }
 
     /// Signs a message for a request as the quorum with this hash does, in the basic scheme. `None` if the chain has no
@@ -156,7 +146,7 @@ impl<'a> World<'a> {
             quorums: self.quorums,
             snapshots: self.snapshots,
         });
-        SyntheticChain { chain, members: self.members, cycles: self.cycles, keys: Arc::new(self.keys) }
+        SyntheticChain { chain, members: self.members, keys: Arc::new(self.keys) }
     }
 
     fn grow(&mut self, height: u32, rng: &mut fastrand::Rng) {

@@ -69,6 +69,30 @@ pub enum Reply {
     MnListDiff(Box<MnListDiff>),
 }
 
+// === impl Reply ===
+
+impl From<Reply> for NetworkMessage {
+    fn from(reply: Reply) -> Self {
+        match reply {
+            Reply::QrInfo(reply) => Self::QRInfo(reply),
+            Reply::MnListDiff(diff) => Self::MnListDiff(diff),
+        }
+    }
+}
+
+impl TryFrom<NetworkMessage> for Reply {
+    type Error = NetworkMessage;
+
+    /// Gives back a message of another kind.
+    fn try_from(message: NetworkMessage) -> Result<Self, NetworkMessage> {
+        match message {
+            NetworkMessage::QRInfo(reply) => Ok(Self::QrInfo(reply)),
+            NetworkMessage::MnListDiff(diff) => Ok(Self::MnListDiff(diff)),
+            other => Err(other),
+        }
+    }
+}
+
 // === impl Request ===
 
 impl Request {

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use qrinfo_core::{
-    Answer, AttemptError, AttemptErrorKind, PeerId, QRInfoRequestSpec, Reply, Request, SendId, Timing, wire::Wire,
+    Answer, AttemptError, AttemptErrorKind, AttemptResult, PeerId, QRInfoRequestSpec, Reply, Request, SendId, Timing,
+    wire::Wire,
 };
 
 use crate::{error::TimeoutCause, reply::ReplySender};
@@ -26,17 +27,17 @@ pub(super) struct Entry {
     pub(super) head: Option<Instant>,
     /// Peers that may still answer it.
     pub(super) copies: usize,
-    state: State,
+    /// None after the end.
+    pub(super) callers: Vec<Caller>,
+    end: Option<End>,
 }
 
-#[derive(Debug)]
-enum State {
-    Waiting(Vec<Caller>),
+/// The end of a request that is remembered.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    answered: bool,
     /// Remembered until then.
-    Settled {
-        answered: bool,
-        until: Instant,
-    },
+    until: Instant,
 }
 
 #[derive(Debug)]
@@ -49,40 +50,19 @@ pub(super) struct Caller {
 
 impl Entry {
     pub(super) fn new(id: SendId, request: Request, copies: usize, caller: Caller, now: Instant) -> Self {
-        Self { id, request, sent: now, head: None, copies, state: State::Waiting(vec![caller]) }
+        Self { id, request, sent: now, head: None, copies, callers: vec![caller], end: None }
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Waiting(_))
+        self.end.is_none()
     }
 
     pub(super) fn is_answered(&self) -> bool {
-        matches!(self.state, State::Settled { answered: true, .. })
+        self.end.is_some_and(|end| end.answered)
     }
 
-    pub(super) fn remembered_until(&self) -> Option<Instant> {
-        match self.state {
-            State::Waiting(_) => None,
-            State::Settled { until, .. } => Some(until),
-        }
-    }
-
-    /// Adds a caller to those that wait; gives it back if the request has ended.
-    pub(super) fn join(&mut self, caller: Caller) -> Result<(), Caller> {
-        match &mut self.state {
-            State::Waiting(callers) => {
-                callers.push(caller);
-                Ok(())
-            }
-            State::Settled { .. } => Err(caller),
-        }
-    }
-
-    pub(super) fn callers(&self) -> usize {
-        match &self.state {
-            State::Waiting(callers) => callers.len(),
-            State::Settled { .. } => 0,
-        }
+    pub(super) fn is_forgotten(&self, now: Instant) -> bool {
+        self.end.is_some_and(|end| end.until <= now)
     }
 
     /// True if a reply to this request could be mistaken for a reply to `spec`, a different request.
@@ -95,74 +75,50 @@ impl Entry {
 
     /// The next instant at which something becomes due, apart from the timeout of the oldest.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match &self.state {
-            State::Waiting(callers) => callers.iter().filter_map(|caller| caller.deadline).min(),
-            State::Settled { until, .. } => Some(*until),
-        }
+        self.callers.iter().filter_map(|caller| caller.deadline).chain(self.end.map(|end| end.until)).min()
     }
 
     /// Takes a reply that answers it.
     pub(super) fn answer(&mut self, reply: Reply, remember: Duration, now: Instant) -> Correlated {
         self.copies = self.copies.saturating_sub(1);
-        let settled = State::Settled { answered: true, until: now + remember };
-        let State::Waiting(mut callers) = std::mem::replace(&mut self.state, settled) else {
+        self.end = Some(End { answered: true, until: now + remember });
+        self.callers.retain(|caller| !caller.respond.is_closed());
+        if self.callers.is_empty() {
             return Correlated::Dropped(self.id);
-        };
-        callers.retain(|caller| !caller.respond.is_closed());
-        let Some(last) = callers.pop() else { return Correlated::Dropped(self.id) };
-        let timing = Timing {
-            peer: PeerId::ALL,
-            sent: self.sent,
-            head: self.head,
-            first_byte: Some(now),
-            done: now,
-            bytes: payload_length(&reply),
-        };
-        for caller in callers {
-            // The caller may be gone.
-            let _ = caller.respond.send(Ok(Answer { reply: reply.clone(), timing }));
         }
-        let _ = last.respond.send(Ok(Answer { reply, timing }));
+        let timing = Timing { first_byte: Some(now), bytes: payload_length(&reply), ..self.timing(now) };
+        self.respond(|| Ok(Answer { reply: reply.clone(), timing }));
         Correlated::Answered(self.id)
     }
 
     /// Removes callers that hung up or passed their deadline. Returns true if a deadline ended the request.
     pub(super) fn drop_callers(&mut self, remember: Duration, now: Instant) -> bool {
         let timing = self.timing(now);
-        let State::Waiting(callers) = &mut self.state else { return false };
-        callers.retain(|caller| !caller.respond.is_closed());
+        self.callers.retain(|caller| !caller.respond.is_closed());
         let due = |caller: &mut Caller| caller.deadline.is_some_and(|deadline| deadline <= now);
         let mut expired = false;
-        for caller in callers.extract_if(.., due) {
+        for caller in self.callers.extract_if(.., due) {
             expired = true;
             let _ = caller.respond.send(Err(timed_out(TimeoutCause::Deadline, timing)));
         }
-        if callers.is_empty() {
-            self.settle(remember, now);
-            return expired;
+        let ends = self.is_waiting() && self.callers.is_empty();
+        if ends {
+            self.end = Some(End { answered: false, until: now + remember });
         }
-        false
+        ends && expired
     }
 
     /// No peer has answered in time.
     pub(super) fn time_out(&mut self, timeout: Duration, now: Instant) {
         let timing = self.timing(now);
-        if let State::Waiting(callers) = self.settle(timeout, now) {
-            for caller in callers {
-                let _ = caller.respond.send(Err(timed_out(TimeoutCause::Silent(timeout), timing)));
-            }
-        }
+        self.end = Some(End { answered: false, until: now + timeout });
+        self.respond(|| Err(timed_out(TimeoutCause::Silent(timeout), timing)));
     }
 
-    fn settle(&mut self, remember: Duration, now: Instant) -> State {
-        std::mem::replace(&mut self.state, State::Settled { answered: false, until: now + remember })
-    }
-
-    pub(super) fn fail(self, error: impl Fn() -> AttemptError) {
-        if let State::Waiting(callers) = self.state {
-            for caller in callers {
-                let _ = caller.respond.send(Err(error().at(PeerId::ALL)));
-            }
+    /// Tells all callers, which may be gone.
+    pub(super) fn respond(&mut self, result: impl Fn() -> AttemptResult) {
+        for caller in self.callers.drain(..) {
+            let _ = caller.respond.send(result());
         }
     }
 

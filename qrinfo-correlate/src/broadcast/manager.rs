@@ -150,15 +150,10 @@ impl QRInfoCorrelationManager {
 
     /// Takes a message of any kind, and returns it if it answers no request.
     pub fn handle_message(&mut self, message: NetworkMessage, now: Instant) -> Option<NetworkMessage> {
-        let handled = match message {
-            NetworkMessage::QRInfo(qr_info) => self.handle_qr_info_response(qr_info, now),
-            NetworkMessage::MnListDiff(diff) => self.handle_qr_info_response(diff, now),
-            other => return Some(other),
-        };
-        handled.err().map(|unmatched| match unmatched.reply {
-            Reply::QrInfo(qr_info) => NetworkMessage::QRInfo(qr_info),
-            Reply::MnListDiff(diff) => NetworkMessage::MnListDiff(diff),
-        })
+        match Reply::try_from(message) {
+            Ok(reply) => self.handle_qr_info_response(reply, now).err().map(|unmatched| unmatched.reply.into()),
+            Err(other) => Some(other),
+        }
     }
 
     /// Ends every request whose time is over with [`Timeout`](AttemptErrorKind::Timeout), and forgets requests that
@@ -233,22 +228,15 @@ impl QRInfoCorrelationManager {
             let _ = respond.send(Err(overloaded));
             return Err(error);
         }
-        let mut caller = Caller { respond, deadline };
+        let caller = Caller { respond, deadline };
         let same = self.entries.iter().position(|entry| entry.request == request);
-        let mut copies = peers.max(1);
-        if let Some(entry) = same.and_then(|index| self.entries.get_mut(index)) {
-            match entry.join(caller) {
-                Ok(()) => return Ok((entry.id, None)),
-                // It has ended. Copies of its reply that are still to come answer this one as well.
-                Err(returned) => {
-                    caller = returned;
-                    copies = copies.saturating_add(entry.copies);
-                }
-            }
+        if let Some(entry) = same.and_then(|index| self.entries.get_mut(index)).filter(|entry| entry.is_waiting()) {
+            entry.callers.push(caller);
+            return Ok((entry.id, None));
         }
-        if let Some(index) = same {
-            self.entries.remove(index);
-        }
+        // If it has ended, copies of its reply that are still to come answer this one as well.
+        let ended = same.and_then(|index| self.entries.remove(index));
+        let copies = peers.max(1).saturating_add(ended.map_or(0, |entry| entry.copies));
         let id = SendId { peer: PeerId::ALL, seq: self.registered };
         self.registered += 1;
         let message = request.to_message();
@@ -259,10 +247,9 @@ impl QRInfoCorrelationManager {
 
     /// Removes a request that could not be sent. Its callers get [`NoPeer`](AttemptErrorKind::NoPeer) with this reason.
     pub fn withdraw(&mut self, id: SendId, why: &Closed, now: Instant) {
-        if let Some(index) = self.entries.iter().position(|entry| entry.id == id)
-            && let Some(entry) = self.entries.remove(index)
-        {
-            entry.fail(|| AttemptError::new(AttemptErrorKind::NoPeer).because(why.clone()));
+        let index = self.entries.iter().position(|entry| entry.id == id);
+        if let Some(mut entry) = index.and_then(|index| self.entries.remove(index)) {
+            entry.respond(|| Err(failed(AttemptErrorKind::NoPeer, why)));
         }
         self.cleanup_expired_requests(now);
     }
@@ -271,14 +258,14 @@ impl QRInfoCorrelationManager {
     /// is gone, and no reply to an old request will come on a new one.
     pub fn disconnected(&mut self, why: &Closed) {
         self.head = None;
-        for entry in self.entries.drain(..) {
-            entry.fail(|| AttemptError::new(AttemptErrorKind::Disconnected).because(why.clone()));
+        for mut entry in self.entries.drain(..) {
+            entry.respond(|| Err(failed(AttemptErrorKind::Disconnected, why)));
         }
     }
 
     /// The number of callers that wait for a reply.
     pub fn waiting(&self) -> usize {
-        self.entries.iter().map(Entry::callers).sum()
+        self.entries.iter().map(|entry| entry.callers.len()).sum()
     }
 
     /// The number of requests that have ended and are remembered for the copies of their replies.
@@ -292,7 +279,7 @@ impl QRInfoCorrelationManager {
     }
 
     fn forget(&mut self, now: Instant) {
-        self.entries.retain(|entry| entry.remembered_until().is_none_or(|until| until > now));
+        self.entries.retain(|entry| !entry.is_forgotten(now));
         let mut surplus = self.remembered().saturating_sub(MAX_REMEMBERED);
         if surplus > 0 {
             self.entries.retain(|entry| {
@@ -302,6 +289,10 @@ impl QRInfoCorrelationManager {
             });
         }
     }
+}
+
+fn failed(kind: AttemptErrorKind, why: &Closed) -> AttemptError {
+    AttemptError::new(kind).at(PeerId::ALL).because(why.clone())
 }
 
 impl Default for QRInfoCorrelationManager {

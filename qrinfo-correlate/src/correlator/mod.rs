@@ -11,10 +11,7 @@ use std::{
 use qrinfo_core::{
     Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, PeerEvent, PeerId, Reply, SendId, Timing,
     message::NetworkMessage,
-    wire::{
-        DecodeError,
-        frame::{Command, Frame, FrameEvent, Partial},
-    },
+    wire::frame::{Command, Frame, FrameEvent, Partial},
 };
 
 use self::{
@@ -264,9 +261,9 @@ impl Correlator {
             Command::QR_INFO | Command::MN_LIST_DIFF if !self.is_asked() => {
                 self.violated(Violation::Unsolicited(command), now);
             }
-            Command::QR_INFO | Command::MN_LIST_DIFF => match decode_reply(frame) {
-                Ok(Some(reply)) => self.replied(reply, arrival, now),
-                Ok(None) => {}
+            Command::QR_INFO | Command::MN_LIST_DIFF => match NetworkMessage::from_frame(frame).map(Reply::try_from) {
+                Ok(Ok(reply)) => self.replied(reply, arrival, now),
+                Ok(Err(_)) => {}
                 Err(error) => {
                     let failure = AttemptError::new(AttemptErrorKind::Malformed).because(error.clone());
                     self.end_first(failure, arrival, now);
@@ -503,14 +500,6 @@ impl From<FrameEvent> for Event {
             FrameEvent::Partial(partial) => Self::Partial(partial),
         }
     }
-}
-
-fn decode_reply(frame: Frame) -> Result<Option<Reply>, DecodeError> {
-    Ok(match NetworkMessage::from_frame(frame)? {
-        NetworkMessage::QRInfo(reply) => Some(Reply::QrInfo(reply)),
-        NetworkMessage::MnListDiff(reply) => Some(Reply::MnListDiff(reply)),
-        _ => None,
-    })
 }
 
 /// The number in a fence: different for every request of a connection, and spread over 64 bits (SplitMix64) so that it

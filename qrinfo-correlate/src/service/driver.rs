@@ -172,21 +172,13 @@ where
     type Output = Closed;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Closed> {
-        let this = &mut *self;
         // Commands first: the slots bound them, while what arrives can be endless. What has arrived counts before the
         // time that has passed.
-        let ended = match this.poll_commands(cx) {
-            Poll::Pending => this.poll_inbound(cx),
-            ready => ready,
-        };
-        let ended = match ended {
-            Poll::Pending => this.poll_outbound(cx),
-            ready => ready,
-        };
-        let closed = ready!(match ended {
-            Poll::Pending => this.poll_time(cx),
-            ready => ready,
-        });
+        let steps: [fn(&mut Self, &mut Context<'_>) -> Poll<Closed>; 4] =
+            [Self::poll_commands, Self::poll_inbound, Self::poll_outbound, Self::poll_time];
+        let this = &mut *self;
+        let ended = steps.into_iter().map(|step| step(this, cx)).find(Poll::is_ready);
+        let closed = ready!(ended.unwrap_or(Poll::Pending));
         this.end(closed.clone());
         Poll::Ready(closed)
     }

@@ -44,8 +44,8 @@ pub(crate) struct Gate {
 impl Gate {
     /// The first reason stands.
     pub(crate) fn close(&self, why: Closed) {
-        // Before closing the slots wakes the services.
-        self.shared.set_ended(why);
+        // Before closing the slots wakes the services. The first reason stands.
+        let _ = self.shared.ended.set(why);
         self.slots.close();
     }
 }

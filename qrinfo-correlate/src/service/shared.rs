@@ -16,11 +16,6 @@ pub(crate) struct Shared {
 // === impl Shared ===
 
 impl Shared {
-    pub(crate) fn set_ended(&self, closed: Closed) {
-        // The first reason stands.
-        let _ = self.ended.set(closed);
-    }
-
     /// The error of a call after the driver has ended.
     pub(crate) fn ended(&self) -> AttemptError {
         self.disconnected(self.ended.get().cloned().unwrap_or(Closed::DriverDropped))

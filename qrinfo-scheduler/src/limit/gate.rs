@@ -1,16 +1,17 @@
 //! The queue before a limit: the choice of the next request and of the waker to wake.
 
 use std::{
-    collections::HashMap,
+    cmp::Reverse,
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    task::{Poll, Waker},
+    task::{Wake, Waker},
     time::{Duration, Instant},
 };
 
 use qrinfo_core::RequestPriority;
 
 use super::rule::Rule;
-use crate::queue::{Place, Queue, Ticket};
+use crate::{now, queue::AGED_SHARE};
 
 /// The wait after which age decides; the same as the scheduler's default.
 const AGEING: Duration = Duration::from_secs(30);
@@ -19,42 +20,46 @@ const AGEING: Duration = Duration::from_secs(30);
 /// plans, and the scheduler's default capacity.
 pub(super) const MAX_WAITING: usize = 16_384;
 
+/// The order of service: by priority, then by order, then by arrival. A limit above that asks for readiness has no
+/// priority, because it has its own queue: it comes last, and never keeps others waiting.
+pub(super) type Rank = (Reverse<Option<RequestPriority>>, u64, u64);
+
 /// Shared by all services of a layer.
 #[derive(Debug, Clone)]
 pub(super) struct Gate(Arc<Mutex<State>>);
 
+/// The way to one service below. It wakes the lane when that service is ready, whatever became of the request that
+/// asked.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) gate: Gate,
+    pub(super) lane: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) rule: Rule,
-    /// The first and the oldest of each open lane: the first and the oldest of all are among them.
-    front: Queue,
-    lanes: HashMap<u64, Lane>,
-    waiters: HashMap<Ticket, Waiter>,
-    /// Waiters without a place, the one that asked last at the end.
-    watchers: Vec<Ticket>,
-    /// The waiter that asks its service for readiness now, and whether ageing chose it. One at a time, so that what the
-    /// rule allowed before the question is still allowed after it.
-    asking: Option<(Ticket, bool)>,
+    lanes: BTreeMap<u64, Lane>,
+    /// A waiter asks its service for readiness now. One at a time, so that what the rule allowed before the question is
+    /// still allowed after it.
+    pub(super) asking: bool,
+    /// Calls since the last one that ageing could decide.
+    calls: u32,
     last: u64,
 }
 
-/// The requests that wait for one service below. Closed lanes do not hold up the others.
+/// The requests that wait for one service below.
 #[derive(Debug, Default)]
 struct Lane {
-    queue: Queue,
-    /// Copies in [`State::front`].
-    shown: Vec<Place>,
-    /// The service is not ready, and will wake the lane.
-    asked: bool,
-    /// The service is ready for a request that has passed and is about to be made.
-    reserved: bool,
+    /// The service is not ready, or is reserved; it will wake the lane. A closed lane does not hold up the others.
+    closed: bool,
+    waiters: BTreeMap<Rank, Waiter>,
+    /// Requests alone, by arrival.
+    by_age: BTreeMap<u64, (Instant, Rank)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Waiter {
-    lane: u64,
-    /// `None` for a limit above that asks for readiness: it has its own queue. It never keeps others waiting.
-    place: Option<Place>,
     /// Taken when woken, until it asks again.
     waker: Option<Waker>,
     /// The instant for which it has set a timer.
@@ -64,7 +69,7 @@ struct Waiter {
 /// An answer to a waiter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Ask the service below, then [settle](State::settle).
+    /// Ask the service below, [pass](State::pass) if it is ready, and then end the [question](State::asking).
     Now,
     /// Ask again then, or when woken.
     At(Instant),
@@ -76,21 +81,13 @@ pub(super) enum Turn {
 
 impl Gate {
     pub(super) fn new(rule: Rule) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            rule,
-            front: Queue::default(),
-            lanes: HashMap::new(),
-            waiters: HashMap::new(),
-            watchers: Vec::new(),
-            asking: None,
-            last: 0,
-        })))
+        Self(Arc::new(Mutex::new(State { rule, lanes: BTreeMap::new(), asking: false, calls: 0, last: 0 })))
     }
 
     /// Reads or changes the state, then wakes the waiter that may pass now and does not know it. Every access goes
     /// through here, so that no change can forget to wake.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State, Instant) -> T) -> T {
-        let now = tokio::time::Instant::now().into_std();
+        let now = now();
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut state, now);
         let wakers = state.wakers(now);
@@ -98,141 +95,116 @@ impl Gate {
         wakers.into_iter().for_each(Waker::wake);
         result
     }
+
+    pub(super) fn open_door(&self) -> Arc<Door> {
+        let lane = self.change(|state, _| {
+            state.last += 1;
+            state.lanes.insert(state.last, Lane::default());
+            state.last
+        });
+        Arc::new(Door { gate: self.clone(), lane })
+    }
+}
+
+// === impl Door ===
+
+impl Wake for Door {
+    fn wake(self: Arc<Self>) {
+        self.gate.change(|state, _| state.lanes.get_mut(&self.lane).into_iter().for_each(|lane| lane.closed = false));
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.gate.change(|state, _| state.lanes.remove(&self.lane));
+    }
 }
 
 // === impl State ===
 
 impl State {
-    pub(super) fn open_lane(&mut self) -> u64 {
-        self.last += 1;
-        self.lanes.insert(self.last, Lane::default());
-        self.last
-    }
-
-    pub(super) fn remove_lane(&mut self, lane: u64) {
-        self.lanes.remove(&lane);
-    }
-
     /// Adds a waiter: a request with its priority and order, or a limit above. `None` if too many wait.
-    pub(super) fn join(&mut self, lane: u64, rank: Option<(RequestPriority, u64)>, now: Instant) -> Option<Ticket> {
-        if rank.is_some() && self.waiters.len() >= MAX_WAITING {
+    pub(super) fn join(&mut self, lane: u64, request: Option<(RequestPriority, u64)>, now: Instant) -> Option<Rank> {
+        let waiting: usize = self.lanes.values().map(|lane| lane.by_age.len()).sum();
+        if request.is_some() && waiting >= MAX_WAITING {
             return None;
         }
         self.last += 1;
-        let ticket = Ticket(self.last);
-        let place =
-            rank.map(|(priority, order)| Place { priority, order, again: false, failed: false, since: now, ticket });
-        self.waiters.insert(ticket, Waiter { lane, place, waker: None, until: None });
-        self.update(lane, |lane| place.into_iter().for_each(|place| lane.queue.insert(place)));
-        Some(ticket)
+        let rank = (Reverse(request.map(|(priority, _)| priority)), request.map_or(0, |(_, order)| order), self.last);
+        let lane = self.lanes.get_mut(&lane)?;
+        lane.waiters.insert(rank, Waiter::default());
+        if request.is_some() {
+            lane.by_age.insert(self.last, (now, rank));
+        }
+        Some(rank)
     }
 
-    pub(super) fn leave(&mut self, ticket: Ticket) {
-        let Some(waiter) = self.waiters.remove(&ticket) else { return };
-        match waiter.place {
-            Some(place) => self.update(waiter.lane, |lane| _ = lane.queue.remove(&place)),
-            None => self.watchers.retain(|&watcher| watcher != ticket),
+    pub(super) fn leave(&mut self, lane: u64, rank: Rank) {
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            lane.waiters.remove(&rank);
+            lane.by_age.remove(&rank.2);
         }
     }
 
     /// Says when a waiter may pass, and keeps its waker.
-    pub(super) fn ask(&mut self, ticket: Ticket, waker: &Waker, now: Instant) -> Turn {
-        let next = self.first(now);
-        let at = self.rule.next(now).filter(|_| self.asking.is_none());
-        let Some(waiter) = self.waiters.get_mut(&ticket) else { return Turn::Later };
-        let is_next = match (waiter.place, next) {
-            (Some(_), Some((first, _))) => first == ticket,
-            (None, None) => self.lanes.get(&waiter.lane).is_some_and(Lane::is_open),
-            _ => false,
+    pub(super) fn ask(&mut self, lane: u64, rank: Rank, waker: &Waker, now: Instant) -> Turn {
+        let (first, at) = (self.first(now), self.next(now));
+        let Some(lane) = self.lanes.get_mut(&lane) else { return Turn::Later };
+        let is_next =
+            first.is_some_and(|(first, _)| first == rank || is_limit(first) && is_limit(rank) && !lane.closed);
+        let turn = match at.filter(|_| is_next) {
+            Some(at) if at <= now => Turn::Now,
+            Some(at) => Turn::At(at),
+            None => Turn::Later,
         };
-        let turn = match at {
-            Some(at) if is_next && at <= now => Turn::Now,
-            Some(at) if is_next => Turn::At(at),
-            _ => Turn::Later,
-        };
-        waiter.waker = Some(waker.clone());
-        waiter.until = if let Turn::At(at) = turn { Some(at) } else { None };
-        let lane = waiter.lane;
-        if waiter.place.is_none() {
-            self.watchers.retain(|&watcher| watcher != ticket);
-            self.watchers.push(ticket);
+        if let Some(waiter) = lane.waiters.get_mut(&rank) {
+            waiter.waker = Some(waker.clone());
+            waiter.until = if let Turn::At(at) = turn { Some(at) } else { None };
         }
         if turn == Turn::Now {
-            self.asking = Some((ticket, next.is_some_and(|(_, aged)| aged)));
             // Closed before the service is asked: it may wake the lane before it has answered.
-            self.update(lane, |lane| lane.asked = true);
+            lane.closed = true;
+            self.asking = true;
         }
         turn
     }
 
-    /// Takes the permit and the turn if the service below is ready: `true`. It is open again if it has failed: `false`.
-    pub(super) fn settle(&mut self, ticket: Ticket, answer: Poll<bool>, now: Instant) {
-        let Some((_, aged)) = self.asking.take() else { return };
-        let Some(&Waiter { lane, place, .. }) = self.waiters.get(&ticket) else { return };
-        if answer.is_ready() {
-            self.wake_lane(lane);
-        }
-        if answer == Poll::Ready(true) {
-            self.rule.take(now);
-            self.front.count_send(aged);
-            self.leave(ticket);
-            self.reserve(lane, place.is_none());
-        }
+    /// Takes the permit and the turn for a waiter whose service is ready.
+    pub(super) fn pass(&mut self, lane: u64, rank: Rank, now: Instant) {
+        self.rule.take(now);
+        self.leave(lane, rank);
+        self.calls = (self.calls + 1) % AGED_SHARE;
     }
 
-    /// The service below may have become ready.
-    pub(super) fn wake_lane(&mut self, lane: u64) {
-        self.update(lane, |lane| lane.asked = false);
+    /// The earliest instant at which a waiter may pass; `None` until another change.
+    fn next(&self, now: Instant) -> Option<Instant> {
+        self.rule.next(now).filter(|_| !self.asking)
     }
 
-    /// Keeps the service below for a request that has passed, or opens it again.
-    pub(super) fn reserve(&mut self, lane: u64, reserved: bool) {
-        self.update(lane, |lane| lane.reserved = reserved);
-    }
-
-    /// The waiter that passes next, and whether ageing chose it.
-    fn first(&self, now: Instant) -> Option<(Ticket, bool)> {
-        match self.front.overdue(None, AGEING, now) {
-            Some(ticket) => Some((ticket, true)),
-            None => self.front.below(None).next().map(|place| (place.ticket, false)),
-        }
+    /// The waiter that passes next, with its lane.
+    fn first(&self, now: Instant) -> Option<(Rank, u64)> {
+        let open = || self.lanes.iter().filter(|(_, lane)| !lane.closed);
+        let oldest = open().filter_map(|(&id, lane)| Some((lane.by_age.first_key_value()?, id))).min();
+        oldest
+            .filter(|((_, (since, _)), _)| self.calls + 1 == AGED_SHARE && now.duration_since(*since) >= AGEING)
+            .map(|((_, (_, rank)), lane)| (*rank, lane))
+            .or_else(|| open().filter_map(|(&id, lane)| Some((*lane.waiters.first_key_value()?.0, id))).min())
     }
 
     /// The waker of the next request; if none waits, those of all limits above whose service may be ready.
     fn wakers(&mut self, now: Instant) -> Vec<Waker> {
-        let Some(at) = self.rule.next(now).filter(|_| self.asking.is_none()) else { return Vec::new() };
-        let first = self.first(now).map(|(ticket, _)| ticket);
-        let watchers = if first.is_none() { self.watchers.as_slice() } else { &[] };
-        let mut wakers = Vec::new();
-        for ticket in first.iter().chain(watchers) {
-            let Some(waiter) = self.waiters.get_mut(ticket) else { continue };
-            let is_open = self.lanes.get(&waiter.lane).is_some_and(Lane::is_open);
-            if is_open && waiter.until != Some(at) {
-                wakers.extend(waiter.waker.take());
-            }
+        let (Some(at), Some((first, lane))) = (self.next(now), self.first(now)) else { return Vec::new() };
+        let wake = |waiter: &mut Waiter| waiter.waker.take_if(|_| waiter.until != Some(at));
+        if is_limit(first) {
+            let open = self.lanes.values_mut().filter(|lane| !lane.closed);
+            return open.flat_map(|lane| lane.waiters.values_mut()).filter_map(wake).collect();
         }
-        wakers
-    }
-
-    /// Changes a lane and what the front holds of it.
-    fn update(&mut self, lane: u64, change: impl FnOnce(&mut Lane)) {
-        let Some(lane) = self.lanes.get_mut(&lane) else { return };
-        change(lane);
-        for place in lane.shown.drain(..) {
-            self.front.remove(&place);
-        }
-        if lane.is_open() {
-            let oldest = lane.queue.oldest().and_then(|ticket| self.waiters.get(&ticket)?.place);
-            lane.shown.extend(lane.queue.below(None).next().copied().into_iter().chain(oldest));
-            lane.shown.iter().for_each(|place| self.front.insert(*place));
-        }
+        let waiter = self.lanes.get_mut(&lane).and_then(|lane| lane.waiters.get_mut(&first));
+        waiter.and_then(wake).into_iter().collect()
     }
 }
 
-// === impl Lane ===
-
-impl Lane {
-    fn is_open(&self) -> bool {
-        !self.asked && !self.reserved
-    }
+/// Returns true if it is not a request that waits, but a limit above.
+fn is_limit((Reverse(priority), ..): Rank) -> bool {
+    priority.is_none()
 }

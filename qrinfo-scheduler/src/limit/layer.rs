@@ -64,7 +64,7 @@ impl ConcurrencyLimitLayer {
 
     /// The number of requests that hold a permit now.
     pub fn in_use(&self) -> usize {
-        self.gate.change(|state, _| state.rule.in_use())
+        self.gate.change(|state, _| state.rule.in_use)
     }
 }
 
@@ -72,7 +72,7 @@ impl<S> Layer<S> for ConcurrencyLimitLayer {
     type Service = Limited<S>;
 
     fn layer(&self, inner: S) -> Limited<S> {
-        Limited::new(inner, self.gate.clone())
+        Limited::new(inner, &self.gate)
     }
 }
 
@@ -86,7 +86,7 @@ impl RateLimitLayer {
 
     /// Replaces the rate at once, also for requests that wait. Earlier calls still count.
     pub fn set_rate(&self, rate: Rate) {
-        self.gate.change(|state, _| state.rule.set_rate(rate));
+        self.gate.change(|state, _| state.rule.bucket.set_rate(rate));
     }
 }
 
@@ -94,6 +94,6 @@ impl<S> Layer<S> for RateLimitLayer {
     type Service = Limited<S>;
 
     fn layer(&self, inner: S) -> Limited<S> {
-        Limited::new(inner, self.gate.clone())
+        Limited::new(inner, &self.gate)
     }
 }

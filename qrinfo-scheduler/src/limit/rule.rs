@@ -9,8 +9,9 @@ use crate::{Gcra, Rate, aimd::Aimd};
 pub(super) struct Rule {
     limit: usize,
     adaptive: Option<Aimd>,
-    in_use: usize,
-    bucket: Gcra,
+    /// Requests that hold a permit.
+    pub(super) in_use: usize,
+    pub(super) bucket: Gcra,
 }
 
 // === impl Rule ===
@@ -54,15 +55,7 @@ impl Rule {
         self.adaptive = self.adaptive.take().map(|_| Aimd::new(limit));
     }
 
-    pub(super) fn set_rate(&mut self, rate: Rate) {
-        self.bucket.set_rate(rate);
-    }
-
     pub(super) fn limit(&self) -> usize {
         self.adaptive.as_ref().map_or(self.limit, |aimd| aimd.limit().min(self.limit))
-    }
-
-    pub(super) fn in_use(&self) -> usize {
-        self.in_use
     }
 }

@@ -1,5 +1,3 @@
-use std::sync::{Arc, OnceLock};
-
 use bytes::BytesMut;
 use qrinfo_core::{
     Hash256, ProTxHash,
@@ -10,14 +8,14 @@ use qrinfo_core::{
 
 use super::{
     fault::ApplyFault,
-    merkle,
-    sorted::{Change, Conflict, Item, Sorted},
+    sorted::{Conflict, Item, Sorted},
 };
 
 /// The masternodes at one block, in ascending order of the bytes of their `proRegTxHash`.
 ///
 /// A clone shares everything. The list that a diff leads to shares every masternode that did not change, with its hash
-/// in the merkle tree; entries are copied out of the diff, so that no received frame stays in memory for them.
+/// in the merkle tree; entries are copied out of the diff, so that no received frame stays in memory for them. Two lists
+/// are equal if they have the same entries.
 ///
 /// ```
 /// use qrinfo_core::Hash256;
@@ -27,25 +25,15 @@ use super::{
 /// assert!(at_genesis.is_empty());
 /// assert_eq!(at_genesis.merkle_root(), Hash256::ZERO);
 /// ```
-#[derive(Debug, Clone, Default)]
-pub struct MasternodeList {
-    masternodes: Sorted<Masternode>,
-    /// Shared by clones, and by the lists that empty diffs lead to.
-    root: Arc<OnceLock<Hash256>>,
-}
-
-#[derive(Debug)]
-struct Masternode {
-    entry: SmlEntry,
-    leaf: [u8; 32],
-}
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MasternodeList(Sorted<SmlEntry>);
 
 // === impl MasternodeList ===
 
 impl MasternodeList {
     /// Returns the number of masternodes, banned ones included.
     pub fn len(&self) -> usize {
-        self.masternodes.len()
+        self.iter().len()
     }
 
     /// Returns true if there are no masternodes.
@@ -55,12 +43,12 @@ impl MasternodeList {
 
     /// Iterates over the masternodes in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &SmlEntry> + Clone {
-        self.masternodes.iter().map(|masternode| &masternode.entry)
+        self.0.iter()
     }
 
     /// Returns the masternode with this identity.
     pub fn get(&self, pro_reg_tx_hash: &ProTxHash) -> Option<&SmlEntry> {
-        self.masternodes.get(pro_reg_tx_hash).map(|masternode| &masternode.entry)
+        self.0.get(pro_reg_tx_hash)
     }
 
     /// Returns the number of masternodes with a score: those that are not banned and whose registration is confirmed.
@@ -73,7 +61,7 @@ impl MasternodeList {
     ///
     /// It is computed once; the hashes of entries are kept from list to list.
     pub fn merkle_root(&self) -> Hash256 {
-        *self.root.get_or_init(|| merkle::root(self.masternodes.iter().map(|masternode| masternode.leaf).collect()))
+        self.0.merkle_root()
     }
 
     /// Returns the list after `diff`.
@@ -83,52 +71,41 @@ impl MasternodeList {
     /// # Errors
     /// [`ApplyFault::AbsentMasternode`] and [`ApplyFault::MasternodeTwice`].
     pub fn apply(&self, diff: &MnListDiff) -> Result<Self, ApplyFault> {
-        if diff.deleted_masternodes.is_empty() && diff.new_masternodes.is_empty() {
-            return Ok(self.clone());
-        }
-        let mut buffer = BytesMut::new();
-        let deleted = diff.deleted_masternodes.iter().map(|key| Change { key, item: None });
-        let updated = diff.new_masternodes.iter().map(|entry| {
-            buffer.clear();
-            entry.encode_without_version(&mut buffer);
-            let leaf = sha256d(&buffer);
-            let entry = detached(entry)?;
-            Ok(Change { key: entry.pro_reg_tx_hash, item: Some(Masternode { entry, leaf }) })
-        });
-        let changes = deleted.map(Ok).chain(updated).collect::<Result<_, DecodeError>>()?;
-        let masternodes = self.masternodes.changed(changes).map_err(|conflict| match conflict {
-            Conflict::Absent(hash) => ApplyFault::AbsentMasternode(hash),
-            Conflict::Twice(hash) | Conflict::Present(hash) => ApplyFault::MasternodeTwice(hash),
-        })?;
-        Ok(Self { masternodes, root: Arc::default() })
+        self.0.changed(diff.deleted_masternodes.iter(), diff.new_masternodes.iter()).map(Self)
     }
 }
 
-impl PartialEq for MasternodeList {
-    /// Returns true if both have the same entries.
-    fn eq(&self, other: &Self) -> bool {
-        self.masternodes.is_same(&other.masternodes) || self.iter().eq(other.iter())
-    }
-}
+// === impl SmlEntry ===
 
-impl Eq for MasternodeList {}
-
-// === impl Masternode ===
-
-impl Item for Masternode {
+impl Item for SmlEntry {
     type Key = ProTxHash;
 
     const REPLACEABLE: bool = true;
 
-    fn key(&self) -> ProTxHash {
-        self.entry.pro_reg_tx_hash
-    }
-}
+    const SORTED_LEAVES: bool = false;
 
-/// The entry without a part in the buffer that it was decoded from. Only extended addresses are slices of it.
-fn detached(entry: SmlEntry) -> Result<SmlEntry, DecodeError> {
-    match entry.net_info {
-        NetInfo::Extended(_) => SmlEntry::from_wire(entry.to_wire()),
-        NetInfo::Service { .. } | NetInfo::Unknown(_) => Ok(entry),
+    fn key(&self) -> ProTxHash {
+        self.pro_reg_tx_hash
+    }
+
+    fn leaf(&self) -> [u8; 32] {
+        let mut bytes = BytesMut::new();
+        self.encode_without_version(&mut bytes);
+        sha256d(&bytes)
+    }
+
+    /// Only extended addresses are slices of the buffer that an entry was decoded from.
+    fn detached(self) -> Result<Self, DecodeError> {
+        match self.net_info {
+            NetInfo::Extended(_) => Self::from_wire(self.to_wire()),
+            NetInfo::Service { .. } | NetInfo::Unknown(_) => Ok(self),
+        }
+    }
+
+    fn fault(conflict: Conflict<ProTxHash>) -> ApplyFault {
+        match conflict {
+            Conflict::Absent(hash) => ApplyFault::AbsentMasternode(hash),
+            Conflict::Twice(hash) | Conflict::Present(hash) => ApplyFault::MasternodeTwice(hash),
+        }
     }
 }

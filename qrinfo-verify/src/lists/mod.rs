@@ -8,8 +8,6 @@ mod snapshot;
 mod sorted;
 mod step;
 
-use std::fmt;
-
 use qrinfo_core::{
     BlockHash, Network,
     message::{CoinbasePayload, MnListDiff},
@@ -33,11 +31,13 @@ use crate::headers::is_genesis;
 /// let lists = Lists::at_genesis(Network::Mainnet);
 /// assert_eq!((lists.height(), lists.masternodes().len(), lists.quorums().len()), (0, 0, 0));
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, derive_more::Debug)]
 pub struct Lists {
     height: u32,
     block_hash: BlockHash,
+    #[debug("{}", masternodes.len())]
     masternodes: MasternodeList,
+    #[debug("{}", quorums.len())]
     quorums: QuorumList,
     /// The signature in the coinbase: null if the miner knew none, and absent before v20.
     chain_lock: Option<[u8; 96]>,
@@ -123,16 +123,5 @@ impl Lists {
             (Some(expected), got) if expected != got => Err(RootFault::Quorums { expected, got }),
             _ => Ok(()),
         }
-    }
-}
-
-impl fmt::Debug for Lists {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lists")
-            .field("height", &self.height)
-            .field("block_hash", &self.block_hash)
-            .field("masternodes", &self.masternodes.len())
-            .field("quorums", &self.quorums.len())
-            .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,3 @@
-use std::sync::{Arc, OnceLock};
-
 use qrinfo_core::{
     Hash256, LlmqType, QuorumHash,
     message::{Commitment, DeletedQuorum, MnListDiff},
@@ -9,31 +7,21 @@ use qrinfo_core::{
 
 use super::{
     fault::ApplyFault,
-    merkle,
-    sorted::{Change, Conflict, Item, Sorted},
+    sorted::{Conflict, Item, Sorted},
 };
 
 /// The active quorums of every type at one block, in ascending order of type and of the bytes of their hash.
 ///
 /// Versions of the list share their commitments, as those of a [`MasternodeList`](crate::MasternodeList) share entries.
-#[derive(Debug, Clone, Default)]
-pub struct QuorumList {
-    quorums: Sorted<Quorum>,
-    root: Arc<OnceLock<Hash256>>,
-}
-
-#[derive(Debug)]
-struct Quorum {
-    commitment: Commitment,
-    leaf: [u8; 32],
-}
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct QuorumList(Sorted<Commitment>);
 
 // === impl QuorumList ===
 
 impl QuorumList {
     /// Returns the number of active quorums, of all types.
     pub fn len(&self) -> usize {
-        self.quorums.len()
+        self.iter().len()
     }
 
     /// Returns true if there are no quorums.
@@ -43,23 +31,19 @@ impl QuorumList {
 
     /// The commitments in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Commitment> + Clone {
-        self.quorums.iter().map(|quorum| &quorum.commitment)
+        self.0.iter()
     }
 
     /// The commitment of one quorum.
     pub fn get(&self, llmq_type: LlmqType, quorum_hash: QuorumHash) -> Option<&Commitment> {
-        self.quorums.get(&(llmq_type, quorum_hash)).map(|quorum| &quorum.commitment)
+        self.0.get(&(llmq_type, quorum_hash))
     }
 
     /// Returns the value of `merkleRootQuorums` in the block's coinbase: the merkle root over the hashes of all
     /// commitments, these in ascending order of their bytes (Dash Core's `CalcCbTxMerkleRootQuorums`). Zero without
     /// quorums.
     pub fn merkle_root(&self) -> Hash256 {
-        *self.root.get_or_init(|| {
-            let mut leaves: Vec<_> = self.quorums.iter().map(|quorum| quorum.leaf).collect();
-            leaves.sort_unstable();
-            merkle::root(leaves)
-        })
+        self.0.merkle_root()
     }
 
     /// Returns the list after `diff`.
@@ -67,51 +51,38 @@ impl QuorumList {
     /// # Errors
     /// [`ApplyFault::AbsentQuorum`], [`ApplyFault::PresentQuorum`] (a commitment is mined once) and [`ApplyFault::QuorumTwice`].
     pub fn apply(&self, diff: &MnListDiff) -> Result<Self, ApplyFault> {
-        if diff.deleted_quorums.is_empty() && diff.new_quorums.is_empty() {
-            return Ok(self.clone());
-        }
-        let deleted = diff.deleted_quorums.iter().map(|quorum| {
-            let key = (quorum.llmq_type, quorum.quorum_hash);
-            Ok(Change { key, item: None })
-        });
-        let new = diff.new_quorums.iter().map(|commitment| {
-            // A copy of its own, which keeps no frame in memory.
-            let wire = commitment.to_wire();
-            let leaf = sha256d(&wire);
-            let item = Quorum { commitment: Commitment::from_wire(wire)?, leaf };
-            Ok(Change { key: item.key(), item: Some(item) })
-        });
-        let changes = deleted.chain(new).collect::<Result<_, DecodeError>>()?;
-        let quorums = self.quorums.changed(changes).map_err(|conflict| match conflict {
-            Conflict::Absent(key) => ApplyFault::AbsentQuorum(named(key)),
-            Conflict::Present(key) => ApplyFault::PresentQuorum(named(key)),
-            Conflict::Twice(key) => ApplyFault::QuorumTwice(named(key)),
-        })?;
-        Ok(Self { quorums, root: Arc::default() })
+        let deleted = diff.deleted_quorums.iter().map(|quorum| (quorum.llmq_type, quorum.quorum_hash));
+        self.0.changed(deleted, diff.new_quorums.iter()).map(Self)
     }
 }
 
-impl PartialEq for QuorumList {
-    /// Returns true if both have the same commitments.
-    fn eq(&self, other: &Self) -> bool {
-        self.quorums.is_same(&other.quorums) || self.iter().eq(other.iter())
-    }
-}
+// === impl Commitment ===
 
-impl Eq for QuorumList {}
-
-// === impl Quorum ===
-
-impl Item for Quorum {
+impl Item for Commitment {
     type Key = (LlmqType, QuorumHash);
 
     const REPLACEABLE: bool = false;
 
-    fn key(&self) -> Self::Key {
-        (self.commitment.llmq_type, self.commitment.quorum_hash)
-    }
-}
+    const SORTED_LEAVES: bool = true;
 
-fn named((llmq_type, quorum_hash): (LlmqType, QuorumHash)) -> DeletedQuorum {
-    DeletedQuorum { llmq_type, quorum_hash }
+    fn key(&self) -> Self::Key {
+        (self.llmq_type, self.quorum_hash)
+    }
+
+    fn leaf(&self) -> [u8; 32] {
+        sha256d(&self.to_wire())
+    }
+
+    fn detached(self) -> Result<Self, DecodeError> {
+        Self::from_wire(self.to_wire())
+    }
+
+    fn fault(conflict: Conflict<Self::Key>) -> ApplyFault {
+        let named = |(llmq_type, quorum_hash)| DeletedQuorum { llmq_type, quorum_hash };
+        match conflict {
+            Conflict::Absent(key) => ApplyFault::AbsentQuorum(named(key)),
+            Conflict::Present(key) => ApplyFault::PresentQuorum(named(key)),
+            Conflict::Twice(key) => ApplyFault::QuorumTwice(named(key)),
+        }
+    }
 }

@@ -1,15 +1,33 @@
-//! A sorted list whose versions share unchanged items.
+//! A sorted list whose versions share unchanged items, with a merkle root.
 
-use std::{fmt, slice, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use qrinfo_core::{Hash256, wire::DecodeError};
+
+use super::{fault::ApplyFault, merkle};
 
 /// An item of a sorted list.
-pub(crate) trait Item {
+pub(crate) trait Item: Eq + Sized {
     type Key: Ord + Copy;
 
     /// True if a change may replace an existing item.
     const REPLACEABLE: bool;
 
+    /// True if the merkle tree is over the leaves in ascending order of their bytes, not in the order of the keys.
+    const SORTED_LEAVES: bool;
+
     fn key(&self) -> Self::Key;
+
+    /// The item's hash in the merkle tree.
+    fn leaf(&self) -> [u8; 32];
+
+    /// A copy of its own, which keeps no frame in memory.
+    fn detached(self) -> Result<Self, DecodeError>;
+
+    fn fault(conflict: Conflict<Self::Key>) -> ApplyFault;
 }
 
 /// Items in ascending order of their keys.
@@ -17,13 +35,14 @@ pub(crate) trait Item {
 /// A version is one array of pointers: 8 bytes for each item, and the items that changed. That is a few times less than
 /// what trees of shared nodes take when the changes of a cycle are spread over the whole list, as they are.
 pub(crate) struct Sorted<T> {
-    items: Arc<[Arc<T>]>,
+    items: Arc<[Arc<Hashed<T>>]>,
+    /// Shared by clones, and by the lists that empty diffs lead to.
+    root: Arc<OnceLock<Hash256>>,
 }
 
-/// A change of one key: a new item, or a deletion.
-pub(crate) struct Change<T: Item> {
-    pub(crate) key: T::Key,
-    pub(crate) item: Option<T>,
+struct Hashed<T> {
+    item: T,
+    leaf: [u8; 32],
 }
 
 /// The reason why changes cannot be applied.
@@ -39,65 +58,86 @@ pub(crate) enum Conflict<K> {
 
 // === impl Sorted ===
 
+impl<T> Sorted<T> {
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &T> + Clone {
+        self.items.iter().map(|hashed| &hashed.item)
+    }
+}
+
 impl<T: Item> Sorted<T> {
-    pub(crate) fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    pub(crate) fn iter(&self) -> slice::Iter<'_, Arc<T>> {
-        self.items.iter()
-    }
-
     pub(crate) fn get(&self, key: &T::Key) -> Option<&T> {
-        let place = self.items.binary_search_by_key(key, |item| item.key()).ok()?;
-        self.items.get(place).map(AsRef::as_ref)
+        let place = self.items.binary_search_by_key(key, |hashed| hashed.item.key()).ok()?;
+        self.items.get(place).map(|hashed| &hashed.item)
+    }
+
+    pub(crate) fn merkle_root(&self) -> Hash256 {
+        *self.root.get_or_init(|| {
+            let mut leaves: Vec<_> = self.items.iter().map(|hashed| hashed.leaf).collect();
+            if T::SORTED_LEAVES {
+                leaves.sort_unstable();
+            }
+            merkle::root(leaves)
+        })
     }
 
     /// The list after these changes, in any order.
-    pub(crate) fn changed(&self, mut changes: Vec<Change<T>>) -> Result<Self, Conflict<T::Key>> {
-        changes.sort_by_key(|change| change.key);
-        for (change, next) in changes.iter().zip(changes.iter().skip(1)) {
-            if change.key == next.key {
-                return Err(Conflict::Twice(change.key));
+    pub(crate) fn changed(
+        &self,
+        deleted: impl Iterator<Item = T::Key>,
+        new: impl Iterator<Item = T>,
+    ) -> Result<Self, ApplyFault> {
+        let new = new.map(|item| Ok((item.key(), Some(Hashed { leaf: item.leaf(), item: item.detached()? }))));
+        let mut changes = deleted.map(|key| Ok((key, None))).chain(new).collect::<Result<Vec<_>, DecodeError>>()?;
+        if changes.is_empty() {
+            return Ok(self.clone());
+        }
+        changes.sort_by_key(|(key, _)| *key);
+        for ((key, _), (next, _)) in changes.iter().zip(changes.iter().skip(1)) {
+            if key == next {
+                return Err(T::fault(Conflict::Twice(*key)));
             }
         }
         let mut items = Vec::with_capacity(self.items.len() + changes.len());
         let mut old = self.items.iter().peekable();
-        for Change { key, item } in changes {
-            while let Some(kept) = old.next_if(|kept| kept.key() < key) {
+        for (key, new) in changes {
+            while let Some(kept) = old.next_if(|kept| kept.item.key() < key) {
                 items.push(kept.clone());
             }
-            let replaced = old.next_if(|kept| kept.key() == key);
-            match item {
-                Some(_) if replaced.is_some() && !T::REPLACEABLE => return Err(Conflict::Present(key)),
-                Some(item) => items.push(Arc::new(item)),
-                None if replaced.is_none() => return Err(Conflict::Absent(key)),
+            let replaced = old.next_if(|kept| kept.item.key() == key);
+            match new {
+                Some(_) if replaced.is_some() && !T::REPLACEABLE => return Err(T::fault(Conflict::Present(key))),
+                Some(new) => items.push(Arc::new(new)),
+                None if replaced.is_none() => return Err(T::fault(Conflict::Absent(key))),
                 None => {}
             }
         }
         items.extend(old.cloned());
-        Ok(Self { items: items.into() })
-    }
-
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.items, &other.items)
+        Ok(Self { items: items.into(), root: Arc::default() })
     }
 }
 
 impl<T> Clone for Sorted<T> {
     fn clone(&self) -> Self {
-        Self { items: self.items.clone() }
+        Self { items: self.items.clone(), root: self.root.clone() }
     }
 }
 
 impl<T> Default for Sorted<T> {
     fn default() -> Self {
-        Self { items: Arc::new([]) }
+        Self { items: Arc::new([]), root: Arc::default() }
     }
 }
 
+impl<T: Eq> PartialEq for Sorted<T> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.items, &other.items) || self.iter().eq(other.iter())
+    }
+}
+
+impl<T: Eq> Eq for Sorted<T> {}
+
 impl<T: fmt::Debug> fmt::Debug for Sorted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.items.iter()).finish()
+        f.debug_list().entries(self.iter()).finish()
     }
 }

@@ -2,7 +2,7 @@
 mod connect;
 mod transport;
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, iter::successors, time::Duration};
 
 use qrinfo_core::{Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, PeerId, Request};
 use qrinfo_correlate::{Closed, Violation};
@@ -131,25 +131,17 @@ pub(crate) fn judge(request: &Request, answer: Answer, peer: PeerId) -> AttemptR
 /// The kind of failure as far as it concerns the peer. Where a connection was ended for a fault of the peer, the attempts
 /// behind it fail as disconnected, and only their source knows the fault.
 pub(crate) fn classify(error: &AttemptError) -> AttemptErrorKind {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(closed) = cause.downcast_ref::<Closed>() {
-            let is_stuck = matches!(closed, Closed::Violation(Violation::Unanswered(_)));
-            let otherwise = if is_stuck { AttemptErrorKind::Timeout } else { error.kind() };
-            return closed.fault().unwrap_or(otherwise);
-        }
-        source = cause.source();
-    }
-    error.kind()
+    let Some(closed) = causes(error).find_map(|cause| cause.downcast_ref::<Closed>()) else { return error.kind() };
+    let is_stuck = matches!(closed, Closed::Violation(Violation::Unanswered(_)));
+    closed.fault().unwrap_or(if is_stuck { AttemptErrorKind::Timeout } else { error.kind() })
 }
 
 /// An error and its sources on one line.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
+    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// An error, then its sources.
+fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    successors(Some(error), |&error| error.source())
 }

@@ -1,7 +1,7 @@
 //! A chain as a node answers from it.
 
 use qrinfo_core::{
-    BlockHash, BlockHeader, Reply,
+    BlockHash, BlockHeader,
     message::{GetQRInfo, Headers, MAX_HEADERS, NetworkMessage},
     wire::frame::Frame,
 };
@@ -32,7 +32,7 @@ impl Answers for Chain {
 
     fn answer(&self, request: &Frame, session: ServerSession) -> Response {
         match NetworkMessage::from_frame(request.clone()).map(|message| builder::answer(self, &message, session)) {
-            Ok(Some(Ok(reply))) => Response::Reply(frame(reply)),
+            Ok(Some(Ok(reply))) => Response::Reply(NetworkMessage::from(reply).to_frame()),
             Ok(Some(Err(_))) => Response::Refuse,
             Ok(None) | Err(_) => Response::Ignore,
         }
@@ -53,7 +53,7 @@ impl Answers for Chain {
         others.into_iter().flatten().find_map(|height| {
             let block_hash = self.block(height)?.hash;
             let reply = builder::qr_info(self, &GetQRInfo { block_hash, ..request.clone() }, session).ok()?;
-            Some(frame(Reply::QrInfo(Box::new(reply))))
+            Some(NetworkMessage::QRInfo(Box::new(reply)).to_frame())
         })
     }
 }
@@ -65,12 +65,4 @@ impl Chain {
             Place::Stale(_) => None,
         }
     }
-}
-
-fn frame(reply: Reply) -> Frame {
-    match reply {
-        Reply::QrInfo(reply) => NetworkMessage::QRInfo(reply),
-        Reply::MnListDiff(diff) => NetworkMessage::MnListDiff(diff),
-    }
-    .to_frame()
 }

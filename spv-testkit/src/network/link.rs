@@ -1,18 +1,12 @@
-use bytes::BytesMut;
+use futures_util::{SinkExt, StreamExt};
 use qrinfo_core::{
-    Network, PeerId,
+    PeerId,
     client::ClientError,
-    message::{NetworkMessage, VersionMessage},
-    wire::{
-        Wire,
-        frame::{Command, Frame, FrameDecoder, FrameEvent},
-    },
+    message::NetworkMessage,
+    wire::frame::{Frame, FrameEvent},
 };
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
-    sync::mpsc,
-    task::JoinSet,
-};
+use spv_peer::{PeerConfig, handshake};
+use tokio::{sync::mpsc, task::JoinSet};
 
 use super::Arrival;
 use crate::SimulatedPeer;
@@ -48,41 +42,23 @@ pub(super) async fn connect(
     node: &SimulatedPeer,
     arrivals: mpsc::UnboundedSender<Arrival>,
 ) -> Result<Link, ClientError> {
-    let network = node.chain_network();
-    let (input, mut output) = split(node.connect());
-    let mut input = Frames { input, decoder: FrameDecoder::new(network), buffer: BytesMut::new() };
-    let version = VersionMessage::for_client(id, 0, VERSION_NONCE, "/mock/").to_wire();
-    write(&mut output, &Frame { command: Command::VERSION, payload: version }, network).await?;
-    let mut start_height = None;
-    loop {
-        let frame = input.next().await?.ok_or("the peer ended the handshake")?;
-        match frame.command {
-            Command::VERSION => {
-                start_height = Some(u32::try_from(VersionMessage::from_wire(frame.payload)?.start_height)?);
-            }
-            Command::VERACK => break,
-            _ => {}
-        }
-    }
-    write(&mut output, &Frame { command: Command::VERACK, payload: Default::default() }, network).await?;
-
+    let connection = handshake(node.connect(), id, &PeerConfig::new(node.chain_network(), VERSION_NONCE)).await?;
+    let start_height = connection.start_height();
+    let (mut output, mut input) = connection.split();
     let (outgoing, mut queue) = mpsc::unbounded_channel();
-    let pongs = outgoing.clone();
     let mut task = JoinSet::new();
     task.spawn(async move {
         let read = async {
-            while let Ok(Some(frame)) = input.next().await {
-                match NetworkMessage::from_frame(frame) {
-                    Ok(NetworkMessage::Ping(nonce)) => drop(pongs.send(NetworkMessage::Pong(nonce).to_frame())),
-                    Ok(message) => drop(arrivals.send((id, Some(message)))),
-                    Err(_) => break,
-                }
+            while let Some(Ok(event)) = input.next().await {
+                let FrameEvent::Frame(frame) = event else { continue };
+                let Ok(message) = NetworkMessage::from_frame(frame) else { break };
+                let _ = arrivals.send((id, Some(message)));
             }
         };
         let send = async {
             while let Some(frame) = queue.recv().await {
                 // That a peer has left shows when all that it sent is read.
-                let _ = write(&mut output, &frame, network).await;
+                let _ = output.send(frame).await;
             }
         };
         tokio::select! {
@@ -91,36 +67,5 @@ pub(super) async fn connect(
         }
         let _ = arrivals.send((id, None));
     });
-    let start_height = start_height.ok_or("the peer sent no version")?;
     Ok(Link { start_height, outgoing, _task: task })
-}
-
-async fn write(output: &mut (impl AsyncWrite + Unpin), frame: &Frame, network: Network) -> Result<(), ClientError> {
-    let mut bytes = BytesMut::new();
-    frame.encode(network, &mut bytes);
-    Ok(output.write_all(&bytes).await?)
-}
-
-struct Frames<R> {
-    input: R,
-    decoder: FrameDecoder,
-    buffer: BytesMut,
-}
-
-// === impl Frames ===
-
-impl<R: AsyncRead + Unpin> Frames<R> {
-    /// The next frame, or `None` at the end.
-    async fn next(&mut self) -> Result<Option<Frame>, ClientError> {
-        loop {
-            while let Some(event) = self.decoder.decode(&mut self.buffer)? {
-                if let FrameEvent::Frame(frame) = event {
-                    return Ok(Some(frame));
-                }
-            }
-            if self.input.read_buf(&mut self.buffer).await? == 0 {
-                return Ok(None);
-            }
-        }
-    }
 }

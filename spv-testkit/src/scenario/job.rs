@@ -3,7 +3,6 @@
 //! Job `j` is the cycle with the number `j + 5`, so that all that a request names lies behind the first block. Hashes
 //! are made up: a word that says what they stand for, and the number of the cycle.
 
-use bytes::Bytes;
 use qrinfo_core::{
     BlockHash, Hash256, QRInfoRequestSpec,
     message::{Coinbase, CoinbasePayload, GetQRInfo, MnListDiff, QRInfo, QuorumSnapshot, SkipListMode},
@@ -61,18 +60,8 @@ pub(super) fn asked(request: &GetQRInfo) -> Option<usize> {
 pub(super) fn reply(job: usize, bytes: u64) -> QRInfo {
     let cycle = cycle_of(job);
     let diff = |block, cycle| MnListDiff {
-        version: 1,
-        base_block_hash: NETWORK.genesis_hash(),
-        block_hash: hash(block, cycle),
-        total_transactions: 1,
-        merkle_hashes: Seq::default(),
-        merkle_flags: Bytes::new(),
         coinbase: coinbase(cycle),
-        deleted_masternodes: Seq::default(),
-        new_masternodes: Seq::default(),
-        deleted_quorums: Seq::default(),
-        new_quorums: Seq::default(),
-        quorums_cl_sigs: Seq::default(),
+        ..MnListDiff::empty(NETWORK.genesis_hash(), hash(block, cycle))
     };
     let snapshot = || QuorumSnapshot {
         skip_list_mode: SkipListMode::NoSkipping,

@@ -2,6 +2,7 @@ use std::{
     future::pending,
     io,
     net::SocketAddr,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -17,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    Settings,
+    SimulatedPeerBuilder,
     fault::{Outgoing, Then},
     session::{Session, Step},
     stats::Counters,
@@ -50,7 +51,7 @@ struct Delivery {
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite,
     client: SocketAddr,
-    settings: &Settings,
+    settings: &SimulatedPeerBuilder,
     counters: &Counters,
 ) -> io::Result<()> {
     let (input, output) = tokio::io::split(stream);
@@ -71,7 +72,7 @@ async fn read(
     mut input: impl AsyncRead + Unpin,
     mut session: Session<'_>,
     network: Network,
-    settings: &Settings,
+    settings: &SimulatedPeerBuilder,
     counters: &Counters,
     queue: mpsc::Sender<Delivery>,
 ) -> io::Result<()> {
@@ -126,7 +127,12 @@ async fn read(
 ///
 /// Payloads count, but not pongs or frame headers: a few bytes beside the thousands of a reply, which the model leaves
 /// out.
-fn prepare(step: Step, network: Network, settings: &Settings, counters: &Counters) -> (Outgoing, Cost, u64) {
+fn prepare(
+    step: Step,
+    network: Network,
+    settings: &SimulatedPeerBuilder,
+    counters: &Counters,
+) -> (Outgoing, Cost, u64) {
     match step {
         Step::Send(frame) => {
             let counted = if frame.command == Command::PONG { 0 } else { frame.payload.len() as u64 };
@@ -136,22 +142,24 @@ fn prepare(step: Step, network: Network, settings: &Settings, counters: &Counter
         }
         Step::Close => (Outgoing::nothing(Then::Close), Cost::default(), 0),
         Step::Refuse(request) => {
-            Counters::add(&counters.requests, 1);
-            Counters::add(&counters.refusals, 1);
+            counters.count(|stats| {
+                stats.requests += 1;
+                stats.refusals += 1;
+            });
             let cost = settings.answers.cost(&request);
             let compute = cost.map_or(settings.profile.compute, |cost| cost.compute);
             (Outgoing::nothing(Then::GoOn), Cost { compute, transfer: Duration::ZERO }, 0)
         }
         Step::Reply { request, reply, session } => {
-            Counters::add(&counters.requests, 1);
-            let number = Counters::add(&counters.begun, 1);
+            counters.count(|stats| stats.requests += 1);
+            let number = counters.begun.fetch_add(1, Ordering::Relaxed);
             let mut outgoing = Outgoing::frame(&reply, network);
             let mishaps = settings.mishaps.iter().filter(|mishap| mishap.replies.contains(number));
             for mishap in mishaps {
                 mishap.befall(&mut outgoing, network, settings.answers.other(&request, session).as_ref());
             }
             if outgoing.bytes.is_empty() {
-                Counters::add(&counters.refusals, 1);
+                counters.count(|stats| stats.refusals += 1);
             }
             let cost = cost(&request, &outgoing, settings);
             let counted = outgoing.bytes.len().saturating_sub(HEADER_LEN) as u64;
@@ -161,7 +169,7 @@ fn prepare(step: Step, network: Network, settings: &Settings, counters: &Counter
 }
 
 /// Returns the time that a reply takes.
-fn cost(request: &Frame, outgoing: &Outgoing, settings: &Settings) -> Cost {
+fn cost(request: &Frame, outgoing: &Outgoing, settings: &SimulatedPeerBuilder) -> Cost {
     let bytes = outgoing.bytes.len() as u64;
     let Cost { compute, transfer } = settings
         .answers
@@ -179,7 +187,7 @@ fn cost(request: &Frame, outgoing: &Outgoing, settings: &Settings) -> Cost {
 async fn write(
     mut output: impl AsyncWrite + Unpin,
     network: Network,
-    settings: &Settings,
+    settings: &SimulatedPeerBuilder,
     counters: &Counters,
     mut deliveries: mpsc::Receiver<Delivery>,
 ) -> io::Result<()> {
@@ -198,11 +206,11 @@ async fn write(
             sent += chunk.len();
             sleep_until(model.arrival(transit, transfer, sent as u64, length as u64)).await;
             output.write_all(chunk).await?;
-            Counters::add(&counters.bytes, chunk.len() as u64);
+            counters.count(|stats| stats.bytes += chunk.len() as u64);
         }
         sleep_until(transit.last_byte).await;
         match outgoing.then {
-            Then::GoOn if is_reply && length > 0 => _ = Counters::add(&counters.replies, 1),
+            Then::GoOn if is_reply && length > 0 => counters.count(|stats| stats.replies += 1),
             Then::GoOn => {}
             Then::Close => return output.shutdown().await,
             Then::Stall => return pending().await,
@@ -216,7 +224,7 @@ async fn write(
 async fn flood(
     mut output: impl AsyncWrite + Unpin,
     network: Network,
-    settings: &Settings,
+    settings: &SimulatedPeerBuilder,
     counters: &Counters,
 ) -> io::Result<()> {
     // One entry, of the kind that announces a block.
@@ -230,7 +238,7 @@ async fn flood(
     loop {
         time::sleep(step).await;
         output.write_all(&part).await?;
-        Counters::add(&counters.bytes, part.len() as u64);
+        counters.count(|stats| stats.bytes += part.len() as u64);
     }
 }
 

@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     ops::{Bound, RangeBounds},
     sync::Arc,
 };
@@ -35,9 +34,10 @@ pub(super) enum Replies {
 }
 
 /// The fault in a reply.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
 pub(super) enum Wrong {
     Fault(Fault),
+    #[debug("Lie")]
     Lie(Arc<dyn Fn(&mut QRInfo) + Send + Sync>),
 }
 
@@ -73,17 +73,6 @@ impl Replies {
                 let mixed = fastrand::Rng::with_seed(seed).u64(..).wrapping_add(number);
                 fastrand::Rng::with_seed(mixed).f64() < probability
             }
-        }
-    }
-}
-
-// === impl Wrong ===
-
-impl fmt::Debug for Wrong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Fault(fault) => fault.fmt(f),
-            Self::Lie(_) => f.write_str("Lie"),
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, atomic::AtomicU64};
 
 /// Counters of a peer's work so far, over all its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,11 +17,7 @@ pub struct PeerStats {
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) connections: AtomicU64,
-    pub(super) requests: AtomicU64,
-    pub(super) refusals: AtomicU64,
-    pub(super) replies: AtomicU64,
-    pub(super) bytes: AtomicU64,
+    stats: Mutex<PeerStats>,
     /// Replies begun: the number of the next one.
     pub(super) begun: AtomicU64,
 }
@@ -29,19 +25,11 @@ pub(super) struct Counters {
 // === impl Counters ===
 
 impl Counters {
-    /// Adds, and gives back what was counted before.
-    pub(super) fn add(counter: &AtomicU64, more: u64) -> u64 {
-        counter.fetch_add(more, Ordering::Relaxed)
+    pub(super) fn count(&self, change: impl FnOnce(&mut PeerStats)) {
+        change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     pub(super) fn stats(&self) -> PeerStats {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        PeerStats {
-            connections: read(&self.connections),
-            requests: read(&self.requests),
-            refusals: read(&self.refusals),
-            replies: read(&self.replies),
-            bytes: read(&self.bytes),
-        }
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
