@@ -306,10 +306,10 @@ async fn at_sixty_percent_failures(is_named: bool) {
     assert_eq!(slow_downs.first(), Some(&RecoveryStrategy::ReduceConcurrency { target: 1 }));
     let sequential = RecoveryStrategy::FallbackToSequential { duration: Duration::from_secs(60) };
     assert_eq!(slow_downs.last(), Some(&sequential), "{slow_downs:?}");
-    assert_eq!(gauge.most(0.0..5.0), 16);
-    assert_eq!(gauge.most(36.0..93.0), 1, "sequential");
-    assert_eq!(gauge.most(96.0..103.0), 2, "recovering");
-    assert!(gauge.most(105.0..f64::MAX) >= 4, "parallel again");
+    assert!(gauge.most(0.0..5.0) >= 8, "in parallel before anything fails");
+    assert_eq!(gauge.most(18.0..74.0), 1, "sequential");
+    assert_eq!(gauge.most(77.0..83.0), 2, "recovering");
+    assert!(gauge.most(85.0..f64::MAX) >= 4, "parallel again");
     assert!(ended.took < Duration::from_secs(130), "{:?}", ended.took);
 }
 

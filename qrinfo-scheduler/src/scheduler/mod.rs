@@ -13,7 +13,7 @@ use std::{
 
 use qrinfo_core::{
     Attempt, AttemptErrorKind, KnownPeer, LeaveReason, PeerEvent, PeerId, PeerTable, RequestId, SendId, Timing,
-    retry::Congestion,
+    retry::{Congestion, RecoveryStrategy},
 };
 
 pub use self::types::{Dispatch, Event, Settings, SubmitError, Window};
@@ -650,9 +650,13 @@ impl Scheduler {
         // A cap above all that is sent is no limit: half of it would not be less.
         let concurrent = self.settings.cap.min(self.counted_in_flight() + 1);
         if let Some(strategy) = self.congestion.decide(concurrent, at) {
+            let before = self.cap();
             self.throttle.apply(&strategy, at);
-            tracing::info!(%strategy, failures, attempts, cap = self.cap(), "failures mount");
-            self.events.push_back(Event::SlowedDown { strategy, failures, attempts });
+            // A decision that lowers nothing only holds the present limit for longer.
+            if self.cap() < before || matches!(strategy, RecoveryStrategy::FallbackToSequential { .. }) {
+                tracing::info!(%strategy, failures, attempts, cap = self.cap(), "failures mount");
+                self.events.push_back(Event::SlowedDown { strategy, failures, attempts });
+            }
         }
     }
 }
