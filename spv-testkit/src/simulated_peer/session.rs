@@ -117,6 +117,11 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Ends the fault of its headers.
+    pub(super) fn heal(&mut self) {
+        self.header_fault = None;
+    }
+
     /// Returns the announcement of a chain that has changed.
     pub(super) fn announce(&self, before: &Chain, now: &Chain) -> Option<Step> {
         if !matches!(self.stage, Stage::Open(_)) {

@@ -1,0 +1,2 @@
+//! Simulation of whole clients on bad days.
+fn main() {}
