@@ -41,8 +41,8 @@ pub(crate) struct History {
     pub(crate) wrong: Chain,
     /// Headers above the start without anything behind them.
     endless: Vec<BlockHeader>,
-    /// Digests of the true lists, by block.
-    truths: Mutex<HashMap<BlockHash, u64>>,
+    /// The true lists by block, with their digests.
+    truths: Mutex<HashMap<BlockHash, (u64, Lists)>>,
 }
 
 /// The history of a day.
@@ -112,20 +112,25 @@ impl History {
 
     /// Returns `true` if lists are what the chain of their block has.
     pub(crate) fn has(&self, lists: &Lists) -> bool {
-        self.truth(lists.block_hash()) == Some(digest(lists))
+        self.truth(lists.block_hash()).is_some_and(|(truth, _)| truth == digest(lists))
     }
 
-    fn truth(&self, block: BlockHash) -> Option<u64> {
+    /// The lists that the chain of a block has.
+    pub(crate) fn lists(&self, block: BlockHash) -> Option<Lists> {
+        self.truth(block).map(|(_, lists)| lists)
+    }
+
+    fn truth(&self, block: BlockHash) -> Option<(u64, Lists)> {
         let lock = || self.truths.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(truth) = lock().get(&block) {
-            return Some(*truth);
+            return Some(truth.clone());
         }
         let chain = self.chains().find(|chain| chain.find(&block).is_some())?;
         let request = GetMnListDiff { base_block_hash: BlockHash::ZERO, block_hash: block };
         let diff = builder::mn_list_diff(chain, &request).ok()?;
         let lists = Lists::at_genesis(self.network()).apply(&diff).ok()?;
-        let truth = digest(&lists);
-        lock().insert(block, truth);
+        let truth = (digest(&lists), lists);
+        lock().insert(block, truth.clone());
         Some(truth)
     }
 }

@@ -72,6 +72,11 @@ impl Disk {
         self.image().limit = None;
     }
 
+    /// Returns `true` if changes fail, or will.
+    pub(crate) fn fails(&self) -> bool {
+        self.image().left.is_some()
+    }
+
     fn of(bytes: Vec<u8>) -> Self {
         Self(Arc::new(Mutex::new(Image { synced: bytes.clone(), bytes, ..Image::default() })))
     }

@@ -25,8 +25,8 @@ struct State {
     is_open: bool,
 }
 
-/// A runtime whose runs follow from `seed`.
-pub(crate) fn runtime(seed: u64, name: &str) -> std::io::Result<Runtime> {
+/// Runs a future to its end, the same way each time for one seed.
+pub(crate) fn run<T>(seed: u64, name: &str, future: impl Future<Output = T>) -> std::io::Result<T> {
     let gate = Arc::new(Gate::default());
     let [starts, stops, parks] = std::array::from_fn(|_| gate.clone());
     let mut builder = Builder::new_current_thread();
@@ -35,7 +35,11 @@ pub(crate) fn runtime(seed: u64, name: &str) -> std::io::Result<Runtime> {
     builder.on_thread_start(move || starts.pass()).on_thread_stop(move || stops.leave());
     builder.on_thread_park(move || parks.let_work());
     seeded(&mut builder, seed);
-    builder.build()
+    let runtime: Runtime = builder.build()?;
+    let result = runtime.block_on(future);
+    // The end of the runtime waits for work that is left.
+    gate.open();
+    Ok(result)
 }
 
 #[cfg(tokio_unstable)]
@@ -61,6 +65,11 @@ impl Gate {
 
     fn leave(&self) {
         self.state().threads -= 1;
+        self.changed.notify_all();
+    }
+
+    fn open(&self) {
+        self.state().is_open = true;
         self.changed.notify_all();
     }
 

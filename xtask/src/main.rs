@@ -1,4 +1,5 @@
-//! Tasks of this workspace: `cargo xtask ci`, `cargo xtask bench`, `cargo xtask conformance`, `cargo xtask live`.
+//! Tasks of this workspace: `cargo xtask ci`, `cargo xtask bench`, `cargo xtask conformance`, `cargo xtask live`,
+//! `cargo xtask simulate`.
 
 mod bench;
 mod ci;
@@ -6,6 +7,7 @@ mod conformance;
 mod live;
 mod package;
 mod prose;
+mod simulate;
 mod sources;
 
 use std::process::ExitCode;
@@ -38,6 +40,13 @@ enum Task {
     },
     /// Packages every crate as it would be published, and runs the programs in examples/adopters against the packages.
     Package,
+    /// Plays bad days of a whole client in virtual time; see docs/simulation.md.
+    #[command(disable_help_flag = true)]
+    Simulate {
+        /// Its options; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Counts doc comments that open with a clause.
     Prose,
     /// Checks the command qrinfo against a Dash Core binary of yours; see docs/live.md. Skipped without one.
@@ -50,6 +59,7 @@ fn main() -> ExitCode {
         Task::Bench { args } => bench::run(&args),
         Task::Conformance { write } => conformance::run(&sources::root(), write),
         Task::Package => package::check(&sources::root()),
+        Task::Simulate { args } => simulate::run(&args),
         Task::Prose => prose::check(&sources::root()),
         Task::Live(options) => live::run(options),
     };
