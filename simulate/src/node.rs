@@ -119,10 +119,6 @@ impl Node {
         self.state().counts
     }
 
-    pub(crate) fn round_trip(&self) -> Duration {
-        self.0.profile.round_trip
-    }
-
     /// Has it follow change number `number` of the chain, unless it follows a later one.
     pub(crate) fn follow(&self, number: u32, chain: Chain) {
         let has_other_chain = self.has(Kind::WrongChain) || self.has(Kind::Behind);
@@ -157,7 +153,8 @@ impl Node {
     }
 
     fn profile(&self) -> PeerProfile {
-        match self.has(Kind::Slow) {
+        match self.has(Kind::Slow) || self.has(Kind::Flood) {
+            // A flood of more costs real time, and shows nothing more.
             true => PeerProfile { rate: Some(1_000 + self.0.seed % 20_000), ..self.0.profile },
             false => self.0.profile,
         }

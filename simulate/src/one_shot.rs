@@ -188,7 +188,10 @@ impl OneShot {
     fn on_event(&mut self, event: SyncEvent) {
         match event {
             SyncEvent::Peer(PeerEvent::Ended { send, outcome, .. }) => {
-                self.log.event(format!("ended {send:?} {:?}", outcome.map(|timing| timing.bytes)));
+                // Schedulers of one process number their sends apart.
+                let number = send.seq & u64::from(u32::MAX);
+                let outcome = outcome.map(|timing| timing.bytes);
+                self.log.event(format!("ended {} {number} {outcome:?}", send.peer));
                 self.in_flight.remove(&send);
                 self.log.check(self.ended.insert(send), || format!("sending {send:?} ended twice"));
             }
@@ -214,7 +217,8 @@ impl OneShot {
                     self.blamed(peer, format!("{error:?}"));
                 }
             }
-            other => self.log.event(format!("{other:?}").split("at: Instant").next().unwrap_or_default()),
+            SyncEvent::Peer(PeerEvent::TimedOut { send, .. }) => self.log.event(format!("timed out {}", send.peer)),
+            other => self.log.event(format!("{other:?}")),
         }
     }
 

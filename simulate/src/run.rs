@@ -31,6 +31,8 @@ static PANICS: Mutex<BTreeMap<String, Vec<String>>> = Mutex::new(BTreeMap::new()
 pub(crate) struct Outcome {
     pub(crate) records: Records,
     pub(crate) memory: u64,
+    /// Allocations, a measure of the work of the day.
+    pub(crate) allocations: u64,
 }
 
 /// Plays the days, and returns how many of them failed.
@@ -72,7 +74,7 @@ fn twice(seed: u64, without: &BTreeSet<Kind>, prints: bool) -> Vec<String> {
     let one = once(seed, without);
     if prints {
         println!("{}", one.records.events.join("\n"));
-        println!("seed {seed}: {:016x}, {} bytes", one.records.hash(), one.memory);
+        println!("seed {seed}: {:016x}, {} bytes, {} allocations", one.records.hash(), one.memory, one.allocations);
     }
     let mut violations = one.records.violations.clone();
     let other = once(seed, without);
@@ -98,16 +100,16 @@ fn once(seed: u64, without: &BTreeSet<Kind>) -> Outcome {
         });
         played.map(thread::ScopedJoinHandle::join)
     });
-    let (mut records, memory) = match outcome {
-        Ok(Ok((Some(Ok(records)), memory))) => (records, memory.bytes_max),
-        _ => (Records::default(), 0),
+    let (mut records, memory, allocations) = match outcome {
+        Ok(Ok((Some(Ok(records)), memory))) => (records, memory.bytes_max, memory.count_total),
+        _ => (Records::default(), 0, 0),
     };
     let panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
     records.violations.extend(panics.into_iter().flatten().map(|panic| format!("panic: {panic}")));
     if memory > MEMORY {
         records.violations.push(format!("{memory} bytes of memory"));
     }
-    Outcome { records, memory }
+    Outcome { records, memory, allocations }
 }
 
 fn report(seed: u64, without: &BTreeSet<Kind>, violations: &[String], shrinks: bool) {

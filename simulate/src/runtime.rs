@@ -20,7 +20,7 @@ struct Gate {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Blocking threads that have started and not ended.
+    /// Blocking threads that were asked for and have not ended.
     threads: usize,
     is_open: bool,
 }
@@ -28,10 +28,12 @@ struct State {
 /// Runs a future to its end, the same way each time for one seed.
 pub(crate) fn run<T>(seed: u64, name: &str, future: impl Future<Output = T>) -> std::io::Result<T> {
     let gate = Arc::new(Gate::default());
-    let [starts, stops, parks] = std::array::from_fn(|_| gate.clone());
+    let [spawns, starts, stops, parks] = std::array::from_fn(|_| gate.clone());
     let mut builder = Builder::new_current_thread();
     builder.enable_time().start_paused(true).max_blocking_threads(1).thread_keep_alive(Duration::ZERO);
-    builder.thread_name(name);
+    let name = name.to_owned();
+    // The main thread asks for the name of a thread that it is about to start.
+    builder.thread_name_fn(move || spawns.expect(&name));
     builder.on_thread_start(move || starts.pass()).on_thread_stop(move || stops.leave());
     builder.on_thread_park(move || parks.let_work());
     seeded(&mut builder, seed);
@@ -53,11 +55,15 @@ fn seeded(_builder: &mut Builder, _seed: u64) {}
 // === impl Gate ===
 
 impl Gate {
+    /// Counts a blocking thread, and names it.
+    fn expect(&self, name: &str) -> String {
+        self.state().threads += 1;
+        name.to_owned()
+    }
+
     /// A blocking thread waits for its turn.
     fn pass(&self) {
         let mut state = self.state();
-        state.threads += 1;
-        self.changed.notify_all();
         while !state.is_open {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
