@@ -17,7 +17,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{disk::Disk, kind::Kind, log::{self, Log}, network::Network};
+use crate::{
+    disk::Disk,
+    kind::Kind,
+    log::{self, Log},
+    network::Network,
+};
 
 /// The time at the start of each day, in seconds since 1970.
 const UNIX: u64 = 1_800_000_000;

@@ -31,8 +31,11 @@ impl Day {
         let calm = Duration::from_secs(rng.u64(10..1_800));
         let spacing = Duration::from_secs([5, 40, 150][rng.usize(0..3)]);
         let is_there = |kind: &Kind| !without.contains(kind);
-        let faulty = (0..count).map(|index| faults(seed, index, &kinds).into_iter().filter(|(kind, _)| is_there(kind)).collect());
-        let faulty = faulty.collect();
+        let mut faulty: Vec<_> = (0..count).map(|index| faults(seed, index, &kinds)).collect();
+        // The chain is that of most nodes, and a reorganization has at most 100 blocks.
+        limit(&mut faulty, Kind::EndlessHeaders, 1);
+        limit(&mut faulty, Kind::WrongChain, honest - 1);
+        faulty.iter_mut().for_each(|faults| faults.retain(|(kind, _)| is_there(kind)));
         kinds.retain(is_there);
         Self { seed, kinds, honest, faulty, calm, spacing }
     }
@@ -45,6 +48,12 @@ impl Day {
     pub(crate) fn rng(&self, part: &str) -> fastrand::Rng {
         rng(self.seed, part)
     }
+}
+
+/// Leaves a fault to the first nodes that have it.
+fn limit(faulty: &mut [Vec<(Kind, f64)>], kind: Kind, most: usize) {
+    let has = |faults: &&mut Vec<(Kind, f64)>| faults.iter().any(|(other, _)| *other == kind);
+    faulty.iter_mut().filter(has).skip(most).for_each(|faults| faults.retain(|(other, _)| *other != kind));
 }
 
 fn faults(seed: u64, index: usize, kinds: &BTreeSet<Kind>) -> Vec<(Kind, f64)> {

@@ -64,11 +64,7 @@ fn with_diff(reply: &mut QRInfo, rng: &mut fastrand::Rng, with: impl Fn(&mut MnL
     with(diffs.swap_remove(index), rng);
 }
 
-fn with_snapshot(
-    reply: &mut QRInfo,
-    rng: &mut fastrand::Rng,
-    with: impl Fn(&mut QuorumSnapshot, &mut fastrand::Rng),
-) {
+fn with_snapshot(reply: &mut QRInfo, rng: &mut fastrand::Rng, with: impl Fn(&mut QuorumSnapshot, &mut fastrand::Rng)) {
     let mut snapshots = vec![
         &mut reply.quorum_snapshot_at_h_minus_c,
         &mut reply.quorum_snapshot_at_h_minus_2c,
@@ -95,15 +91,15 @@ fn diff(diff: &mut MnListDiff, rng: &mut fastrand::Rng) {
         10 => diff.deleted_quorums = shorter(&diff.deleted_quorums, rng),
         11 => {
             let quorum = diff.new_quorums.iter().next().map(|quorum| quorum.llmq_type);
-            let more = quorum.map(|llmq_type| DeletedQuorum { llmq_type, quorum_hash: QuorumHash::from_bytes(random(rng)) });
+            let more =
+                quorum.map(|llmq_type| DeletedQuorum { llmq_type, quorum_hash: QuorumHash::from_bytes(random(rng)) });
             diff.deleted_quorums = diff.deleted_quorums.iter().chain(more).collect();
         }
         12 => diff.new_quorums = shorter(&diff.new_quorums, rng),
         13 => diff.new_quorums = changed(&diff.new_quorums, rng, commitment),
         14 => diff.quorums_cl_sigs = shorter(&diff.quorums_cl_sigs, rng),
         _ => {
-            diff.quorums_cl_sigs =
-                changed(&diff.quorums_cl_sigs, rng, |entry, rng| rng.fill(&mut entry.signature));
+            diff.quorums_cl_sigs = changed(&diff.quorums_cl_sigs, rng, |entry, rng| rng.fill(&mut entry.signature));
         }
     }
 }

@@ -167,7 +167,8 @@ impl OneShot {
                 let lists = verified.lists.iter().chain(&verified.tip).filter(|lists| lists.height() > 0);
                 for lists in lists {
                     let is_true = self.network.history().has(lists);
-                    self.log.check(is_true, || format!("the lists of block {} were proven, and are false", lists.height()));
+                    self.log
+                        .check(is_true, || format!("the lists of block {} were proven, and are false", lists.height()));
                 }
                 None
             }

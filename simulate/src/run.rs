@@ -11,14 +11,7 @@ use std::{
     thread,
 };
 
-use crate::{
-    Simulate,
-    day::Day,
-    kind::Kind,
-    log::Records,
-    play::play,
-    runtime,
-};
+use crate::{Simulate, day::Day, kind::Kind, log::Records, play::play, runtime};
 
 /// The greatest number of bytes that a day takes at a time, with all its nodes.
 const MEMORY: u64 = 192 << 20;
@@ -135,4 +128,3 @@ fn report(seed: u64, without: &BTreeSet<Kind>, violations: &[String], shrinks: b
     }
     println!("{lines}");
 }
-

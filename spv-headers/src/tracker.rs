@@ -1,6 +1,9 @@
 //! The newest blocks of peers that stay connected, and the chain that they agree on.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use qrinfo_core::{BlockHash, BlockHeader, PeerId, message::MAX_HEADERS};
 
@@ -50,6 +53,8 @@ pub struct TipTracker {
     agreed: Spot,
     /// The newest block of each peer, as far as it is known.
     peers: BTreeMap<PeerId, Option<Spot>>,
+    /// Peers with more headers than are taken above the agreed tip.
+    cut: BTreeSet<PeerId>,
 }
 
 /// Headers of a peer that fit to known blocks and are to be checked.
@@ -62,6 +67,7 @@ pub struct TipCheck {
     place: Place,
     headers: Vec<BlockHeader>,
     is_full: bool,
+    is_cut: bool,
 }
 
 /// Checked headers, for [`TipTracker::take`].
@@ -70,6 +76,7 @@ pub struct TipHeaders {
     after: BlockHash,
     headers: Vec<CheckedHeader>,
     is_full: bool,
+    is_cut: bool,
 }
 
 /// Meaning of a peer's headers.
@@ -92,7 +99,14 @@ impl TipTracker {
     pub fn new(rules: impl Into<HeaderRules>, below: (u32, BlockHash), newest: &[CheckedHeader]) -> Self {
         let HeaderRules { rules, checkpoints } = rules.into();
         let (tree, agreed) = rooted(below, newest, newest.len().saturating_sub(DEPTH as usize));
-        Self { rules, checkpoints: checkpoints.into_iter().collect(), tree, agreed, peers: BTreeMap::new() }
+        Self {
+            rules,
+            checkpoints: checkpoints.into_iter().collect(),
+            tree,
+            agreed,
+            peers: BTreeMap::new(),
+            cut: BTreeSet::new(),
+        }
     }
 
     /// The number of headers that [`new`](Self::new) wants.
@@ -123,6 +137,7 @@ impl TipTracker {
     /// Removes a peer.
     pub fn leave(&mut self, peer: PeerId) {
         self.peers.remove(&peer);
+        self.cut.remove(&peer);
     }
 
     /// The number of peers whose newest block is known.
@@ -156,19 +171,38 @@ impl TipTracker {
         let after = first.prev_block_hash();
         let Some(spot) = self.tree.find(&after) else { return Heard::Elsewhere };
         let is_full = headers.len() >= MAX_HEADERS;
-        headers.truncate(self.agreed.height.saturating_add(AHEAD).saturating_sub(spot.height) as usize);
+        let room = self.agreed.height.saturating_add(AHEAD).saturating_sub(spot.height) as usize;
+        let is_cut = headers.len() > room;
+        headers.truncate(room);
         let (rules, checkpoints) = (self.rules, self.checkpoints.clone());
-        Heard::Check(TipCheck { rules, checkpoints, after, place: self.tree.place_after(spot), headers, is_full })
+        Heard::Check(TipCheck {
+            rules,
+            checkpoints,
+            after,
+            place: self.tree.place_after(spot),
+            headers,
+            is_full,
+            is_cut,
+        })
     }
 
     /// Takes a peer's checked headers: the last is its newest block. Returns `true` if the peer has to be asked for
-    /// more.
+    /// more, and there is room for them.
     pub fn take(&mut self, peer: PeerId, taken: &TipHeaders) -> bool {
         // The blocks that they follow may have been left in the meantime.
         let Some(from) = self.tree.find(&taken.after) else { return false };
         let Some(view) = self.peers.get_mut(&peer) else { return false };
         *view = Some(self.tree.add(from, &taken.headers));
-        taken.is_full
+        if taken.is_cut {
+            self.cut.insert(peer);
+        }
+        taken.is_full && !taken.is_cut
+    }
+
+    /// Takes the peers out whose headers had no room above the agreed tip. Ask them again when the tip has moved; before,
+    /// their answers would be the same.
+    pub fn take_cut(&mut self) -> BTreeSet<PeerId> {
+        std::mem::take(&mut self.cut)
     }
 
     /// The place of a peer in relation to the agreed chain, if its newest block is known.
@@ -279,7 +313,7 @@ impl TipCheck {
                 return Err(HeaderError::NotCheckpoint { height, hash: header.hash });
             }
         }
-        Ok(TipHeaders { after: self.after, headers, is_full: self.is_full })
+        Ok(TipHeaders { after: self.after, headers, is_full: self.is_full, is_cut: self.is_cut })
     }
 }
 
@@ -304,7 +338,7 @@ mod tests {
 
     /// The peer's newest block is the last of these.
     fn has(tracker: &mut TipTracker, number: u64, after: BlockHash, headers: &[CheckedHeader]) {
-        tracker.take(peer(number), &TipHeaders { after, headers: headers.to_vec(), is_full: false });
+        tracker.take(peer(number), &TipHeaders { after, headers: headers.to_vec(), is_full: false, is_cut: false });
     }
 
     #[test]
@@ -403,6 +437,9 @@ mod tests {
         let headers = long.iter().map(|header| header.header).collect();
         let Heard::Check(check) = tracker.hear(headers) else { panic!("they follow the start") };
         assert_eq!(check.len(), AHEAD as usize);
+        // It is not asked for more before the tip moves.
+        assert!(!tracker.take(peer(1), &TipHeaders { after: START, headers: Vec::new(), is_full: true, is_cut: true }));
+        assert_eq!(tracker.take_cut(), BTreeSet::from([peer(1)]));
         has(&mut tracker, 1, START, &long[..4_000]);
         has(&mut tracker, 2, START, &long[..1]);
         assert_eq!(tracker.agree().unwrap().headers.len(), 1);

@@ -527,6 +527,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
         loop {
             while let Some(batch) = self.tracker.agree() {
                 self.move_to(batch).await?;
+                self.tracker.take_cut().into_iter().for_each(|peer| self.roster.ask(peer));
             }
             let steps = self.roster.steps(&self.tracker, now());
             if steps.is_empty() {
