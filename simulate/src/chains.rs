@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError},
+    sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError, RwLock},
 };
 
 use qrinfo_core::{
@@ -142,6 +142,17 @@ fn digest(lists: &Lists) -> u64 {
     quorums.sort_unstable();
     quorums.iter().for_each(|quorum| bytes.extend_from_slice(quorum));
     crate::log::hash(&bytes)
+}
+
+/// X11, computed once for each header: the days share their chains.
+pub(crate) fn hash(header: &[u8]) -> [u8; 32] {
+    static HASHES: LazyLock<RwLock<HashMap<Vec<u8>, [u8; 32]>>> = LazyLock::new(RwLock::default);
+    if let Some(hash) = HASHES.read().unwrap_or_else(PoisonError::into_inner).get(header) {
+        return *hash;
+    }
+    let hash = spv_x11::x11(header);
+    HASHES.write().unwrap_or_else(PoisonError::into_inner).insert(header.to_vec(), hash);
+    hash
 }
 
 /// The headers of a chain up to its tip.

@@ -47,7 +47,7 @@ impl Client {
         let (pool, ledger) = pool(network, &store);
         let chain = network.history().network();
         let mut config = FollowConfig::new(chain);
-        config.rules = HeaderRules::from(chain);
+        config.rules = HeaderRules::from(chain).hash(crate::chains::hash);
         config.start = (0, chain.genesis_hash());
         config.level = Level::Roots;
         let follower = match follow(pool, ledger.clone(), Some(store), config) {

@@ -43,6 +43,9 @@ struct Simulate {
     /// Prints the events of each day.
     #[arg(long)]
     log: bool,
+    /// Prints what the client logs, such as with `debug`.
+    #[arg(long, value_name = "FILTER")]
+    trace: Option<String>,
     /// Stops at the first day that fails.
     #[arg(long)]
     first: bool,
@@ -55,6 +58,9 @@ fn kind(name: &str) -> Result<Kind, String> {
 fn main() -> ExitCode {
     let options = Simulate::parse();
     let without: BTreeSet<Kind> = options.without.iter().copied().collect();
+    if let Some(filter) = &options.trace {
+        tracing_subscriber::fmt().with_env_filter(filter).without_time().with_ansi(false).init();
+    }
     let failed = run::run(&options, &without);
     match failed {
         0 => ExitCode::SUCCESS,
