@@ -40,10 +40,14 @@ pub(crate) struct Client {
 // === impl Client ===
 
 impl Client {
-    /// Starts a follower over what is on the disk.
-    pub(crate) fn start(network: &Network, disk: Disk, log: &Log) -> Result<Self, StoreError> {
+    /// Starts a follower over what is on the disk. It was synced to `reported` before.
+    pub(crate) fn start(network: &Network, disk: Disk, reported: u32, log: &Log) -> Result<Self, StoreError> {
         let store = Store::open_on(disk.clone(), network.history().network(), PathBuf::new())?;
         check_store(network, &store, log);
+        let tip = store.tip_height()?.unwrap_or(0);
+        log.check(tip >= reported, || format!("headers up to {reported} were stored, and {tip} is left"));
+        let lists = store.lists()?.last().map_or(0, |(height, _)| *height);
+        log.check(lists >= reported, || format!("lists of block {reported} were stored, and {lists} is left"));
         let (pool, ledger) = pool(network, &store);
         let chain = network.history().network();
         let mut config = FollowConfig::new(chain);
@@ -73,6 +77,14 @@ impl Client {
         drop(self.follower);
         tokio::task::yield_now().await;
         disk
+    }
+
+    /// The height that it is synced to, on a day on which no block leaves the chain.
+    pub(crate) fn reported(&self) -> u32 {
+        match self.state() {
+            FollowState::Synced { height } if !self.network.may_go_back() => height,
+            _ => 0,
+        }
     }
 
     /// Returns `true` if the follower has ended, which only a failed store may do to it.
@@ -205,7 +217,7 @@ fn on_event(event: FollowEvent, network: &Network, log: &Log) {
     match event {
         FollowEvent::Tip { height, hash } => {
             log.event(format!("tip {height} {hash}"));
-            let is_true = network.history().is_true(&hash) || network.has_liars();
+            let is_true = network.history().is_true(&hash) || network.may_lie();
             log.check(is_true, || format!("the agreed block {hash} at {height} is on no chain"));
         }
         FollowEvent::Reorganized { fork, left } => {
@@ -230,7 +242,7 @@ async fn observe_state(mut state: tokio::sync::watch::Receiver<FollowState>, net
             _ => log.event(shown.to_string()),
         }
         if let FollowState::Synced { height } = shown {
-            let is_true = height <= network.highest() || network.has_liars();
+            let is_true = height <= network.highest() || network.may_lie();
             log.check(is_true, || format!("synced to {height}, and the tip is at {}", network.highest()));
         }
         if state.changed().await.is_err() {

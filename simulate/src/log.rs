@@ -37,6 +37,11 @@ impl Log {
         log
     }
 
+    /// The time since the start of the day.
+    pub(crate) fn elapsed(&self) -> std::time::Duration {
+        self.start.elapsed()
+    }
+
     pub(crate) fn event(&self, event: impl AsRef<str>) {
         let line = format!("{:>12.3} {}", self.start.elapsed().as_secs_f64(), event.as_ref());
         self.records().events.push(line);

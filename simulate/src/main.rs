@@ -22,8 +22,11 @@ use clap::Parser;
 use self::kind::Kind;
 
 /// Plays bad days of a whole client in virtual time, each twice, and checks its promises.
-#[derive(Debug, Parser)]
-#[command(name = "cargo xtask simulate")]
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "cargo xtask simulate",
+    after_help = "`--planted [NAME ...]` as the first option looks for each of the bugs in simulate/planted instead."
+)]
 struct Simulate {
     /// Days to play.
     #[arg(long, default_value_t = 500)]
@@ -46,6 +49,9 @@ struct Simulate {
     /// Prints what the client logs, such as with `debug`.
     #[arg(long, value_name = "FILTER")]
     trace: Option<String>,
+    /// Plays each day once, and does not compare two runs.
+    #[arg(long)]
+    once: bool,
     /// Stops at the first day that fails.
     #[arg(long)]
     first: bool,

@@ -35,6 +35,9 @@ struct Inner {
     /// Changes of the chain so far.
     changes: AtomicU32,
     is_out: AtomicBool,
+    /// No node restarts, and no clock jumps.
+    is_steady: bool,
+    reorganizes: bool,
     /// Memory for long messages.
     long_reads: LongReads,
     rng: Mutex<fastrand::Rng>,
@@ -71,6 +74,8 @@ impl Network {
             chain: Mutex::new(Changing { now, branch: None, highest: START }),
             changes: AtomicU32::new(0),
             is_out: AtomicBool::new(false),
+            reorganizes: day.has(Kind::Reorg),
+            is_steady: Kind::OF_WORLD.into_iter().all(|kind| kind == Kind::Reorg || !day.has(kind)),
             long_reads: LongReads::new(8 << 20),
             rng: Mutex::new(day.rng("network")),
             log: log.clone(),
@@ -201,9 +206,20 @@ impl Network {
         }
     }
 
-    /// Returns `true` if some nodes follow another chain.
-    pub(crate) fn has_liars(&self) -> bool {
-        self.0.nodes.iter().any(|node| node.has(Kind::WrongChain) || node.has(Kind::EndlessHeaders))
+    /// Returns `true` while it may be that the client follows another chain: some nodes do, and the day is one on which
+    /// the honest ones are not always there.
+    pub(crate) fn may_lie(&self) -> bool {
+        let is_liar = |node: &&Node| node.had(Kind::WrongChain) || node.had(Kind::EndlessHeaders);
+        let liars = self.0.nodes.iter().filter(is_liar).count();
+        let has_majority = self.honest().len() > liars;
+        let is_settled = self.0.is_steady && self.0.log.elapsed() >= SETTLED;
+        liars > 0 && !(has_majority && is_settled)
+    }
+
+    /// Returns `true` if blocks may leave the chain that the client follows.
+    pub(crate) fn may_go_back(&self) -> bool {
+        let is_liar = |node: &Node| node.had(Kind::WrongChain) || node.had(Kind::EndlessHeaders);
+        self.0.reorganizes || self.0.nodes.iter().any(is_liar)
     }
 
     fn chain(&self) -> MutexGuard<'_, Changing> {
@@ -218,6 +234,9 @@ impl Network {
         self.0.rng.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The time after which every honest node has told its newest block.
+const SETTLED: Duration = Duration::from_secs(30);
 
 /// The time in which an attempt to connect fails.
 const TIMEOUT: Duration = Duration::from_secs(10);

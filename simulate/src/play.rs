@@ -35,6 +35,8 @@ struct Play {
     disk: Disk,
     syncs: Vec<JoinHandle<()>>,
     starts: u32,
+    /// The height that the follower was synced to when it was killed.
+    reported: u32,
 }
 
 /// Plays a day. Returns its events and the rules that were broken.
@@ -43,8 +45,17 @@ pub(crate) async fn play(day: Day) -> Records {
     let log = Log::start();
     let network = Network::new(&day, &log);
     let rng = day.rng("play");
-    let mut play =
-        Play { day, log: log.clone(), network, rng, client: None, disk: Disk::default(), syncs: Vec::new(), starts: 0 };
+    let mut play = Play {
+        day,
+        log: log.clone(),
+        network,
+        rng,
+        client: None,
+        disk: Disk::default(),
+        syncs: Vec::new(),
+        starts: 0,
+        reported: 0,
+    };
     play.run().await;
     log.end()
 }
@@ -103,6 +114,7 @@ impl Play {
     async fn kill(&mut self, loses_power: bool) {
         let Some(client) = self.client.take() else { return };
         self.log.event(if loses_power { "power loss" } else { "kill" });
+        self.reported = client.reported();
         let lost = client.disk.after_power_loss(&mut self.rng);
         let disk = client.kill().await;
         self.disk = if loses_power { lost } else { disk };
@@ -113,6 +125,7 @@ impl Play {
     /// Starts the follower again if its disk has failed.
     async fn look(&mut self) {
         let Some(client) = self.client.take_if(|client| client.has_ended()) else { return };
+        self.reported = 0;
         let (disk, error) = client.end().await;
         self.log.event(format!("ended: {error}"));
         let may_fail = self.day.has(Kind::DiskError) || self.day.has(Kind::DiskFull);
@@ -125,7 +138,7 @@ impl Play {
     fn start(&mut self) {
         self.starts += 1;
         self.disk.clear();
-        match Client::start(&self.network, self.disk.clone(), &self.log) {
+        match Client::start(&self.network, self.disk.clone(), self.reported, &self.log) {
             Ok(client) => self.client = Some(client),
             Err(error) => self.log.violation(format!("the store cannot be opened: {error:?}")),
         }
@@ -179,8 +192,9 @@ impl Play {
         self.check_counts();
         self.network.log_counts();
         if let Some(client) = self.client.take() {
+            let reported = client.reported();
             let disk = client.kill().await;
-            drop(Client::start(&self.network, disk, &self.log).map(|client| client.check_blame()));
+            drop(Client::start(&self.network, disk, reported, &self.log).map(|client| client.check_blame()));
         }
     }
 

@@ -46,11 +46,11 @@ pub(crate) fn run(options: &Simulate, without: &BTreeSet<Kind>) -> u64 {
                     if seed >= options.from.saturating_add(options.seeds) {
                         return;
                     }
-                    let violations = twice(seed, without, options.log);
+                    let violations = violations(seed, without, options);
                     if !violations.is_empty() {
                         failed.fetch_add(1, Ordering::Relaxed);
                         stop.fetch_or(options.first, Ordering::Relaxed);
-                        report(seed, without, &violations, options.shrink);
+                        report(seed, without, &violations, options);
                     }
                 }
             });
@@ -62,19 +62,21 @@ pub(crate) fn run(options: &Simulate, without: &BTreeSet<Kind>) -> u64 {
     failed
 }
 
-/// Plays a day twice, and returns the rules that were broken.
-fn twice(seed: u64, without: &BTreeSet<Kind>, prints: bool) -> Vec<String> {
+/// Plays a day, and returns the rules that were broken. It is played twice unless `--once`.
+fn violations(seed: u64, without: &BTreeSet<Kind>, options: &Simulate) -> Vec<String> {
     let one = once(seed, without);
-    if prints {
+    if options.log {
         println!("{}", one.records.events.join("\n"));
         println!("seed {seed}: {:016x}, {} bytes, {} allocations", one.records.hash(), one.memory, one.allocations);
     }
     let mut violations = one.records.violations.clone();
-    let other = once(seed, without);
-    if one.records.hash() != other.records.hash() {
-        let mut both = one.records.events.iter().zip(&other.records.events);
-        let first = both.find(|(one, other)| one != other);
-        violations.push(format!("two runs differ: {first:?}"));
+    if !options.once {
+        let other = once(seed, without);
+        if one.records.hash() != other.records.hash() {
+            let mut both = one.records.events.iter().zip(&other.records.events);
+            let first = both.find(|(one, other)| one != other);
+            violations.push(format!("two runs differ: {first:?}"));
+        }
     }
     violations
 }
@@ -105,10 +107,11 @@ fn once(seed: u64, without: &BTreeSet<Kind>) -> Outcome {
     Outcome { records, memory, allocations }
 }
 
-fn report(seed: u64, without: &BTreeSet<Kind>, violations: &[String], shrinks: bool) {
+fn report(seed: u64, without: &BTreeSet<Kind>, violations: &[String], options: &Simulate) {
     let mut without = without.clone();
-    let has_failed = |without: &BTreeSet<Kind>| !twice(seed, without, false).is_empty();
-    if shrinks {
+    let quiet = Simulate { log: false, ..options.clone() };
+    let has_failed = |without: &BTreeSet<Kind>| !self::violations(seed, without, &quiet).is_empty();
+    if options.shrink {
         for kind in Day::new(seed, &without).kinds {
             without.insert(kind);
             if !has_failed(&without) {

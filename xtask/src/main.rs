@@ -6,6 +6,7 @@ mod ci;
 mod conformance;
 mod live;
 mod package;
+mod planted;
 mod prose;
 mod simulate;
 mod sources;
