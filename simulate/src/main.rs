@@ -14,6 +14,8 @@ mod one_shot;
 mod play;
 mod run;
 mod runtime;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeSet, process::ExitCode};
 

@@ -82,7 +82,7 @@ fn violations(seed: u64, without: &BTreeSet<Kind>, options: &Simulate) -> Vec<St
 }
 
 /// Plays a day once.
-fn once(seed: u64, without: &BTreeSet<Kind>) -> Outcome {
+pub(crate) fn once(seed: u64, without: &BTreeSet<Kind>) -> Outcome {
     let name = format!("day-{seed}");
     let day = Day::new(seed, without);
     let outcome = thread::scope(|scope| {
