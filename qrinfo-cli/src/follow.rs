@@ -20,7 +20,7 @@ use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
 };
 
-use crate::{depth::Depth, nodes, progress};
+use crate::{depth::Depth, nodes::NodeOptions, progress};
 
 /// Keeps block headers, the masternode list and the quorums at the tip of the chain, until it is stopped.
 ///
@@ -35,7 +35,7 @@ use crate::{depth::Depth, nodes, progress};
 #[command(verbatim_doc_comment)]
 pub(crate) struct Options {
     #[command(flatten)]
-    nodes: nodes::Options,
+    nodes: NodeOptions,
     /// File of export-list to start from, if nothing is stored. It is proven like a reply of a node
     #[arg(long, value_name = "FILE")]
     from_list: Option<PathBuf>,

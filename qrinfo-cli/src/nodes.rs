@@ -8,7 +8,7 @@ use spv_config::ClientConfig;
 
 /// Options of every command that connects to nodes.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct NodeOptions {
     /// Configuration file in TOML
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -26,9 +26,9 @@ pub(crate) struct Options {
     data_dir: Option<PathBuf>,
 }
 
-// === impl Options ===
+// === impl NodeOptions ===
 
-impl Options {
+impl NodeOptions {
     /// Loads the configuration. Peers named by options are not part of it, for they are yet to be resolved.
     pub(crate) fn load(&self) -> Result<ClientConfig> {
         let mut config = ClientConfig::from_sources(self.config.as_deref(), env::vars_os())?;

@@ -24,6 +24,9 @@ const BOUND: Duration = Duration::from_secs(75);
 /// The additional time where all nodes could not be reached: the longest wait of the pool before another attempt.
 const BACKOFF: Duration = Duration::from_secs(10 * 60);
 
+/// Requests of a sync beside the follower to one node: twice those of its plan.
+const PLAN: u32 = 16;
+
 /// A day as it is played.
 struct Play {
     day: Day,
@@ -35,6 +38,8 @@ struct Play {
     disk: Disk,
     syncs: Vec<JoinHandle<()>>,
     starts: u32,
+    /// Syncs beside the follower.
+    count: u32,
     /// The height that the follower was synced to when it was killed.
     reported: u32,
 }
@@ -54,6 +59,7 @@ pub(crate) async fn play(day: Day) -> Records {
         disk: Disk::default(),
         syncs: Vec::new(),
         starts: 0,
+        count: 0,
         reported: 0,
     };
     play.run().await;
@@ -77,29 +83,32 @@ impl Play {
 
     /// Something happens.
     async fn step(&mut self) {
-        match self.rng.u8(0..16) {
+        match self.rng.u8(0..18) {
             0 if self.day.has(Kind::Jump) => {
                 let time = Duration::from_secs(self.rng.u64(60..20_000));
                 self.log.event(format!("the clock jumps by {time:?}"));
                 advance(time).await;
             }
-            1 | 2 if self.day.has(Kind::Restart) => {
+            1..=3 if self.day.has(Kind::Restart) => {
+                // Often while it answers.
+                self.network.mine(self.day.has(Kind::Reorg));
+                sleep(Duration::from_millis(self.rng.u64(0..3_000))).await;
                 let index = self.rng.usize(0..self.network.nodes().len());
                 self.network.restart(&self.network.nodes()[index]);
             }
-            3 if self.day.has(Kind::Outage) => self.outage().await,
-            4 | 5 if self.day.has(Kind::Kill) => self.kill(false).await,
-            6 | 7 if self.day.has(Kind::PowerLoss) => self.kill(true).await,
-            8 if self.day.has(Kind::DiskError) => {
+            4 if self.day.has(Kind::Outage) => self.outage().await,
+            5 | 6 if self.day.has(Kind::Kill) => self.kill(false).await,
+            7 | 8 if self.day.has(Kind::PowerLoss) => self.kill(true).await,
+            9 if self.day.has(Kind::DiskError) => {
                 let left = self.rng.u64(0..30);
                 self.log.event(format!("the disk fails after {left} changes"));
                 self.disk().fail_after(left);
             }
-            9 if self.day.has(Kind::DiskFull) => {
+            10 if self.day.has(Kind::DiskFull) => {
                 self.log.event("the disk is full");
                 self.disk().fill();
             }
-            10 => self.sync(false),
+            11 => self.sync(false),
             _ => self.network.mine(self.day.has(Kind::Reorg)),
         }
         self.look().await;
@@ -149,6 +158,7 @@ impl Play {
             let seed = self.day.seed.wrapping_add(self.syncs.len() as u64);
             let sync = one_shot::sync(self.network.clone(), seed, is_calm, self.log.clone());
             self.syncs.push(tokio::spawn(sync));
+            self.count += 1;
         }
     }
 
@@ -211,8 +221,9 @@ impl Play {
         let blocks = self.network.changes();
         for node in self.network.nodes() {
             let counts = node.counts();
-            let most = 40 + 30 * (self.starts + blocks);
-            self.log.check(counts.requests <= most && counts.headers <= most, || {
+            let most = 20 + 10 * self.starts + 3 * blocks;
+            let of_syncs = PLAN * self.count;
+            self.log.check(counts.requests <= most + of_syncs && counts.headers <= 3 * most, || {
                 format!("{} was asked {counts:?} in {blocks} blocks", node.name())
             });
             if node.is_honest() {

@@ -190,6 +190,9 @@ impl Rules {
     }
 
     fn hash_all(&self, headers: &[BlockHeader]) -> Vec<BlockHash> {
+        if headers.len() <= MIN_CHUNK {
+            return headers.iter().map(|header| self.hash(header)).collect();
+        }
         let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let chunk = headers.len().div_ceil(threads).max(MIN_CHUNK);
         let mut hashes = vec![BlockHash::ZERO; headers.len()];

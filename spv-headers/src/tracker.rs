@@ -1,9 +1,6 @@
 //! The newest blocks of peers that stay connected, and the chain that they agree on.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use qrinfo_core::{BlockHash, BlockHeader, PeerId, message::MAX_HEADERS};
 
@@ -22,6 +19,10 @@ const BELOW: u32 = 64;
 
 /// The greatest number of blocks above the agreed one that are taken: two messages of them.
 const AHEAD: u32 = 2 * MAX_HEADERS as u32;
+
+/// Branches for each peer above which those that no peer is on are forgotten. Where headers cost no work, a peer could
+/// send any number of them.
+const BRANCHES_EACH: usize = 4;
 
 /// The newest blocks of peers that stay connected, and the chain that they agree on: a plain struct without I/O.
 ///
@@ -53,8 +54,6 @@ pub struct TipTracker {
     agreed: Spot,
     /// The newest block of each peer, as far as it is known.
     peers: BTreeMap<PeerId, Option<Spot>>,
-    /// Peers with more headers than are taken above the agreed tip.
-    cut: BTreeSet<PeerId>,
 }
 
 /// Headers of a peer that fit to known blocks and are to be checked.
@@ -67,7 +66,6 @@ pub struct TipCheck {
     place: Place,
     headers: Vec<BlockHeader>,
     is_full: bool,
-    is_cut: bool,
 }
 
 /// Checked headers, for [`TipTracker::take`].
@@ -76,7 +74,6 @@ pub struct TipHeaders {
     after: BlockHash,
     headers: Vec<CheckedHeader>,
     is_full: bool,
-    is_cut: bool,
 }
 
 /// Meaning of a peer's headers.
@@ -99,14 +96,7 @@ impl TipTracker {
     pub fn new(rules: impl Into<HeaderRules>, below: (u32, BlockHash), newest: &[CheckedHeader]) -> Self {
         let HeaderRules { rules, checkpoints } = rules.into();
         let (tree, agreed) = rooted(below, newest, newest.len().saturating_sub(DEPTH as usize));
-        Self {
-            rules,
-            checkpoints: checkpoints.into_iter().collect(),
-            tree,
-            agreed,
-            peers: BTreeMap::new(),
-            cut: BTreeSet::new(),
-        }
+        Self { rules, checkpoints: checkpoints.into_iter().collect(), tree, agreed, peers: BTreeMap::new() }
     }
 
     /// The number of headers that [`new`](Self::new) wants.
@@ -137,7 +127,6 @@ impl TipTracker {
     /// Removes a peer.
     pub fn leave(&mut self, peer: PeerId) {
         self.peers.remove(&peer);
-        self.cut.remove(&peer);
     }
 
     /// The number of peers whose newest block is known.
@@ -170,39 +159,30 @@ impl TipTracker {
         let Some(first) = headers.first() else { return Heard::Nothing };
         let after = first.prev_block_hash();
         let Some(spot) = self.tree.find(&after) else { return Heard::Elsewhere };
-        let is_full = headers.len() >= MAX_HEADERS;
         let room = self.agreed.height.saturating_add(AHEAD).saturating_sub(spot.height) as usize;
-        let is_cut = headers.len() > room;
+        let is_full = headers.len() >= MAX_HEADERS || headers.len() > room;
         headers.truncate(room);
         let (rules, checkpoints) = (self.rules, self.checkpoints.clone());
-        Heard::Check(TipCheck {
-            rules,
-            checkpoints,
-            after,
-            place: self.tree.place_after(spot),
-            headers,
-            is_full,
-            is_cut,
-        })
+        Heard::Check(TipCheck { rules, checkpoints, after, place: self.tree.place_after(spot), headers, is_full })
     }
 
     /// Takes a peer's checked headers: the last is its newest block. Returns `true` if the peer has to be asked for
-    /// more, and there is room for them.
+    /// more.
     pub fn take(&mut self, peer: PeerId, taken: &TipHeaders) -> bool {
         // The blocks that they follow may have been left in the meantime.
         let Some(from) = self.tree.find(&taken.after) else { return false };
         let Some(view) = self.peers.get_mut(&peer) else { return false };
         *view = Some(self.tree.add(from, &taken.headers));
-        if taken.is_cut {
-            self.cut.insert(peer);
+        if self.tree.branches() > BRANCHES_EACH * (self.peers.len() + 1) {
+            self.prune();
         }
-        taken.is_full && !taken.is_cut
+        taken.is_full
     }
 
-    /// Takes the peers out whose headers had no room above the agreed tip. Ask them again when the tip has moved; before,
-    /// their answers would be the same.
-    pub fn take_cut(&mut self) -> BTreeSet<PeerId> {
-        std::mem::take(&mut self.cut)
+    /// Returns `true` for a peer that is so far ahead of the agreed tip that more of its headers are not taken yet.
+    pub fn is_far_ahead(&self, peer: PeerId) -> bool {
+        let spot = self.peers.get(&peer).copied().flatten();
+        spot.is_some_and(|spot| spot.height >= self.agreed.height.saturating_add(AHEAD))
     }
 
     /// The place of a peer in relation to the agreed chain, if its newest block is known.
@@ -263,14 +243,31 @@ impl TipTracker {
         let Some(below) = first.checked_sub(1).and_then(|last| path.headers.get(last)) else { return };
         let below = (before.saturating_add(first as u32), below.hash);
         let newest = path.headers.get(first..).unwrap_or_default();
-        let (mut tree, agreed) = rooted(below, newest, settled - first);
-        let root = (tree.trunk_tip(), tree.trunk.tip_hash());
+        let (tree, agreed) = rooted(below, newest, settled - first);
+        let root = tree.trunk.tip_hash();
+        self.move_views(tree, agreed, |own| {
+            let is_settled = |header: &CheckedHeader| header.hash == root;
+            Some(own.headers.iter().position(is_settled).filter(|_| own.fork == before)? + 1)
+        });
+    }
+
+    /// Forgets branches that no peer is on.
+    fn prune(&mut self) {
+        let mut tree = Tree::new(self.tree.trunk.clone());
+        let path = self.tree.path(self.agreed);
+        let agreed = tree.add(Spot::trunk(path.fork), &path.headers);
+        self.move_views(tree, agreed, |_| Some(0));
+    }
+
+    /// Takes the views of the peers over into another tree. `skip` gives the number of headers of a path that are in its
+    /// trunk, or `None` for a path that leaves below.
+    fn move_views(&mut self, mut tree: Tree, agreed: Spot, skip: impl Fn(&Path) -> Option<usize>) {
         for view in self.peers.values_mut() {
             *view = view.and_then(|spot| {
                 let own = self.tree.path(spot);
-                let is_settled = |header: &CheckedHeader| header.hash == root.1;
-                let kept = own.headers.iter().position(is_settled).filter(|_| own.fork == before)?;
-                Some(tree.add(root.0, own.headers.get(kept + 1..)?))
+                let skipped = skip(&own)?;
+                let from = if skipped == 0 { Spot::trunk(own.fork) } else { tree.trunk_tip() };
+                Some(tree.add(from, own.headers.get(skipped..)?))
             });
         }
         (self.tree, self.agreed) = (tree, agreed);
@@ -313,7 +310,7 @@ impl TipCheck {
                 return Err(HeaderError::NotCheckpoint { height, hash: header.hash });
             }
         }
-        Ok(TipHeaders { after: self.after, headers, is_full: self.is_full, is_cut: self.is_cut })
+        Ok(TipHeaders { after: self.after, headers, is_full: self.is_full })
     }
 }
 
@@ -338,7 +335,7 @@ mod tests {
 
     /// The peer's newest block is the last of these.
     fn has(tracker: &mut TipTracker, number: u64, after: BlockHash, headers: &[CheckedHeader]) {
-        tracker.take(peer(number), &TipHeaders { after, headers: headers.to_vec(), is_full: false, is_cut: false });
+        tracker.take(peer(number), &TipHeaders { after, headers: headers.to_vec(), is_full: false });
     }
 
     #[test]
@@ -437,10 +434,16 @@ mod tests {
         let headers = long.iter().map(|header| header.header).collect();
         let Heard::Check(check) = tracker.hear(headers) else { panic!("they follow the start") };
         assert_eq!(check.len(), AHEAD as usize);
-        // It is not asked for more before the tip moves.
-        assert!(!tracker.take(peer(1), &TipHeaders { after: START, headers: Vec::new(), is_full: true, is_cut: true }));
-        assert_eq!(tracker.take_cut(), BTreeSet::from([peer(1)]));
-        has(&mut tracker, 1, START, &long[..4_000]);
+        for number in 0..200 {
+            has(&mut tracker, 1, START, &branch(START, 3, 1 + number));
+            has(&mut tracker, 1, START, &branch(START, 4 + number as u8, 10));
+        }
+        assert!(tracker.tree.branches() <= BRANCHES_EACH * 3, "{}", tracker.tree.branches());
+        let check = TipHeaders { after: START, headers: long[..4_000].to_vec(), is_full: true };
+        assert!(tracker.take(peer(1), &check) && tracker.is_far_ahead(peer(1)));
+        let headers = long[4_000..].iter().map(|header| header.header).collect();
+        let Heard::Check(check) = tracker.hear(headers) else { panic!("they follow") };
+        assert!(check.is_empty() && check.is_full, "it is asked again when others have caught up");
         has(&mut tracker, 2, START, &long[..1]);
         assert_eq!(tracker.agree().unwrap().headers.len(), 1);
     }

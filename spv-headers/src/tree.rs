@@ -60,6 +60,11 @@ impl Tree {
         Spot::trunk(self.trunk.tip())
     }
 
+    /// The number of branches.
+    pub(crate) fn branches(&self) -> usize {
+        self.branches.len()
+    }
+
     /// The block with this hash.
     pub(crate) fn find(&self, hash: &BlockHash) -> Option<Spot> {
         let in_branch = |(index, branch): (usize, &Branch)| {

@@ -1,6 +1,10 @@
 use std::{fmt, time::Duration};
 
-use qrinfo_core::{BlockHash, BlockHeader, Network, message::Headers, wire::frame::Frame};
+use qrinfo_core::{
+    BlockHash, BlockHeader, Network,
+    message::{ChainLock, Headers},
+    wire::frame::Frame,
+};
 
 use tokio::sync::watch;
 
@@ -60,6 +64,11 @@ pub trait Answers: fmt::Debug + Send + Sync + 'static {
 
     /// The chain as it changes, for a node that announces its new blocks. None by default.
     fn live(&self) -> Option<watch::Receiver<Chain>> {
+        None
+    }
+
+    /// The newest ChainLock, which the node announces when its chain changes. None by default.
+    fn chain_lock(&self) -> Option<ChainLock> {
         None
     }
 

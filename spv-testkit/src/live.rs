@@ -1,6 +1,10 @@
 //! A chain that changes while nodes serve it.
 
-use qrinfo_core::{BlockHash, BlockHeader, message::Headers, wire::frame::Frame};
+use qrinfo_core::{
+    BlockHash, BlockHeader,
+    message::{ChainLock, Headers},
+    wire::frame::Frame,
+};
 use tokio::sync::watch;
 
 use crate::{Answers, Chain, NodeFacts, Response, ServerSession};
@@ -22,7 +26,10 @@ use crate::{Answers, Chain, NodeFacts, Response, ServerSession};
 /// # let _ = node;
 /// ```
 #[derive(Debug, Clone)]
-pub struct LiveChain(watch::Sender<Chain>);
+pub struct LiveChain {
+    chain: watch::Sender<Chain>,
+    has_locks: bool,
+}
 
 /// The announcement of a new tip.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,17 +48,24 @@ const MOST_ANNOUNCED: usize = 8;
 impl LiveChain {
     /// A chain that is this one for now.
     pub fn new(chain: Chain) -> Self {
-        Self(watch::Sender::new(chain))
+        Self { chain: watch::Sender::new(chain), has_locks: false }
+    }
+
+    /// Its nodes announce the ChainLock in the coinbase of each new block, and send it on request. The chain must have
+    /// real keys.
+    #[must_use]
+    pub fn with_locks(self) -> Self {
+        Self { has_locks: true, ..self }
     }
 
     /// The chain from now on.
     pub fn set(&self, chain: Chain) {
-        self.0.send_replace(chain);
+        self.chain.send_replace(chain);
     }
 
     /// The chain at present.
     pub fn now(&self) -> Chain {
-        self.0.borrow().clone()
+        self.chain.borrow().clone()
     }
 }
 
@@ -69,7 +83,19 @@ impl Answers for LiveChain {
     }
 
     fn live(&self) -> Option<watch::Receiver<Chain>> {
-        Some(self.0.subscribe())
+        Some(self.chain.subscribe())
+    }
+
+    fn chain_lock(&self) -> Option<ChainLock> {
+        if !self.has_locks {
+            return None;
+        }
+        let chain = self.now();
+        let pool = chain.block(chain.tip())?.body.as_ref()?.coinbase.payload()?.credit_pool.clone()?;
+        let height = chain.tip().checked_sub(1)?.checked_sub(pool.best_cl_height_diff)?;
+        let block_hash = chain.block(height)?.hash;
+        let signature = Some(pool.best_cl_signature).filter(|signature| *signature != [0; 96])?;
+        Some(ChainLock { height: i32::try_from(height).ok()?, block_hash, signature })
     }
 
     fn other(&self, request: &Frame, session: ServerSession) -> Option<Frame> {

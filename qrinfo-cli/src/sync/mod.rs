@@ -65,7 +65,7 @@ use crate::{
 #[command(verbatim_doc_comment)]
 pub(crate) struct Options {
     #[command(flatten)]
-    nodes: crate::nodes::Options,
+    nodes: crate::nodes::NodeOptions,
     /// File of block headers, 80 bytes each, from block 0 on [default: headers from the nodes]
     #[arg(long, value_name = "FILE")]
     headers: Option<PathBuf>,

@@ -15,6 +15,9 @@ const CYCLES_KEPT: u32 = 6;
 /// and the targets of `mnlistdiff`.
 const MAX_KEPT: usize = 32;
 
+/// The maximum number of work blocks whose lists are kept out of `mnlistdiff` replies: those from `H` down to `H-7C`.
+const WORK_BLOCKS_KEPT: usize = 8;
+
 /// The maximum number of commitments that are remembered as verified. A cycle of mainnet brings about sixty.
 const MAX_VERIFIED: usize = 1024;
 
@@ -24,8 +27,11 @@ pub(super) struct Kept {
     network: Network,
     /// Genesis, and the lists that the caller pinned.
     pinned: BTreeMap<u32, Lists>,
-    /// The lists at the work blocks of cycles, and all others of replies to `getqrinfo`.
+    /// The lists of replies to `getqrinfo`.
     cycles: BTreeMap<u32, Lists>,
+    /// The lists at the work blocks of cycles of replies to `getmnlistd`: the next `qrinfo` starts from them, many blocks
+    /// later.
+    work_blocks: BTreeMap<u32, Lists>,
     /// The other lists of replies to `getmnlistd`.
     targets: BTreeMap<u32, Lists>,
     tip: Option<Lists>,
@@ -41,6 +47,7 @@ impl Kept {
             network,
             pinned: BTreeMap::from([(0, Lists::at_genesis(network))]),
             cycles: BTreeMap::new(),
+            work_blocks: BTreeMap::new(),
             targets: BTreeMap::new(),
             tip: None,
             verified: BTreeSet::new(),
@@ -53,11 +60,13 @@ impl Kept {
 
     pub(super) fn at(&self, height: u32) -> Option<&Lists> {
         let tip = self.tip.as_ref().filter(|tip| tip.height() == height);
-        self.cycles.get(&height).or_else(|| self.targets.get(&height)).or_else(|| self.pinned.get(&height)).or(tip)
+        let kept = [&self.cycles, &self.work_blocks, &self.targets].into_iter().find_map(|lists| lists.get(&height));
+        kept.or_else(|| self.pinned.get(&height)).or(tip)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Lists> {
-        self.cycles.values().chain(self.targets.values()).chain(self.pinned.values()).chain(&self.tip)
+        let targets = self.work_blocks.values().chain(self.targets.values());
+        self.cycles.values().chain(targets).chain(self.pinned.values()).chain(&self.tip)
     }
 
     pub(super) fn is_verified(&self, commitment: &CommitmentId) -> bool {
@@ -83,9 +92,8 @@ impl Kept {
             match name {
                 DiffName::Tip if self.tip.as_ref().is_some_and(|tip| tip.height() > lists.height()) => {}
                 DiffName::Tip => self.tip = Some(lists),
-                // The next `qrinfo` starts from it, many blocks later.
                 DiffName::Requested if self.network.cycles().is_work_height(lists.height()) => {
-                    self.cycles.insert(lists.height(), lists);
+                    self.work_blocks.insert(lists.height(), lists);
                 }
                 DiffName::Requested => {
                     self.targets.insert(lists.height(), lists);
@@ -102,9 +110,11 @@ impl Kept {
         }
         let is_ours = |lists: &Lists| headers(&lists.block_hash()).is_some_and(|block| block.height == lists.height());
         self.tip = self.tip.take().filter(is_ours);
-        for lists in [&mut self.cycles, &mut self.targets] {
+        let most =
+            [(&mut self.cycles, MAX_KEPT), (&mut self.work_blocks, WORK_BLOCKS_KEPT), (&mut self.targets, MAX_KEPT)];
+        for (lists, most) in most {
             lists.retain(|_, lists| is_ours(lists));
-            while lists.len() > MAX_KEPT {
+            while lists.len() > most {
                 lists.pop_first();
             }
         }

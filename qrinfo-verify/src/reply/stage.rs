@@ -20,8 +20,8 @@ use crate::{headers::KnownBlock, lists::Lists};
 ///
 /// A reply counts as a whole or leaves the stage unchanged, so that its request can be sent to another peer.
 ///
-/// The stage keeps the lists that later requests of a plan start from: those of the last seven work blocks of cycles, the
-/// newest tip, the [pinned](Self::pin) lists, and the 32 highest others of `mnlistdiff` replies. They share unchanged entries. A list
+/// The stage keeps the lists that later requests of a plan start from: those of the last seven work blocks, the newest
+/// tip, the [pinned](Self::pin) lists, and of `mnlistdiff` replies the 8 highest at work blocks and the 32 highest others. They share unchanged entries. A list
 /// whose quorums no coinbase commits to (before DIP-8) is returned and not kept.
 ///
 /// ```

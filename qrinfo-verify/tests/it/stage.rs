@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::common::{headers, spec};
 use bytes::Bytes;
 use qrinfo_core::{
-    BlockHash, Hash256, LlmqType, MnListDiffRequestSpec, ProTxHash, QRInfoRequestSpec, QuorumHash, Reply, Request,
+    BlockHash, Hash256, LlmqType, MnListDiffRequestSpec, Network, ProTxHash, QRInfoRequestSpec, QuorumHash, Reply,
+    Request,
     message::{Coinbase, CoinbasePayload, Commitment, DeletedQuorum, MnListDiff, QRInfo, QuorumClSig},
     wire::{Seq, Wire},
 };
@@ -456,8 +457,28 @@ fn other_lists_do_not_push_out_those_of_the_plan() {
         let find = |hash: &BlockHash| sync.headers.find(hash).or_else(|| own.get(hash).copied());
         sync.stage.apply(&spec.into(), &Reply::MnListDiff(Box::new(diff)), find).unwrap();
     }
-    assert_eq!(sync.heights().iter().filter(|height| **height >= 10_000).count(), 32);
+    // Two of them are at work blocks.
+    assert_eq!(sync.heights().iter().filter(|height| **height >= 10_000).count(), 32 + 2);
     sync.take(12).unwrap();
+}
+
+/// A client that asks for the lists of each block has those that the next `qrinfo` starts from.
+#[test]
+fn lists_at_work_blocks_outlast_those_of_other_blocks() {
+    let network = Network::Regtest;
+    let mut stage = ListStage::new(network, Level::Roots);
+    let mut own = BTreeMap::new();
+    for height in 10_000..10_400 {
+        let (diff, block) = made_up(height, 2, BlockHash::ZERO, Seq::default());
+        own.insert(diff.block_hash, block);
+        let spec = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: diff.block_hash };
+        let find = |hash: &BlockHash| own.get(hash).copied();
+        stage.apply(&spec.into(), &Reply::MnListDiff(Box::new(diff)), find).unwrap();
+    }
+    let mut kept: Vec<_> = stage.kept().map(Lists::height).filter(|height| *height < 10_360).collect();
+    kept.sort_unstable();
+    let work_blocks = (10_216..10_360).step_by(24);
+    assert_eq!(kept, [0].into_iter().chain(work_blocks).collect::<Vec<_>>());
 }
 
 /// Quorums that no coinbase commits to are nothing to start from.

@@ -1,7 +1,7 @@
 //! The chain of headers, as a follower and the verification of replies need it.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -23,6 +23,8 @@ pub(super) struct Chain {
     pub(super) blocks: Blocks,
     /// The newest headers, for a tracker.
     newest: VecDeque<CheckedHeader>,
+    /// The blocks of lists that are there: of most old blocks a chain keeps the hash alone.
+    pinned: BTreeMap<BlockHash, KnownBlock>,
 }
 
 // === impl Blocks ===
@@ -43,10 +45,15 @@ impl Chain {
     /// The stored chain, or the start of a new one.
     pub(super) fn open(config: &FollowConfig, store: Option<&Store>) -> Result<Self, FollowError> {
         let (height, hash) = config.start;
-        let mut chain =
-            Self { headers: HeaderChain::new(height, hash), blocks: Blocks::default(), newest: VecDeque::new() };
+        let headers = HeaderChain::new(height, hash);
+        let mut chain = Self { headers, blocks: Blocks::default(), newest: VecDeque::new(), pinned: BTreeMap::new() };
         if let Some(store) = store {
             chain.restore(store)?;
+            for (height, _) in store.lists()? {
+                if let (Some(hash), Some(header)) = (chain.headers.hash_at(height), store.header(height)?) {
+                    chain.pinned.insert(hash, KnownBlock { height, merkle_root: header.merkle_root() });
+                }
+            }
         }
         chain.index();
         Ok(chain)
@@ -82,6 +89,11 @@ impl Chain {
         true
     }
 
+    /// Keeps these blocks, however old they get.
+    pub(super) fn pin(&mut self, blocks: impl Iterator<Item = BlockHash>) {
+        self.pinned = blocks.filter_map(|hash| Some((hash, self.blocks.find(&hash)?))).collect();
+    }
+
     /// Makes the blocks known by hash, after changes.
     pub(super) fn index(&self) {
         let start = (self.headers.start(), self.headers.hash_at(self.headers.start()));
@@ -89,6 +101,8 @@ impl Chain {
             .headers
             .blocks()
             .map(|(height, hash, merkle_root)| (hash, KnownBlock { height, merkle_root }))
+            .chain(self.pinned.iter().map(|(hash, block)| (*hash, *block)))
+            .filter(|(hash, block)| self.headers.hash_at(block.height) == Some(*hash))
             .collect();
         // Of genesis nothing is looked up but its height.
         if let (0, Some(genesis)) = start {

@@ -38,7 +38,7 @@ mod tap;
 mod task;
 
 use qrinfo_core::{BlockHash, Network};
-use qrinfo_verify::{KnownBlock, ListSnapshot};
+use qrinfo_verify::{KnownBlock, ListSnapshot, Lists};
 use spv_peer::Connection;
 use spv_pool::PoolEvents;
 use spv_store::{Store, StoreError};
@@ -97,7 +97,8 @@ where
     Ok(Follower { state: shown, book, events, stop, task })
 }
 
-/// The newest lists in a store with their height, proven by the stored headers; `None` if there are none.
+/// The newest lists in a store with their height, proven by the stored headers; `None` if there are none. They are those
+/// of a work block, if there are such lists: of other blocks most clients do not keep the whole header.
 ///
 /// # Errors
 /// [`StoreError::Read`].
@@ -109,7 +110,8 @@ pub fn stored_lists(store: &Store, network: Network) -> Result<Option<(u32, List
         Some(KnownBlock { height, merkle_root })
     };
     let lists = archive.restore(network, store.lists()?, headers);
-    let newest = lists.last();
+    let is_of_work_block = |lists: &&Lists| network.cycles().is_work_height(lists.height());
+    let newest = lists.iter().rfind(is_of_work_block).or(lists.last());
     Ok(newest.and_then(|lists| Some((lists.height(), archive.snapshot(lists)?))))
 }
 

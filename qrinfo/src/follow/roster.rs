@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qrinfo_core::PeerId;
+use qrinfo_core::{BlockHash, PeerId};
 use spv_headers::TipTracker;
 
 /// The time in which a peer answers a question about headers. It must stay above the time that 160 KB take on a slow
@@ -28,8 +28,12 @@ const MANY: u32 = 32;
 /// Points of misbehaviour that we have at a peer at which it is left for another one. It would disconnect at 100.
 const POINTS: u32 = 50;
 
+/// The time for which a peer that named an unknown block is not asked for it, while another one announces headers: they
+/// mostly come at once.
+const ANNOUNCEMENT: Duration = Duration::from_secs(2);
+
 /// Peers that announce new blocks by headers. The others name the hash alone, which takes fewer bytes.
-const ANNOUNCERS: usize = 2;
+const ANNOUNCERS: usize = 1;
 
 /// The peers that are connected.
 #[derive(Debug, Default)]
@@ -48,6 +52,8 @@ struct Peer {
     asked: Option<Instant>,
     /// It is to be asked for headers.
     is_wanted: bool,
+    /// An unknown block that it named, and the instant from which it is asked for it.
+    named: Option<(BlockHash, Instant)>,
     /// The last sign of its newest block.
     heard: Instant,
     /// The instant since which it is behind or on another branch.
@@ -91,6 +97,7 @@ impl Roster {
             steps_down: 0,
             asked,
             is_wanted: true,
+            named: None,
             heard: now,
             behind,
             points: 0,
@@ -140,6 +147,26 @@ impl Roster {
         }
     }
 
+    /// Has a peer asked for a block that it named, unless the block is heard of elsewhere first.
+    pub(super) fn ask_about(&mut self, peer: PeerId, block: BlockHash, now: Instant) {
+        let is_alone = !self.peers.iter().any(|(id, other)| other.announces && *id != peer);
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.named = Some((block, if is_alone { now } else { now + ANNOUNCEMENT }));
+        }
+    }
+
+    /// Takes note of named blocks that are known by now.
+    pub(super) fn look_up(&mut self, tracker: &mut TipTracker, now: Instant) {
+        for (id, peer) in &mut self.peers {
+            let Some((block, from)) = peer.named else { continue };
+            if tracker.announced(*id, &block) {
+                (peer.named, peer.heard) = (None, now);
+            } else if from <= now {
+                (peer.named, peer.is_wanted) = (None, true);
+            }
+        }
+    }
+
     /// Takes note of requests that a peer refused, and whether it failed the last one otherwise.
     pub(super) fn failed(&mut self, peer: PeerId, points: u32, now: Instant) {
         if let Some(peer) = self.peers.get_mut(&peer) {
@@ -165,7 +192,7 @@ impl Roster {
                 steps.push((id, PeerStep::Announce));
             }
             let is_quiet = now.saturating_duration_since(peer.heard) >= QUIET;
-            let may_ask = peer.asked.is_none() && (peer.is_wanted || is_quiet);
+            let may_ask = peer.asked.is_none() && (peer.is_wanted || is_quiet) && !tracker.is_far_ahead(id);
             if may_ask && !(is_busy && is_many(peer)) {
                 is_busy |= is_many(peer);
                 (peer.asked, peer.is_wanted) = (Some(now), false);
@@ -179,7 +206,8 @@ impl Roster {
     pub(super) fn wake(&self) -> Option<Instant> {
         let due = |peer: &Peer| {
             let silent = peer.asked.map_or(peer.heard + QUIET, |asked| asked + PATIENCE);
-            [Some(silent), peer.behind.map(|since| since + BEHIND)].into_iter().flatten().min()
+            let named = peer.named.map(|(_, from)| from);
+            [Some(silent), named, peer.behind.map(|since| since + BEHIND)].into_iter().flatten().min()
         };
         self.peers.values().filter_map(due).min()
     }
@@ -310,13 +338,38 @@ mod tests {
         assert_eq!(world.steps(), [(peer(1), PeerStep::Announce), headers(2)]);
         world.answers(2, 99, 100);
         assert_eq!(world.tracker.agreed().0, 100);
-        assert_eq!(world.steps(), [(peer(2), PeerStep::Announce), headers(3)]);
+        assert_eq!(world.steps(), [headers(3)]);
         world.answers(3, 97, 98);
         assert!(world.steps().is_empty());
         assert_eq!(world.roster.with_block(100, &world.tracker), [peer(1), peer(2)]);
         assert_eq!(world.roster.with_block(98, &world.tracker), [peer(1), peer(2), peer(3)]);
         world.roster.failed(peer(1), 0, world.now);
         assert_eq!(world.roster.with_block(100, &world.tracker), [peer(2), peer(1)]);
+    }
+
+    #[test]
+    fn a_block_that_is_named_is_asked_for_unless_its_header_comes() {
+        let mut world = World::new(11, &[10, 10]);
+        world.steps();
+        world.answers(1, 0, 10);
+        world.answers(2, 9, 10);
+        assert_eq!(world.steps(), [(peer(1), PeerStep::Announce)]);
+        let named = BlockHash::from_bytes(low_hash(world.chain[10].as_bytes()));
+        world.roster.ask_about(peer(2), named, world.now);
+        world.roster.look_up(&mut world.tracker, world.now);
+        assert!(world.steps().is_empty());
+        world.answers(1, 10, 11);
+        world.roster.look_up(&mut world.tracker, world.now);
+        assert_eq!(world.tracker.agree().map(|batch| batch.first), Some(11));
+        // A block that no header comes for.
+        world.roster.ask_about(peer(2), BlockHash::from_bytes([7; 32]), world.now);
+        world.now += ANNOUNCEMENT;
+        world.roster.look_up(&mut world.tracker, world.now);
+        assert_eq!(world.steps(), [(peer(2), PeerStep::Headers(10))]);
+        // The announcer itself names a block where headers do not fit.
+        world.roster.ask_about(peer(1), BlockHash::from_bytes([8; 32]), world.now);
+        world.roster.look_up(&mut world.tracker, world.now);
+        assert_eq!(world.steps(), [(peer(1), PeerStep::Headers(10))]);
     }
 
     #[test]

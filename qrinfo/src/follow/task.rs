@@ -444,9 +444,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
     fn on_inventory(&mut self, peer: PeerId, announced: &Inventory) {
         let blocks = announced.0.iter().filter(|item| item.kind == InventoryKind::BLOCK);
         if let Some(block) = blocks.last() {
-            match self.tracker.announced(peer, &BlockHash::from_bytes(*block.hash.as_bytes())) {
+            let hash = BlockHash::from_bytes(*block.hash.as_bytes());
+            match self.tracker.announced(peer, &hash) {
                 true => self.roster.heard(peer, false, now()),
-                false => self.roster.ask(peer),
+                false => self.roster.ask_about(peer, hash, now()),
             }
         }
         let now = Instant::now();
@@ -525,9 +526,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
     /// Carries out what is due. Returns the instant of the next look.
     async fn step(&mut self) -> Result<Instant, FollowError> {
         loop {
+            self.roster.look_up(&mut self.tracker, now());
             while let Some(batch) = self.tracker.agree() {
                 self.move_to(batch).await?;
-                self.tracker.take_cut().into_iter().for_each(|peer| self.roster.ask(peer));
             }
             let steps = self.roster.steps(&self.tracker, now());
             if steps.is_empty() {
@@ -609,6 +610,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
         let is_ours = |lists: &&Lists| lists.height() > 0 && chain.hash_at(lists.height()) == Some(lists.block_hash());
         self.lists =
             self.verifier.stage().kept().filter(is_ours).map(|lists| (lists.height(), lists.clone())).collect();
+        self.chain.pin(self.lists.values().map(Lists::block_hash));
+        let chain = &self.chain.headers;
         let (blocks, book) = (&self.chain.blocks, &mut self.outputs.book);
         for lists in self.lists.values() {
             book.advance(lists, |hash| blocks.find(hash), |height| chain.hash_at(height));
@@ -682,6 +685,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
     }
 
     fn tell(&self, event: FollowEvent) {
+        #[cfg(feature = "metrics")]
+        match event {
+            FollowEvent::Reorganized { .. } => crate::metrics::reorganized(),
+            FollowEvent::ChainLocked { .. } => crate::metrics::locked("chain"),
+            FollowEvent::InstantLocked { .. } => crate::metrics::locked("instant"),
+            FollowEvent::Tip { .. } | FollowEvent::Proven(_) => {}
+        }
         // There need not be a listener.
         let _ = self.outputs.events.send(event);
     }
@@ -689,6 +699,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
     /// Shows the state to the outside.
     fn show(&self) {
         let state = self.state();
+        #[cfg(feature = "metrics")]
+        crate::metrics::followed(
+            self.chain.headers.tip(),
+            self.lists.keys().next_back().copied().unwrap_or(0),
+            self.roster.len(),
+            matches!(state, FollowState::Synced { .. }),
+        );
         self.outputs.state.send_if_modified(|shown| {
             let is_same = match (&*shown, &state) {
                 (FollowState::Degraded { reason: shown, .. }, FollowState::Degraded { reason, .. }) => shown == reason,

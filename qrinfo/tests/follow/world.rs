@@ -14,7 +14,7 @@ use qrinfo::{
 };
 use qrinfo_core::{
     BlockHash, LlmqType, Network, PeerId, QuorumHash, Reply,
-    message::{GetMnListDiff, GetQRInfo, Headers, NetworkMessage},
+    message::{ChainLock, GetMnListDiff, GetQRInfo, Headers, NetworkMessage},
     wire::{
         Wire,
         frame::{Command, Frame, HEADER_LEN},
@@ -26,8 +26,8 @@ use spv_peer::{PeerConfig, PeerError, handshake};
 use spv_pool::{Plan, PlanConfig, PoolHandle, Source, start};
 use spv_store::Store;
 use spv_testkit::{
-    Answers, Chain, Fork, LiveChain, NodeFacts, PeerProfile, Response, ServerSession, SimulatedPeer, SyntheticChain,
-    SyntheticParams, builder,
+    Answers, Chain, Fork, LiveChain, NodeFacts, PeerProfile, Response, ServerSession, SimulatedPeer,
+    SimulatedPeerBuilder, SyntheticChain, SyntheticParams, builder,
 };
 use tokio::{
     sync::{broadcast, watch},
@@ -80,6 +80,9 @@ pub(crate) struct World {
     traffic: Arc<Mutex<Traffic>>,
     nodes: Nodes,
     pub(crate) round_trip: Duration,
+    /// The number of nodes that a follower keeps connected.
+    pub(crate) target: usize,
+    pub(crate) level: Level,
     next_node: u32,
     /// Bytes sent by nodes that are gone.
     bytes_before: u64,
@@ -97,6 +100,8 @@ pub(crate) struct Seen {
     pub(crate) lies: Vec<String>,
     pub(crate) states: Vec<FollowState>,
     pub(crate) reorganizations: u32,
+    /// Heights of ChainLocks.
+    pub(crate) locked: BTreeSet<u32>,
 }
 
 /// A follower of a world, and its observer.
@@ -138,11 +143,17 @@ impl History {
 
 impl World {
     pub(crate) fn new(chain: Chain, nodes: u32) -> Self {
+        Self::of(LiveChain::new(chain), nodes)
+    }
+
+    pub(crate) fn of(live: LiveChain, nodes: u32) -> Self {
         let mut world = Self {
-            live: LiveChain::new(chain),
+            live,
             traffic: Arc::default(),
             nodes: Arc::default(),
             round_trip: Duration::from_millis(100),
+            target: 4,
+            level: Level::Roots,
             next_node: 1,
             bytes_before: 0,
         };
@@ -158,15 +169,32 @@ impl World {
         let names = self.next_node..self.next_node + count;
         self.next_node += count;
         for number in names {
-            let answers = Counted { live: self.live.clone(), traffic: self.traffic.clone() };
-            let profile = PeerProfile {
-                round_trip: self.round_trip + Duration::from_millis(u64::from(number % 7)),
-                rate: Some(2_000_000),
-                ..PeerProfile::default()
-            };
-            nodes.insert(name(number), SimulatedPeer::builder(answers).profile(profile).build());
+            nodes.insert(name(number), self.builder(&self.live, number).build());
         }
         nodes.keys().copied().collect()
+    }
+
+    /// Adds a node that serves a chain, with a fault. Returns its name.
+    pub(crate) fn add(
+        &mut self,
+        live: &LiveChain,
+        change: impl FnOnce(SimulatedPeerBuilder) -> SimulatedPeerBuilder,
+    ) -> PeerId {
+        let node = change(self.builder(live, self.next_node)).build();
+        let name = name(self.next_node);
+        self.nodes.lock().unwrap().insert(name, node);
+        self.next_node += 1;
+        name
+    }
+
+    fn builder(&self, live: &LiveChain, number: u32) -> SimulatedPeerBuilder {
+        let answers = Counted { live: live.clone(), traffic: self.traffic.clone() };
+        let profile = PeerProfile {
+            round_trip: self.round_trip + Duration::from_millis(u64::from(number % 7)),
+            rate: Some(2_000_000),
+            ..PeerProfile::default()
+        };
+        SimulatedPeer::builder(answers).profile(profile)
     }
 
     pub(crate) fn names(&self) -> Vec<PeerId> {
@@ -187,10 +215,10 @@ impl World {
         let network = self.live.now().network();
         let (pool, ledger, events) = self.pool(network, store.clone());
         let mut config = FollowConfig::new(network);
-        // Made-up chains have the difficulty of regtest, and random signatures.
+        // Made-up chains have the difficulty of regtest, and mostly random signatures.
         config.rules = HeaderRules::from(Network::Regtest);
         config.start = (0, network.genesis_hash());
-        config.level = Level::Roots;
+        config.level = self.level;
         let follower = follow(events, ledger.clone(), store, config).unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let observers = vec![
@@ -205,7 +233,7 @@ impl World {
         network: Network,
         store: Option<Store>,
     ) -> (PoolHandle, Ledger, spv_pool::PoolEvents<spv_peer::Connection<tokio::io::DuplexStream>>) {
-        let settings = PlanConfig { target: 4, uses_gossip: false, ..PlanConfig::new(network, 7) };
+        let settings = PlanConfig { target: self.target, uses_gossip: false, ..PlanConfig::new(network, 7) };
         let mut plan = Plan::new(settings, Instant::now().into_std(), 1_800_000_000);
         for peer in self.names() {
             plan.add(peer, Source::Named, Instant::now().into_std());
@@ -218,7 +246,7 @@ impl World {
                 handshake(end, dial.peer, &PeerConfig::new(network, 7)).await
             }
         });
-        let ledger = Ledger::new(pool.clone(), store, |line| println!("{line}"));
+        let ledger = Ledger::new(pool.clone(), store, |_| {});
         (pool, ledger, events)
     }
 
@@ -281,6 +309,7 @@ async fn observe_events(mut events: broadcast::Receiver<FollowEvent>, seen: Arc<
                 seen.quorums.extend(lists.quorums().iter().map(|quorum| (quorum.llmq_type, quorum.quorum_hash)));
             }
             Ok(FollowEvent::Reorganized { .. }) => seen.lock().unwrap().reorganizations += 1,
+            Ok(FollowEvent::ChainLocked { height, .. }) => _ = seen.lock().unwrap().locked.insert(height),
             Ok(_) => {}
             Err(broadcast::error::RecvError::Lagged(count)) => panic!("the observer missed {count} events"),
             Err(broadcast::error::RecvError::Closed) => return,
@@ -339,10 +368,7 @@ impl Answers for Counted {
                     _ => *diffs += 1,
                 }
             }
-            Response::Refuse => {
-                println!("refused at {tip}: {:?}", NetworkMessage::from_frame(request.clone()));
-                traffic.refused += 1;
-            }
+            Response::Refuse => traffic.refused += 1,
             Response::Ignore => {}
         }
         response
@@ -354,6 +380,10 @@ impl Answers for Counted {
 
     fn live(&self) -> Option<watch::Receiver<Chain>> {
         self.live.live()
+    }
+
+    fn chain_lock(&self) -> Option<ChainLock> {
+        self.live.chain_lock()
     }
 }
 

@@ -110,9 +110,9 @@ async fn read(
             },
             Ok(chain) = changed => {
                 let now = time::Instant::now().into_std();
-                let step = known.as_ref().and_then(|known| session.announce(known, &chain));
+                let steps = known.as_ref().map(|known| session.announce(known, &chain)).unwrap_or_default();
                 known = Some(chain);
-                if let Some(step) = step {
+                for step in steps {
                     let (outgoing, cost, counted) = prepare(step, network, settings, counters);
                     let transit = model.answer(now, cost.compute, cost.transfer, counted);
                     let delivery = Delivery { outgoing, is_reply: false, transfer: cost.transfer, transit };

@@ -108,6 +108,7 @@ impl<'a> Session<'a> {
             (Stage::Open(_), Command::PING) => vec![send(Command::PONG, frame.payload)],
             (Stage::Open(_), Command::GET_HEADERS) => self.headers(frame.payload),
             (Stage::Open(_), Command::GET_HEADERS2) if self.compresses => self.compressed_headers(frame.payload),
+            (Stage::Open(_), Command::GET_DATA) => self.data(frame.payload),
             (Stage::Open(_), Command::SEND_HEADERS) => {
                 self.wants_headers = true;
                 Vec::new()
@@ -122,18 +123,24 @@ impl<'a> Session<'a> {
         self.header_fault = None;
     }
 
-    /// Returns the announcement of a chain that has changed.
-    pub(super) fn announce(&self, before: &Chain, now: &Chain) -> Option<Step> {
+    /// Returns the announcements of a chain that has changed.
+    pub(super) fn announce(&self, before: &Chain, now: &Chain) -> Vec<Step> {
         if !matches!(self.stage, Stage::Open(_)) {
-            return None;
+            return Vec::new();
         }
-        Some(match News::since(before, now, self.wants_headers)? {
+        let news = News::since(before, now, self.wants_headers).map(|news| match news {
             News::Headers(headers) => send(Command::HEADERS, headers.to_wire()),
-            News::Block(hash) => {
-                let item = InventoryItem { kind: InventoryKind::BLOCK, hash: Hash256::from_bytes(*hash.as_bytes()) };
-                send(Command::INV, Inventory::from_iter([item]).to_wire())
-            }
-        })
+            News::Block(hash) => announce(InventoryKind::BLOCK, Hash256::from_bytes(*hash.as_bytes())),
+        });
+        let lock = self.answers.chain_lock().map(|lock| announce(InventoryKind::CHAIN_LOCK, lock.hash()));
+        news.into_iter().chain(lock).collect()
+    }
+
+    /// The ChainLock, if it is asked for.
+    fn data(&self, request: Bytes) -> Vec<Step> {
+        let Ok(wanted) = Inventory::from_wire(request) else { return vec![Step::Close] };
+        let lock = self.answers.chain_lock().filter(|lock| wanted.0.iter().any(|item| item.hash == lock.hash()));
+        lock.map(|lock| send(Command::CHAIN_LOCK, lock.to_wire())).into_iter().collect()
     }
 
     fn greet(&mut self, payload: Bytes) -> Vec<Step> {
@@ -208,6 +215,10 @@ fn until(mut headers: Vec<BlockHeader>, stop: BlockHash) -> Vec<BlockHeader> {
         headers.truncate(after + 1);
     }
     headers
+}
+
+fn announce(kind: InventoryKind, hash: Hash256) -> Step {
+    send(Command::INV, Inventory::from_iter([InventoryItem { kind, hash }]).to_wire())
 }
 
 fn send(command: Command, payload: Bytes) -> Step {

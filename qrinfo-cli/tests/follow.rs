@@ -1,0 +1,103 @@
+//! The commands `qrinfo follow` and `qrinfo export-list` against nodes whose recorded chain grows.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
+
+use serde_json::Value;
+use spv_testkit::{Chain, LiveChain, Recording, SimulatedPeer};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running command.
+struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    fn start(nodes: &[SocketAddr], data: &Path, more: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qrinfo"));
+        command.args(["follow", "--network", "regtest", "--json", "--data-dir"]).arg(data).args(more);
+        nodes.iter().for_each(|node| _ = command.arg("--peer").arg(node.to_string()));
+        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// The events up to the one that says that it is synced to a height.
+    async fn until_synced(&mut self, height: u32) -> Vec<Value> {
+        let mut events = Vec::new();
+        let read = async {
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                let event: Value = serde_json::from_str(&line).unwrap();
+                let is_synced = event["state"] == "synced" && event["height"] == height;
+                events.push(event);
+                if is_synced {
+                    return;
+                }
+            }
+            panic!("it ended");
+        };
+        timeout(PATIENCE, read).await.unwrap();
+        events
+    }
+
+    async fn terminate(mut self) {
+        let id = self.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+        assert!(timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap().success());
+    }
+}
+
+#[tokio::test]
+async fn it_follows_the_recorded_chain_stores_it_and_starts_from_a_file() {
+    let chain = Chain::from_recording(&Recording::bundled().unwrap(), |_| true).unwrap();
+    // Of the recorded blocks, the nodes know the lists of some: those of work blocks, and of the tip.
+    let live = LiveChain::new(chain.until(1744));
+    let peers = [0, 1].map(|_| SimulatedPeer::builder(live.clone()).build());
+    let nodes = [peers[0].listen().await.unwrap(), peers[1].listen().await.unwrap()];
+    let replies = |peers: &[SimulatedPeer]| peers.iter().map(|peer| peer.stats().replies).sum::<u64>();
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+
+    let mut running = Running::start(&nodes, first.path(), &[]);
+    assert_proven(&running.until_synced(1744).await, &chain, 1744);
+    running.terminate().await;
+
+    let file = first.path().join("list");
+    let export = Command::new(env!("CARGO_BIN_EXE_qrinfo"))
+        .args(["export-list", "--network", "regtest", "--data-dir"])
+        .args([first.path(), &file])
+        .output();
+    let output = export.await.unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && message.contains("block 1744"), "{message}");
+
+    // The next start asks for nothing that is stored.
+    let before = replies(&peers);
+    let mut running = Running::start(&nodes, first.path(), &[]);
+    running.until_synced(1744).await;
+    assert_eq!(replies(&peers) - before, 0);
+    live.set(chain.until(1772));
+    assert_proven(&running.until_synced(1772).await, &chain, 1772);
+    running.terminate().await;
+    // The cycle before, whose quorums were not all mined yet, and the newest, with the step to the tip.
+    assert_eq!(replies(&peers) - before, 2);
+
+    let mut running = Running::start(&nodes, second.path(), &["--from-list", file.to_str().unwrap()]);
+    assert_proven(&running.until_synced(1772).await, &chain, 1772);
+    running.terminate().await;
+    // Started from the file, the newest cycle is enough.
+    assert_eq!(replies(&peers) - before, 3);
+}
+
+fn assert_proven(events: &[Value], chain: &Chain, height: u32) {
+    let is_of_block = |event: &&Value| event["event"] == "proven" && event["height"] == height;
+    let proven = events.iter().find(is_of_block).unwrap();
+    let (masternodes, quorums) = (chain.masternodes().at(height).count(), chain.quorums().active_at(height).len());
+    assert_eq!((&proven["masternodes"], &proven["quorums"]), (&masternodes.into(), &quorums.into()));
+}
