@@ -14,8 +14,6 @@ mod one_shot;
 mod play;
 mod run;
 mod runtime;
-#[cfg(test)]
-mod tests;
 
 use std::{collections::BTreeSet, process::ExitCode};
 

@@ -90,15 +90,15 @@ impl Play {
                 advance(time).await;
             }
             1..=3 if self.day.has(Kind::Restart) => {
-                // Often while it answers.
-                self.network.mine(self.day.has(Kind::Reorg));
-                sleep(Duration::from_millis(self.rng.u64(0..3_000))).await;
+                self.mine_and_wait().await;
                 let index = self.rng.usize(0..self.network.nodes().len());
                 self.network.restart(&self.network.nodes()[index]);
             }
             4 if self.day.has(Kind::Outage) => self.outage().await,
-            5 | 6 if self.day.has(Kind::Kill) => self.kill(false).await,
-            7 | 8 if self.day.has(Kind::PowerLoss) => self.kill(true).await,
+            loss @ 5..=6 if self.day.has(Kind::Kill) || self.day.has(Kind::PowerLoss) => {
+                self.mine_and_wait().await;
+                self.kill(self.day.has(Kind::PowerLoss) && (loss == 5 || !self.day.has(Kind::Kill))).await;
+            }
             9 if self.day.has(Kind::DiskError) => {
                 let left = self.rng.u64(0..30);
                 self.log.event(format!("the disk fails after {left} changes"));
@@ -112,6 +112,12 @@ impl Play {
             _ => self.network.mine(self.day.has(Kind::Reorg)),
         }
         self.look().await;
+    }
+
+    /// Mines a block, and waits for some moment while it is taken in.
+    async fn mine_and_wait(&mut self) {
+        self.network.mine(self.day.has(Kind::Reorg));
+        sleep(Duration::from_millis(self.rng.u64(0..3_000))).await;
     }
 
     async fn outage(&mut self) {
