@@ -70,7 +70,7 @@ pub(crate) async fn sync(network: Network, seed: u64, is_calm: bool, log: Log) {
     let options = ParallelOptions {
         max_concurrent: NonZeroUsize::new(rng.usize(1..9)).unwrap_or(NonZeroUsize::MIN),
         adaptive: rng.bool(),
-        window_bytes: [20_000, 100_000, 8 << 20][rng.usize(0..3)],
+        window_bytes: [100_000, 1_300_000, 8 << 20][rng.usize(0..3)],
         recovery: RecoverySettings { seed, ..RecoverySettings::default() },
         ..ParallelOptions::default()
     };
@@ -159,7 +159,7 @@ impl OneShot {
         self.log.event(format!("delivered {index} by {}, {} bytes", timing.peer, timing.bytes));
         let is_in_order = index >= self.next && !self.delivered.contains(&index);
         self.log.check(is_in_order, || format!("reply {index} was delivered after {}", self.next));
-        let Some(request) = self.plan.get(index).cloned() else { return None };
+        let request = self.plan.get(index).cloned()?;
         match verifier.take(request, &reply).await {
             Ok(verified) => {
                 self.delivered.insert(index);

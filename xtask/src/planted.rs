@@ -36,6 +36,7 @@ struct Bug {
 }
 
 /// Builds the library with all bugs, looks for each of those named, or for all, and prints a table.
+#[expect(clippy::print_stdout, reason = "the table is its output")]
 pub(crate) fn run(root: &Path, names: &[String]) -> Result<()> {
     let bugs = bugs(&root.join("simulate/planted"))?;
     let copy = root.join("target/planted");
