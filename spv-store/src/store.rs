@@ -56,6 +56,18 @@ impl Store {
         Ok(store)
     }
 
+    /// Opens the store of `network` on another medium than a file, such as a simulated disk that fails. Replies go to
+    /// files in the directory `replies`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open). The medium may be changed then.
+    #[doc(hidden)]
+    pub fn open_on(backend: impl redb::StorageBackend, network: Network, replies: PathBuf) -> Outcome<Self> {
+        let store = Self::with_backend(backend, "medium".into(), replies)?;
+        store.check_format(network)?;
+        Ok(store)
+    }
+
     pub(crate) fn with_backend(backend: impl redb::StorageBackend, path: PathBuf, replies: PathBuf) -> Outcome<Self> {
         let mut builder = redb::Builder::new();
         builder.set_check_integrity_on_open(true).set_cache_size(CACHE);

@@ -81,9 +81,7 @@ impl redb::StorageBackend for Disk {
 }
 
 fn open(disk: &Disk) -> Store {
-    let store = Store::with_backend(disk.clone(), "disk".into(), "disk-replies".into()).unwrap();
-    store.check_format(Network::Regtest).unwrap();
-    store
+    Store::open_on(disk.clone(), Network::Regtest, "disk-replies".into()).unwrap()
 }
 
 fn hash(height: u32, branch: u8) -> BlockHash {

@@ -106,6 +106,8 @@ pub struct SimulatedPeerBuilder {
     pace: Pace,
     progress: Duration,
     mishaps: Vec<Mishap>,
+    /// The instant from which on replies and headers are as they should be.
+    faults_end: Option<Instant>,
     header_fault: Option<HeaderFault>,
     compresses: bool,
 }
@@ -125,6 +127,7 @@ impl SimulatedPeer {
             pace: Pace::default(),
             progress: PROGRESS,
             mishaps: Vec::new(),
+            faults_end: None,
             header_fault: None,
             compresses: false,
         }
@@ -331,6 +334,13 @@ impl SimulatedPeerBuilder {
         self
     }
 
+    /// From this instant on replies and headers have no faults and are no lies. What went wrong before stays so: a
+    /// connection that fell silent says nothing more.
+    pub fn faults_until(mut self, end: Instant) -> Self {
+        self.faults_end = Some(end);
+        self
+    }
+
     /// It answers `getheaders2`, and says so in its services. Faults of headers but silence do not concern these answers.
     pub fn compresses_headers(mut self) -> Self {
         self.compresses = true;
@@ -351,6 +361,11 @@ impl SimulatedPeerBuilder {
     fn software(&self) -> (ServerVersion, i32) {
         let server = self.server.unwrap_or(ServerVersion::NEWEST);
         (server, self.protocol.unwrap_or(server.protocol()))
+    }
+
+    /// Returns `true` until its faults end.
+    fn has_faults(&self) -> bool {
+        self.faults_end.is_none_or(|end| time::Instant::now().into_std() < end)
     }
 
     /// The timing of a fresh connection.

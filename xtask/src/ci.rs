@@ -41,6 +41,7 @@ pub(crate) fn run() -> Result<()> {
     ci.step("tests, all features", test(&["--workspace", "--all-features"]))?;
     // Without the feature, signatures of before v19 are named as unproven.
     ci.step("tests, no signatures of before v19", test(&["-p", "qrinfo-verify", "--test", "it"]))?;
+    ci.step("500 bad days", xtask(&["simulate", "--seeds", "500"]))?;
     ci.step("packages and adopters", xtask(&["package"]))?;
     ci.summary();
     Ok(())

@@ -1,4 +1,5 @@
-//! Tasks of this workspace: `cargo xtask ci`, `cargo xtask bench`, `cargo xtask conformance`, `cargo xtask live`.
+//! Tasks of this workspace: `cargo xtask ci`, `cargo xtask bench`, `cargo xtask conformance`, `cargo xtask live`,
+//! `cargo xtask simulate`.
 
 mod bench;
 mod ci;
@@ -6,7 +7,9 @@ mod conformance;
 mod fuzz;
 mod live;
 mod package;
+mod planted;
 mod prose;
+mod simulate;
 mod sources;
 
 use std::process::ExitCode;
@@ -41,6 +44,13 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Packages every crate as it would be published, and runs the programs in examples/adopters against the packages.
     Package,
+    /// Plays bad days of a whole client in virtual time; see docs/simulation.md.
+    #[command(disable_help_flag = true)]
+    Simulate {
+        /// Its options; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Counts doc comments that open with a clause.
     Prose,
     /// Checks the command qrinfo against a Dash Core binary of yours; see docs/live.md. Skipped without one.
@@ -54,6 +64,7 @@ fn main() -> ExitCode {
         Task::Conformance { write } => conformance::run(&sources::root(), write),
         Task::Fuzz(options) => fuzz::fuzz(&sources::root(), &options),
         Task::Package => package::check(&sources::root()),
+        Task::Simulate { args } => simulate::run(&args),
         Task::Prose => prose::check(&sources::root()),
         Task::Live(options) => live::run(options),
     };

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use crate::sources::{self, run};
 
 /// Crates that are not published.
-const PRIVATE: [&str; 3] = ["xtask", "qrinfo-bench", "qrinfo-fuzz"];
+const PRIVATE: [&str; 4] = ["xtask", "qrinfo-bench", "qrinfo-fuzz", "qrinfo-simulate"];
 
 /// Packages every crate, then builds and runs each adopter against the packages.
 pub(crate) fn check(root: &Path) -> Result<()> {

@@ -35,7 +35,9 @@ pub(super) async fn ask(
     peers: Vec<Peer<PeerService>>,
     mut verifier: Verifier,
 ) -> Asked {
-    let options = SequentialOptions { retry: RetryPolicy::default(), total_timeout: Some(TIME) };
+    // After a timeout the follower decides again: more peers may have the block by then, and there may be a newer one.
+    let retry = RetryPolicy { max_attempts: 1, ..RetryPolicy::default() };
+    let options = SequentialOptions { retry, total_timeout: Some(TIME) };
     let mut sync = SequentialSync::new([request.clone()], peers, options);
     let mut events = sync.events();
     let mut reply = None;

@@ -85,6 +85,9 @@ async fn read(
         while let Some(event) = decoder.decode(&mut buffer).map_err(io::Error::other)? {
             let FrameEvent::Frame(frame) = event else { continue };
             let now = time::Instant::now().into_std();
+            if !settings.has_faults() {
+                session.heal();
+            }
             for step in session.receive(frame) {
                 let is_reply = matches!(step, Step::Reply { .. });
                 let (outgoing, cost, counted) = prepare(step, network, settings, counters);
@@ -154,7 +157,8 @@ fn prepare(
             counters.count(|stats| stats.requests += 1);
             let number = counters.begun.fetch_add(1, Ordering::Relaxed);
             let mut outgoing = Outgoing::frame(&reply, network);
-            let mishaps = settings.mishaps.iter().filter(|mishap| mishap.replies.contains(number));
+            let has_faults = settings.has_faults();
+            let mishaps = settings.mishaps.iter().filter(|mishap| has_faults && mishap.replies.contains(number));
             for mishap in mishaps {
                 mishap.befall(&mut outgoing, network, settings.answers.other(&request, session).as_ref());
             }

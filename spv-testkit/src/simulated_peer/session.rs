@@ -118,6 +118,11 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Ends the fault of its headers.
+    pub(super) fn heal(&mut self) {
+        self.header_fault = None;
+    }
+
     /// Returns the announcements of a chain that has changed.
     pub(super) fn announce(&self, before: &Chain, now: &Chain) -> Vec<Step> {
         if !matches!(self.stage, Stage::Open(_)) {

@@ -1,0 +1,74 @@
+//! The settings of a day, which follow from its seed.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use crate::kind::Kind;
+
+/// The settings of a day.
+#[derive(Debug, Clone)]
+pub(crate) struct Day {
+    pub(crate) seed: u64,
+    /// The faults that occur.
+    pub(crate) kinds: BTreeSet<Kind>,
+    pub(crate) honest: usize,
+    /// The faults of each faulty node, with the share of messages that they concern.
+    pub(crate) faulty: Vec<Vec<(Kind, f64)>>,
+    /// The time at which all faults end.
+    pub(crate) calm: Duration,
+    /// The time between two blocks, on average.
+    pub(crate) spacing: Duration,
+}
+
+impl Day {
+    /// The day of a seed, without some faults. The rest of it is the same.
+    pub(crate) fn new(seed: u64, without: &BTreeSet<Kind>) -> Self {
+        let mut rng = rng(seed, "day");
+        let [of_nodes, of_world] = [[0.05, 0.15, 0.4][rng.usize(0..3)], [0.0, 0.1, 0.3][rng.usize(0..3)]];
+        let mut kinds: BTreeSet<Kind> = Kind::OF_NODES.into_iter().filter(|_| rng.f64() < of_nodes).collect();
+        kinds.extend(Kind::OF_WORLD.into_iter().filter(|_| rng.f64() < of_world));
+        let honest = rng.usize(2..=4);
+        let count = rng.usize(0..=4);
+        let calm = Duration::from_secs(rng.u64(10..1_800));
+        let spacing = Duration::from_secs([5, 40, 150][rng.usize(0..3)]);
+        let is_there = |kind: &Kind| !without.contains(kind);
+        let mut faulty: Vec<_> = (0..count).map(|index| faults(seed, index, &kinds)).collect();
+        // The chain is that of most nodes, and a reorganization has at most 100 blocks.
+        limit(&mut faulty, Kind::EndlessHeaders, 1);
+        limit(&mut faulty, Kind::WrongChain, honest - 1);
+        faulty.iter_mut().for_each(|faults| faults.retain(|(kind, _)| is_there(kind)));
+        kinds.retain(is_there);
+        Self { seed, kinds, honest, faulty, calm, spacing }
+    }
+
+    pub(crate) fn has(&self, kind: Kind) -> bool {
+        self.kinds.contains(&kind)
+    }
+
+    /// Random numbers for one part of the day, which do not depend on the others.
+    pub(crate) fn rng(&self, part: &str) -> fastrand::Rng {
+        rng(self.seed, part)
+    }
+}
+
+/// Leaves a fault to the first nodes that have it.
+fn limit(faulty: &mut [Vec<(Kind, f64)>], kind: Kind, most: usize) {
+    let has = |faults: &&mut Vec<(Kind, f64)>| faults.iter().any(|(other, _)| *other == kind);
+    faulty.iter_mut().filter(has).skip(most).for_each(|faults| faults.retain(|(other, _)| *other != kind));
+}
+
+fn faults(seed: u64, index: usize, kinds: &BTreeSet<Kind>) -> Vec<(Kind, f64)> {
+    let mut rng = rng(seed, &format!("node {index}"));
+    let of_nodes: Vec<_> = kinds.iter().copied().filter(|kind| kind.is_of_nodes()).collect();
+    let mut faults = Vec::new();
+    for kind in of_nodes {
+        let rate = [0.1, 0.5, 1.0][rng.usize(0..3)];
+        if rng.bool() {
+            faults.push((kind, rate));
+        }
+    }
+    faults
+}
+
+pub(crate) fn rng(seed: u64, part: &str) -> fastrand::Rng {
+    fastrand::Rng::with_seed(crate::log::hash(part.as_bytes()) ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}

@@ -1,0 +1,108 @@
+//! The kinds of things that go wrong.
+
+use std::fmt;
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Kind {
+    // --- of a node ---
+    Refuse,
+    Silent,
+    Close,
+    Cut,
+    Oversized,
+    BitFlip,
+    Garbage,
+    Unknown,
+    WrongReply,
+    Duplicate,
+    Drip,
+    Late,
+    Flood,
+    Slow,
+    Lie,
+    Tamper,
+    Stuff,
+    BrokenHeaders,
+    SilentHeaders,
+    TruncatedHeaders,
+    EndlessHeaders,
+    WrongChain,
+    Behind,
+    Low,
+    High,
+    Mute,
+    Poison,
+    NoDial,
+    // --- of the world ---
+    Reorg,
+    Jump,
+    Restart,
+    Outage,
+    Kill,
+    PowerLoss,
+    DiskError,
+    DiskFull,
+}
+
+use Kind::*;
+
+impl Kind {
+    /// Faults of single nodes.
+    pub(crate) const OF_NODES: [Self; 28] = [
+        Refuse,
+        Silent,
+        Close,
+        Cut,
+        Oversized,
+        BitFlip,
+        Garbage,
+        Unknown,
+        WrongReply,
+        Duplicate,
+        Drip,
+        Late,
+        Flood,
+        Slow,
+        Lie,
+        Tamper,
+        Stuff,
+        BrokenHeaders,
+        SilentHeaders,
+        TruncatedHeaders,
+        EndlessHeaders,
+        WrongChain,
+        Behind,
+        Low,
+        High,
+        Mute,
+        Poison,
+        NoDial,
+    ];
+
+    /// Faults of everything else.
+    pub(crate) const OF_WORLD: [Self; 8] = [Reorg, Jump, Restart, Outage, Kill, PowerLoss, DiskError, DiskFull];
+
+    /// The kind with this name.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::OF_NODES.into_iter().chain(Self::OF_WORLD).find(|kind| kind.to_string() == name)
+    }
+
+    /// Returns `true` if a node with this fault may be banned by an honest client: it sends what is false.
+    pub(crate) fn is_of_nodes(self) -> bool {
+        Self::OF_NODES.contains(&self)
+    }
+}
+
+impl fmt::Display for Kind {
+    /// The name in lower case with hyphens.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, letter) in format!("{self:?}").char_indices() {
+            if letter.is_uppercase() && index > 0 {
+                write!(f, "-")?;
+            }
+            write!(f, "{}", letter.to_lowercase())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,246 @@
+//! The nodes of a day, and the chain that they follow.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use qrinfo_core::PeerId;
+use spv_peer::{Connection, LongReads, PeerConfig, PeerError, handshake};
+use spv_testkit::{Chain, SimulatedPeer};
+use tokio::{io::DuplexStream, time::sleep};
+
+use crate::{
+    chains::{BRANCH, History, START, history},
+    day::Day,
+    kind::Kind,
+    log::Log,
+    node::Node,
+};
+
+/// The nodes of a day, and the chain that they follow. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Network(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    history: Arc<History>,
+    nodes: Vec<Node>,
+    running: Mutex<BTreeMap<PeerId, SimulatedPeer>>,
+    chain: Mutex<Changing>,
+    /// Changes of the chain so far.
+    changes: AtomicU32,
+    is_out: AtomicBool,
+    /// No node restarts, and no clock jumps.
+    is_steady: bool,
+    reorganizes: bool,
+    /// Memory for long messages.
+    long_reads: LongReads,
+    rng: Mutex<fastrand::Rng>,
+    log: Log,
+}
+
+#[derive(Debug)]
+struct Changing {
+    now: Chain,
+    /// The branch that has taken over, and its last block.
+    branch: Option<(Chain, u32)>,
+    /// The greatest height so far.
+    highest: u32,
+}
+
+// === impl Network ===
+
+impl Network {
+    pub(crate) fn new(day: &Day, log: &Log) -> Self {
+        let history = history(day.seed);
+        let honest = (0..day.honest).map(|_| Vec::new());
+        // Honest nodes are not always the first.
+        let mut all: Vec<_> = honest.chain(day.faulty.iter().cloned()).collect();
+        day.rng("order").shuffle(&mut all);
+        let nodes: Vec<_> =
+            all.into_iter().enumerate().map(|(index, faults)| Node::new(day, index, faults, &history)).collect();
+        nodes.iter().for_each(|node| log.event(format!("node {node:?}")));
+        let running = nodes.iter().map(|node| (node.name(), node.start())).collect();
+        let now = history.chain.until(START);
+        Self(Arc::new(Inner {
+            history,
+            nodes,
+            running: Mutex::new(running),
+            chain: Mutex::new(Changing { now, branch: None, highest: START }),
+            changes: AtomicU32::new(0),
+            is_out: AtomicBool::new(false),
+            reorganizes: day.has(Kind::Reorg),
+            is_steady: Kind::OF_WORLD.into_iter().all(|kind| kind == Kind::Reorg || !day.has(kind)),
+            long_reads: LongReads::new(8 << 20),
+            rng: Mutex::new(day.rng("network")),
+            log: log.clone(),
+        }))
+    }
+
+    pub(crate) fn history(&self) -> &Arc<History> {
+        &self.0.history
+    }
+
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.0.nodes
+    }
+
+    pub(crate) fn honest(&self) -> BTreeSet<PeerId> {
+        self.0.nodes.iter().filter(|node| node.is_honest()).map(Node::name).collect()
+    }
+
+    pub(crate) fn now(&self) -> Chain {
+        self.chain().now.clone()
+    }
+
+    /// The height of the highest block so far.
+    pub(crate) fn highest(&self) -> u32 {
+        self.chain().highest
+    }
+
+    /// Mines a block, or has another branch take over, or ends that.
+    pub(crate) fn mine(&self, may_fork: bool) {
+        let history = &self.0.history;
+        let mut chain = self.chain();
+        let (now, height) = (chain.now.clone(), chain.now.tip() + 1);
+        let next = match &chain.branch {
+            Some((branch, last)) if height <= *last => Some(branch.until(height)),
+            Some((branch, last)) => {
+                let next = history.chain.until(height.max(last + 1)).knowing(branch);
+                chain.branch = None;
+                Some(next)
+            }
+            None => match history.branches.get(&now.tip()) {
+                Some(branch) if may_fork && self.rng().bool() => {
+                    let last = now.tip() + self.rng().u32(1..=BRANCH);
+                    chain.branch = Some((branch.until(last), last));
+                    Some(branch.until(height))
+                }
+                _ if height > history.chain.tip() => None,
+                _ => Some(history.chain.until(height)),
+            },
+        };
+        let Some(next) = next else { return };
+        chain.now = next.clone();
+        chain.highest = chain.highest.max(next.tip());
+        drop(chain);
+        self.0.log.event(format!("mined {} {}", next.tip(), short(&next)));
+        self.spread(&next, Duration::from_secs(2));
+    }
+
+    /// Tells all nodes about the chain, each some time later.
+    pub(crate) fn spread(&self, chain: &Chain, within: Duration) {
+        let number = self.0.changes.fetch_add(1, Ordering::Relaxed) + 1;
+        for node in &self.0.nodes {
+            let delay = within.mul_f64(self.rng().f64());
+            let (node, chain) = (node.clone(), chain.clone());
+            tokio::spawn(async move {
+                sleep(delay).await;
+                node.follow(number, chain);
+            });
+        }
+    }
+
+    /// Ends a branch that has taken over, so that the nodes go back to the true chain.
+    pub(crate) fn end_branch(&self) {
+        while self.chain().branch.is_some() {
+            self.mine(false);
+        }
+    }
+
+    /// Ends the connections of a node and starts it again.
+    pub(crate) fn restart(&self, node: &Node) {
+        self.0.log.event(format!("restart {}", node.name()));
+        self.running().insert(node.name(), node.start());
+    }
+
+    /// Ends or starts the connection of this machine to all others.
+    pub(crate) fn set_out(&self, is_out: bool) {
+        self.0.log.event(format!("outage {is_out}"));
+        self.0.is_out.store(is_out, Ordering::Relaxed);
+        if is_out {
+            let nodes = self.0.nodes.iter();
+            *self.running() = nodes.map(|node| (node.name(), node.start())).collect();
+        }
+    }
+
+    /// Changes of the chain so far.
+    pub(crate) fn changes(&self) -> u32 {
+        self.0.changes.load(Ordering::Relaxed)
+    }
+
+    /// All nodes are honest from now on. Slow ones start again, and all faulty ones if `restarts`.
+    pub(crate) fn set_calm(&self, restarts: bool) {
+        self.0.is_out.store(false, Ordering::Relaxed);
+        for node in self.0.nodes.iter().filter(|node| !node.is_honest()) {
+            if restarts || node.had(Kind::Slow) {
+                self.restart(node);
+            }
+        }
+    }
+
+    /// Connects to a node.
+    pub(crate) async fn connect(&self, peer: PeerId) -> Result<Connection<DuplexStream>, PeerError> {
+        let node = self.0.nodes.iter().find(|node| node.name() == peer);
+        let is_there = node.is_some_and(|node| !node.is_unreachable()) && !self.0.is_out.load(Ordering::Relaxed);
+        let end = self.running().get(&peer).filter(|_| is_there).map(SimulatedPeer::connect);
+        let Some(end) = end else {
+            sleep(TIMEOUT).await;
+            return Err(PeerError::ConnectTimeout(TIMEOUT));
+        };
+        let long_reads = self.0.long_reads.clone();
+        let config = PeerConfig { long_reads, ..PeerConfig::new(self.0.history.network(), 7) };
+        handshake(end, peer, &config).await
+    }
+
+    /// Logs what the nodes did.
+    pub(crate) fn log_counts(&self) {
+        for node in &self.0.nodes {
+            let stats = self.running().get(&node.name()).map(SimulatedPeer::stats);
+            self.0.log.event(format!("{} {:?} {stats:?}", node.name(), node.counts()));
+        }
+    }
+
+    /// Returns `true` while it may be that the client follows another chain: some nodes do, and the day is one on which
+    /// the honest ones are not always there.
+    pub(crate) fn may_lie(&self) -> bool {
+        let is_liar = |node: &&Node| node.had(Kind::WrongChain) || node.had(Kind::EndlessHeaders);
+        let liars = self.0.nodes.iter().filter(is_liar).count();
+        let has_majority = self.honest().len() > liars;
+        let is_settled = self.0.is_steady && self.0.log.elapsed() >= SETTLED;
+        liars > 0 && !(has_majority && is_settled)
+    }
+
+    /// Returns `true` if blocks may leave the chain that the client follows.
+    pub(crate) fn may_go_back(&self) -> bool {
+        let is_liar = |node: &Node| node.had(Kind::WrongChain) || node.had(Kind::EndlessHeaders);
+        self.0.reorganizes || self.0.nodes.iter().any(is_liar)
+    }
+
+    fn chain(&self) -> MutexGuard<'_, Changing> {
+        self.0.chain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<PeerId, SimulatedPeer>> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rng(&self) -> MutexGuard<'_, fastrand::Rng> {
+        self.0.rng.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The time after which every honest node has told its newest block.
+const SETTLED: Duration = Duration::from_secs(30);
+
+/// The time in which an attempt to connect fails.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+fn short(chain: &Chain) -> String {
+    chain.block(chain.tip()).map_or_else(String::new, |block| block.hash.to_string().chars().take(12).collect())
+}

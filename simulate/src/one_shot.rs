@@ -1,0 +1,243 @@
+//! A parallel sync of a plan beside the follower, and the rules that its events keep.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use qrinfo::{
+    Delivered, OrderedSync, ParallelOptions, ParallelSync, Peer, SyncEvent, SyncReport, adopt, plan::Planner,
+    verify::Verifier,
+};
+use qrinfo_core::{
+    Answer, Attempt, AttemptError, AttemptErrorKind, PeerEvent, PeerId, QRInfoRequestSpec, RecoveryEvent, RequestId,
+    SendId,
+};
+use qrinfo_correlate::CorrelatorConfig;
+use qrinfo_recovery::RecoverySettings;
+use qrinfo_verify::{CheckLayer, HeaderMap, Level, ListStage, VerifyError};
+use tokio::{
+    sync::broadcast,
+    time::{Instant, sleep},
+};
+use tower::{Layer, util::BoxCloneService};
+
+use crate::{
+    chains::{START, headers},
+    client::blame,
+    day::rng,
+    log::Log,
+    network::Network,
+};
+
+/// The first cycle of the plan.
+const FIRST: u32 = 6 * 24;
+
+/// The longest time for a sync while nothing is wrong: a few round trips and one timeout.
+const BOUND: Duration = Duration::from_secs(45);
+
+/// The longest time for a sync whatever the nodes do: that of one request at a time at all nodes.
+const LONGEST: Duration = Duration::from_secs(3 * 3_600);
+
+type Service = BoxCloneService<Attempt, Answer, AttemptError>;
+
+/// A sync and its observer.
+struct OneShot {
+    network: Network,
+    log: Log,
+    honest: BTreeSet<PeerId>,
+    plan: Vec<QRInfoRequestSpec>,
+    /// The index of the next reply, without those that were taken back.
+    next: usize,
+    delivered: BTreeSet<usize>,
+    ended: BTreeSet<SendId>,
+    gave_up: BTreeSet<RequestId>,
+    banned: BTreeSet<PeerId>,
+    in_flight: BTreeMap<SendId, u64>,
+}
+
+/// Syncs once. While nothing is wrong, everything comes within a bound.
+pub(crate) async fn sync(network: Network, seed: u64, is_calm: bool, log: Log) {
+    let mut rng = rng(seed, if is_calm { "calm sync" } else { "sync" });
+    if !is_calm {
+        sleep(Duration::from_millis(rng.u64(0..60_000))).await;
+    }
+    let headers = Arc::new(headers(&network.now()));
+    let peers = connect(&network, &headers).await;
+    log.event(format!("sync of {} nodes", peers.len()));
+    let options = ParallelOptions {
+        max_concurrent: NonZeroUsize::new(rng.usize(1..9)).unwrap_or(NonZeroUsize::MIN),
+        adaptive: rng.bool(),
+        window_bytes: [100_000, 1_300_000, 8 << 20][rng.usize(0..3)],
+        recovery: RecoverySettings { seed, ..RecoverySettings::default() },
+        ..ParallelOptions::default()
+    };
+    let plan = plan(&network);
+    let mut one_shot = OneShot {
+        honest: network.honest(),
+        network,
+        log,
+        plan: plan.clone(),
+        next: 0,
+        delivered: BTreeSet::new(),
+        ended: BTreeSet::new(),
+        gave_up: BTreeSet::new(),
+        banned: BTreeSet::new(),
+        in_flight: BTreeMap::new(),
+    };
+    let (has_peers, start) = (!peers.is_empty(), Instant::now());
+    let sync = ParallelSync::new(plan, peers, options);
+    let report = one_shot.watch(sync, headers).await;
+    one_shot.at_end(&report);
+    let took = start.elapsed();
+    one_shot.log.event(format!("sync {} in {took:?} {:?}", report.outcome, report.stats));
+    one_shot.log.check(took < LONGEST, || format!("a sync took {took:?}"));
+    if is_calm && has_peers {
+        one_shot.log.check(report.outcome.is_complete() && took <= BOUND, || {
+            format!("a sync of honest nodes ended {} after {took:?}", report.outcome)
+        });
+    }
+}
+
+async fn connect(network: &Network, headers: &Arc<HeaderMap>) -> Vec<Peer<Service>> {
+    let connections = join_all(network.nodes().iter().map(|node| network.connect(node.name()))).await;
+    let wrap = |service| {
+        let headers = headers.clone();
+        BoxCloneService::new(CheckLayer::new(move |hash: &_| headers.find(hash)).layer(service))
+    };
+    let adopted = connections.into_iter().flatten().map(|connection| adopt(connection, CorrelatorConfig::default()));
+    adopted.map(|peer| peer.map(wrap)).collect()
+}
+
+fn plan(network: &Network) -> Vec<QRInfoRequestSpec> {
+    let chain = network.now();
+    let planner = Planner { anchor: Some(START - 8), ..Planner::new(chain.network(), START) };
+    planner.plan(FIRST, START, |height| chain.block(height).map(|block| block.hash)).unwrap_or_default()
+}
+
+// === impl OneShot ===
+
+impl OneShot {
+    async fn watch(&mut self, mut sync: ParallelSync, headers: Arc<HeaderMap>) -> SyncReport {
+        let stage = ListStage::new(self.network.history().network(), Level::Roots);
+        let mut verifier = Verifier::new(stage, move |hash| headers.find(hash));
+        let mut events = sync.events();
+        loop {
+            tokio::select! {
+                biased;
+                event = events.recv() => match event {
+                    Ok(event) => self.on_event(event),
+                    Err(broadcast::error::RecvError::Lagged(count)) => {
+                        self.log.violation(format!("the sync told {count} events at once"));
+                    }
+                    Err(broadcast::error::RecvError::Closed) => {}
+                },
+                next = sync.next() => match next {
+                    Some(delivered) => {
+                        if let Some(why) = self.judge(&mut verifier, delivered).await {
+                            sync.reject_last(why);
+                        }
+                    }
+                    None => break,
+                },
+            }
+        }
+        while let Ok(event) = events.try_recv() {
+            self.on_event(event);
+        }
+        for lists in verifier.stage().kept().filter(|lists| lists.height() > 0) {
+            let is_true = self.network.history().has(lists);
+            self.log.check(is_true, || format!("the lists of block {} in a sync are false", lists.height()));
+        }
+        sync.into_report()
+    }
+
+    async fn judge(&mut self, verifier: &mut Verifier, delivered: Delivered) -> Option<qrinfo_verify::Falsehood> {
+        let Delivered { index, reply, timing } = delivered;
+        self.log.event(format!("delivered {index} by {}, {} bytes", timing.peer, timing.bytes));
+        let is_in_order = index >= self.next && !self.delivered.contains(&index);
+        self.log.check(is_in_order, || format!("reply {index} was delivered after {}", self.next));
+        let request = self.plan.get(index).cloned()?;
+        match verifier.take(request, &reply).await {
+            Ok(verified) => {
+                self.delivered.insert(index);
+                self.next = index + 1;
+                let lists = verified.lists.iter().chain(&verified.tip).filter(|lists| lists.height() > 0);
+                for lists in lists {
+                    let is_true = self.network.history().has(lists);
+                    self.log
+                        .check(is_true, || format!("the lists of block {} were proven, and are false", lists.height()));
+                }
+                None
+            }
+            Err(VerifyError::False(why)) => {
+                self.log.event(format!("false {index} by {}: {why}", timing.peer));
+                self.blamed(timing.peer, &why);
+                Some(why)
+            }
+            Err(error) => {
+                self.log.event(format!("not judged {index}: {error}"));
+                self.delivered.insert(index);
+                self.next = index + 1;
+                None
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: SyncEvent) {
+        match event {
+            SyncEvent::Peer(PeerEvent::Ended { send, outcome, .. }) => {
+                // Schedulers of one process number their sends apart.
+                let number = send.seq & u64::from(u32::MAX);
+                let outcome = outcome.map(|timing| timing.bytes);
+                self.log.event(format!("ended {} {number} {outcome:?}", send.peer));
+                self.in_flight.remove(&send);
+                self.log.check(self.ended.insert(send), || format!("sending {send:?} ended twice"));
+            }
+            SyncEvent::Peer(PeerEvent::Progress { send, received, length, .. }) => {
+                self.in_flight.insert(send, received);
+                self.log.check(!self.ended.contains(&send), || format!("progress of {send:?} behind its end"));
+                self.log.check(length.is_none_or(|length| received <= length), || {
+                    format!("{received} bytes of {length:?} were received of {send:?}")
+                });
+            }
+            SyncEvent::Peer(PeerEvent::Banned { peer, why }) => {
+                self.log.event(format!("banned {peer}: {why:?}"));
+                self.blamed(peer, format!("{why:?}"));
+                self.log.check(self.banned.insert(peer), || format!("{peer} was banned twice"));
+            }
+            SyncEvent::Recovery(RecoveryEvent::GaveUp { request, why }) => {
+                self.log.event(format!("gave up {request:?}: {why}"));
+                self.log.check(self.gave_up.insert(request), || format!("request {request:?} was given up twice"));
+            }
+            SyncEvent::Recovery(RecoveryEvent::Decided { request, peer, error, strategy }) => {
+                self.log.event(format!("decided {request:?} {peer:?} {error:?} {strategy:?}"));
+                if let (Some(peer), AttemptErrorKind::False | AttemptErrorKind::Malformed) = (peer, error) {
+                    self.blamed(peer, format!("{error:?}"));
+                }
+            }
+            SyncEvent::Peer(PeerEvent::TimedOut { send, .. }) => self.log.event(format!("timed out {}", send.peer)),
+            other => self.log.event(format!("{other:?}")),
+        }
+    }
+
+    fn at_end(&self, report: &SyncReport) {
+        let missing: BTreeSet<_> = report.outcome.missing().iter().map(|missing| missing.index).collect();
+        for index in 0..self.plan.len() {
+            let ends = usize::from(missing.contains(&index)) + usize::from(self.delivered.contains(&index));
+            self.log.check(ends == 1, || format!("request {index} ended {ends} times"));
+        }
+        for lost in &report.lost {
+            if matches!(lost.why, AttemptErrorKind::False | AttemptErrorKind::Malformed) {
+                self.blamed(lost.peer, format!("{:?}", lost.why));
+            }
+        }
+    }
+
+    fn blamed(&self, peer: PeerId, why: impl std::fmt::Display) {
+        self.log.check(!self.honest.contains(&peer), || blame(peer, why));
+    }
+}
