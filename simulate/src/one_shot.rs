@@ -220,6 +220,10 @@ impl OneShot {
                 }
             }
             SyncEvent::Peer(PeerEvent::TimedOut { send, .. }) => self.log.event(format!("timed out {}", send.peer)),
+            SyncEvent::Peer(PeerEvent::Sent { send, request, is_copy, .. }) => {
+                self.log.event(format!("sent {request:?} to {}, copy {is_copy}", send.peer));
+            }
+            SyncEvent::Peer(PeerEvent::Stalled { peer, .. }) => self.log.event(format!("stalled {peer}")),
             other => self.log.event(format!("{other:?}")),
         }
     }
