@@ -128,13 +128,14 @@ impl<'s> Candidates<'s> {
         now: Instant,
     ) -> Self {
         let live = || peers.iter().filter(|(_, health)| health.is_live());
-        let any_willing = live().any(|(_, health)| health.is_willing(now));
+        let is_willing = |health: &PeerHealth| health.is_willing(work.jobs.len(), now);
+        let any_willing = live().any(|(_, health)| is_willing(health));
         let trial = work.trial(peers.len());
         let (mut willing, mut unwilling) = (Vec::new(), Vec::new());
         for (&peer, health) in live() {
             let forecast = health.forecast(now, common_rate, sizes, trial);
             let is_open = forecast.has_slot && health.takes_one(now);
-            match health.is_willing(now) || !any_willing {
+            match is_willing(health) || !any_willing {
                 true => &mut willing,
                 false => &mut unwilling,
             }
