@@ -31,7 +31,7 @@ const REPLIES: u32 = 200;
 const PEERS: usize = 3;
 const NETWORK: Network = Network::Mainnet;
 
-/// Windows in bytes, the default first.
+/// Windows in bytes, that of the command first.
 const WINDOWS: [u64; 4] = [8 << 20, 1_600_000, 800_000, 400_000];
 
 /// The length of a block on the client's input: its hash and its header.
@@ -83,7 +83,10 @@ async fn serve() -> Result<(), Failure> {
     }
     let blocks: Arc<[u8]> = blocks(&chain).into();
     println!("peaks of the client over {REPLIES} replies, {PEERS} peers, with the limits of the command; KiB");
-    println!("{:<24} {:>9} {:>8} {:>6} {:>8} {:>6} {:>7}", "consumer", "window", "heap", "ratio", "RSS", "ratio", "time");
+    println!(
+        "{:<24} {:>9} {:>8} {:>6} {:>8} {:>6} {:>7}",
+        "consumer", "window", "heap", "ratio", "RSS", "ratio", "time"
+    );
     for (consumer, name) in [
         ("keeps", "keeps every reply"),
         ("verifies", "verifies each reply"),
