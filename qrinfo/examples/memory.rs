@@ -1,23 +1,26 @@
 //! Peak heap of a client and peak resident set of its process, in sequence and in parallel: `cargo xtask bench memory`.
 //!
 //! Three simulated nodes serve 200 replies of mainnet's size. They run here; the client runs alone in a process of its
-//! own, on one thread whose allocations are counted.
+//! own, on one thread whose allocations are counted. It reads the chain's headers from its standard input, because
+//! making the chain takes more memory than a client ever does.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use std::{
     env,
     error::Error,
+    io::{self, BufReader, ErrorKind, Read, Write},
     net::SocketAddr,
     num::NonZeroUsize,
     process::{Command, Stdio},
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use qrinfo::{
     Delivered, OrderedSync, ParallelOptions, ParallelSync, SequentialOptions, SequentialSync, SyncReport, connect,
     plan::{PlanKind, Planner, anchor},
 };
-use qrinfo_core::{BlockHeader, QRInfoRequestSpec};
+use qrinfo_core::{BlockHash, BlockHeader, Network, QRInfoRequestSpec};
 use qrinfo_correlate::CorrelatorConfig;
 use qrinfo_verify::{HeaderMap, Level, ListStage};
 use spv_peer::PeerConfig;
@@ -26,13 +29,21 @@ use spv_testkit::{Chain, PeerProfile, SimulatedPeer, SyntheticChain, SyntheticPa
 const SEED: u64 = 42;
 const REPLIES: u32 = 200;
 const PEERS: usize = 3;
+const NETWORK: Network = Network::Mainnet;
+
+/// Windows in bytes, that of the command first.
+const WINDOWS: [u64; 4] = [8 << 20, 2 << 20, 1 << 20, 400_000];
+
+/// The length of a block on the client's input: its hash and its header.
+const BLOCK: usize = 32 + 80;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Bytes.
+/// Bytes, and the time of the whole sync.
 struct Peaks {
     heap: u64,
     resident: u64,
+    millis: u64,
 }
 
 /// The use that is made of a reply.
@@ -46,12 +57,13 @@ enum Consumer {
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    match arguments.split_first() {
-        None => tokio::runtime::Runtime::new()?.block_on(serve()),
-        Some((mode, addresses)) => {
+    match &arguments[..] {
+        [] => tokio::runtime::Runtime::new()?.block_on(serve()),
+        [consumer, window, addresses @ ..] => {
             let addresses = addresses.iter().map(|address| address.parse()).collect::<Result<Vec<_>, _>>()?;
-            client(mode, addresses)
+            client(consumer, window.parse()?, addresses)
         }
+        _ => Err("a client needs a consumer, a window and addresses".into()),
     }
 }
 
@@ -69,79 +81,87 @@ async fn serve() -> Result<(), Failure> {
         addresses.push(node.listen().await?);
         nodes.push(node);
     }
+    let blocks: Arc<[u8]> = blocks(&chain).into();
     println!("peaks of the client over {REPLIES} replies, {PEERS} peers, with the limits of the command; KiB");
-    println!("{:<34} {:>24} {:>24}", "", "heap", "resident set");
-    let columns = format!("{:>8} {:>8} {:>6}", "seq.", "par.", "ratio");
-    println!("{:<34} {columns} {columns}", "consumer");
-    for consumer in ["keeps", "verifies", "drops", "slow"] {
-        let mut peaks = Vec::new();
-        for mode in ["sequential", "parallel"] {
-            // One at a time with a pause for each reply would only take longer.
-            let mode = format!("{mode}-{consumer}");
-            peaks.push(run(&mode, &addresses).await?);
+    println!(
+        "{:<24} {:>9} {:>8} {:>6} {:>8} {:>6} {:>7}",
+        "consumer", "window", "heap", "ratio", "RSS", "ratio", "time"
+    );
+    for (consumer, name) in [
+        ("keeps", "keeps every reply"),
+        ("verifies", "verifies each reply"),
+        ("drops", "drops each reply"),
+        ("slow", "drops each after 50 ms"),
+    ] {
+        // One at a time with a pause for each reply would only take longer.
+        let sequential = run(consumer, 0, &addresses, &blocks).await?;
+        show(name, "in turn", &sequential, &sequential);
+        for window in WINDOWS {
+            let parallel = run(consumer, window, &addresses, &blocks).await?;
+            show(name, &window.to_string(), &parallel, &sequential);
         }
-        let [sequential, parallel] = &peaks[..] else { return Err("a client is missing".into()) };
-        let name = match consumer {
-            "keeps" => "keeps every reply",
-            "verifies" => "verifies each reply",
-            "drops" => "drops each reply",
-            _ => "drops each after 50 ms",
-        };
-        let ratio = |sequential: u64, parallel: u64| {
-            format!("{:>8} {:>8} {:>6.2}", sequential >> 10, parallel >> 10, parallel as f64 / sequential as f64)
-        };
-        println!(
-            "{name:<34} {} {}",
-            ratio(sequential.heap, parallel.heap),
-            ratio(sequential.resident, parallel.resident)
-        );
     }
     Ok(())
 }
 
-/// The peaks of one client.
-async fn run(mode: &str, addresses: &[SocketAddr]) -> Result<Peaks, Failure> {
-    let mut client = Command::new(env::current_exe()?);
-    client.arg(mode).args(addresses.iter().map(ToString::to_string)).stderr(Stdio::inherit());
-    let output = tokio::task::spawn_blocking(move || client.output()).await??;
-    if !output.status.success() {
-        return Err(format!("the client {mode} failed").into());
-    }
-    let output = String::from_utf8(output.stdout)?;
-    let (heap, resident) = output.trim().split_once(' ').ok_or("the client printed no peaks")?;
-    Ok(Peaks { heap: heap.parse()?, resident: resident.parse()? })
+fn show(name: &str, window: &str, peaks: &Peaks, sequential: &Peaks) {
+    let ratio = |peak: u64, sequential: u64| format!("{:>8} {:>6.2}", peak >> 10, peak as f64 / sequential as f64);
+    let (heap, resident) = (ratio(peaks.heap, sequential.heap), ratio(peaks.resident, sequential.resident));
+    println!("{name:<24} {window:>9} {heap} {resident} {:>5.1} s", peaks.millis as f64 / 1_000.0);
 }
 
-fn client(mode: &str, addresses: Vec<SocketAddr>) -> Result<(), Failure> {
-    let chain = chain();
-    let kind = PlanKind::FiveStep;
-    let planner = Planner { kind, anchor: anchor([chain.tip()]), ..Planner::new(chain.network(), chain.tip()) };
-    let cycles = chain.network().cycles();
-    let last = chain.tip() - chain.tip() % cycles.length();
+/// The peaks of one client; window 0 stands for a sequential one.
+async fn run(consumer: &str, window: u64, addresses: &[SocketAddr], blocks: &Arc<[u8]>) -> Result<Peaks, Failure> {
+    let mut client = Command::new(env::current_exe()?);
+    client.args([consumer, &window.to_string()]).args(addresses.iter().map(ToString::to_string));
+    client.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let blocks = blocks.clone();
+    let output = tokio::task::spawn_blocking(move || {
+        let mut child = client.spawn()?;
+        if let Some(mut input) = child.stdin.take() {
+            input.write_all(&blocks)?;
+        }
+        child.wait_with_output()
+    });
+    let output = output.await??;
+    if !output.status.success() {
+        return Err(format!("the client that {consumer}, window {window}, failed").into());
+    }
+    let output = String::from_utf8(output.stdout)?;
+    let figures = output.split_whitespace().map(str::parse).collect::<Result<Vec<u64>, _>>()?;
+    let [heap, resident, millis] = figures[..] else { return Err("the client printed no peaks".into()) };
+    Ok(Peaks { heap, resident, millis })
+}
+
+fn client(consumer: &str, window: u64, addresses: Vec<SocketAddr>) -> Result<(), Failure> {
+    let (hashes, headers) = read_blocks(consumer == "verifies")?;
+    let tip = u32::try_from(hashes.len())?.checked_sub(1).ok_or("no blocks")?;
+    let planner = Planner { kind: PlanKind::FiveStep, anchor: anchor([tip]), ..Planner::new(NETWORK, tip) };
+    let cycles = NETWORK.cycles();
+    let last = tip - tip % cycles.length();
     let first = last - cycles.length() * (REPLIES - 1);
-    let plan = planner.plan(first, last, |height| chain.block(height).map(|block| block.hash))?;
-    let headers = headers(&chain);
-    let network = chain.network();
-    drop(chain);
-    // What the chain took does not count: "5" forgets the peak.
+    let plan = planner.plan(first, last, |height| hashes.get(height as usize).copied())?;
+    drop(hashes);
+    // What the plan took does not count: "5" forgets the peak.
     std::fs::write("/proc/self/clear_refs", "5")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut report = None;
+    let start = Instant::now();
     let heap = allocation_counter::measure(|| {
-        let mut consumer = match mode.split_once('-').map(|(_, consumer)| consumer) {
-            Some("keeps") => Consumer::Keeps(Vec::new()),
-            Some("verifies") => Consumer::Verifies(Box::new(ListStage::new(network, Level::Roots)), headers),
-            Some("drops") => Consumer::Drops,
+        let mut consumer = match consumer {
+            "keeps" => Consumer::Keeps(Vec::new()),
+            "verifies" => Consumer::Verifies(Box::new(ListStage::new(NETWORK, Level::Roots)), headers),
+            "drops" => Consumer::Drops,
             _ => Consumer::TakesItsTime,
         };
         report = Some(runtime.block_on(async {
             let (requests, peers) = (plan.clone(), peers(&addresses).await?);
-            match mode.starts_with("parallel") {
-                true => take_all(ParallelSync::new(requests, peers, parallel_options()), &plan, &mut consumer).await,
-                false => {
-                    let sync = SequentialSync::new(requests, peers, SequentialOptions::default());
-                    take_all(sync, &plan, &mut consumer).await
-                }
+            if window > 0 {
+                let sync = ParallelSync::new(requests, peers, parallel_options(window));
+                take_all(sync, &plan, &mut consumer).await
+            } else {
+                let sync = SequentialSync::new(requests, peers, SequentialOptions::default());
+                take_all(sync, &plan, &mut consumer).await
             }
         }));
     });
@@ -149,8 +169,7 @@ fn client(mode: &str, addresses: Vec<SocketAddr>) -> Result<(), Failure> {
     if !report.outcome.is_complete() || report.stats.delivered != u64::from(REPLIES) {
         return Err(format!("{}", report.outcome).into());
     }
-    eprintln!("{mode}: {} KiB of replies", report.stats.bytes >> 10);
-    println!("{} {}", heap.bytes_max, peak_resident()?);
+    println!("{} {} {}", heap.bytes_max, peak_resident()?, start.elapsed().as_millis());
     Ok(())
 }
 
@@ -161,8 +180,8 @@ fn peak_resident() -> Result<u64, Failure> {
     Ok(peak.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
 }
 
-fn parallel_options() -> ParallelOptions {
-    ParallelOptions { max_concurrent: NonZeroUsize::MAX, ..ParallelOptions::default() }
+fn parallel_options(window_bytes: u64) -> ParallelOptions {
+    ParallelOptions { max_concurrent: NonZeroUsize::MAX, window_bytes, ..ParallelOptions::default() }
 }
 
 async fn take_all(
@@ -191,20 +210,42 @@ impl Consumer {
     }
 }
 
-fn headers(chain: &Chain) -> HeaderMap {
-    let mut headers = HeaderMap::default();
+/// All blocks for a client's input.
+fn blocks(chain: &Chain) -> Vec<u8> {
+    let mut blocks = Vec::new();
     for (height, header) in (0..).zip(chain.headers()) {
         if let Some(block) = chain.block(height) {
-            headers.insert(height, block.hash, &BlockHeader::from_bytes(*header));
+            blocks.extend(block.hash.as_bytes());
+            blocks.extend(header);
         }
     }
-    headers
+    blocks
+}
+
+/// The hashes of all blocks on the input, and their headers if they are needed.
+fn read_blocks(with_headers: bool) -> Result<(Vec<BlockHash>, HeaderMap), Failure> {
+    let mut input = BufReader::new(io::stdin().lock());
+    let (mut hashes, mut headers) = (Vec::new(), HeaderMap::default());
+    loop {
+        let mut block = [0; BLOCK];
+        match input.read_exact(&mut block) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok((hashes, headers)),
+            Err(error) => return Err(error.into()),
+        }
+        let (hash, header) = block.split_at(32);
+        let hash = BlockHash::from_bytes(hash.try_into()?);
+        if with_headers {
+            headers.insert(u32::try_from(hashes.len())?, hash, &BlockHeader::from_bytes(header.try_into()?));
+        }
+        hashes.push(hash);
+    }
 }
 
 async fn peers(addresses: &[SocketAddr]) -> Result<Vec<qrinfo::Peer<qrinfo_correlate::PeerService>>, Failure> {
     let mut peers = Vec::new();
     for (nonce, &address) in (1..).zip(addresses) {
-        let config = PeerConfig::new(qrinfo_core::Network::Mainnet, nonce);
+        let config = PeerConfig::new(NETWORK, nonce);
         peers.push(connect(address, &config, CorrelatorConfig::default()).await?);
     }
     Ok(peers)

@@ -65,7 +65,8 @@ fn drain(events: &mut tokio::sync::broadcast::Receiver<SyncEvent>, told: &mut Ve
 }
 
 fn options() -> ParallelOptions {
-    ParallelOptions { max_concurrent: NonZeroUsize::new(16).unwrap(), ..Default::default() }
+    // A window that holds sixteen.
+    ParallelOptions { max_concurrent: NonZeroUsize::new(16).unwrap(), window_bytes: 8 << 20, ..Default::default() }
 }
 
 impl Ended {

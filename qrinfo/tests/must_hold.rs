@@ -393,7 +393,8 @@ async fn the_priority_of_a_request_reaches_the_scheduler() {
     });
     let priorities = [RequestPriority::Low, RequestPriority::Normal, RequestPriority::Critical];
     let planned = plan.iter().cloned().zip(priorities.into_iter().cycle());
-    let options = ParallelOptions { max_concurrent: NonZeroUsize::MIN, ..ParallelOptions::default() };
+    let options =
+        ParallelOptions { max_concurrent: NonZeroUsize::MIN, window_bytes: 8 << 20, ..ParallelOptions::default() };
     let ended = drive(ParallelSync::new(planned, vec![peer], options)).await;
     assert_eq!(ended.delivered, [0, 1, 2, 3, 4, 5]);
     let order: Vec<_> = [2, 5, 1, 4, 0, 3].map(|index: usize| Request::from(plan[index].clone())).to_vec();

@@ -60,7 +60,7 @@
 //! * The read buffer grows with what has arrived, to at most twice as much, never with a length that a peer announced.
 //!   After a message of 64 KiB or more it is let go.
 //! * A message longer than [its kind allows](qrinfo_core::wire::frame::max_payload) ends the connection at its header.
-//! * Messages of more than 1 MiB share a budget over all connections of a process, [`LongReads`]: 8 MiB by default.
+//! * Messages of more than 1 MiB share a budget over all connections of a process, [`LongReads`]: 16 MiB by default.
 //! * Pongs that wait for a peer that does not read: 8; then the connection ends.
 //!
 //! # Minimum Rust version

@@ -10,8 +10,9 @@ use tokio_util::sync::PollSemaphore;
 /// (0.6 MB) is below it.
 const LONG: usize = 1 << 20;
 
-/// The default budget, bytes.
-const BUDGET: usize = 8 << 20;
+/// The default budget, bytes: five full `qrinfo` of 3 MB at once. A reply that waits for the budget looks like a peer that
+/// has stalled, so it must be rare.
+const BUDGET: usize = 16 << 20;
 
 /// Bytes of one permit.
 const PERMIT: usize = 1 << 10;
@@ -24,7 +25,7 @@ static PROCESS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::
 /// fits. One that is longer than the whole budget is read alone. So any number of peers that announce long messages
 /// take no more memory than the budget, or than one message.
 ///
-/// The [default](LongReads::default) is one budget of 8 MiB for the whole process.
+/// The [default](LongReads::default) is one budget of 16 MiB for the whole process.
 ///
 /// ```
 /// use qrinfo_core::Network;
@@ -112,6 +113,15 @@ mod tests {
         poll_fn(|cx| third.poll_fits(LONG, cx)).await;
         first.release();
         poll_fn(|cx| second.poll_fits(2 << 20, cx)).await;
+    }
+
+    #[tokio::test]
+    async fn five_peers_may_send_replies_of_3_mb_at_once_by_default() {
+        let budget = LongReads::new(BUDGET);
+        let mut connections = [(); 5].map(|()| budget.connection());
+        for connection in &mut connections {
+            assert!(poll_fn(|cx| connection.poll_fits(3_000_000, cx)).now_or_never().is_some());
+        }
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use qrinfo_core::RequestId;
 
-use super::{MAX_POINTS, PeerHealth, PeerState, estimate::LinkRate, sizes::Sizes};
+use super::{PeerHealth, PeerState, estimate::LinkRate, sizes::Sizes};
 use crate::seconds;
 
 /// The progress of a reply is reported in steps. Silence of less than this, seconds, is the time between two steps.
@@ -128,7 +128,7 @@ impl PeerHealth {
     /// Requests that it may hold now.
     fn ceiling(&self, trial: usize) -> usize {
         // Each may be refused, and costs a point then.
-        let most = self.depth.limit().min(MAX_POINTS.saturating_sub(self.points) as usize);
+        let most = self.depth.limit().min(self.points_left());
         match self.state {
             PeerState::Open if self.rate.own().is_none() => most.min(trial),
             PeerState::Open => most,

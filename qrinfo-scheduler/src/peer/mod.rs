@@ -194,6 +194,11 @@ impl PeerHealth {
         matches!(self.state, PeerState::Open | PeerState::HalfOpen { .. }) && !self.is_spent()
     }
 
+    /// The refusals that it may still cost.
+    fn points_left(&self) -> usize {
+        MAX_POINTS.saturating_sub(self.points) as usize
+    }
+
     /// Returns true if it has reached [`MAX_POINTS`].
     pub(crate) fn is_spent(&self) -> bool {
         self.points >= MAX_POINTS
@@ -207,15 +212,16 @@ impl PeerHealth {
         }
     }
 
-    /// Returns true if it may get a request that others can answer as well: it has few points and no recent run of
-    /// refusals. Each refusal beyond the first few of a run doubles the time for which this is false.
-    pub(crate) fn is_willing(&self, now: Instant) -> bool {
+    /// Returns true if it may get a request that others can answer as well: it has few points, or points enough for all
+    /// that is `unfinished`, and no recent run of refusals. Each refusal beyond the first few of a run doubles the time
+    /// for which this is false.
+    pub(crate) fn is_willing(&self, unfinished: usize, now: Instant) -> bool {
         let few = if self.has_answered { REFUSALS_IN_A_ROW } else { REFUSALS_OF_A_STRANGER };
         let unwilling = self
             .refusals_in_a_row
             .checked_sub(few)
             .map(|more| UNWILLING_FOR.saturating_mul(1 << more.min(16)).min(UNWILLING_AT_MOST));
-        self.points < SPECULATIVE_POINTS
+        (self.points < SPECULATIVE_POINTS || unfinished <= self.points_left())
             && unwilling.is_none_or(|time| self.last_refusal.is_none_or(|last| now >= last + time))
     }
 

@@ -31,7 +31,7 @@ const LEAST_GAIN_OF_REST: f64 = 0.15;
 /// take so much longer without it.
 const GREAT_GAIN_OF_WAIT: f64 = 0.5;
 
-/// Copies of a request at peers that are trusted with it.
+/// Copies of a request at peers that are trusted with it; one more at the end of a plan.
 const MAX_COPIES: usize = 2;
 
 /// The most requests that a peer holds before it has shown data.
@@ -128,13 +128,14 @@ impl<'s> Candidates<'s> {
         now: Instant,
     ) -> Self {
         let live = || peers.iter().filter(|(_, health)| health.is_live());
-        let any_willing = live().any(|(_, health)| health.is_willing(now));
+        let is_willing = |health: &PeerHealth| health.is_willing(work.jobs.len(), now);
+        let any_willing = live().any(|(_, health)| is_willing(health));
         let trial = work.trial(peers.len());
         let (mut willing, mut unwilling) = (Vec::new(), Vec::new());
         for (&peer, health) in live() {
             let forecast = health.forecast(now, common_rate, sizes, trial);
             let is_open = forecast.has_slot && health.takes_one(now);
-            match health.is_willing(now) || !any_willing {
+            match is_willing(health) || !any_willing {
                 true => &mut willing,
                 false => &mut unwilling,
             }
@@ -250,7 +251,9 @@ impl<'s> Candidates<'s> {
 
     /// The copy that is worth most for one request, and the time that it saves, seconds.
     fn copy_of(&self, job: &Job, held: &Held) -> Option<(f64, Choice)> {
-        if job.trusted_copies(self.peers) >= MAX_COPIES {
+        // Where half of the peers would be idle, a third one costs nothing.
+        let few_left = 2 * self.work.jobs.len() <= self.peers.len();
+        if job.trusted_copies(self.peers) >= MAX_COPIES + usize::from(few_left) {
             return None;
         }
         let before = self.work.before(job) as f64;
