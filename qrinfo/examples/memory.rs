@@ -146,6 +146,7 @@ fn client(consumer: &str, window: u64, addresses: Vec<SocketAddr>) -> Result<(),
     std::fs::write("/proc/self/clear_refs", "5")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut report = None;
+    #[expect(clippy::disallowed_methods, reason = "the time that this machine takes")]
     let start = Instant::now();
     let heap = allocation_counter::measure(|| {
         let mut consumer = match consumer {
