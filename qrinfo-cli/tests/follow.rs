@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
 use serde_json::Value;
-use spv_testkit::{Chain, LiveChain, Recording, SimulatedPeer};
+use spv_testkit::{Chain, LiveChain, PeerProfile, Recording, SimulatedPeer};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
@@ -93,6 +93,54 @@ async fn it_follows_the_recorded_chain_stores_it_and_starts_from_a_file() {
     running.terminate().await;
     // Started from the file, the newest cycle is enough.
     assert_eq!(replies(&peers) - before, 3);
+}
+
+/// Kills in [`a_follower_that_is_killed_goes_on_from_what_it_stored`]; `SPV_TEST_KILLS` sets another number.
+const KILLS: u32 = 12;
+
+/// Half of the kills hit a follower that is on its way to a block that it has not seen, the others one that starts from
+/// what is stored. The last start has nothing left to ask for.
+#[tokio::test]
+async fn a_follower_that_is_killed_goes_on_from_what_it_stored() {
+    let kills = std::env::var("SPV_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
+    let chain = Chain::from_recording(&Recording::bundled().unwrap(), |_| true).unwrap();
+    let link = PeerProfile { round_trip: Duration::from_millis(20), ..PeerProfile::default() };
+    let mut rng = fastrand::Rng::with_seed(7);
+    let (mut killed, mut slowest) = (0, Duration::ZERO);
+    while killed < kills {
+        // The recorded blocks whose lists the nodes know: a work block, and the tip.
+        let live = LiveChain::new(chain.until(1744));
+        let peers = [0, 1].map(|_| SimulatedPeer::builder(live.clone()).profile(link).build());
+        let nodes = [peers[0].listen().await.unwrap(), peers[1].listen().await.unwrap()];
+        let directory = tempfile::tempdir().unwrap();
+        let mut synced = 0;
+        for height in [1744, 1744, 1772, 1772] {
+            live.set(chain.until(height));
+            let mut running = Running::start(&nodes, directory.path(), &[]);
+            // From before the connection to after the last reply.
+            tokio::time::sleep(Duration::from_micros(rng.u64(..400_000))).await;
+            running.child.start_kill().unwrap();
+            running.child.wait().await.unwrap();
+            killed += 1;
+            // What the killed one had reported is still there: the next start proves it without a question.
+            while let Some(line) = running.lines.next_line().await.unwrap() {
+                let event: Value = serde_json::from_str(&line).unwrap();
+                if event["state"] == "synced" {
+                    synced = synced.max(event["height"].as_u64().unwrap());
+                }
+            }
+            let replies = || peers.iter().map(|peer| peer.stats().replies).sum::<u64>();
+            let before = replies();
+            let started = tokio::time::Instant::now();
+            let mut running = Running::start(&nodes, directory.path(), &[]);
+            running.until_synced(height).await;
+            slowest = slowest.max(started.elapsed());
+            assert!(synced < u64::from(height) || replies() == before, "it asked for what it had reported");
+            running.terminate().await;
+            synced = u64::from(height);
+        }
+    }
+    eprintln!("{killed} kills; the slowest start to synced took {slowest:?}, with 20 ms round trips");
 }
 
 fn assert_proven(events: &[Value], chain: &Chain, height: u32) {
