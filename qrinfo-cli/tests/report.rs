@@ -5,6 +5,7 @@ mod support;
 
 use std::{path::Path, process::Command, time::Duration};
 
+use qrinfo_core::{BlockHash, message::QRInfo};
 use spv_testkit::{Fault, PeerProfile, RecordedPeer};
 
 use self::support::{ALL, assert_complete, recording, run};
@@ -21,10 +22,11 @@ async fn report(file: &Path) -> String {
         rate: Some(200_000),
     };
     let node = || RecordedPeer::builder(recording.clone());
+    let lie = |reply: &mut QRInfo| reply.mn_list_diff_h.block_hash = BlockHash::from_bytes([7; 32]);
     let drip = Fault::Drip { bytes: 16, every: Duration::from_millis(400) };
     let stalls = node().profile(profile(20)).fault(4.., drip).spawn().await.unwrap();
     let refuses = node().profile(profile(25)).fault(2..6, Fault::Refuse).spawn().await.unwrap();
-    let lies = node().profile(profile(30)).fault(3.., Fault::WrongReply).spawn().await.unwrap();
+    let lies = node().profile(profile(30)).lie(3.., lie).spawn().await.unwrap();
     let honest = node().profile(profile(120)).spawn().await.unwrap();
     let file = file.to_str().unwrap();
     let more = [ALL[0], ALL[1], "--report", file];

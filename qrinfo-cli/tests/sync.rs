@@ -5,7 +5,7 @@ mod support;
 
 use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
 
-use qrinfo_core::ProTxHash;
+use qrinfo_core::{BlockHash, ProTxHash, message::QRInfo};
 use spv_testkit::{Fault, HeaderFault, PeerProfile, RecordedPeer, Recording};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -157,7 +157,9 @@ async fn a_node_that_sends_a_false_reply_is_left_and_banned() {
     let recording = recording();
     let directory = tempfile::tempdir().unwrap();
     let more = ["--from-cycle", "240", "--data-dir", directory.path().to_str().unwrap()];
-    let wrong = RecordedPeer::builder(recording.clone()).fault(1.., Fault::WrongReply).spawn().await.unwrap();
+    // A reply to no request at all: one to another request may be true.
+    let lie = |reply: &mut QRInfo| reply.mn_list_diff_h.block_hash = BlockHash::from_bytes([7; 32]);
+    let wrong = RecordedPeer::builder(recording.clone()).lie(1.., lie).spawn().await.unwrap();
     let good = RecordedPeer::builder(recording).spawn().await.unwrap();
     let result = run(&[&wrong, &good], &more).await;
     assert_complete(&result);
