@@ -3,6 +3,7 @@ use std::{
     fs::{self, OpenOptions},
     io,
     path::{Path, PathBuf},
+    process,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -48,9 +49,25 @@ impl Store {
         let path = directory.join(format!("{network}.redb"));
         let cannot_open = |source| StoreError::Open { path: path.clone(), source };
         fs::create_dir_all(directory).map_err(cannot_open)?;
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let held = HeldFile::new(file.map_err(cannot_open)?).map_err(|error| open_error(&path, error))?;
-        let store = Self::with_backend(held.clone(), path.clone(), directory.join(format!("{network}-replies")))?;
+        let replies = directory.join(format!("{network}-replies"));
+        if fs::metadata(&path).map_or(0, |file| file.len()) == 0 {
+            // A database that is cut off while it is made cannot be opened, so it is made under another name.
+            let unfinished = directory.join(format!("{network}.redb.{}", process::id()));
+            match fs::remove_file(&unfinished) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot_open(error)),
+                _ => {}
+            }
+            drop(Self::open_file(&unfinished, network, replies.clone())?);
+            put_in_place(&unfinished, &path).map_err(cannot_open)?;
+        }
+        Self::open_file(&path, network, replies)
+    }
+
+    fn open_file(path: &Path, network: Network, replies: PathBuf) -> Outcome<Self> {
+        let cannot_open = |source| StoreError::Open { path: path.to_owned(), source };
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let held = HeldFile::new(file.map_err(cannot_open)?).map_err(|error| open_error(path, error))?;
+        let store = Self::with_backend(held.clone(), path.to_owned(), replies)?;
         store.check_format(network)?;
         held.release().map_err(cannot_open)?;
         Ok(store)
@@ -158,6 +175,21 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("path", &self.0.path).finish_non_exhaustive()
     }
+}
+
+/// Gives a finished file its name, unless another process was faster, and has the directory on the disk.
+fn put_in_place(unfinished: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(unfinished, path) {
+        Ok(()) => fs::remove_file(unfinished)?,
+        Err(_) if fs::metadata(path).is_ok_and(|file| file.len() > 0) => fs::remove_file(unfinished)?,
+        // An empty file is replaced; some file systems have no hard links.
+        Err(_) => fs::rename(unfinished, path)?,
+    }
+    #[cfg(unix)]
+    if let Some(directory) = path.parent() {
+        fs::File::open(directory)?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn open_error(path: &Path, error: DatabaseError) -> StoreError {

@@ -171,3 +171,18 @@ fn nothing_reported_as_stored_is_lost_by_a_kill() {
         }
     }
 }
+
+/// A process that is killed while it makes the database leaves an unfinished file under another name, or an empty one.
+#[test]
+fn a_store_whose_making_was_cut_off_is_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("regtest.redb");
+    std::fs::write(directory.path().join(format!("regtest.redb.{}", std::process::id())), [0; 5000]).unwrap();
+    drop(Store::open(directory.path(), Network::Regtest).unwrap());
+    std::fs::write(&path, []).unwrap();
+    let store = Store::open(directory.path(), Network::Regtest).unwrap();
+    assert_eq!(store.path(), path);
+    drop(store);
+    let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["regtest.redb"]);
+}
