@@ -106,7 +106,7 @@ fn run(bench: Bench) -> Result<()> {
         Bench::Overhead => overhead::run(),
         Bench::Makespan { scenarios, default_limits } => makespan::run(&scenarios, default_limits),
         Bench::Follow { days, kills } => follow::run(days, kills),
-        Bench::Headers { lengths, live: false } => headers::run(&lengths),
+        Bench::Headers { lengths, live: false } => headers::run(&lengths).and_then(|()| newest::run()),
         Bench::Headers { lengths, live: true } => headers::run_live(&lengths),
         Bench::Signatures { vectors } => signatures::run(&vectors),
         Bench::Verify { vectors } => verify::run(&vectors),

@@ -18,13 +18,11 @@ use tokio::time::Instant;
 use crate::headers::{Company, RATE, ROUND_TRIP, SLOW_RATE};
 
 /// Measures the newest cycle of a made-up chain of mainnet's size.
-pub(crate) async fn run() -> Result<()> {
+pub(crate) fn run() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let chain = SyntheticChain::generate(42, &SyntheticParams::mainnet_like(8)).chain;
     println!("newest quorums  nodes            time     bound      bytes");
-    for company in Company::ALL {
-        measure(&chain, company).await?;
-    }
-    Ok(())
+    Company::ALL.into_iter().try_for_each(|company| runtime.block_on(measure(&chain, company)))
 }
 
 async fn measure(chain: &Chain, company: Company) -> Result<()> {

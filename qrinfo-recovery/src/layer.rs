@@ -2,11 +2,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use qrinfo_core::{PeerTable, RecoveryEvent};
 use tokio::sync::watch;
-use tower_layer::Layer;
 
-use crate::{history::History, service::Recovery, settings::RecoverySettings};
+use crate::{history::History, settings::RecoverySettings};
 
-/// A layer that repeats failed requests at other peers; its service is [`Recovery`].
+/// A layer that repeats failed requests at other peers; its service is [`Recovery`](crate::Recovery).
 ///
 /// It belongs outside every limit, so that a request that waits for a retry holds no permit, and around the checks of a
 /// reply, so that a request with a false reply is repeated. The service below chooses the peer. It should keep to
@@ -65,13 +64,5 @@ impl RecoveryLayer {
     pub fn history(&self) -> History {
         // A panic elsewhere leaves no record incomplete.
         self.history.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl<S> Layer<S> for RecoveryLayer {
-    type Service = Recovery<S>;
-
-    fn layer(&self, inner: S) -> Recovery<S> {
-        Recovery::new(inner, self.clone())
     }
 }

@@ -14,6 +14,7 @@ use tokio::{
     sync::watch,
     time::{sleep, sleep_until, timeout, timeout_at},
 };
+use tower_layer::Layer;
 use tower_service::Service;
 use tracing::Instrument;
 
@@ -52,6 +53,16 @@ enum Ended {
     Failed(AttemptError),
     /// The request is given up while the service below still works on it.
     Over(WhyGivenUp),
+}
+
+// === impl RecoveryLayer ===
+
+impl<S> Layer<S> for RecoveryLayer {
+    type Service = Recovery<S>;
+
+    fn layer(&self, inner: S) -> Recovery<S> {
+        Recovery::new(inner, self.clone())
+    }
 }
 
 // === impl Recovery ===

@@ -10,6 +10,9 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
+/// Makes tokio's own choices follow from the seed of a day.
+pub(crate) const SEEDED: &str = r#"build.rustflags=["--cfg","tokio_unstable"]"#;
+
 /// The variable that names the bug.
 const VARIABLE: &str = "QRINFO_PLANTED";
 
@@ -129,7 +132,7 @@ fn copy_sources(root: &Path, copy: &Path) -> Result<()> {
 fn build(copy: &Path) -> Result<()> {
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--locked", "--quiet", "--profile", "simulate", "--package", "qrinfo-simulate"])
-        .args(["--config", crate::simulate::SEEDED, "--config", "build.incremental=false", "--target-dir"])
+        .args(["--config", SEEDED, "--config", "build.incremental=false", "--target-dir"])
         .arg(copy.join("../planted-build"))
         .current_dir(copy)
         .status()

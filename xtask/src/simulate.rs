@@ -4,9 +4,6 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{planted, sources};
 
-/// Makes tokio's own choices follow from the seed of a day.
-pub(crate) const SEEDED: &str = r#"build.rustflags=["--cfg","tokio_unstable"]"#;
-
 /// Runs the simulation, in a package of its own: this one must not need the product to compile.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     if let Some((first, names)) = args.split_first()
@@ -16,7 +13,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     }
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["run", "--locked", "--quiet", "--profile", "simulate", "--package", "qrinfo-simulate"])
-        .args(["--config", SEEDED, "--"])
+        .args(["--config", planted::SEEDED, "--"])
         .args(args)
         .status()
         .context("cannot run cargo")?;

@@ -11,7 +11,7 @@ mod get_qr_info;
 mod headers;
 mod headers2;
 mod instant_lock;
-mod inventory;
+pub(crate) mod inventory;
 mod mn_list_diff;
 mod net_info;
 mod qr_info;

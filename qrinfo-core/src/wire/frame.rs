@@ -4,7 +4,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::{
     chain::{Network, sha256d},
-    message::{InventoryItem, MAX_INVENTORY},
+    message::inventory::{InventoryItem, MAX_INVENTORY},
     wire::Wire,
 };
 
