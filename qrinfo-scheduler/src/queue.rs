@@ -147,7 +147,7 @@ impl Queue {
 mod tests {
     use super::*;
 
-    /// What all peers refused is looked for among these alone: looking at all that wait would make it quadratic.
+    /// A request that all peers refused is looked for among these alone: a search of all that wait would be quadratic.
     #[test]
     fn those_that_a_peer_failed_are_found_without_the_others() {
         let since = tokio::time::Instant::now().into_std();

@@ -56,7 +56,7 @@ struct State {
     counts: Counts,
 }
 
-/// What a node was asked.
+/// The questions that a node was asked.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counts {
     pub(crate) requests: u32,

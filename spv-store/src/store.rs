@@ -77,7 +77,7 @@ impl Store {
     /// files in the directory `replies`.
     ///
     /// # Errors
-    /// As [`open`](Self::open). The medium may be changed then.
+    /// The errors of [`open`](Self::open). The medium may be changed then.
     #[doc(hidden)]
     pub fn open_on(backend: impl redb::StorageBackend, network: Network, replies: PathBuf) -> Outcome<Self> {
         let store = Self::with_backend(backend, "medium".into(), replies)?;

@@ -40,8 +40,8 @@ fn lists_of_recorded_chains_come_back_as_they_were() {
     }
 }
 
-/// What a node of mainnet answered to a request from genesis is a snapshot. One that is made of the lists after many
-/// diffs is as good.
+/// The answer of a mainnet node to a request from genesis is a snapshot. One that is made of the lists after many diffs
+/// is as good.
 #[test]
 fn a_full_list_of_mainnet_is_a_snapshot() {
     let Some(mainnet) = Mainnet::load() else { return };

@@ -53,7 +53,7 @@ pub(super) struct Decider {
     /// The newest cycle whose quorums came with a `qrinfo`, and the height that it was asked by.
     done: Option<(CycleStart, u32)>,
     lists: Backoff,
-    /// Of the `qrinfo` of the present cycle alone: lists go on without it.
+    /// Delays of the `qrinfo` of the present cycle alone: lists go on without it.
     cycle: Backoff,
 }
 

@@ -179,7 +179,7 @@ async fn locks_are_asked_for_verified_and_told() {
     assert!(world.names().into_iter().all(|peer| !watched.ledger.is_banned(peer)));
 }
 
-/// What messages and a reply of some kilobytes take beside the round trips.
+/// The time of messages and of a reply of some kilobytes, beside the round trips.
 const SLACK: Duration = Duration::from_millis(60);
 
 /// `cargo xtask bench follow` has more.

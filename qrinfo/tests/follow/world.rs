@@ -90,7 +90,7 @@ pub(crate) struct World {
 
 type Nodes = Arc<Mutex<BTreeMap<PeerId, SimulatedPeer>>>;
 
-/// What an observer saw.
+/// The record of an observer.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) quorums: BTreeSet<(LlmqType, QuorumHash)>,
