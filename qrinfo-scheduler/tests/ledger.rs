@@ -3,11 +3,25 @@
 
 mod support;
 
-use std::{collections::BTreeSet, error::Error, time::Duration};
+use std::{
+    collections::BTreeSet,
+    error::Error,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use futures_util::future::join_all;
-use qrinfo_core::{AttemptError, AttemptErrorKind, LeaveReason, PeerEvent, PeerId, RequestId, retry::RecoveryStrategy};
-use qrinfo_scheduler::{Dispatch, Event, MAX_POINTS, Scheduler, SchedulerHandle, SendStats, Settings, SubmitError};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, join_all},
+    stream,
+};
+use qrinfo_core::{
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, LeaveReason, PeerEvent, PeerId, RequestId,
+    retry::RecoveryStrategy,
+};
+use qrinfo_scheduler::{
+    Dispatch, Event, MAX_POINTS, Peer, Scheduler, SchedulerHandle, SchedulerService, SendStats, Settings, SubmitError,
+};
 use support::{
     HEIGHT, attempt, decision, now as start, peer_id,
     peers::{
@@ -15,8 +29,8 @@ use support::{
         scheduler,
     },
 };
-use tokio::time;
-use tower::discover::Change;
+use tokio::{sync::mpsc, time};
+use tower::{Service, discover::Change};
 
 fn capped(cap: usize) -> Settings {
     Settings { cap, ..Settings::default() }
@@ -262,4 +276,52 @@ fn a_resting_peer_without_a_free_slot_does_not_keep_the_others_from_being_asked(
     now += Duration::from_secs(6);
     scheduler.submit(attempt(3), now).unwrap();
     assert_eq!(scheduler.next(now).unwrap().send.peer, first.send.peer);
+}
+
+/// A peer whose connection ends on another thread, just behind the scheduler's look at its reports: the report is there
+/// when its service shows the end.
+struct EndsElsewhere {
+    events: mpsc::UnboundedSender<PeerEvent>,
+    was_asked: bool,
+}
+
+impl Service<Attempt> for EndsElsewhere {
+    type Response = Answer;
+    type Error = AttemptError;
+    type Future = BoxFuture<'static, AttemptResult>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
+        if !self.was_asked {
+            return Poll::Ready(Ok(()));
+        }
+        let _ = self.events.send(PeerEvent::Banned { peer: peer_id(0), why: AttemptErrorKind::False });
+        Poll::Ready(Err(AttemptError::new(AttemptErrorKind::Disconnected)))
+    }
+
+    fn call(&mut self, _: Attempt) -> Self::Future {
+        self.was_asked = true;
+        std::future::ready(Err(AttemptError::new(AttemptErrorKind::Disconnected))).boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ban_that_is_reported_with_the_end_of_a_connection_is_heard() {
+    let (sender, reports) = mpsc::unbounded_channel();
+    let service = EndsElsewhere { events: sender, was_asked: false };
+    let peer = Peer::new(service, HEIGHT, ROUND_TRIP).with_events(reports);
+    let peers = stream::iter([Ok::<_, AttemptError>(Change::Insert(peer_id(0), peer))]).chain(stream::pending());
+    let (scheduler, driver) = SchedulerService::new(peers, Settings::default());
+    let mut events = scheduler.handle().events();
+    tokio::spawn(driver);
+    let error = ask(&scheduler, attempt(0)).await.unwrap_err();
+    assert_eq!(error.kind(), AttemptErrorKind::Disconnected);
+    let end = async {
+        loop {
+            match events.recv().await.unwrap() {
+                Event::Peer(event @ (PeerEvent::Left { .. } | PeerEvent::Banned { .. })) => return event,
+                _ => {}
+            }
+        }
+    };
+    assert_eq!(end.await, PeerEvent::Banned { peer: peer_id(0), why: AttemptErrorKind::False });
 }

@@ -229,9 +229,6 @@ impl<O: FnMut(PeerEvent)> Core<O> {
     }
 
     fn run_actions(&mut self) {
-        if let Some(closed) = self.correlator.closed() {
-            self.gate.close(closed.clone());
-        }
         while let Some(action) = self.correlator.next_action() {
             match action {
                 Action::Answer { send, result } => {
@@ -246,6 +243,11 @@ impl<O: FnMut(PeerEvent)> Core<O> {
                 // Callers of this function check `Correlator::closed` afterwards.
                 Action::Close(_) => {}
             }
+        }
+        // Last, so that the reason of the end is reported before the service shows the end: on another thread a
+        // scheduler would take a peer that sent something false for one that merely left.
+        if let Some(closed) = self.correlator.closed() {
+            self.gate.close(closed.clone());
         }
     }
 }

@@ -219,16 +219,10 @@ impl<D: Peers> Driver<D> {
         let mut gone = Vec::new();
         let (scheduler, reported) = (&mut self.scheduler, &mut self.reported);
         for (&id, peer) in &mut self.peers {
-            while let Some(Poll::Ready(event)) = peer.events.as_mut().map(|events| events.poll_recv(cx)) {
-                match event {
-                    Some(event) => hear(scheduler, reported, event),
-                    None => {
-                        // Its connection has ended, maybe with nothing in flight whose failure would tell.
-                        peer.events = None;
-                        peer.ready = false;
-                        scheduler.set_ready(&id, false);
-                    }
-                }
+            if hear_all(scheduler, reported, peer, cx) {
+                // Its connection has ended, maybe with nothing in flight whose failure would tell.
+                peer.ready = false;
+                scheduler.set_ready(&id, false);
             }
             if !peer.ready {
                 match catch(|| peer.service.poll_ready(cx)) {
@@ -243,8 +237,17 @@ impl<D: Peers> Driver<D> {
             }
         }
         for (peer, why) in gone {
-            self.scheduler.peer_left(peer, why, now());
+            self.lose(peer, why, cx);
         }
+    }
+
+    /// Removes a peer whose service has failed.
+    fn lose(&mut self, peer: PeerId, why: LeaveReason, cx: &mut Context<'_>) {
+        // A ban may have been reported since the last look, by a connection on another thread.
+        if let Some(connected) = self.peers.get_mut(&peer) {
+            hear_all(&mut self.scheduler, &mut self.reported, connected, cx);
+        }
+        self.scheduler.peer_left(peer, why, now());
     }
 
     fn on_end(&mut self, ended: Ended) {
@@ -367,7 +370,7 @@ impl<D: Peers> Driver<D> {
             peer.ready = matches!(readiness, Ok(Poll::Ready(Ok(()))));
             match readiness {
                 Ok(Poll::Ready(Ok(()))) => {}
-                Ok(Poll::Ready(Err(_))) => self.scheduler.peer_left(send.peer, LeaveReason::Disconnected, now()),
+                Ok(Poll::Ready(Err(_))) => self.lose(send.peer, LeaveReason::Disconnected, cx),
                 Ok(Poll::Pending) => self.scheduler.set_ready(&send.peer, false),
                 Err(panicked) => self.scheduler.peer_left(send.peer, panicked, now()),
             }
@@ -460,6 +463,25 @@ fn settle(scheduler: &mut Scheduler, send: SendId, outcome: Result<Timing, Attem
         Ok(timing) => scheduler.replied(send, &timing),
         Err(kind) => scheduler.failed(send, kind, at),
     }
+}
+
+/// Hears the reports of a peer that are there. Returns true at their end.
+fn hear_all<S>(
+    scheduler: &mut Scheduler,
+    reported: &mut HashMap<SendId, (Result<Timing, AttemptErrorKind>, Instant)>,
+    peer: &mut Connected<S>,
+    cx: &mut Context<'_>,
+) -> bool {
+    while let Some(Poll::Ready(event)) = peer.events.as_mut().map(|events| events.poll_recv(cx)) {
+        match event {
+            Some(event) => hear(scheduler, reported, event),
+            None => {
+                peer.events = None;
+                return true;
+            }
+        }
+    }
+    false
 }
 
 /// Takes a peer's report.
