@@ -9,6 +9,8 @@ mod headers;
 mod json;
 mod log;
 mod nodes;
+mod peers;
+mod plan;
 mod progress;
 mod report;
 mod run;
@@ -42,6 +44,8 @@ enum Command {
     Sync(sync::Options),
     Follow(follow::Options),
     ExportList(export_list::Options),
+    Peers(peers::Options),
+    Plan(plan::Options),
     Verify(verify::Options),
     /// Prints completions for a shell
     Completions {
@@ -81,6 +85,8 @@ async fn run(command: Command, per_cycle: bool) -> Result<ExitCode> {
         Command::Sync(options) => sync::run(&options, per_cycle, &mut io::stdout()).await.map(exit_code),
         Command::Follow(options) => follow::run(&options, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS),
         Command::ExportList(options) => export_list::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Peers(options) => peers::run(&options, &mut io::stdout()).await.map(exit_code),
+        Command::Plan(options) => plan::run(&options, &mut io::stdout()).map(|()| ExitCode::SUCCESS),
         Command::Verify(options) => verify::run(&options, &mut io::stdout()),
         Command::Completions { shell } => {
             // It panics over a closed output, which memory is not.

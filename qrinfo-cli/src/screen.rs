@@ -70,6 +70,22 @@ impl Table {
         }
     }
 
+    /// Writes the table in columns, or row by row where they do not fit: for tables with many rows.
+    pub(crate) fn write_by_row(&self, out: &mut impl Write, width: usize) -> io::Result<()> {
+        let columns = self.columns();
+        if self.names() + columns.iter().map(|column| 2 + column).sum::<usize>() <= width {
+            return self.write_columns(out, &columns);
+        }
+        let names = self.subjects.iter().map(|name| 2 + console::measure_text_width(name)).max().unwrap_or_default();
+        for (name, values) in &self.rows {
+            paragraph(out, width, name)?;
+            for (subject, value) in self.subjects.iter().zip(values) {
+                pair(out, width, names, &format!("  {subject}"), value)?;
+            }
+        }
+        Ok(())
+    }
+
     fn write_columns(&self, out: &mut impl Write, columns: &[usize]) -> io::Result<()> {
         let names = self.names();
         let header = (String::new(), self.subjects.clone());
