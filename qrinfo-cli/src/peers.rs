@@ -110,7 +110,7 @@ fn write_text(
     for (node, why) in failures {
         screen::paragraph(out, width, &format!("{node}: {why}"))?;
     }
-    screen::paragraph(out, width, &format!("{} nodes answer, {} do not", answers.len(), failures.len()))
+    screen::paragraph(out, width, &format!("answers: {}, failures: {}", answers.len(), failures.len()))
 }
 
 fn write_json(

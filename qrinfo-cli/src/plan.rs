@@ -83,7 +83,7 @@ fn write_text(out: &mut impl Write, width: usize, rows: &[Row]) -> io::Result<()
     }
     table.write_by_row(out, width)?;
     let bytes: u64 = rows.iter().map(|row| row.bytes).sum();
-    screen::paragraph(out, width, &format!("{} requests, about {bytes} bytes", rows.len()))
+    screen::paragraph(out, width, &format!("requests: {}, bytes: about {bytes}", rows.len()))
 }
 
 fn write_json(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
