@@ -317,9 +317,10 @@ async fn a_ban_that_is_reported_with_the_end_of_a_connection_is_heard() {
     assert_eq!(error.kind(), AttemptErrorKind::Disconnected);
     let end = async {
         loop {
-            match events.recv().await.unwrap() {
-                Event::Peer(event @ (PeerEvent::Left { .. } | PeerEvent::Banned { .. })) => return event,
-                _ => {}
+            if let Event::Peer(event @ (PeerEvent::Left { .. } | PeerEvent::Banned { .. })) =
+                events.recv().await.unwrap()
+            {
+                return event;
             }
         }
     };
