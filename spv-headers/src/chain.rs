@@ -206,6 +206,16 @@ impl HeaderChain {
         self.old_roots.truncate(self.old_heights().count());
     }
 
+    /// The chain without its newest blocks, if too little is known of them: it left a longer one, and the merkle roots of
+    /// the blocks below were those of too old ones.
+    pub(crate) fn lower_start(&self) -> Option<Self> {
+        let all = self.hashes.len() - 1;
+        let is_known = self.recent.len() >= all.min(RECENT / 2);
+        let mut lower = (!is_known).then(|| self.clone())?;
+        lower.truncate(self.tip().saturating_sub(RECENT as u32).max(self.start));
+        Some(lower)
+    }
+
     /// Adds headers that follow the tip; the caller has made sure that they do.
     pub(crate) fn extend(&mut self, headers: &[CheckedHeader]) {
         for header in headers {

@@ -1,11 +1,15 @@
 use std::{
     cmp::Reverse,
     collections::BTreeMap,
+    future::ready,
     pin::{Pin, pin},
     time::Duration,
 };
 
-use futures_util::{FutureExt, SinkExt, Stream, StreamExt, stream::FuturesUnordered};
+use futures_util::{
+    FutureExt, SinkExt, Stream, StreamExt,
+    stream::{self, FuturesUnordered},
+};
 use qrinfo_core::{
     AttemptErrorKind, BlockHash, LeaveReason, PeerEvent, PeerId,
     message::{GetHeaders, HEADERS2_PROTOCOL_VERSION, Headers, Headers2, NODE_HEADERS_COMPRESSED, PROTOCOL_VERSION},
@@ -14,7 +18,7 @@ use qrinfo_core::{
         frame::{Command, Frame, FrameEvent},
     },
 };
-use spv_peer::{Connection, PeerError};
+use spv_peer::{Connection, PeerError, round_trip};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
@@ -44,6 +48,12 @@ const EVENTS: usize = 16;
 
 /// The time in which a peer's connection is handed back when all is done. One that does not read is closed.
 const HAND_BACK: Duration = Duration::from_millis(100);
+
+/// The time in which a peer answers a ping before it is asked for headers a second time.
+const FENCE: Duration = Duration::from_secs(3);
+
+/// The nonce of that ping.
+const FENCE_NONCE: u64 = u64::from_le_bytes(*b"headers2");
 
 /// The settings of a header sync.
 ///
@@ -185,7 +195,29 @@ pub async fn sync_headers<Io>(
 where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let HeaderRules { rules, checkpoints, waypoints } = rules.into();
+    let rules = rules.into();
+    let synced = sync_once(connections, rules.clone(), start, config, &keep).await?;
+    let Some(lower) = synced.chain.lower_start() else { return Ok(synced) };
+    // The chain left a longer one, and what was known of its newest blocks went with it: they are fetched again, from the
+    // peers that are on it.
+    let (on, off): (Vec<_>, Vec<_>) = synced.peers.into_iter().partition(|peer| peer.standing.is_on_chain());
+    let again = stream::iter(on).map(|peer| fenced(peer.connection)).buffer_unordered(usize::MAX).filter_map(ready);
+    let mut again = sync_once(again, rules, lower, config, &keep).await?;
+    again.peers.extend(off);
+    again.left.extend(synced.left);
+    Ok(again)
+}
+
+async fn sync_once<Io>(
+    connections: impl Stream<Item = Connection<Io>>,
+    HeaderRules { rules, checkpoints, waypoints }: HeaderRules,
+    start: HeaderChain,
+    config: HeaderSyncConfig,
+    keep: &mpsc::Sender<HeaderBatch>,
+) -> Result<HeaderSync<Io>, HeaderSyncError>
+where
+    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut machine = Machine::new(rules, start, checkpoints, waypoints, config.chain_lock);
     let mut connections = pin!(connections);
     let (events, mut happened) = mpsc::channel(EVENTS);
@@ -202,7 +234,7 @@ where
                 Action::Ask(ask) => peers.ask(ask),
                 Action::Check(check) => to_check.push(check),
                 Action::Deliver { first, headers } => {
-                    send_batch(&keep, first, headers).await?;
+                    send_batch(keep, first, headers).await?;
                     heard = Instant::now();
                 }
                 Action::Drop { peer, why } => peers.leave(peer, PeerProblem::from(why)),
@@ -260,15 +292,21 @@ where
     if machine.tips() == 0 {
         return Err(HeaderSyncError::NoPeers(peers.left));
     }
-    let (agreement, actions) = machine.agree();
+    let (agreement, actions) = machine.agree(now());
     for action in actions {
         if let Action::Deliver { first, headers } = action {
-            send_batch(&keep, first, headers).await?;
+            send_batch(keep, first, headers).await?;
         }
     }
     drop(happened);
     let (peers, left) = peers.hand_back(&agreement.standings).await;
     Ok(HeaderSync { chain: agreement.chain, peers, left })
+}
+
+/// The connection when all that was asked before is answered, if that is soon.
+async fn fenced<Io: AsyncRead + AsyncWrite + Unpin>(mut connection: Connection<Io>) -> Option<Connection<Io>> {
+    timeout(FENCE, round_trip(&mut connection, FENCE_NONCE)).await.ok()?.ok()?;
+    Some(connection)
 }
 
 fn now() -> std::time::Instant {

@@ -58,9 +58,9 @@ const PATIENCE: u32 = 5;
 /// message.
 const SHORT: u32 = MAX_HEADERS as u32;
 
-/// The number of blocks above the second highest announced height up to which headers are taken, if three peers have
-/// announced a height: half a day of blocks.
-const ABOVE_SECOND: u32 = 288;
+/// The number of blocks above the second highest known height of a peer up to which headers are taken, if there are three
+/// peers: one message.
+const ABOVE_SECOND: u32 = MAX_HEADERS as u32;
 
 /// The time in which one more block than announced becomes plausible.
 const NEW_BLOCK: Duration = Duration::from_secs(30);
@@ -244,6 +244,18 @@ pub(crate) struct Machine {
     wrong_waypoints: usize,
 }
 
+// === impl View ===
+
+impl View {
+    /// The newest block that the peer is known to have.
+    fn spot(self) -> Option<Spot> {
+        match self {
+            Self::Tip(spot) | Self::Has(spot) => Some(spot),
+            Self::Unknown | Self::Doubtful => None,
+        }
+    }
+}
+
 // === impl Machine ===
 
 impl Machine {
@@ -392,28 +404,26 @@ impl Machine {
 
     /// The number of peers with at least one known block.
     pub(crate) fn tips(&self) -> usize {
-        self.peers.values().filter(|peer| matches!(peer.view, View::Tip(_) | View::Has(_))).count()
+        self.peers.values().filter(|peer| peer.view.spot().is_some()).count()
     }
 
     /// Returns `true` if all peers of which a block is known are on one chain, some of them further than others. Otherwise
     /// each further peer may decide.
     pub(crate) fn is_unanimous(&self) -> bool {
         let best = self.best();
-        self.peers.values().all(|peer| match peer.view {
-            View::Tip(spot) | View::Has(spot) => self.tree.is_on(spot, best),
-            View::Unknown | View::Doubtful => true,
-        })
+        self.peers.values().filter_map(|peer| peer.view.spot()).all(|spot| self.tree.is_on(spot, best))
     }
 
     /// Ends the sync and chooses the chain. The last actions deliver the headers that are not delivered yet.
-    pub(crate) fn agree(mut self) -> (Agreement, Vec<Action>) {
+    pub(crate) fn agree(mut self, now: Instant) -> (Agreement, Vec<Action>) {
         self.segments.clear();
         self.actions.retain(|action| matches!(action, Action::Deliver { .. }));
-        let views = self.peers.iter().filter_map(|(&peer, state)| match state.view {
-            View::Tip(spot) | View::Has(spot) => Some((peer, spot)),
-            View::Unknown | View::Doubtful => None,
-        });
-        let views: Vec<_> = views.collect();
+        // A peer that was asked before the others came may have sent more than is taken by now.
+        let view = |(&peer, state): (&PeerId, &Peer)| {
+            let spot = state.view.spot()?;
+            Some((peer, self.tree.ancestor(spot, spot.height.min(self.tip_cap(state, now)))))
+        };
+        let views: Vec<_> = self.peers.iter().filter_map(view).collect();
         let tips = self.tree.tips();
         let chosen = self.choose(&tips, &views).unwrap_or_else(|| self.tree.trunk_tip());
         // Blocks above this one were known only to peers that are gone, so no peer can be asked for them.
@@ -451,19 +461,30 @@ impl Machine {
         agree(&candidates).and_then(|index| ends.get(index).copied())
     }
 
-    /// The greatest height to which headers of a peer are taken: the one that it announced, and where headers cost no
-    /// work, not far above the second highest that was announced.
+    /// The greatest height to which a peer is asked for segments: the one that it announced, if that is plausible.
     fn cap(&self, state: &Peer, now: Instant) -> u32 {
         let new = now.saturating_duration_since(state.joined).as_secs() / NEW_BLOCK.as_secs();
         let own = state.facts.height.saturating_add(u32::try_from(new).unwrap_or(u32::MAX));
-        if matches!(self.rules.network, Network::Mainnet | Network::Testnet) {
-            return own;
-        }
-        let mut heights: Vec<_> = self.peers.values().map(|peer| peer.facts.height).collect();
+        self.plausible().map_or(own, |(_, limit)| own.min(limit))
+    }
+
+    /// The greatest height at which the tip of a peer is looked for. A peer may have more than it announced: where others
+    /// announced more, it is asked for that as well.
+    fn tip_cap(&self, state: &Peer, now: Instant) -> u32 {
+        let own = self.cap(state, now);
+        self.plausible().map_or(own, |(highest, limit)| own.max(highest.min(limit)))
+    }
+
+    /// The highest height that a peer announced or has shown, and the limit to heights, which is not far above the second
+    /// highest: of three peers one alone neither raises nor lowers it. `None` where headers cost work, or with fewer peers.
+    fn plausible(&self) -> Option<(u32, u32)> {
+        let shown = |peer: &Peer| peer.view.spot().map_or(0, |spot| spot.height);
+        let mut heights: Vec<_> = self.peers.values().map(|peer| peer.facts.height.max(shown(peer))).collect();
         heights.sort_unstable();
-        match heights.as_slice() {
-            [.., _, second, _] => own.min(second.saturating_add(ABOVE_SECOND)),
-            _ => own,
+        match (self.rules.network, heights.as_slice()) {
+            (Network::Mainnet | Network::Testnet, _) => None,
+            (_, [.., _, second, highest]) => Some((*highest, second.saturating_add(ABOVE_SECOND))),
+            _ => None,
         }
     }
 
@@ -485,7 +506,7 @@ impl Machine {
     }
 
     fn is_cut(&self, state: &Peer, spot: Spot, now: Instant) -> bool {
-        spot.height >= self.cap(state, now)
+        spot.height >= self.tip_cap(state, now)
     }
 
     fn drop_peer(&mut self, peer: PeerId, why: DropReason) {

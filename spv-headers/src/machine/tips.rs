@@ -45,10 +45,7 @@ impl Machine {
 
     /// The block that the most is known below: the tip of a peer, else of the trunk.
     pub(super) fn best(&self) -> Spot {
-        let tips = self.peers.values().filter_map(|peer| match peer.view {
-            View::Tip(spot) | View::Has(spot) => Some(spot),
-            View::Unknown | View::Doubtful => None,
-        });
+        let tips = self.peers.values().filter_map(|peer| peer.view.spot());
         tips.chain([self.tree.trunk_tip()])
             .max_by_key(|spot| (spot.height, *spot == self.tree.trunk_tip()))
             .unwrap_or_else(|| self.tree.trunk_tip())
@@ -76,7 +73,7 @@ impl Machine {
         now: Instant,
     ) {
         let Some(state) = self.peers.get(&peer) else { return };
-        let cap = self.cap(state, now);
+        let cap = self.tip_cap(state, now);
         let room = cap.saturating_sub(from.height) as usize;
         let is_cut = headers.len() > room;
         headers.truncate(room);
