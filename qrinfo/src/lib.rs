@@ -208,7 +208,7 @@ pub use self::run::{ParallelOptions, ParallelSync};
 pub use self::{
     dash_spv::network,
     peer::Peer,
-    probe::{ProbeError, first_answerable_cycle},
+    probe::{ProbeError, first_answerable_cycle, is_answerable},
     run::{
         Delivered, LostPeer, Missing, OrderedSync, PlannedRequest, SequentialOptions, SequentialSync, SyncEvent,
         SyncOutcome, SyncReport, SyncStats,

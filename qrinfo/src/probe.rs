@@ -77,20 +77,37 @@ pub async fn first_answerable_cycle<S: AttemptService + Clone>(
     Ok(search.answered * length)
 }
 
-/// Returns `true` if any peer answers this cycle. Peers that are silent while others refuse are taken away.
+/// Returns `true` if any of the peers answers for the cycle of a height, `false` if all refuse. All are asked at once.
+///
+/// This tells a chain that a peer works with from headers that it only has: a node answers for blocks that it has
+/// validated.
+///
+/// # Errors
+/// [`ProbeError`], also if no peer answers at all.
+pub async fn is_answerable<S: AttemptService + Clone>(
+    peers: &[Peer<S>],
+    planner: &Planner,
+    height: u32,
+    hash_at: impl Fn(u32) -> Option<BlockHash>,
+) -> Result<bool, ProbeError> {
+    is_answered(&mut peers.iter().collect(), planner, height, &hash_at).await
+}
+
+/// Returns `true` if any peer answers the cycle of this height. Peers that are silent while others refuse are taken away.
 async fn is_answered<S: AttemptService + Clone>(
     peers: &mut Vec<&Peer<S>>,
     planner: &Planner,
-    cycle: u32,
+    height: u32,
     hash_at: &impl Fn(u32) -> Option<BlockHash>,
 ) -> Result<bool, ProbeError> {
-    let spec = planner.plan(cycle, cycle, hash_at)?.into_iter().next().ok_or(ProbeError::NothingAnswerable(cycle))?;
+    let spec =
+        planner.plan(height, height, hash_at)?.into_iter().next().ok_or(ProbeError::NothingAnswerable(height))?;
     let request = Request::from(spec);
     let mut asked: FuturesUnordered<_> = peers
         .iter()
         .map(|peer| {
             let (id, mut service) = (peer.id, peer.service.clone());
-            let attempt = Attempt::new(u64::from(cycle), request.clone());
+            let attempt = Attempt::new(u64::from(height), request.clone());
             async move { (id, ask(id, &mut service, attempt).await) }
         })
         .collect();

@@ -1,6 +1,6 @@
 use std::{
     cmp::Reverse,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::ready,
     pin::{Pin, pin},
     time::Duration,
@@ -201,9 +201,13 @@ where
     // The chain left a longer one, and what was known of its newest blocks went with it: they are fetched again, from the
     // peers that are on it.
     let (on, off): (Vec<_>, Vec<_>) = synced.peers.into_iter().partition(|peer| peer.standing.is_on_chain());
+    let mut silent: BTreeSet<_> = on.iter().map(|peer| peer.connection.peer()).collect();
     let again = stream::iter(on).map(|peer| fenced(peer.connection)).buffer_unordered(usize::MAX).filter_map(ready);
     let mut again = sync_once(again, rules, lower, config, &keep).await?;
+    again.peers.iter().for_each(|peer| _ = silent.remove(&peer.connection.peer()));
+    again.left.iter().for_each(|left| _ = silent.remove(&left.peer));
     again.peers.extend(off);
+    again.left.extend(silent.into_iter().map(|peer| LeftPeer { peer, why: PeerProblem::Silent }));
     again.left.extend(synced.left);
     Ok(again)
 }

@@ -1,9 +1,9 @@
 //! The chain of headers, from a file, the store, and the nodes.
 
-use std::{cmp::Reverse, path::Path, time::Duration};
+use std::{cmp::Reverse, future::ready, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use qrinfo::nodes::{Ledger, on_one_line};
 use qrinfo_core::{BlockHash, Network, PeerEvent};
 use qrinfo_verify::HeaderMap;
@@ -12,12 +12,12 @@ use spv_headers::{
     CheckedHeader, HeaderBatch, HeaderChain, HeaderError, HeaderSync, HeaderSyncConfig, HeaderSyncError, LeftPeer,
     PeerProblem, SyncedPeer, sync_headers,
 };
-use spv_peer::Connection;
+use spv_peer::{Connection, round_trip};
 use spv_store::{HeaderWriter, Store};
 use tokio::{
     sync::mpsc,
     task::spawn_blocking,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{Range, nodes::Nodes};
@@ -39,6 +39,9 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// The time in which a node that joins late tells its tip.
 const LATE: Duration = Duration::from_secs(10);
 
+/// The nonce of the ping behind all other questions.
+const QUIET: u64 = u64::from_le_bytes(*b"headers?");
+
 /// The source of headers.
 pub(super) struct Source {
     network: Network,
@@ -57,6 +60,9 @@ pub(super) struct Agreed {
     pub(super) followers: usize,
     /// Nodes that can be asked, each with the height of the newest block of the chain that it has.
     pub(super) nodes: Vec<(Connection, u32)>,
+    /// Nodes on the chain that are too far behind.
+    behind: Vec<(Connection, u32)>,
+    is_newest: bool,
     ask: bool,
 }
 
@@ -102,16 +108,22 @@ impl Source {
     /// Asks all nodes for the headers that are not there yet, and finds the chain that they agree on.
     /// Ends at `until` with the headers that are there.
     pub(super) async fn sync(self, nodes: &mut Nodes, store: Option<&Store>, until: Option<Instant>) -> Result<Agreed> {
+        let ledger = nodes.ledger.clone();
         let agreed = match self.ask {
-            true => self.ask(nodes, store, until).await?,
+            true => self.ask(nodes.first(), &ledger, store, until).await?,
             false => self.take_as_they_are(nodes).await,
         };
         ensure!(!agreed.nodes.is_empty(), "no node can be asked; add more with --peer");
         Ok(agreed)
     }
 
-    async fn ask(self, nodes: &mut Nodes, store: Option<&Store>, until: Option<Instant>) -> Result<Agreed> {
-        let ledger = nodes.ledger.clone();
+    async fn ask(
+        self,
+        connections: impl Stream<Item = Connection>,
+        ledger: &Ledger,
+        store: Option<&Store>,
+        until: Option<Instant>,
+    ) -> Result<Agreed> {
         let (batches, waiting) = mpsc::channel(BATCHES);
         let store = store.cloned();
         let keeping = spawn_blocking(move || keep(waiting, store.as_ref()));
@@ -119,11 +131,11 @@ impl Source {
         if let Some(until) = until {
             config.total_time = until.saturating_duration_since(Instant::now());
         }
-        let synced = sync_headers(nodes.first(), self.network, self.chain, config, batches).await;
+        let synced = sync_headers(connections, self.network, self.chain, config, batches).await;
         keeping.await??;
         let HeaderSync { chain, peers, left, .. } = match synced {
             Err(HeaderSyncError::NoPeers(left)) => {
-                left.iter().for_each(|left| leave(&ledger, left));
+                left.iter().for_each(|left| leave(ledger, left));
                 bail!("no node can be asked: none can be connected to, or none sends headers; name others with --peer")
             }
             synced => synced?,
@@ -131,18 +143,20 @@ impl Source {
         if self.is_newest {
             check_start(self.network, &chain)?;
         }
-        left.iter().for_each(|left| leave(&ledger, left));
+        left.iter().for_each(|left| leave(ledger, left));
         let followers = peers.iter().filter(|peer| peer.standing.is_on_chain()).count();
         let near = chain.tip().saturating_sub(MAX_BEHIND);
-        let mut usable = Vec::new();
+        let (mut usable, mut behind) = (Vec::new(), Vec::new());
         for SyncedPeer { connection, standing } in peers {
-            match standing.shared >= near {
-                true => usable.push((connection, standing.shared)),
-                false => ledger.left(connection.peer(), &not_asked(standing.shared, standing.tip.0)),
+            match (standing.shared >= near, standing.is_on_chain()) {
+                (true, _) => usable.push((connection, standing.shared)),
+                (false, true) => behind.push((connection, standing.shared)),
+                (false, false) => ledger.left(connection.peer(), &not_asked(standing.shared, standing.tip.0)),
             }
         }
         usable.sort_by_key(|(connection, _)| connection.greeting_time());
-        Ok(Agreed { network: self.network, chain, followers, nodes: usable, ask: true })
+        let Self { network, is_newest, .. } = self;
+        Ok(Agreed { network, chain, followers, nodes: usable, behind, is_newest, ask: true })
     }
 
     /// Accepts the heights that the nodes announce, because the headers come from a file.
@@ -163,7 +177,8 @@ impl Source {
             }
         }
         let followers = usable.len();
-        Agreed { network: self.network, chain: self.chain, followers, nodes: usable, ask: false }
+        let Self { network, chain, is_newest, .. } = self;
+        Agreed { network, chain, followers, nodes: usable, behind: Vec::new(), is_newest, ask: false }
     }
 }
 
@@ -183,6 +198,35 @@ impl Agreed {
     /// asked for. With a single node, the height of its newest block.
     pub(super) fn common_height(&self) -> u32 {
         second_highest(self.nodes.iter().map(|(_, height)| *height))
+    }
+
+    /// The height of the newest block that another node has as well, if one node alone has blocks far above it.
+    pub(super) fn above_others(&self) -> Option<u32> {
+        let newest = self.behind.iter().map(|(_, height)| *height).max();
+        newest.filter(|_| self.nodes.len() == 1)
+    }
+
+    /// The chain that the other nodes agree on, without the one that alone has blocks far above theirs.
+    pub(super) async fn by_others(
+        self,
+        ledger: &Ledger,
+        store: Option<&Store>,
+        until: Option<Instant>,
+    ) -> Result<Self> {
+        let Self { network, chain, is_newest, ask, behind, .. } = self;
+        let connections = stream::iter(behind).map(|(connection, _)| quiet(connection));
+        let connections = connections.buffer_unordered(usize::MAX).filter_map(ready);
+        let source = Source { network, chain, is_newest, ask };
+        let agreed = source.ask(connections, ledger, store, until).await?;
+        ensure!(!agreed.nodes.is_empty(), "no node can be asked; add more with --peer");
+        Ok(agreed)
+    }
+
+    /// Leaves the nodes that are too far behind.
+    pub(super) fn leave_behind(&mut self, ledger: &Ledger) {
+        for (connection, height) in self.behind.drain(..) {
+            ledger.left(connection.peer(), &not_asked(height, height));
+        }
     }
 
     /// The rule for nodes that come later.
@@ -247,6 +291,12 @@ impl Admission {
         }
         low
     }
+}
+
+/// The connection when all that was asked before is answered, if that is soon.
+async fn quiet(mut connection: Connection) -> Option<Connection> {
+    timeout(SETTLE, round_trip(&mut connection, QUIET)).await.ok()?.ok()?;
+    Some(connection)
 }
 
 /// The second highest, or the only one.

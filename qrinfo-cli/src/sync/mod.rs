@@ -14,7 +14,7 @@ use anyhow::Result;
 use futures_util::{StreamExt, stream};
 use qrinfo::{
     AttemptService, OrderedSync, ParallelSync, Peer, ProbeError, SequentialSync, SyncEvent, SyncReport, adopt,
-    first_answerable_cycle,
+    first_answerable_cycle, is_answerable,
     nodes::{Ledger, on_one_line},
     plan::{PlanError, Planner, anchor},
 };
@@ -206,26 +206,37 @@ async fn sync(
     let source = chain::Source::open(config, options.range(), options.headers.as_deref(), store)?;
     let until = config.total_timeout.map(|time| started + time);
     let mut agreed = source.sync(&mut nodes, store, until).await?;
-    let tip = Tip { height: agreed.chain.tip(), hash: agreed.chain.tip_hash(), nodes: agreed.followers };
-
-    let headers = Arc::new(agreed.known_blocks());
-    let for_checks = headers.clone();
-    let check = CheckLayer::new(move |hash| for_checks.find(hash));
     let correlator = settings::correlator(config, options.sequential);
     let ledger = nodes.ledger.clone();
-    let (places, blocks) = (ledger.clone(), headers.clone());
-    let ask = move |connection: Connection, height| {
-        let id = connection.peer();
-        let hold = |service| Held::new(check.layer(service), blocks.clone(), (id, height), places.used(id));
-        let mut peer = adopt(connection, correlator).map(hold);
-        peer.start_height = height;
-        peer
+    let (tip, headers, ask, common, peers, planner) = loop {
+        let tip = Tip { height: agreed.chain.tip(), hash: agreed.chain.tip_hash(), nodes: agreed.followers };
+        let headers = Arc::new(agreed.known_blocks());
+        let for_checks = headers.clone();
+        let check = CheckLayer::new(move |hash| for_checks.find(hash));
+        let (places, blocks) = (ledger.clone(), headers.clone());
+        let ask = move |connection: Connection, height| {
+            let id = connection.peer();
+            let hold = |service| Held::new(check.layer(service), blocks.clone(), (id, height), places.used(id));
+            let mut peer = adopt(connection, correlator).map(hold);
+            peer.start_height = height;
+            peer
+        };
+        let (common, others) = (agreed.common_height(), agreed.above_others());
+        let peers: Vec<_> = agreed.nodes.drain(..).map(|(connection, height)| ask(connection, height)).collect();
+        let planner = Planner { anchor: anchor([common]), ..Planner::new(network, common) };
+        if let (Some(newest), [alone]) = (others, &peers[..])
+            && !matches!(is_answerable(&peers, &planner, common, |height| agreed.hash_at(height)).await, Ok(true))
+        {
+            let why = format!("is not asked: it alone has blocks above {newest}, and does not answer for them");
+            ledger.left(alone.id, &why);
+            agreed = agreed.by_others(&ledger, store, until).await?;
+            continue;
+        }
+        agreed.leave_behind(&ledger);
+        break (tip, headers, ask, common, peers, planner);
     };
-    let common = agreed.common_height();
-    let peers: Vec<_> = agreed.nodes.drain(..).map(|(connection, height)| ask(connection, height)).collect();
 
     let hash_at = |height| agreed.hash_at(height);
-    let planner = Planner { anchor: anchor([common]), ..Planner::new(network, common) };
     let last = options.to_cycle.unwrap_or(common);
     let first = match options.range() {
         Range::Newest => Ok(last),
