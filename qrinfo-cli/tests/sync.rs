@@ -6,7 +6,7 @@ mod support;
 use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
 
 use qrinfo_core::{BlockHash, ProTxHash, message::QRInfo};
-use spv_testkit::{Fault, HeaderFault, PeerProfile, RecordedPeer, Recording};
+use spv_testkit::{Fault, HeaderFault, PeerProfile, RecordedAnswers, RecordedPeer, Recording, SimulatedPeer};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::Command,
@@ -249,6 +249,23 @@ async fn a_lone_node_that_refuses_ends_the_sync() {
     let output = timeout(Duration::from_secs(40), run(&[&server], &ALL)).await;
     let (output, json) = output.expect("the sync ends");
     assert_eq!((output.status.code(), json["complete"].as_bool()), (Some(1), Some(false)), "{json}");
+}
+
+/// Headers cost nothing on regtest, so blocks that one node alone has count only if it answers for them.
+#[tokio::test]
+async fn a_node_that_alone_has_more_blocks_and_does_not_answer_for_them_is_left() {
+    let behind = || SimulatedPeer::builder(RecordedAnswers::new(recording()).behind(1_729));
+    let (first, second) = (behind().spawn().await.unwrap(), behind().spawn().await.unwrap());
+    if let Some(whole) = Recording::shared("regtest").unwrap() {
+        let honest = RecordedPeer::builder(Arc::new(whole)).spawn().await.unwrap();
+        assert_complete(&run(&[&first, &second, &honest], &ALL).await);
+    }
+    let alone = RecordedPeer::builder(recording()).fault(.., Fault::Refuse).spawn().await.unwrap();
+    let (_, json) = run(&[&first, &second, &alone], &ALL).await;
+    assert_eq!((json["tip"]["height"].as_u64(), json["tip"]["peers"].as_u64()), (Some(1_729), Some(2)), "{json}");
+    let left = json["peersLeft"].as_array().unwrap();
+    let left = left.iter().find(|left| left["peer"] == alone.address().to_string()).unwrap();
+    assert!(left["why"].as_str().unwrap().contains("it alone has blocks above 1729"), "{left}");
 }
 
 /// Eight nodes are connected at a time by default, but all that are named are asked.
