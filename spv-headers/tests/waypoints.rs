@@ -56,7 +56,7 @@ async fn wrong_waypoints_cost_little_and_blame_no_peer() {
         ("one", one, 1.5),
         ("last", last, 1.5),
         ("every other", every_other, 2.5),
-        ("all", all, 3.5),
+        ("all", all, 4.0),
         ("beyond", beyond, 2.0),
         ("none", Vec::new(), 3.5),
     ] {
@@ -68,6 +68,36 @@ async fn wrong_waypoints_cost_little_and_blame_no_peer() {
                 assert_is(&synced, &made, &case);
                 assert_eq!((synced.left.len(), synced.standings.len()), (0, count), "{case}");
                 assert!(count == 1 || took.as_secs_f64() <= limit, "{case}");
+            }
+        }
+    }
+}
+
+/// Blocks of the chain at heights that are not theirs, and at no regular distances.
+#[tokio::test(start_paused = true)]
+async fn waypoints_at_irregular_or_wrong_heights_blame_no_peer() {
+    let made = Made::stand_in(12_000);
+    let right = waypoints(&made);
+    let at = |heights: &[u32]| heights.iter().map(|&height| (height, made.hash_at(height))).collect::<Waypoints>();
+    let mut one = right.clone();
+    one[3].0 += 123;
+    let shifted: Waypoints = right.iter().map(|&(height, hash)| (height - 7, hash)).collect();
+    let mut swapped = right.clone();
+    (swapped[2].1, swapped[4].1) = (right[4].1, right[2].1);
+    for (case, waypoints) in [
+        ("irregular", at(&[1, 2, 3, 1_999, 2_000, 7_500, 7_501, 12_000])),
+        ("one", one),
+        ("shifted", shifted),
+        ("swapped", swapped),
+    ] {
+        for compresses in [false, true] {
+            for count in [1, 5] {
+                let nodes = (0..count).map(|_| Node::new(&made).compresses(compresses)).collect();
+                let (synced, took) = sync(waypoints.clone(), nodes).await;
+                let case = format!("{case}, {count} nodes, compressed {compresses}, {took:?}");
+                assert_is(&synced, &made, &case);
+                assert_eq!((synced.left.len(), synced.standings.len()), (0, count), "{case}");
+                assert!(took < Duration::from_secs(5), "{case}");
             }
         }
     }
