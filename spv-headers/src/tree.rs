@@ -227,6 +227,13 @@ impl Tree {
         heights.into_iter().filter_map(entry).collect()
     }
 
+    /// The shortest locator: a block and the start. A peer without the block answers from the start on, so a question with
+    /// it is to stop soon above the start.
+    pub(crate) fn ends(&self, spot: Spot) -> Vec<(Spot, BlockHash)> {
+        let start = Spot::trunk(self.trunk.start());
+        [spot, start].into_iter().filter_map(|spot| Some((spot, self.hash_at(spot)?))).collect()
+    }
+
     fn header(&self, spot: Spot) -> Option<&CheckedHeader> {
         let branch = self.branches.get(spot.branch?)?;
         branch.headers.get(spot.height.checked_sub(branch.from.height)?.checked_sub(1)? as usize)

@@ -192,6 +192,8 @@ struct Peer {
     questions: VecDeque<Question>,
     view: View,
     short_answers: u32,
+    /// `true` for a peer that did not have the newest block of the chain so far.
+    is_elsewhere: bool,
     /// `true` while headers of the peer are being checked for its tip.
     is_checking: bool,
     /// The mean time of its newest full answers.
@@ -303,6 +305,7 @@ impl Machine {
             questions: VecDeque::new(),
             view: View::Unknown,
             short_answers: 0,
+            is_elsewhere: false,
             is_checking: false,
             usual: None,
         };

@@ -13,11 +13,18 @@ impl Machine {
             return self.reopen();
         }
         let idle = self.peers.iter().filter(|(_, state)| is_idle(state));
-        let questions: Vec<_> =
-            idle.filter_map(|(&peer, state)| Some((peer, self.tip_question(state, best, now)?))).collect();
-        for (peer, from) in questions {
-            let locator = self.tree.locator(from);
-            self.ask(peer, Subject::Tip { era: self.era }, Some(from), locator, BlockHash::ZERO, now);
+        let questions: Vec<_> = idle
+            .filter_map(|(&peer, state)| {
+                let is_short = state.view == View::Unknown && !state.is_elsewhere;
+                Some((peer, self.tip_question(state, best, now)?, is_short))
+            })
+            .collect();
+        for (peer, from, is_short) in questions {
+            let (locator, stop) = match self.tree.hash_at(Spot::trunk(self.tree.trunk.start().saturating_add(1))) {
+                Some(first) if is_short => (self.tree.ends(from), first),
+                _ => (self.tree.locator(from), BlockHash::ZERO),
+            };
+            self.ask(peer, Subject::Tip { era: self.era }, Some(from), locator, stop, now);
         }
     }
 
@@ -59,6 +66,14 @@ impl Machine {
             return self.empty_answer(peer, question, question.head, question.since);
         };
         let from = self.tree.find(&prev);
+        // The peer does not have our newest block. The long locator tells where its chain leaves ours.
+        if from == Some(Spot::trunk(self.tree.trunk.start()))
+            && let [_, _] = *question.locator
+            && let Some(state) = self.peers.get_mut(&peer).filter(|state| !state.is_elsewhere)
+        {
+            state.is_elsewhere = true;
+            return;
+        }
         // Headers that others had sent may have been taken back since the peer was told of them.
         if from.is_none() && !question.locator.iter().any(|(_, hash)| *hash == prev) {
             return self.drop_peer(peer, DropReason::False(HeaderError::Unconnected(prev)));
