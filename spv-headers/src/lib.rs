@@ -81,6 +81,7 @@ mod target;
 mod tracker;
 mod tree;
 mod vote;
+mod waypoints;
 
 pub use chain::{Extension, HeaderChain};
 pub use check::{CheckedHeader, HeaderError, check};

@@ -1,8 +1,14 @@
 use qrinfo_core::{BlockHash, Network};
 
-use crate::check::{HashFn, Rules};
+use crate::{
+    check::{HashFn, Rules},
+    waypoints::waypoints,
+};
 
 /// The rules that headers of a network follow, and blocks that are known to be on its chain.
+///
+/// Those of mainnet and testnet bring checkpoints and, from just below the first rotated quorums on, one waypoint for
+/// each 1,728 blocks up to a few months before the release. A sync above the last one is slower: one peer at a time.
 ///
 /// ```
 /// use qrinfo_core::{BlockHash, Network};
@@ -30,8 +36,8 @@ impl HeaderRules {
         Self { checkpoints: checkpoints.into_iter().collect(), ..self }
     }
 
-    /// Adds blocks that are thought to be on the chain, best one for each 2,000 of its blocks. As with checkpoints, the
-    /// headers between each two of them are fetched side by side.
+    /// Adds blocks that are thought to be on the chain, best one for each 2,000 of its blocks, to those of the network.
+    /// As with checkpoints, the headers between each two of them are fetched side by side.
     ///
     /// They are not trusted: the chain has to reach each of them. One that peers do not know, or that the chain passes
     /// by, is given up; that costs a message or two, and no peer is blamed.
@@ -49,6 +55,6 @@ impl HeaderRules {
 impl From<Network> for HeaderRules {
     fn from(network: Network) -> Self {
         let checkpoints = network.checkpoints().iter().filter_map(|(height, hash)| Some((*height, hash.parse().ok()?)));
-        Self { rules: Rules::new(network), checkpoints: checkpoints.collect(), waypoints: Vec::new() }
+        Self { rules: Rules::new(network), checkpoints: checkpoints.collect(), waypoints: waypoints(network).collect() }
     }
 }

@@ -145,13 +145,37 @@ impl Tree {
         Spot { branch: Some(index), height: spot.height.saturating_add(u32::try_from(new.len()).unwrap_or(u32::MAX)) }
     }
 
+    /// Removes the trunk above a height, and all branches: they may leave it above.
+    pub(crate) fn cut(&mut self, height: u32) {
+        self.trunk.truncate(height);
+        self.branches.clear();
+    }
+
+    /// Removes from branches the blocks that have come to the trunk since. [`Self::ancestor`] finds them there.
+    pub(crate) fn rejoin(&mut self) {
+        for index in 0..self.branches.len() {
+            let Some(from) = self.branches.get(index).map(|branch| branch.from) else { continue };
+            let mut from = self.ancestor(from, from.height);
+            let Some(branch) = self.branches.get_mut(index) else { continue };
+            if from.branch.is_none() {
+                let blocks = (from.height.saturating_add(1)..).zip(&branch.headers);
+                let is_known =
+                    |(height, header): &(u32, &CheckedHeader)| self.trunk.hash_at(*height) == Some(header.hash);
+                let known = blocks.take_while(is_known).count();
+                branch.headers.drain(..known);
+                from.height = from.height.saturating_add(u32::try_from(known).unwrap_or(u32::MAX));
+            }
+            branch.from = from;
+        }
+    }
+
     /// The newest blocks of the trunk and of each branch.
     pub(crate) fn tips(&self) -> Vec<Spot> {
-        let tip = |(index, branch): (usize, &Branch)| Spot {
-            branch: Some(index),
-            height: branch.height(branch.headers.len().saturating_sub(1)),
+        let tip = |(index, branch): (usize, &Branch)| {
+            let last = branch.headers.len().checked_sub(1)?;
+            Some(Spot { branch: Some(index), height: branch.height(last) })
         };
-        [self.trunk_tip()].into_iter().chain(self.branches.iter().enumerate().map(tip)).collect()
+        [self.trunk_tip()].into_iter().chain(self.branches.iter().enumerate().filter_map(tip)).collect()
     }
 
     /// The place of a header that follows `spot`.
@@ -201,6 +225,13 @@ impl Tree {
             Some((spot, self.hash_at(spot)?))
         };
         heights.into_iter().filter_map(entry).collect()
+    }
+
+    /// The shortest locator: a block and the start. A peer without the block answers from the start on, so a question with
+    /// it is to stop soon above the start.
+    pub(crate) fn ends(&self, spot: Spot) -> Vec<(Spot, BlockHash)> {
+        let start = Spot::trunk(self.trunk.start());
+        [spot, start].into_iter().filter_map(|spot| Some((spot, self.hash_at(spot)?))).collect()
     }
 
     fn header(&self, spot: Spot) -> Option<&CheckedHeader> {
@@ -272,5 +303,33 @@ mod tests {
             assert_eq!(tree.find(&hash), Some(spot));
         }
         assert_eq!(tree.place_after(b).height, 112);
+    }
+
+    /// Peers tell their tips while the trunk is still short.
+    #[test]
+    fn blocks_of_a_branch_that_come_to_the_trunk_are_there_once() {
+        let start = BlockHash::from_bytes([9; 32]);
+        let mut tree = Tree::new(HeaderChain::new(100, start));
+        let trunk = branch(start, 1, 10);
+        let whole = tree.add(Spot::trunk(100), &trunk);
+        let fork = branch(trunk[4].hash, 2, 3);
+        let forked = tree.add(tree.ancestor(whole, 105), &fork);
+        tree.trunk.connect(&trunk[..8]).unwrap();
+        tree.rejoin();
+        assert_eq!(tree.ancestor(whole, 108), Spot::trunk(108));
+        assert_eq!(
+            (tree.shared(forked, whole), tree.shared(whole, tree.trunk_tip())),
+            (Spot::trunk(105), Spot::trunk(108))
+        );
+        assert_eq!((tree.hash_at(whole), tree.hash_at(forked)), (Some(trunk[9].hash), Some(fork[2].hash)));
+        tree.trunk.connect(&trunk[8..]).unwrap();
+        tree.rejoin();
+        assert_eq!(
+            (tree.ancestor(whole, whole.height), tree.find(&trunk[9].hash)),
+            (Spot::trunk(110), Some(Spot::trunk(110)))
+        );
+        assert_eq!(tree.tips(), [Spot::trunk(110), forked]);
+        tree.cut(102);
+        assert_eq!((tree.tips(), tree.hash_at(forked)), (vec![Spot::trunk(102)], None));
     }
 }

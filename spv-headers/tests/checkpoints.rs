@@ -1,9 +1,13 @@
-//! The checkpoints of the networks are blocks of their chains.
+//! The checkpoints and waypoints of the networks are blocks of their chains.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "../src/waypoints.rs"]
+mod waypoints;
 
 use std::{collections::BTreeMap, fs::File, io::BufReader, path::Path};
 
 use qrinfo_core::{BlockHash, BlockHeader, HEADER_LEN, Network, Target};
+use waypoints::waypoints;
 
 /// A network in ASCII, a height, and a header.
 const RECORD: usize = 4 + 4 + HEADER_LEN;
@@ -46,12 +50,12 @@ fn is_block(network: Network, header: &BlockHeader, hash: BlockHash) -> bool {
 }
 
 #[test]
-fn the_hash_of_each_checkpoint_has_done_work() {
+fn the_hash_of_each_checkpoint_and_waypoint_has_done_work() {
     for network in Network::ALL {
         // On mainnet at least 52 zero bits since 2019.
         let mainnet = Target::from_bits(0x1a0f_ffff).unwrap();
         let easiest = if network == Network::Mainnet { mainnet } else { network.easiest_target() };
-        for (height, hash) in checkpoints(network) {
+        for (height, hash) in checkpoints(network).chain(waypoints(network)) {
             assert!(easiest.is_met_by(&hash), "{network} {height}");
         }
     }
@@ -68,6 +72,47 @@ fn the_header_of_each_checkpoint_that_is_recorded_has_its_hash_and_meets_its_tar
             tested += 1;
         }
         assert!(tested > 0, "{network}");
+    }
+}
+
+#[test]
+fn each_waypoint_that_is_recorded_is_the_hash_of_its_header() {
+    let Some(headers) = headers() else { return };
+    for (network, recorded) in [(Network::Mainnet, 329), (Network::Testnet, 300)] {
+        let header = |(height, hash)| Some((height, headers.get(&(name(network), height))?, hash));
+        let found: Vec<_> = waypoints(network).filter_map(header).collect();
+        assert_eq!(found.len(), recorded, "{network}");
+        for (height, header, hash) in found {
+            assert!(is_block(network, header, hash), "{network} {height}");
+        }
+    }
+}
+
+#[test]
+fn waypoints_ascend_and_are_near_enough_for_one_message_of_headers() {
+    for (network, count) in [(Network::Mainnet, 412), (Network::Testnet, 394)] {
+        let heights: Vec<_> = waypoints(network).map(|(height, _)| height).collect();
+        assert_eq!(heights.len(), count, "{network}");
+        let (start, _) = network.checkpoint_below(network.dip24_height().unwrap());
+        assert_eq!(heights[0], start, "{network}");
+        let (newest, _) = *network.checkpoints().last().unwrap();
+        assert!(*heights.last().unwrap() > newest, "{network}");
+        for pair in heights.windows(2) {
+            assert!((1..=2_000).contains(&(pair[1] - pair[0])), "{network} {pair:?}");
+        }
+    }
+    assert_eq!(waypoints(Network::DEVNET).chain(waypoints(Network::Regtest)).count(), 0);
+}
+
+#[test]
+fn a_checkpoint_that_is_a_waypoint_agrees() {
+    for network in [Network::Mainnet, Network::Testnet] {
+        let known: BTreeMap<_, _> = checkpoints(network).collect();
+        let both: Vec<_> = waypoints(network).filter(|(height, _)| known.contains_key(height)).collect();
+        assert!(!both.is_empty(), "{network}");
+        for (height, hash) in both {
+            assert_eq!(known[&height], hash, "{network} {height}");
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod planted;
 mod prose;
 mod simulate;
 mod sources;
+mod waypoints;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,8 @@ enum Task {
     },
     /// Counts doc comments that open with a clause.
     Prose,
+    /// Adds blocks to the table of waypoints of a network; see docs/design.md.
+    Waypoints(waypoints::Options),
     /// Checks the command qrinfo against a Dash Core binary of yours; see docs/live.md. Skipped without one.
     Live(live::Options),
 }
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Task::Package => package::check(&sources::root()),
         Task::Simulate { args } => simulate::run(&args),
         Task::Prose => prose::check(&sources::root()),
+        Task::Waypoints(options) => waypoints::run(&sources::root(), options),
         Task::Live(options) => live::run(options),
     };
     match result {

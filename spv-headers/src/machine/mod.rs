@@ -115,8 +115,12 @@ enum Purpose {
         generation: u32,
         message: Option<u64>,
     },
-    /// Headers that follow this block.
-    Branch(Spot, /* a full message */ bool),
+    /// Headers that follow this block, of a question from this era.
+    Branch {
+        from: Spot,
+        is_full: bool,
+        era: u32,
+    },
 }
 
 /// The result of a [`Check`].
@@ -188,6 +192,8 @@ struct Peer {
     questions: VecDeque<Question>,
     view: View,
     short_answers: u32,
+    /// `true` for a peer that did not have the newest block of the chain so far.
+    is_elsewhere: bool,
     /// `true` while headers of the peer are being checked for its tip.
     is_checking: bool,
     /// The mean time of its newest full answers.
@@ -208,7 +214,7 @@ struct Question {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Subject {
     Segment { id: u32, generation: u32, head: (u32, BlockHash) },
-    Tip,
+    Tip { era: u32 },
 }
 
 /// The knowledge about a peer's tip.
@@ -237,6 +243,8 @@ pub(crate) struct Machine {
     lock: Option<BlockHash>,
     /// The number of segments that were opened above the trunk because later peers had more headers.
     reopened: u32,
+    /// The number of times that headers were taken back. Places in the tree from before mean nothing.
+    era: u32,
     /// The time since which no peer has the next headers of the lowest segment.
     stalled: Option<Instant>,
     /// The number of waypoints from which headers came, and of those that were given up.
@@ -294,6 +302,7 @@ impl Machine {
             first_tip: None,
             lock,
             reopened: 0,
+            era: 0,
             stalled: None,
             useful_waypoints: 0,
             wrong_waypoints: 0,
@@ -308,6 +317,7 @@ impl Machine {
             questions: VecDeque::new(),
             view: View::Unknown,
             short_answers: 0,
+            is_elsewhere: false,
             is_checking: false,
             usual: None,
         };
@@ -356,7 +366,8 @@ impl Machine {
             Subject::Segment { id, generation, head } => {
                 self.segment_answer(peer, &question, (id, generation, head), raw, now)
             }
-            Subject::Tip => self.tip_answer(peer, &question, raw),
+            Subject::Tip { era } if era == self.era => self.tip_answer(peer, &question, raw),
+            Subject::Tip { .. } => {}
         }
     }
 
@@ -371,8 +382,13 @@ impl Machine {
                 self.segment_failed(id, generation);
                 self.drop_peer(peer, DropReason::False(error));
             }
-            (Purpose::Branch(from, is_full), Ok(headers)) => self.branch_checked(peer, from, is_full, headers, now),
-            (Purpose::Branch(..), Err(error)) => self.drop_peer(peer, DropReason::False(error)),
+            (Purpose::Branch { from, is_full, era }, Ok(headers)) if era == self.era => {
+                self.branch_checked(peer, from, is_full, headers, now);
+            }
+            (Purpose::Branch { .. }, Ok(_)) => {
+                self.peers.get_mut(&peer).into_iter().for_each(|state| state.is_checking = false);
+            }
+            (Purpose::Branch { .. }, Err(error)) => self.drop_peer(peer, DropReason::False(error)),
         }
     }
 
@@ -515,9 +531,24 @@ impl Machine {
         }
     }
 
+    /// Takes headers back from the trunk. What was said of blocks above means nothing now: peers are asked again.
+    fn take_back(&mut self, below: u32) {
+        self.era = self.era.wrapping_add(1);
+        self.tree.cut(below);
+        self.peers.values_mut().for_each(|state| state.view = View::Unknown);
+        self.actions.push_back(Action::Deliver { first: below.saturating_add(1), headers: Vec::new() });
+    }
+
     fn deliver_on(&mut self, below: u32, headers: Vec<CheckedHeader>) {
         self.tree.trunk.truncate(below);
         self.tree.trunk.extend(&headers);
+        // A peer may have told its tip before the trunk came so far: the same blocks count once.
+        self.tree.rejoin();
+        for state in self.peers.values_mut() {
+            if let View::Has(spot) | View::Tip(spot) = &mut state.view {
+                *spot = self.tree.ancestor(*spot, spot.height);
+            }
+        }
         self.actions.push_back(Action::Deliver { first: below.saturating_add(1), headers });
     }
 }

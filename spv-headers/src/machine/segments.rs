@@ -106,46 +106,58 @@ impl Machine {
             return 0;
         }
         let (asked, late) = self.askers(segment, now);
-        if let Some(only) = segment.only_source()
-            && self.peers.get(&only).is_none_or(|state| self.is_late(state, now))
-        {
+        let only = segment.only_source();
+        if only.is_some_and(|only| self.gives_up(only, segment, now)) {
             self.restart(id);
             return 0;
         }
-        let only = segment.only_source();
         // If all that are asked are late, another one is asked as well, then two more, then four more.
         let more = match (asked, late) {
             (0, _) => 1,
             (asked, late) if asked == late => asked,
             _ => return asked,
         };
-        let head = segment.head.0;
-        let wants = segment.end.map_or(head.saturating_add(1), |end| end.block.0);
-        let mut idle: Vec<_> = self
+        let fit = self
             .peers
             .iter()
-            .filter(|(peer, state)| {
-                state.questions.len() < state.depth(segment, asked > 0)
+            .filter(|(peer, state)| self.is_fit(**peer, state, segment, now) && only.is_none_or(|only| only == **peer));
+        let fit: Vec<_> = fit.map(|(&peer, state)| (self.is_slow(state), state.questions.len(), peer, state)).collect();
+        // A slow peer is better than none, but others have room in a moment.
+        let all_slow = fit.iter().all(|(is_slow, ..)| *is_slow);
+        let mut idle: Vec<_> = fit
+            .into_iter()
+            .filter(|(is_slow, questions, _, state)| {
+                *questions < state.depth(segment, asked > 0)
                     && !state.questions.iter().any(|question| question.is_about(segment))
-                    && !self.is_late(state, now)
-                    && !segment.unfit.contains(peer)
-                    && only.is_none_or(|only| only == **peer)
-                    && (segment.end.is_some() || !matches!(state.view, View::Tip(_)))
-                    && self.cap(state, now) >= wants
+                    && (all_slow || !is_slow)
             })
-            .map(|(&peer, state)| (self.is_slow(state), state.questions.len(), state.facts.round_trip, peer))
+            .map(|(is_slow, questions, peer, state)| (is_slow, questions, state.facts.round_trip, peer))
             .collect();
         idle.sort_unstable();
         idle.truncate(more);
-        // A slow peer is better than none, but others have room in a moment.
-        if self.peers.values().any(|state| !self.is_slow(state) && !self.is_late(state, now)) {
-            idle.retain(|(is_slow, ..)| !is_slow);
-        }
         let count = idle.len();
         for (.., peer) in idle {
             self.ask_segment(peer, id, now);
         }
         asked + count
+    }
+
+    /// Returns `true` if a peer may be asked for a segment's next headers, though not now if it has many questions.
+    fn is_fit(&self, peer: PeerId, state: &Peer, segment: &Segment, now: Instant) -> bool {
+        let wants = segment.end.map_or(segment.head.0.saturating_add(1), |end| end.block.0);
+        !segment.unfit.contains(&peer)
+            && (segment.end.is_some() || !matches!(state.view, View::Tip(_)))
+            && self.cap(state, now) >= wants
+            && !self.is_late(state, now)
+    }
+
+    /// Returns `true` if the only peer that may bring the rest of a segment does not. Above the newest block that is known
+    /// ahead the segment may end where that peer has no more.
+    fn gives_up(&self, only: PeerId, segment: &Segment, now: Instant) -> bool {
+        self.peers.get(&only).is_none_or(|state| match segment.end {
+            Some(_) => !self.is_fit(only, state, segment, now),
+            None => self.is_late(state, now),
+        })
     }
 
     /// The number of peers that are asked for a segment's next headers, and the number of those that are late.
@@ -161,11 +173,9 @@ impl Machine {
     pub(super) fn is_exhausted(&self, now: Instant) -> bool {
         let Some(segment) = self.segments.front() else { return true };
         let (asked, late) = self.askers(segment, now);
+        let only = segment.only_source();
         let can = |(peer, state): (&PeerId, &Peer)| {
-            !segment.unfit.contains(peer)
-                && !matches!(state.view, View::Tip(_))
-                && self.cap(state, now) > segment.head.0
-                && !self.is_late(state, now)
+            self.is_fit(*peer, state, segment, now) && only.is_none_or(|only| only == *peer)
         };
         let is_heard = self.first_tip.is_some() || self.peers.values().any(|peer| peer.facts.height <= segment.head.0);
         asked == late && is_heard && !self.peers.iter().any(can)
@@ -421,10 +431,8 @@ impl Machine {
         let Some(segment) = self.segments.get_mut(index) else { return };
         segment.go_on_to(next.end);
         // Tips above a block that is not on the chain say nothing.
-        for peer in next.sources.iter().filter(|_| next.end.is_none()) {
-            if let Some(state) = self.peers.get_mut(peer) {
-                state.view = View::Unknown;
-            }
+        if next.end.is_none() {
+            self.forget_unknown();
         }
     }
 
@@ -449,15 +457,16 @@ impl Machine {
             true => segment.go_back(tip, window),
             false => segment.go_back(segment.start, Window::default()),
         }
+        self.forget_unknown();
     }
 
-    /// Removes the headers that a wrong segment has put on the trunk.
+    /// Removes the headers that a wrong segment has put on the trunk, and forgets the views of peers that brought it.
     pub(super) fn forget_false_start(&mut self, id: u32) {
         if let Some(segment) = self.segments.front().filter(|segment| segment.id == id)
             && self.tree.trunk.tip() > segment.start.0
         {
-            let start = segment.start.0;
-            self.deliver_on(start, Vec::new());
+            self.take_back(segment.start.0);
         }
+        self.forget_unknown();
     }
 }

@@ -13,11 +13,18 @@ impl Machine {
             return self.reopen();
         }
         let idle = self.peers.iter().filter(|(_, state)| is_idle(state));
-        let questions: Vec<_> =
-            idle.filter_map(|(&peer, state)| Some((peer, self.tip_question(state, best, now)?))).collect();
-        for (peer, from) in questions {
-            let locator = self.tree.locator(from);
-            self.ask(peer, Subject::Tip, Some(from), locator, BlockHash::ZERO, now);
+        let questions: Vec<_> = idle
+            .filter_map(|(&peer, state)| {
+                let is_short = state.view == View::Unknown && !state.is_elsewhere;
+                Some((peer, self.tip_question(state, best, now)?, is_short))
+            })
+            .collect();
+        for (peer, from, is_short) in questions {
+            let (locator, stop) = match self.tree.hash_at(Spot::trunk(self.tree.trunk.start().saturating_add(1))) {
+                Some(first) if is_short => (self.tree.ends(from), first),
+                _ => (self.tree.locator(from), BlockHash::ZERO),
+            };
+            self.ask(peer, Subject::Tip { era: self.era }, Some(from), locator, stop, now);
         }
     }
 
@@ -55,12 +62,27 @@ impl Machine {
         let Some(prev) = raw.prev_block_hash() else {
             return self.empty_answer(peer, question, question.head, question.since);
         };
-        let Some(from) = self.tree.find(&prev) else {
+        let from = self.tree.find(&prev);
+        // The peer does not have our newest block. The long locator tells where its chain leaves ours.
+        if from == Some(Spot::trunk(self.tree.trunk.start()))
+            && let [_, _] = *question.locator
+            && let Some(state) = self.peers.get_mut(&peer).filter(|state| !state.is_elsewhere)
+        {
+            state.is_elsewhere = true;
+            return;
+        }
+        // Headers that others had sent may have been taken back since the peer was told of them.
+        if from.is_none() && !question.locator.iter().any(|(_, hash)| *hash == prev) {
             return self.drop_peer(peer, DropReason::False(HeaderError::Unconnected(prev)));
-        };
+        }
         let Some(state) = self.peers.get_mut(&peer) else { return };
+        let Some(from) = from else {
+            state.view = View::Unknown;
+            return;
+        };
         state.is_checking = true;
-        let (place, purpose) = (self.tree.place_after(from), Purpose::Branch(from, raw.is_full()));
+        let place = self.tree.place_after(from);
+        let purpose = Purpose::Branch { from, is_full: raw.is_full(), era: self.era };
         self.actions.push_back(Action::Check(Check { peer, purpose, place, raw }));
     }
 
@@ -77,7 +99,7 @@ impl Machine {
         let room = cap.saturating_sub(from.height) as usize;
         let is_cut = headers.len() > room;
         headers.truncate(room);
-        let spot = self.tree.add(from, &headers);
+        let spot = self.tree.add(self.tree.ancestor(from, from.height), &headers);
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.is_checking = false;
         let is_short = !is_full && spot.height < state.facts.height;
@@ -91,13 +113,13 @@ impl Machine {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let announced = state.facts.height;
         if let View::Has(spot) = state.view
-            && head == Some(spot)
+            && head.map(|head| self.tree.ancestor(head, head.height)) == Some(spot)
         {
             return self.set_tip(peer, spot, now);
         }
         let told = question.locator.iter().map(|(spot, _)| *spot).find(|spot| spot.height == announced);
         match (told, state.view) {
-            (Some(spot), _) => self.set_tip(peer, spot, now),
+            (Some(spot), _) => self.set_tip(peer, self.tree.ancestor(spot, spot.height), now),
             (None, View::Doubtful) => self.drop_peer(peer, DropReason::NoHeaders),
             (None, _) => state.view = View::Doubtful,
         }
