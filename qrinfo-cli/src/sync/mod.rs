@@ -18,7 +18,7 @@ use qrinfo::{
     nodes::{Ledger, on_one_line},
     plan::{PlanError, Planner, anchor},
 };
-use qrinfo_core::{AttemptErrorKind, Network, PeerEvent, QRInfoRequestSpec};
+use qrinfo_core::{AttemptErrorKind, BlockHash, Network, PeerEvent, QRInfoRequestSpec};
 use qrinfo_verify::CheckLayer;
 use spv_config::ClientConfig;
 use spv_peer::Connection;
@@ -225,7 +225,7 @@ async fn sync(
         let peers: Vec<_> = agreed.nodes.drain(..).map(|(connection, height)| ask(connection, height)).collect();
         let planner = Planner { anchor: anchor([common]), ..Planner::new(network, common) };
         if let (Some(newest), [alone]) = (others, &peers[..])
-            && !matches!(is_answerable(&peers, &planner, common, |height| agreed.hash_at(height)).await, Ok(true))
+            && !is_backed(is_answerable(&peers, &planner, common, |height| agreed.hash_at(height)).await)
         {
             let why = format!("is not asked: it alone has blocks above {newest}, and does not answer for them");
             ledger.left(alone.id, &why);
@@ -236,22 +236,7 @@ async fn sync(
         break (tip, headers, ask, common, peers, planner);
     };
 
-    let hash_at = |height| agreed.hash_at(height);
-    let last = options.to_cycle.unwrap_or(common);
-    let first = match options.range() {
-        Range::Newest => Ok(last),
-        Range::From(height) => Ok(height),
-        Range::History => first_answerable_cycle(&peers, &planner, hash_at).await,
-    };
-    let plan = match first.and_then(|first| Ok(planner.plan(first, last, hash_at)?)) {
-        Ok(plan) => plan,
-        Err(error) if options.may_lack_rotation(network) && says_no_cycle(&error) => {
-            eprintln!("qrinfo: {}", on_one_line(&error));
-            Vec::new()
-        }
-        Err(ProbeError::Plan(error)) => return Err(error.into()),
-        Err(error) => return Err(error.into()),
-    };
+    let plan = plan(options, &planner, &peers, |height| agreed.hash_at(height)).await?;
     // The blocks of one request at least.
     let needed = plan.first().and_then(|spec| agreed.chain.height_of(&spec.block_hash)).max(planner.anchor);
     let needed = needed.unwrap_or_default();
@@ -285,6 +270,35 @@ async fn sync(
     let (wall_time, level) = (started.elapsed(), options.verify.name());
     let (used, left) = (ledger.count_used(), ledger.all_left());
     Ok(output::Outcome { network, tip, used, left, level, rows, lists, unverified, report, wall_time })
+}
+
+/// Returns `true` if a node answers for its newest blocks, or is too young a chain's to be asked.
+fn is_backed(answer: Result<bool, ProbeError>) -> bool {
+    matches!(answer, Ok(true) | Err(ProbeError::Plan(_)))
+}
+
+/// The requests of the cycles that the user wants; none on a chain that has no rotated quorums, if it may lack them.
+async fn plan<S: AttemptService + Clone>(
+    options: &Options,
+    planner: &Planner,
+    peers: &[Peer<S>],
+    hash_at: impl Fn(u32) -> Option<BlockHash>,
+) -> Result<Vec<QRInfoRequestSpec>> {
+    let last = options.to_cycle.unwrap_or(planner.tip);
+    let first = match options.range() {
+        Range::Newest => Ok(last),
+        Range::From(height) => Ok(height),
+        Range::History => first_answerable_cycle(peers, planner, &hash_at).await,
+    };
+    match first.and_then(|first| Ok(planner.plan(first, last, &hash_at)?)) {
+        Ok(plan) => Ok(plan),
+        Err(error) if options.may_lack_rotation(planner.network) && says_no_cycle(&error) => {
+            eprintln!("qrinfo: {}", on_one_line(&error));
+            Ok(Vec::new())
+        }
+        Err(ProbeError::Plan(error)) => Err(error.into()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Returns `true` for the errors of a chain on which no cycle can be asked for.
