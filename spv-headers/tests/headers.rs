@@ -47,6 +47,22 @@ async fn a_chain_is_synced_from_genesis_from_the_middle_and_from_its_tip() {
     assert_eq!((sync.chain.start(), sync.chain.tip(), sync.chain.hash_at(1499)), (1500, 1772, None));
 }
 
+/// A question costs 32 bytes for each hash. Nodes that have the newest block need two; the others are asked once more.
+#[tokio::test(start_paused = true)]
+async fn nodes_on_the_chain_are_asked_for_their_tips_with_two_hashes() {
+    let made = whole();
+    let sync = run(genesis(), [Node::new(&made), Node::new(&made), Node::new(&made), Node::new(&made)]).await;
+    assert_eq!((sync.shared(), made.locators()), (vec![1772; 4], vec![1, 2, 2, 2]));
+    for (tip, announced) in [(1771, 1771), (1700, 1700), (1700, 1772)] {
+        let (made, behind) = (whole(), made.until(tip));
+        let sync =
+            run(genesis(), [Node::new(&made), Node::new(&made), Node::new(&behind).announces(announced).far()]).await;
+        assert_eq!((sync.shared(), made.locators()), (vec![tip, 1772, 1772], vec![1, 2]));
+        assert_eq!(behind.locators().first(), Some(&2), "{tip}");
+        assert!(behind.locators().len() <= 4, "{:?}", behind.locators());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_wrong_header_is_told_its_peer_is_banned_and_the_next_one_goes_on() {
     let made = whole();

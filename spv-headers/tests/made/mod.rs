@@ -1,7 +1,12 @@
 //! Chains that are made for a test, nodes that have them, and a sync from such nodes.
 #![allow(dead_code, reason = "not every test uses all of it")]
 
-use std::{collections::HashMap, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    ops::RangeInclusive,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures_util::{Stream, stream};
 use qrinfo_core::{
@@ -17,9 +22,9 @@ use spv_peer::{Connection, PeerConfig, handshake};
 use spv_testkit::{Answers, HeaderFault, NodeFacts, PeerProfile, Recording, Response, ServerSession, SimulatedPeer};
 use tokio::{io::DuplexStream, sync::mpsc};
 
-/// A chain of headers from genesis on.
+/// A chain of headers from genesis on, the heights of its blocks, and the lengths of the locators that its nodes were sent.
 #[derive(Debug, Clone)]
-pub(crate) struct Made(Arc<Vec<CheckedHeader>>, Arc<HashMap<BlockHash, u32>>);
+pub(crate) struct Made(Arc<Vec<CheckedHeader>>, Arc<HashMap<BlockHash, u32>>, Arc<Mutex<Vec<usize>>>);
 
 /// A node that has a chain.
 #[derive(Debug)]
@@ -46,7 +51,7 @@ pub(crate) struct Synced {
 impl Made {
     fn new(headers: Vec<CheckedHeader>) -> Self {
         let heights = (0..).zip(&headers).map(|(height, header)| (header.hash, height)).collect();
-        Self(Arc::new(headers), Arc::new(heights))
+        Self(Arc::new(headers), Arc::new(heights), Arc::default())
     }
 
     pub(crate) fn recorded(recording: &Recording) -> Self {
@@ -124,7 +129,15 @@ impl Made {
         Self::new(headers)
     }
 
+    /// The number of hashes in each question for headers so far, in ascending order.
+    pub(crate) fn locators(&self) -> Vec<usize> {
+        let mut lengths = self.2.lock().unwrap().clone();
+        lengths.sort_unstable();
+        lengths
+    }
+
     fn behind(&self, locator: &[BlockHash], most: usize) -> Vec<BlockHeader> {
+        self.2.lock().unwrap().push(locator.len());
         let shared = locator.iter().find_map(|hash| self.1.get(hash)).copied().unwrap_or(0);
         self.0.iter().skip(shared as usize + 1).take(most).map(|header| header.header).collect()
     }
