@@ -5,6 +5,8 @@
 
 #[path = "../../spv-headers/tests/made/mod.rs"]
 mod made;
+#[path = "../../spv-headers/src/waypoints.rs"]
+mod waypoints;
 
 use std::{env, process::Command, time::Duration};
 
@@ -17,6 +19,10 @@ use qrinfo_core::{
 use spv_headers::{HeaderChain, HeaderRules, HeaderSyncConfig};
 use spv_testkit::{HeaderFault, PeerProfile};
 use tokio::time::Instant;
+use waypoints::waypoints;
+
+/// Fewer headers than this are those above the newest checkpoint.
+const NEWEST: u32 = 400_000;
 
 pub(crate) const RATE: u64 = 1_500_000;
 pub(crate) const SLOW_RATE: u64 = 20_000;
@@ -44,10 +50,12 @@ pub(crate) fn run(lengths: &[u32]) -> Result<()> {
         println!("headers  waypoint every  form      nodes        time     bound    factor  one at a time");
         for &length in lengths {
             let made = Made::stand_in(length);
-            for spacing in [2_000, 8_000, 24_000, length] {
+            let every = |spacing: u32| (spacing.to_string(), (spacing..length).step_by(spacing as usize).collect());
+            let tables = [("shipped".to_owned(), shipped(length)), every(2_000), every(8_000), every(24_000)];
+            for (name, ahead) in tables.into_iter().chain([("none".to_owned(), Vec::new())]) {
                 for compresses in [false, true] {
                     for company in Company::ALL {
-                        measure(&made, spacing, compresses, company).await;
+                        measure(&made, (&name, &ahead), compresses, company).await;
                     }
                 }
             }
@@ -67,7 +75,19 @@ pub(crate) fn run_live(lengths: &[u32]) -> Result<()> {
     Ok(())
 }
 
-async fn measure(made: &Made, spacing: u32, compresses: bool, company: Company) {
+/// The places of mainnet's waypoints above the block from which a sync of so many headers starts: the newest checkpoint,
+/// or the one near the start of DIP-24.
+fn shipped(length: u32) -> Vec<u32> {
+    let network = Network::Mainnet;
+    let base = if length < NEWEST { Some(u32::MAX) } else { network.dip24_height() };
+    let start = base.map_or(0, |height| network.checkpoint_below(height).0);
+    waypoints(network)
+        .filter_map(|(height, _)| height.checked_sub(start))
+        .filter(|place| (1..length).contains(place))
+        .collect()
+}
+
+async fn measure(made: &Made, (name, ahead): (&str, &[u32]), compresses: bool, company: Company) {
     let profile = PeerProfile { round_trip: ROUND_TRIP, rate: Some(RATE), ..PeerProfile::default() };
     let node = || Node::new(made).profile(profile).compresses(compresses);
     let mut nodes: Vec<_> = (0..5).map(|_| node()).collect();
@@ -76,8 +96,8 @@ async fn measure(made: &Made, spacing: u32, compresses: bool, company: Company) 
         Company::WithSilent => nodes.insert(0, node().fault(HeaderFault::Silence)),
         Company::WithSlow => nodes.insert(0, node().profile(PeerProfile { rate: Some(SLOW_RATE), ..profile })),
     }
-    let waypoints = (spacing..made.tip()).step_by(spacing as usize).map(|height| (height, made.hash_at(height)));
-    let rules = HeaderRules::from(Network::Regtest).hash(stand_in).waypoints(waypoints);
+    let ahead = ahead.iter().map(|&height| (height, made.hash_at(height)));
+    let rules = HeaderRules::from(Network::Regtest).hash(stand_in).waypoints(ahead);
     let config = HeaderSyncConfig { wanted_peers: 5, ..HeaderSyncConfig::default() };
     let from = HeaderChain::new(0, Network::Regtest.genesis_hash());
     let connections = made::connections(nodes).await;
@@ -92,10 +112,9 @@ async fn measure(made: &Made, spacing: u32, compresses: bool, company: Company) 
     let messages = (made.tip() as usize).div_ceil(a_message) as f64;
     let one_at_a_time = messages * ROUND_TRIP.as_secs_f64() + bytes / RATE as f64;
     let form = if compresses { "headers2" } else { "headers" };
-    let spacing = if spacing < made.tip() { spacing.to_string() } else { "none".to_owned() };
     let (tip, company, took) = (made.tip(), format!("{company:?}"), took.as_secs_f64());
     println!(
-        "{tip:7}  {spacing:>14}  {form:8}  {company:10}  {took:6.2} s  {bound:6.2} s  {:.2}    {one_at_a_time:6.2} s",
+        "{tip:7}  {name:>14}  {form:8}  {company:10}  {took:6.2} s  {bound:6.2} s  {:.2}    {one_at_a_time:6.2} s",
         took / bound
     );
 }

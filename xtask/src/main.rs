@@ -54,8 +54,12 @@ enum Task {
     },
     /// Counts doc comments that open with a clause.
     Prose,
-    /// Adds blocks to the table of waypoints of a network; see docs/design.md.
-    Waypoints(waypoints::Options),
+    /// Adds blocks to the table of waypoints of a network, or checks it; see docs/design.md.
+    Waypoints {
+        /// The network, mainnet or testnet, and `--check`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Checks the command qrinfo against a Dash Core binary of yours; see docs/live.md. Skipped without one.
     Live(live::Options),
 }
@@ -69,7 +73,7 @@ fn main() -> ExitCode {
         Task::Package => package::check(&sources::root()),
         Task::Simulate { args } => simulate::run(&args),
         Task::Prose => prose::check(&sources::root()),
-        Task::Waypoints(options) => waypoints::run(&sources::root(), options),
+        Task::Waypoints { args } => waypoints::run(&args),
         Task::Live(options) => live::run(options),
     };
     match result {
