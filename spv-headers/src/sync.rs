@@ -44,7 +44,7 @@ const SILENCE: Duration = Duration::from_secs(20);
 const ORDERS: usize = 8;
 
 /// Answers that may wait to be looked at, of all peers.
-const EVENTS: usize = 4;
+const EVENTS: usize = 16;
 
 /// The time in which a peer's connection is handed back when all is done. One that does not read is closed.
 const HAND_BACK: Duration = Duration::from_millis(100);
