@@ -90,9 +90,8 @@ fn each_waypoint_that_is_recorded_is_the_hash_of_its_header() {
 
 #[test]
 fn waypoints_ascend_and_are_near_enough_for_one_message_of_headers() {
-    for (network, count) in [(Network::Mainnet, 412), (Network::Testnet, 394)] {
+    for network in [Network::Mainnet, Network::Testnet] {
         let heights: Vec<_> = waypoints(network).map(|(height, _)| height).collect();
-        assert_eq!(heights.len(), count, "{network}");
         let (start, _) = network.checkpoint_below(network.dip24_height().unwrap());
         assert_eq!(heights[0], start, "{network}");
         let (newest, _) = *network.checkpoints().last().unwrap();
