@@ -34,6 +34,8 @@ pub struct PeerConfig {
     /// The name of the devnet, as `dashd -devnet=NAME` takes it. Nodes of a devnet close connections whose user agent
     /// does not have it. Default: none, which is right for every other network.
     pub devnet: Option<String>,
+    /// The wish to hear of transactions. Nodes announce InstantSend locks only to clients that have it. Default: `false`.
+    pub relay: bool,
     /// The time for the transport to connect. Default: 10 s, enough for two lost SYNs and their retries after 1 s and
     /// 3 s.
     pub connect_timeout: Duration,
@@ -54,6 +56,7 @@ impl PeerConfig {
             nonce,
             user_agent: concat!("/spv-peer:", env!("CARGO_PKG_VERSION"), "/").to_owned(),
             devnet: None,
+            relay: false,
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             long_reads: LongReads::default(),

@@ -60,7 +60,10 @@ where
     config.check()?;
     let mut framed = Framed::new(io, FrameCodec::new(config.network));
     let mut handshake = Handshake::new(config.network, config.nonce);
-    let ours = VersionMessage::for_client(peer, unix_time(), config.nonce, &config.announced_user_agent());
+    let ours = VersionMessage {
+        relay: config.relay,
+        ..VersionMessage::for_client(peer, unix_time(), config.nonce, &config.announced_user_agent())
+    };
     let result = timeout(config.handshake_timeout, drive(&mut framed, &mut handshake, &ours)).await;
     let awaited = handshake.awaited();
     let (theirs, round_trip) = match result {

@@ -1,8 +1,8 @@
 use std::{fmt, time::Duration};
 
 use qrinfo_core::{
-    BlockHash, BlockHeader, Network,
-    message::{ChainLock, Headers},
+    BlockHash, BlockHeader, Hash256, Network,
+    message::{ChainLock, Headers, InstantLock},
     wire::frame::Frame,
 };
 
@@ -70,6 +70,17 @@ pub trait Answers: fmt::Debug + Send + Sync + 'static {
     /// The newest ChainLock, which the node announces when its chain changes. None by default.
     fn chain_lock(&self) -> Option<ChainLock> {
         None
+    }
+
+    /// The InstantSend locks that the node has, the oldest first. It announces those that are new when its chain changes.
+    /// None by default.
+    fn instant_locks(&self) -> Vec<InstantLock> {
+        Vec::new()
+    }
+
+    /// The InstantSend lock with this hash, which it sends on request. Of [`instant_locks`](Self::instant_locks) by default.
+    fn instant_lock(&self, hash: &Hash256) -> Option<InstantLock> {
+        self.instant_locks().into_iter().find(|lock| lock.hash() == *hash)
     }
 
     /// A true reply to a request for another cycle, for [`Fault::WrongReply`](crate::Fault::WrongReply), which does

@@ -1,8 +1,10 @@
 //! A chain that changes while nodes serve it.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use qrinfo_core::{
-    BlockHash, BlockHeader,
-    message::{ChainLock, Headers},
+    BlockHash, BlockHeader, Hash256,
+    message::{ChainLock, Headers, InstantLock},
     wire::frame::Frame,
 };
 use tokio::sync::watch;
@@ -29,6 +31,8 @@ use crate::{Answers, Chain, NodeFacts, Response, ServerSession};
 pub struct LiveChain {
     chain: watch::Sender<Chain>,
     has_locks: bool,
+    withholds_locks: bool,
+    instant_locks: Arc<Mutex<Vec<InstantLock>>>,
 }
 
 /// The announcement of a new tip.
@@ -48,7 +52,12 @@ const MOST_ANNOUNCED: usize = 8;
 impl LiveChain {
     /// A chain that is this one for now.
     pub fn new(chain: Chain) -> Self {
-        Self { chain: watch::Sender::new(chain), has_locks: false }
+        Self {
+            chain: watch::Sender::new(chain),
+            has_locks: false,
+            withholds_locks: false,
+            instant_locks: Arc::default(),
+        }
     }
 
     /// Its nodes announce the ChainLock in the coinbase of each new block, and send it on request. The chain must have
@@ -58,9 +67,22 @@ impl LiveChain {
         Self { has_locks: true, ..self }
     }
 
+    /// Its nodes announce InstantSend locks, and do not send them.
+    #[must_use]
+    pub fn withholding_locks(self) -> Self {
+        Self { withholds_locks: true, ..self }
+    }
+
     /// The chain from now on.
     pub fn set(&self, chain: Chain) {
         self.chain.send_replace(chain);
+    }
+
+    /// Adds an InstantSend lock. Its nodes announce it at once to clients that take transactions, and send it on request.
+    pub fn lock(&self, lock: InstantLock) {
+        self.instant_locks.lock().unwrap_or_else(PoisonError::into_inner).push(lock);
+        // Wakes the nodes.
+        self.chain.send_modify(|_| {});
     }
 
     /// The chain at present.
@@ -96,6 +118,15 @@ impl Answers for LiveChain {
         let block_hash = chain.block(height)?.hash;
         let signature = Some(pool.best_cl_signature).filter(|signature| *signature != [0; 96])?;
         Some(ChainLock { height: i32::try_from(height).ok()?, block_hash, signature })
+    }
+
+    fn instant_locks(&self) -> Vec<InstantLock> {
+        self.instant_locks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn instant_lock(&self, hash: &Hash256) -> Option<InstantLock> {
+        let lock = self.instant_locks().into_iter().find(|lock| lock.hash() == *hash);
+        lock.filter(|_| !self.withholds_locks)
     }
 
     fn other(&self, request: &Frame, session: ServerSession) -> Option<Frame> {

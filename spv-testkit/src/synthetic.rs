@@ -11,13 +11,16 @@ use std::{
     sync::Arc,
 };
 
-#[cfg(feature = "bls")]
-use qrinfo_core::Hash256;
 use qrinfo_core::{
     BlockHash, LlmqParams, LlmqType, QuorumHash, WORK_BLOCK_OFFSET,
     message::{QuorumSnapshot, SmlEntry},
     sha256d,
     wire::Wire,
+};
+#[cfg(feature = "bls")]
+use qrinfo_core::{
+    Hash256,
+    message::{InstantLock, OutPoint},
 };
 
 pub use params::{Keys, SyntheticParams};
@@ -107,6 +110,29 @@ impl SyntheticChain {
         message: &[u8; 32],
     ) -> Option<[u8; 96]> {
         self.keys.sign(llmq_type, quorum_hash, request_id.as_bytes(), message)
+    }
+
+    /// Makes the InstantSend lock of a transaction with this number, as Dash Core makes it when the newest block is at
+    /// `height`: the index of the quorum is in the highest bits of the request's id but the first one, and the quorum is the
+    /// newest of that index eight blocks below. `None` without such a quorum, or without [real keys](Keys::Bls).
+    #[cfg(feature = "bls")]
+    pub fn instant_lock(&self, height: u32, number: u32) -> Option<InstantLock> {
+        let rotated = self.chain.network().rotated_params();
+        let txid = Hash256::from_bytes(sha256d(&number.to_le_bytes()));
+        let inputs = vec![OutPoint { txid: Hash256::from_bytes(sha256d(txid.as_bytes())), vout: number % 3 }];
+        let lock = InstantLock { inputs, txid, cycle_hash: BlockHash::ZERO, signature: [0; 96] };
+        let bits = u16::BITS - (rotated.active - 1).leading_zeros();
+        let [.., low, high] = *lock.request_id().as_bytes();
+        let index = u16::from_le_bytes([low, high]) >> (u16::BITS - 1 - bits) & ((1 << bits) - 1);
+        let active = self.chain.quorums().active_at(height.checked_sub(8)?);
+        let signer = active.values().find(|quorum| {
+            let of_index = quorum.commitment.quorum_index.and_then(|at| u16::try_from(at).ok());
+            (quorum.commitment.llmq_type, of_index) == (rotated.llmq_type, Some(index))
+        })?;
+        let cycle = self.chain.network().cycles().start_of(signer.height).height();
+        let quorum_hash = signer.commitment.quorum_hash;
+        let signature = self.sign(rotated.llmq_type, quorum_hash, &lock.request_id(), txid.as_bytes())?;
+        Some(InstantLock { cycle_hash: self.chain.block(cycle)?.hash, signature, ..lock })
     }
 }
 

@@ -36,6 +36,7 @@ mod roster;
 mod state;
 mod tap;
 mod task;
+mod wanted;
 
 use qrinfo_core::{BlockHash, Network};
 use qrinfo_verify::{KnownBlock, ListSnapshot, Lists};

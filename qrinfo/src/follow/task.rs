@@ -1,7 +1,7 @@
 //! The task of a follower: it carries out what the plain structs decide.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     future::pending,
     pin::Pin,
     time::Duration,
@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use qrinfo_core::{
-    AttemptErrorKind, BlockHash, Hash256, Network, PeerId,
+    AttemptErrorKind, BlockHash, Network, PeerId,
     message::{ChainLock, GetHeaders, Headers, InstantLock, Inventory, InventoryKind, PROTOCOL_VERSION},
     wire::{
         DecodeError, Wire,
@@ -41,6 +41,7 @@ use super::{
     decide::{Decider, Facts, Step, is_complete},
     roster::{LeftBehind, PeerStep, Roster},
     tap::{Session, Tap},
+    wanted::Wanted,
 };
 use crate::{
     Peer,
@@ -71,12 +72,6 @@ const MANY: u32 = 4_000;
 /// Headers to check from which on another thread does it.
 const MANY_CHECKS: usize = 64;
 
-/// The time after which a lock that was asked for is asked of another peer.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Locks that are asked for at a time, at most.
-const MOST_LOCKS: usize = 4_096;
-
 /// The outside of a task.
 pub(super) struct Outputs {
     pub(super) state: watch::Sender<FollowState>,
@@ -102,8 +97,8 @@ pub(super) struct Task<Io> {
     lists: BTreeMap<u32, Lists>,
     archive: Archive,
     locks: LockIntake,
-    /// Locks that were asked for.
-    asked_locks: HashMap<Hash256, Instant>,
+    /// Locks that are asked for.
+    wanted: Wanted,
     links: BTreeMap<PeerId, Link>,
     next_session: u64,
     /// Messages of the peers.
@@ -170,7 +165,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
             lists: BTreeMap::new(),
             archive,
             locks: LockIntake::default(),
-            asked_locks: HashMap::new(),
+            wanted: Wanted::default(),
             links: BTreeMap::new(),
             next_session: 0,
             inbox,
@@ -358,8 +353,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
     }
 
     fn ban(&mut self, peer: PeerId, why: &str) {
+        // Its locks that wait may be true. If one is not, it is banned already.
         self.forget(peer);
-        self.locks.forget_peer(&peer);
         self.ledger.ban(peer, why);
     }
 
@@ -368,6 +363,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
         self.tracker.leave(peer);
         self.roster.leave(peer);
         self.checking.remove(&peer);
+        let questions = self.wanted.leave(peer, now());
+        self.ask_for_locks(questions);
+    }
+
+    fn ask_for_locks(&self, questions: BTreeMap<PeerId, Inventory>) {
+        questions.iter().for_each(|(peer, locks)| self.send(*peer, Command::GET_DATA, locks));
     }
 
     fn on_frame(&mut self, (peer, session): Session, frame: Frame) {
@@ -378,10 +379,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
             Command::HEADERS => Headers::from_wire(frame.payload).map(|headers| self.on_headers(peer, headers)),
             Command::INV => Inventory::from_wire(frame.payload).map(|announced| self.on_inventory(peer, &announced)),
             Command::CHAIN_LOCK => ChainLock::from_wire(frame.payload).map(|lock| {
+                self.wanted.received(&lock.hash());
                 let taken = self.locks.take_chain_lock(lock, peer, &self.outputs.handle);
                 self.on_lock(taken);
             }),
             Command::INSTANT_LOCK => InstantLock::from_wire(frame.payload).map(|lock| {
+                self.wanted.received(&lock.hash());
                 let taken = self.locks.take_instant_lock(lock, peer, &self.outputs.handle);
                 self.on_lock(taken);
             }),
@@ -451,18 +454,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
                 false => self.roster.ask_about(peer, hash, now()),
             }
         }
-        let now = Instant::now();
-        self.asked_locks.retain(|_, asked| now < *asked + LOCK_PATIENCE);
-        let wanted: Inventory = self
-            .locks
-            .wanted(announced)
-            .0
-            .iter()
-            .filter(|item| !self.asked_locks.contains_key(&item.hash))
-            .take(MOST_LOCKS.saturating_sub(self.asked_locks.len()))
-            .collect();
+        let wanted = self.wanted.announced(peer, &self.locks.wanted(announced), now());
         if !wanted.0.is_empty() {
-            self.asked_locks.extend(wanted.0.iter().map(|item| (item.hash, now)));
             self.send(peer, Command::GET_DATA, &wanted);
         }
     }
@@ -543,7 +536,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
                 }
             }
         }
-        let mut wake = self.roster.wake();
+        let questions = self.wanted.due(now());
+        self.ask_for_locks(questions);
+        let mut wake = self.roster.wake().into_iter().chain(self.wanted.wake()).min();
         if self.is_heard() {
             self.take_shipped_lists();
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, io};
 
 use qrinfo_core::{Network, PeerId};
 use spv_config::ClientConfig;
-use spv_peer::Connection;
+use spv_peer::{Connection, PeerConfig};
 use spv_pool::{AddressBook, Plan, PlanConfig, PoolEvents, Source, dialer, shipped_peers, start};
 use spv_store::{Store, StoreError};
 use tokio::{net::lookup_host, time::Instant};
@@ -96,7 +96,9 @@ pub async fn open_nodes(
     };
     let bans: Vec<_> = book.bans.iter().filter(|ban| named.contains(&ban.peer)).cloned().collect();
     plan.add_book(book, now);
-    let (pool, events) = start(plan, dialer(peer_config(config, 0), config.proxy));
+    // A follower hears of InstantSend locks from every node, so that none can keep them back.
+    let settings = PeerConfig { relay: true, ..peer_config(config, 0) };
+    let (pool, events) = start(plan, dialer(settings, config.proxy));
     let ledger = Ledger::new(pool, store.cloned(), log);
     bans.iter().for_each(|ban| ledger.left(ban.peer, &format!("is not asked: {}", ban.reason)));
     let named = named.into_iter().filter(|peer| bans.iter().all(|ban| ban.peer != *peer)).collect();

@@ -8,7 +8,7 @@ use qrinfo::book::{
     locks::{LockEvent, LockIntake, Taken},
 };
 use qrinfo_core::{
-    BlockHash, BlockHeader, Hash256, LlmqType, Network, PeerId, QRInfoRequestSpec, Reply, Request,
+    BlockHash, BlockHeader, Hash256, Network, PeerId, QRInfoRequestSpec, Reply, Request,
     message::{ChainLock, InstantLock, InventoryItem, InventoryKind, OutPoint, QRInfo},
     sha256d,
     wire::Wire,
@@ -89,24 +89,6 @@ fn chain_lock(chain: &Chain, height: u32) -> Option<ChainLock> {
     is_there.then_some(ChainLock { height: height.try_into().ok()?, block_hash, signature: pool.best_cl_signature })
 }
 
-/// An InstantSend lock as Dash Core makes it when the newest block is at this height: the index is in the highest bits of
-/// the id, and the quorum is the newest of that index eight blocks below.
-fn instant_lock(synthetic: &SyntheticChain, height: u32, number: u32) -> InstantLock {
-    let (chain, rotated) = (&synthetic.chain, Network::Regtest.rotated_llmq());
-    let txid = Hash256::from_bytes(sha256d(&number.to_le_bytes()));
-    let inputs = vec![OutPoint { txid: Hash256::from_bytes(sha256d(txid.as_bytes())), vout: number % 3 }];
-    let lock = InstantLock { inputs, txid, cycle_hash: BlockHash::ZERO, signature: [0; 96] };
-    let index = i16::from(lock.request_id().as_bytes()[31] >> 6 & 1);
-    let active = chain.quorums().active_at(height - 8);
-    let is_signer = |llmq_type: LlmqType, at: Option<i16>| llmq_type == rotated && at == Some(index);
-    let signer = active.values().find(|quorum| is_signer(quorum.commitment.llmq_type, quorum.commitment.quorum_index));
-    let signer = signer.unwrap();
-    let cycle = Network::Regtest.cycles().start_of(signer.height).height();
-    let signature =
-        synthetic.sign(rotated, signer.commitment.quorum_hash, &lock.request_id(), txid.as_bytes()).unwrap();
-    InstantLock { cycle_hash: chain.block(cycle).unwrap().hash, signature, ..lock }
-}
-
 /// Locks by the height of our newest list at which they arrive.
 fn arrivals(locks: Vec<(u32, Lock)>, chain: &Chain, rng: &mut fastrand::Rng) -> BTreeMap<u32, Vec<(u32, Lock)>> {
     let mut arrivals: BTreeMap<u32, Vec<(u32, Lock)>> = BTreeMap::new();
@@ -181,7 +163,7 @@ fn a_thousand_instant_locks_before_and_after_their_quorums() {
     let mut rng = fastrand::Rng::with_seed(6);
     let mut lock = |number| {
         let height = rng.u32(START + 8..synthetic.chain.tip() - 40);
-        (height, Lock::Instant(instant_lock(&synthetic, height, number)))
+        (height, Lock::Instant(synthetic.instant_lock(height, number).unwrap()))
     };
     let locks = (0..1_000).map(&mut lock).collect();
     assert_judged(&synthetic, locks, &mut fastrand::Rng::with_seed(7));
@@ -201,7 +183,7 @@ fn a_node_on_another_branch_is_not_blamed_for_its_locks() {
         lists.advance(&mut writer, height);
         events.extend(intake.advance(&book));
         let mut locks: Vec<_> = chain_lock(&theirs.chain, height).map(Lock::Chain).into_iter().collect();
-        locks.push(Lock::Instant(instant_lock(&theirs, height, height)));
+        locks.push(Lock::Instant(theirs.instant_lock(height, height).unwrap()));
         for lock in locks {
             match lock.take(peer(1), &mut intake, &book) {
                 Taken::Event(event) => events.push(event),
@@ -226,8 +208,10 @@ fn locks_that_come_before_the_first_list_wait_for_it() {
     let (mut writer, book) = QuorumBook::new(Network::Regtest);
     let mut intake = LockIntake::default();
     writer.set_tip(290);
-    let locks =
-        [Lock::Instant(instant_lock(&synthetic, 290, 1)), Lock::Chain(chain_lock(&synthetic.chain, 290).unwrap())];
+    let locks = [
+        Lock::Instant(synthetic.instant_lock(290, 1).unwrap()),
+        Lock::Chain(chain_lock(&synthetic.chain, 290).unwrap()),
+    ];
     for lock in &locks {
         assert_eq!(lock.take(peer(1), &mut intake, &book), Taken::Waits { wait_for: 290 });
     }

@@ -7,7 +7,7 @@ mod world;
 use std::time::Duration;
 
 use qrinfo::follow::{Degradation, FollowState};
-use qrinfo_core::{Network, ProTxHash};
+use qrinfo_core::{Network, ProTxHash, message::InstantLock};
 use qrinfo_verify::Level;
 use spv_store::{Store, StoreError};
 use spv_testkit::{Fault, Fork, HeaderFault, Keys, LiveChain, SyntheticChain, SyntheticParams};
@@ -177,6 +177,66 @@ async fn locks_are_asked_for_verified_and_told() {
     let seen = watched.seen.lock().unwrap();
     assert_eq!(seen.locked, (start..history.last.tip()).collect());
     assert!(world.names().into_iter().all(|peer| !watched.ledger.is_banned(peer)));
+}
+
+/// InstantSend locks on their way through nodes: before and after their quorum is known, withheld by the node that
+/// announces them first, and false.
+#[tokio::test(start_paused = true)]
+async fn instant_locks_are_asked_for_verified_and_told() {
+    let start = 13 * 24 + 3;
+    let params = SyntheticParams { keys: Keys::Bls, ..params(15) };
+    let synthetic = SyntheticChain::generate(23, &params);
+    let lock = |height, number| synthetic.instant_lock(height, number).unwrap();
+    let mut world = World::new(synthetic.chain.until(start), 3);
+    world.level = Level::Full;
+    world.target = 8;
+    // One node announces and sends nothing, another one lies.
+    let silent = LiveChain::new(synthetic.chain.until(start)).withholding_locks();
+    world.add(&silent, |node| node);
+    let lies = LiveChain::new(synthetic.chain.until(start));
+    let liar = world.add(&lies, |node| node);
+    let mut watched = world.follow(None);
+    watched.until_synced(start).await;
+    let seen = watched.seen.clone();
+    let reserved = || seen.lock().unwrap().reserved.clone();
+
+    // Of a quorum that is there, and once more by all others.
+    let first = lock(start, 1);
+    world.live.lock(first.clone());
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(reserved(), [first.txid]);
+    // Announced first by the node that never sends it.
+    let withheld = lock(start, 2);
+    silent.lock(withheld.clone());
+    sleep(Duration::from_secs(1)).await;
+    world.live.lock(withheld.clone());
+    sleep(Duration::from_secs(15)).await;
+    assert_eq!(reserved(), [first.txid, withheld.txid]);
+    // Of a cycle that has not begun: it waits, and is told when its quorums are there. The liar sends it first.
+    let early: Vec<_> = (10..14).map(|number| lock(14 * 24 + 21, number)).collect();
+    let next = synthetic.chain.block(14 * 24).unwrap().hash;
+    let is_of_next = |lock: &&InstantLock| lock.cycle_hash == next;
+    assert!(early.iter().filter(is_of_next).count() > 0);
+    early.iter().for_each(|lock| lies.lock(lock.clone()));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(reserved().len(), 2 + early.len() - early.iter().filter(is_of_next).count());
+    // A false one: nothing is told, and its sender alone is banned.
+    let mut false_one = lock(start, 3);
+    false_one.signature[90] ^= 1;
+    lies.lock(false_one.clone());
+    for height in start + 1..=14 * 24 + 22 {
+        sleep(world::SPACING).await;
+        world.live.set(synthetic.chain.until(height));
+    }
+    watched.until_synced(14 * 24 + 22).await;
+    sleep(Duration::from_secs(5)).await;
+    let mut told = reserved();
+    told.sort_unstable();
+    let mut expected: Vec<_> = [&first, &withheld].into_iter().chain(&early).map(|lock| lock.txid).collect();
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+    let banned: Vec<_> = world.names().into_iter().filter(|peer| watched.ledger.is_banned(*peer)).collect();
+    assert_eq!(banned, [liar]);
 }
 
 /// The time of messages and of a reply of some kilobytes, beside the round trips.

@@ -13,8 +13,8 @@ use qrinfo::{
     nodes::Ledger,
 };
 use qrinfo_core::{
-    BlockHash, LlmqType, Network, PeerId, QuorumHash, Reply,
-    message::{ChainLock, GetMnListDiff, GetQRInfo, Headers, NetworkMessage},
+    BlockHash, Hash256, LlmqType, Network, PeerId, QuorumHash, Reply,
+    message::{ChainLock, GetMnListDiff, GetQRInfo, Headers, InstantLock, NetworkMessage},
     wire::{
         Wire,
         frame::{Command, Frame, HEADER_LEN},
@@ -102,6 +102,8 @@ pub(crate) struct Seen {
     pub(crate) reorganizations: u32,
     /// Heights of ChainLocks.
     pub(crate) locked: BTreeSet<u32>,
+    /// Transactions of InstantSend locks, in the order in which they were told.
+    pub(crate) reserved: Vec<Hash256>,
 }
 
 /// A follower of a world, and its observer.
@@ -243,7 +245,7 @@ impl World {
             let end = nodes.lock().unwrap().get(&dial.peer).map(SimulatedPeer::connect);
             async move {
                 let Some(end) = end else { return Err(PeerError::ConnectTimeout(Duration::ZERO)) };
-                handshake(end, dial.peer, &PeerConfig::new(network, 7)).await
+                handshake(end, dial.peer, &PeerConfig { relay: true, ..PeerConfig::new(network, 7) }).await
             }
         });
         let ledger = Ledger::new(pool.clone(), store, |_| {});
@@ -310,6 +312,7 @@ async fn observe_events(mut events: broadcast::Receiver<FollowEvent>, seen: Arc<
             }
             Ok(FollowEvent::Reorganized { .. }) => seen.lock().unwrap().reorganizations += 1,
             Ok(FollowEvent::ChainLocked { height, .. }) => _ = seen.lock().unwrap().locked.insert(height),
+            Ok(FollowEvent::InstantLocked { txid, .. }) => seen.lock().unwrap().reserved.push(txid),
             Ok(_) => {}
             Err(broadcast::error::RecvError::Lagged(count)) => panic!("the observer missed {count} events"),
             Err(broadcast::error::RecvError::Closed) => return,
@@ -384,6 +387,14 @@ impl Answers for Counted {
 
     fn chain_lock(&self) -> Option<ChainLock> {
         self.live.chain_lock()
+    }
+
+    fn instant_locks(&self) -> Vec<InstantLock> {
+        self.live.instant_locks()
+    }
+
+    fn instant_lock(&self, hash: &Hash256) -> Option<InstantLock> {
+        self.live.instant_lock(hash)
     }
 }
 

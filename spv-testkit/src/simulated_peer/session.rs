@@ -4,7 +4,7 @@ use bytes::Bytes;
 use qrinfo_core::{
     BlockHash, BlockHeader, Hash256,
     message::{
-        GetHeaders, Headers, Headers2, Inventory, InventoryItem, InventoryKind, MIN_PROTOCOL_VERSION,
+        GetHeaders, Headers, Headers2, InstantLock, Inventory, InventoryItem, InventoryKind, MIN_PROTOCOL_VERSION,
         NODE_HEADERS_COMPRESSED, VersionMessage,
     },
     wire::{
@@ -48,6 +48,10 @@ pub(super) struct Session<'a> {
     stage: Stage,
     /// The client wants new blocks announced by their headers.
     wants_headers: bool,
+    /// The client takes transactions, and so InstantSend locks.
+    wants_locks: bool,
+    /// InstantSend locks that the node had when the client came, or that were announced to it.
+    known_locks: usize,
     misbehaviour: u32,
 }
 
@@ -93,6 +97,8 @@ impl<'a> Session<'a> {
             compresses,
             stage,
             wants_headers: false,
+            wants_locks: false,
+            known_locks: answers.instant_locks().len(),
             misbehaviour: 0,
         }
     }
@@ -124,23 +130,34 @@ impl<'a> Session<'a> {
     }
 
     /// Returns the announcements of a chain that has changed.
-    pub(super) fn announce(&self, before: &Chain, now: &Chain) -> Vec<Step> {
+    pub(super) fn announce(&mut self, before: &Chain, now: &Chain) -> Vec<Step> {
         if !matches!(self.stage, Stage::Open(_)) {
             return Vec::new();
         }
         let news = News::since(before, now, self.wants_headers).map(|news| match news {
             News::Headers(headers) => send(Command::HEADERS, headers.to_wire()),
-            News::Block(hash) => announce(InventoryKind::BLOCK, Hash256::from_bytes(*hash.as_bytes())),
+            News::Block(hash) => announce(InventoryKind::BLOCK, [Hash256::from_bytes(*hash.as_bytes())]),
         });
-        let lock = self.answers.chain_lock().map(|lock| announce(InventoryKind::CHAIN_LOCK, lock.hash()));
-        news.into_iter().chain(lock).collect()
+        let lock = self.answers.chain_lock().map(|lock| announce(InventoryKind::CHAIN_LOCK, [lock.hash()]));
+        news.into_iter().chain(lock).chain(self.new_locks()).collect()
     }
 
-    /// The ChainLock, if it is asked for.
+    /// The announcement of InstantSend locks that the client was not told of.
+    fn new_locks(&mut self) -> Option<Step> {
+        let locks = self.answers.instant_locks();
+        let new = locks.get(self.known_locks..).filter(|new| !new.is_empty() && self.wants_locks)?;
+        self.known_locks = locks.len();
+        Some(announce(InventoryKind::INSTANT_LOCK, new.iter().map(InstantLock::hash)))
+    }
+
+    /// The locks that are asked for.
     fn data(&self, request: Bytes) -> Vec<Step> {
         let Ok(wanted) = Inventory::from_wire(request) else { return vec![Step::Close] };
-        let lock = self.answers.chain_lock().filter(|lock| wanted.0.iter().any(|item| item.hash == lock.hash()));
-        lock.map(|lock| send(Command::CHAIN_LOCK, lock.to_wire())).into_iter().collect()
+        let is_wanted = |hash: Hash256| wanted.0.iter().any(|item| item.hash == hash);
+        let chain_lock = self.answers.chain_lock().filter(|lock| is_wanted(lock.hash()));
+        let instant_locks = wanted.0.iter().filter_map(|item| self.answers.instant_lock(&item.hash));
+        let chain_lock = chain_lock.map(|lock| send(Command::CHAIN_LOCK, lock.to_wire()));
+        chain_lock.into_iter().chain(instant_locks.map(|lock| send(Command::INSTANT_LOCK, lock.to_wire()))).collect()
     }
 
     fn greet(&mut self, payload: Bytes) -> Vec<Step> {
@@ -150,6 +167,7 @@ impl<'a> Session<'a> {
             return vec![Step::Close];
         }
         self.stage = Stage::AwaitsVerack(ServerSession::new(self.server, protocol));
+        self.wants_locks = theirs.relay;
         vec![
             send(Command::VERSION, self.version().to_wire()),
             send(Command::new(b"sendaddrv2"), Bytes::new()),
@@ -217,8 +235,9 @@ fn until(mut headers: Vec<BlockHeader>, stop: BlockHash) -> Vec<BlockHeader> {
     headers
 }
 
-fn announce(kind: InventoryKind, hash: Hash256) -> Step {
-    send(Command::INV, Inventory::from_iter([InventoryItem { kind, hash }]).to_wire())
+fn announce(kind: InventoryKind, hashes: impl IntoIterator<Item = Hash256>) -> Step {
+    let items: Inventory = hashes.into_iter().map(|hash| InventoryItem { kind, hash }).collect();
+    send(Command::INV, items.to_wire())
 }
 
 fn send(command: Command, payload: Bytes) -> Step {
