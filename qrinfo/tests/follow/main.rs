@@ -184,7 +184,7 @@ async fn locks_are_asked_for_verified_and_told() {
 #[tokio::test(start_paused = true)]
 async fn instant_locks_are_asked_for_verified_and_told() {
     let start = 13 * 24 + 3;
-    let params = SyntheticParams { keys: Keys::Bls, ..params(15) };
+    let params = SyntheticParams { keys: Keys::Bls, ..params(16) };
     let synthetic = SyntheticChain::generate(23, &params);
     let lock = |height, number| synthetic.instant_lock(height, number).unwrap();
     let mut world = World::new(synthetic.chain.until(start), 3);
@@ -220,15 +220,15 @@ async fn instant_locks_are_asked_for_verified_and_told() {
     early.iter().for_each(|lock| lies.lock(lock.clone()));
     sleep(Duration::from_secs(5)).await;
     assert_eq!(reserved().len(), 2 + early.len() - early.iter().filter(is_of_next).count());
+    for height in start + 1..=synthetic.chain.tip() {
+        sleep(world::SPACING).await;
+        [&world.live, &silent, &lies].iter().for_each(|live| live.set(synthetic.chain.until(height)));
+    }
+    watched.until_synced(synthetic.chain.tip()).await;
     // A false one: nothing is told, and its sender alone is banned.
-    let mut false_one = lock(start, 3);
+    let mut false_one = lock(16 * 24 + 2, 3);
     false_one.signature[90] ^= 1;
     lies.lock(false_one.clone());
-    for height in start + 1..=14 * 24 + 22 {
-        sleep(world::SPACING).await;
-        world.live.set(synthetic.chain.until(height));
-    }
-    watched.until_synced(14 * 24 + 22).await;
     sleep(Duration::from_secs(5)).await;
     let mut told = reserved();
     told.sort_unstable();
