@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
 use serde_json::Value;
-use spv_testkit::{Chain, LiveChain, PeerProfile, Recording, SimulatedPeer};
+use spv_testkit::{Chain, Keys, LiveChain, PeerProfile, Recording, SimulatedPeer, SyntheticChain, SyntheticParams};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
@@ -31,13 +31,18 @@ impl Running {
 
     /// The events up to the one that says that it is synced to a height.
     async fn until_synced(&mut self, height: u32) -> Vec<Value> {
+        self.until(|event| event["state"] == "synced" && event["height"] == height).await
+    }
+
+    /// The events up to this one.
+    async fn until(&mut self, is_it: impl Fn(&Value) -> bool) -> Vec<Value> {
         let mut events = Vec::new();
         let read = async {
             while let Some(line) = self.lines.next_line().await.unwrap() {
                 let event: Value = serde_json::from_str(&line).unwrap();
-                let is_synced = event["state"] == "synced" && event["height"] == height;
+                let is_last = is_it(&event);
                 events.push(event);
-                if is_synced {
+                if is_last {
                     return;
                 }
             }
@@ -93,6 +98,24 @@ async fn it_follows_the_recorded_chain_stores_it_and_starts_from_a_file() {
     running.terminate().await;
     // Started from the file, the newest cycle is enough.
     assert_eq!(replies(&peers) - before, 3);
+}
+
+#[tokio::test]
+async fn an_instant_lock_that_nodes_announce_is_a_line_of_its_own() {
+    let params = SyntheticParams { tip: 9 * 24 + 3, keys: Keys::Bls, ..SyntheticParams::regtest() };
+    let synthetic = SyntheticChain::generate(29, &params);
+    let live = LiveChain::new(synthetic.chain.clone());
+    let peers = [0, 1].map(|_| SimulatedPeer::builder(live.clone()).build());
+    let nodes = [peers[0].listen().await.unwrap(), peers[1].listen().await.unwrap()];
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(&nodes, data.path(), &[]);
+    running.until_synced(params.tip).await;
+    let lock = synthetic.instant_lock(params.tip, 7).unwrap();
+    live.lock(lock.clone());
+    let events = running.until(|event| event["event"] == "instantlocked").await;
+    let last = events.last().unwrap();
+    assert_eq!((&last["txid"], &last["inputs"]), (&lock.txid.to_string().into(), &1.into()), "{last}");
+    running.terminate().await;
 }
 
 /// Kills in [`a_follower_that_is_killed_goes_on_from_what_it_stored`]; `SPV_TEST_KILLS` sets another number.
