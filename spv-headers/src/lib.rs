@@ -90,7 +90,7 @@ pub use rules::HeaderRules;
 pub use sync::{
     HeaderBatch, HeaderSync, HeaderSyncConfig, HeaderSyncError, LeftPeer, PeerProblem, SyncedPeer, sync_headers,
 };
-pub use tracker::{Heard, TipCheck, TipHeaders, TipTracker};
+pub use tracker::{Below, Heard, TipCheck, TipHeaders, TipTracker};
 
 /// The examples of the README.
 #[cfg(doctest)]

@@ -31,8 +31,8 @@ const BRANCHES_EACH: usize = 4;
 ///
 /// The chain is the one that the most peers are on, however far behind; ties go to the greater work, then to the
 /// present one. Its tip is a block that two peers have, or that the only peer has: no peer decides alone as soon as
-/// there is another one. A reorganization is at most 100 blocks deep; a deeper one takes a new
-/// [`sync_headers`](crate::sync_headers).
+/// there is another one. It knows at least 100 blocks below the tip. A reorganization that is deeper takes a new tracker
+/// from further below, and [`below`](Self::below) tells which peers are on it.
 ///
 /// ```
 /// use qrinfo_core::Network;
@@ -76,14 +76,23 @@ pub struct TipHeaders {
     is_full: bool,
 }
 
+/// The place of a peer whose headers follow an older block of our chain than a tracker knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Below {
+    /// The height of the newest block that it is known to share with our chain.
+    pub shared: u32,
+    /// The header by which it leaves our chain behind that block. `None` if all that it sent is ours.
+    pub next: Option<BlockHeader>,
+}
+
 /// Meaning of a peer's headers.
 #[derive(Debug)]
 pub enum Heard {
     /// They follow a known block: check them.
     Check(TipCheck),
-    /// They follow a block that is not known. The peer is on a chain that left ours long ago, or on another one. That
-    /// is no fault.
-    Elsewhere,
+    /// These follow a block that is not known. The peer is on a chain that left ours long ago, or on another one. That is
+    /// no fault.
+    Elsewhere(Vec<BlockHeader>),
     /// There are none: the peer has nothing above the newest block of the locator that it has.
     Nothing,
 }
@@ -158,12 +167,39 @@ impl TipTracker {
     pub fn hear(&self, mut headers: Vec<BlockHeader>) -> Heard {
         let Some(first) = headers.first() else { return Heard::Nothing };
         let after = first.prev_block_hash();
-        let Some(spot) = self.tree.find(&after) else { return Heard::Elsewhere };
+        let Some(spot) = self.tree.find(&after) else { return Heard::Elsewhere(headers) };
         let room = self.agreed.height.saturating_add(AHEAD).saturating_sub(spot.height) as usize;
         let is_full = headers.len() >= MAX_HEADERS || headers.len() > room;
         headers.truncate(room);
         let (rules, checkpoints) = (self.rules, self.checkpoints.clone());
         Heard::Check(TipCheck { rules, checkpoints, after, place: self.tree.place_after(spot), headers, is_full })
+    }
+
+    /// The place of headers that are [`Elsewhere`](Heard::Elsewhere) on a chain of ours that goes further down. `None` if
+    /// they do not follow it, or leave it below a checkpoint that it has.
+    ///
+    /// # Errors
+    /// [`HeaderError`] if the first header that is not ours cannot be right: the peer that sent it is at fault.
+    pub fn below(&self, chain: &HeaderChain, headers: &[BlockHeader]) -> Result<Option<Below>, HeaderError> {
+        let parent = headers.first().and_then(|first| chain.height_of(&first.prev_block_hash()));
+        let Some(parent) = parent else { return Ok(None) };
+        // Each header names the hash of the one before it.
+        let hash = |index: usize, header| match headers.get(index + 1) {
+            Some(next) => next.prev_block_hash(),
+            None => self.rules.hash(header),
+        };
+        let mut ours = headers.iter().enumerate().zip(parent.saturating_add(1)..);
+        let left = ours.find(|((index, header), height)| chain.hash_at(*height) != Some(hash(*index, header)));
+        let Some(((_, next), height)) = left else {
+            let shared = parent.saturating_add(u32::try_from(headers.len()).unwrap_or(u32::MAX));
+            return Ok(Some(Below { shared, next: None }));
+        };
+        if self.checkpoints.range(height..=chain.tip().max(height)).next().is_some() {
+            return Ok(None);
+        }
+        let shared = height - 1;
+        self.rules.check(chain.place_after(shared), &[*next])?;
+        Ok(Some(Below { shared, next: Some(*next) }))
     }
 
     /// Takes a peer's checked headers: the last is its newest block. Returns `true` if the peer has to be asked for
@@ -424,7 +460,54 @@ mod tests {
         // One that left long ago cannot be told from another chain, and is at no fault.
         let elsewhere = branch(chain[1_000].hash, 3, 5);
         let headers = elsewhere.iter().map(|header| header.header).collect();
-        assert!(matches!(tracker.hear(headers), Heard::Elsewhere));
+        assert!(matches!(tracker.hear(headers), Heard::Elsewhere(_)));
+    }
+
+    /// Headers of regtest, with a hash that has done their work.
+    fn headers(after: BlockHash, branch: u8, count: usize) -> (HeaderRules, Vec<CheckedHeader>) {
+        fn low(bytes: &[u8]) -> [u8; 32] {
+            let mut hash = qrinfo_core::sha256d(bytes);
+            hash[31] = 0;
+            hash
+        }
+        let mut before = after;
+        let next = |_| {
+            let mut bytes = [branch; 80];
+            bytes[4..36].copy_from_slice(before.as_bytes());
+            bytes[72..76].copy_from_slice(&0x207f_ffff_u32.to_le_bytes());
+            before = BlockHash::from_bytes(low(&bytes));
+            CheckedHeader { header: BlockHeader::from_bytes(bytes), hash: before }
+        };
+        let headers = (0..count).map(next).collect();
+        (HeaderRules::from(Network::Regtest).hash(low), headers)
+    }
+
+    #[test]
+    fn a_peer_that_left_far_below_has_its_place_on_the_whole_chain() {
+        let (rules, ours) = headers(START, 1, 5_000);
+        let mut chain = HeaderChain::new(100, START);
+        chain.extend(&ours);
+        let tracker = TipTracker::new(rules.clone(), (4_936, ours[4_835].hash), &ours[4_836..]);
+        let raw = |headers: &[CheckedHeader]| headers.iter().map(|header| header.header).collect::<Vec<_>>();
+        let (_, theirs) = headers(ours[2_999].hash, 2, 10);
+        let below = |headers: &[CheckedHeader]| tracker.below(&chain, &raw(headers));
+        let left = Below { shared: 3_100, next: Some(theirs[0].header) };
+        // From the fork, from far below it, and with the fork behind the last of ours.
+        assert_eq!(below(&theirs), Ok(Some(left)));
+        assert_eq!(below(&[&ours[1_000..3_000], &theirs[..3]].concat()), Ok(Some(left)));
+        assert_eq!(below(&[&ours[2_000..3_000], &theirs[..1]].concat()), Ok(Some(left)));
+        // A peer that is behind, and one of another chain.
+        assert_eq!(below(&ours[1_000..1_500]), Ok(Some(Below { shared: 1_600, next: None })));
+        assert_eq!(below(&headers(BlockHash::from_bytes([8; 32]), 2, 3).1), Ok(None));
+        // A header without work, and a branch below a checkpoint.
+        let mut idle = raw(&theirs[..1]);
+        let mut bytes = *idle[0].as_bytes();
+        bytes[72..76].copy_from_slice(&0x1d00_ffff_u32.to_le_bytes());
+        idle[0] = BlockHeader::from_bytes(bytes);
+        assert!(tracker.below(&chain, &idle).is_err());
+        let rules = rules.checkpoints([(4_000, ours[3_899].hash)]);
+        let tracker = TipTracker::new(rules, (4_936, ours[4_835].hash), &ours[4_836..]);
+        assert_eq!(tracker.below(&chain, &raw(&theirs)), Ok(None));
     }
 
     #[test]
