@@ -63,10 +63,10 @@ impl Archive {
     pub(super) fn change(&mut self, network: Network, lists: &BTreeMap<u32, Lists>) -> Option<Change> {
         self.proofs.retain(|block, _| lists.values().any(|lists| lists.block_hash() == *block));
         let mut wanted: Vec<&Lists> = lists.values().filter(|lists| self.can_store(lists)).collect();
-        let newest = wanted.pop()?;
+        let newest = wanted.pop();
         wanted.retain(|lists| network.cycles().is_work_height(lists.height()));
         wanted.drain(..wanted.len().saturating_sub(CYCLES));
-        wanted.push(newest);
+        wanted.extend(newest);
         let (mut steps, mut stored) = (Vec::new(), BTreeMap::new());
         let genesis = Lists::at_genesis(network);
         let mut base = &genesis;

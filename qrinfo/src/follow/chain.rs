@@ -89,6 +89,18 @@ impl Chain {
         true
     }
 
+    /// The part of a change that is not there yet. `None` if it is there already: peers tell again of known blocks after
+    /// the tracker went back.
+    pub(super) fn unknown(&self, mut batch: HeaderBatch) -> Option<HeaderBatch> {
+        let heights = batch.first..;
+        let known = batch.headers.iter().zip(heights);
+        let known = known.take_while(|(header, height)| self.headers.hash_at(*height) == Some(header.hash)).count();
+        batch.first = batch.first.saturating_add(u32::try_from(known).unwrap_or(u32::MAX));
+        let is_there = known > 0 && known == batch.headers.len();
+        batch.headers.drain(..known);
+        (!is_there).then_some(batch)
+    }
+
     /// Keeps these blocks, however old they get.
     pub(super) fn pin(&mut self, blocks: impl Iterator<Item = BlockHash>) {
         self.pinned = blocks.filter_map(|hash| Some((hash, self.blocks.find(&hash)?))).collect();
@@ -113,10 +125,36 @@ impl Chain {
 
     /// A tracker that goes on from the tip.
     pub(super) fn tracker(&self, config: &FollowConfig) -> TipTracker {
-        let newest: Vec<_> = self.newest.iter().copied().collect();
-        let below = self.headers.tip().saturating_sub(u32::try_from(newest.len()).unwrap_or(u32::MAX));
-        let hash = newest.first().map_or(self.headers.tip_hash(), |first| first.header.prev_block_hash());
-        TipTracker::new(config.rules.clone(), (below, hash), &newest)
+        tracker(config, (self.headers.tip(), self.headers.tip_hash()), self.newest.iter().copied().collect())
+    }
+
+    /// A tracker that goes on from an older block, with the headers below it as far as they are stored. `None` if the chain
+    /// does not have the block.
+    pub(super) fn tracker_at(
+        &self,
+        config: &FollowConfig,
+        height: u32,
+        store: Option<&Store>,
+    ) -> Result<Option<TipTracker>, FollowError> {
+        let Some(hash) = self.headers.hash_at(height) else { return Ok(None) };
+        let lowest = height.saturating_sub(TipTracker::WANTED as u32).max(self.headers.start());
+        let mut below = Vec::new();
+        for height in lowest.saturating_add(1)..=height {
+            let header = store.map_or(Ok(None), |store| store.header(height))?;
+            below.extend(header.zip(self.headers.hash_at(height)).map(|(header, hash)| CheckedHeader { header, hash }));
+        }
+        below = if below.len() == (height - lowest) as usize { below } else { Vec::new() };
+        Ok(Some(tracker(config, (height, hash), below)))
+    }
+
+    /// Hashes of the chain from a height down to its start, in ever greater steps: the part of a locator below a tracker's
+    /// blocks.
+    pub(super) fn locator(&self, from: u32) -> impl Iterator<Item = BlockHash> {
+        let start = self.headers.start();
+        let steps = (0..u32::BITS).map(move |step| from.saturating_sub((1_u32 << step) - 1).max(start));
+        let mut heights: Vec<_> = steps.collect();
+        heights.dedup();
+        heights.into_iter().filter_map(|height| self.headers.hash_at(height))
     }
 
     fn push_newest(&mut self, header: CheckedHeader) {
@@ -125,6 +163,13 @@ impl Chain {
             self.newest.pop_front();
         }
     }
+}
+
+/// A tracker whose agreed block is this one, above these headers.
+fn tracker(config: &FollowConfig, (height, hash): (u32, BlockHash), newest: Vec<CheckedHeader>) -> TipTracker {
+    let below = height.saturating_sub(u32::try_from(newest.len()).unwrap_or(u32::MAX));
+    let hash = newest.first().map_or(hash, |first| first.header.prev_block_hash());
+    TipTracker::new(config.rules.clone(), (below, hash), &newest)
 }
 
 /// A batch as the store takes it.

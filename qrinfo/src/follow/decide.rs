@@ -74,9 +74,7 @@ impl Decider {
 
     /// Goes on from stored lists, of which this is the newest.
     pub(super) fn restore(&mut self, lists: u32) {
-        let cycle = self.cycles.start_of(lists);
-        let newest = if self.is_mined(cycle, lists) { Some(cycle) } else { self.cycles.back(cycle, 1) };
-        self.done = newest.map(|cycle| (cycle, lists));
+        self.done = self.newest_mined(lists).map(|cycle| (cycle, lists));
     }
 
     /// Goes on from lists of any age, and passes over the cycles since then but the newest.
@@ -143,7 +141,7 @@ impl Decider {
             && asked_by > fork
             && !self.is_mined(cycle, fork)
         {
-            self.done = self.cycles.back(cycle, 1).map(|cycle| (cycle, fork));
+            self.done = self.newest_mined(fork).map(|cycle| (cycle, fork));
         }
     }
 
@@ -159,6 +157,12 @@ impl Decider {
         let oldest =
             self.cycles.back(current, MOST_PAST).map_or(next, |oldest| if oldest > next { current } else { next });
         (oldest < current).then_some(oldest)
+    }
+
+    /// The newest cycle of which no commitment can be mined above a height.
+    fn newest_mined(&self, height: u32) -> Option<CycleStart> {
+        let cycle = self.cycles.start_of(height);
+        if self.is_mined(cycle, height) { Some(cycle) } else { self.cycles.back(cycle, 1) }
     }
 
     /// Returns `true` if no commitment of a cycle can be mined above a height.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use qrinfo_core::{BlockHash, PeerId};
-use spv_headers::TipTracker;
+use spv_headers::{Below, Standing, TipTracker};
 
 /// The time in which a peer answers a question about headers. It must stay above the time that 160 KB take on a slow
 /// line.
@@ -15,6 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The time without a sign of a new block after which a peer is asked for its tip: four blocks.
 const QUIET: Duration = Duration::from_secs(10 * 60);
+
+/// The time without a sign of a new block after which a peer is asked while peers are on different branches, or while its
+/// newest block is not known.
+const DISPUTED: Duration = Duration::from_secs(30);
 
 /// The time for which a peer may be behind, or on another branch, before another one takes its place.
 const BEHIND: Duration = Duration::from_secs(10 * 60);
@@ -48,6 +52,10 @@ struct Peer {
     round_trip: Duration,
     /// Blocks by which the last question went down, after answers without headers.
     steps_down: u32,
+    /// Its place, if its newest block is below those that the tracker knows, or on a branch that leaves there.
+    below: Option<Below>,
+    /// The time without a sign of its newest block after which it is asked.
+    quiet: Duration,
     /// The instant of the question that it has not answered yet.
     asked: Option<Instant>,
     /// It is to be asked for headers.
@@ -95,6 +103,8 @@ impl Roster {
             announced,
             round_trip,
             steps_down: 0,
+            below: None,
+            quiet: QUIET,
             asked,
             is_wanted: true,
             named: None,
@@ -118,21 +128,80 @@ impl Roster {
     /// Takes note of a sign of a peer's newest block, and asks for more if `asks_on`.
     pub(super) fn heard(&mut self, peer: PeerId, asks_on: bool, now: Instant) {
         let Some(peer) = self.peers.get_mut(&peer) else { return };
-        peer.steps_down = 0;
+        (peer.steps_down, peer.below) = (0, None);
         (peer.asked, peer.heard, peer.is_wanted) = (None, now, asks_on);
     }
 
     /// Takes note of a peer that has none of the headers that it was asked for: it went back. It is asked again from
-    /// further below. Returns `false` when there is no further below.
-    pub(super) fn heard_nothing(&mut self, peer: PeerId, lowest: u32, now: Instant) -> bool {
-        let Some(peer) = self.peers.get_mut(&peer) else { return true };
-        if peer.announced <= lowest {
-            return false;
+    /// further below, and counts as behind when there is no further below.
+    pub(super) fn heard_nothing(&mut self, peer: PeerId, lowest: u32, now: Instant) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        if state.announced <= lowest {
+            let shared = state.below.map_or(0, |below| below.shared);
+            return self.heard_below(peer, Below { shared, next: None }, false, now);
         }
-        peer.steps_down = peer.steps_down.saturating_mul(2).max(2);
-        peer.announced = peer.announced.saturating_sub(peer.steps_down).max(lowest);
-        (peer.asked, peer.heard, peer.is_wanted) = (None, now, true);
-        true
+        state.steps_down = state.steps_down.saturating_mul(2).max(2);
+        state.announced = state.announced.saturating_sub(state.steps_down).max(lowest);
+        (state.asked, state.heard, state.is_wanted) = (None, now, true);
+    }
+
+    /// Takes note of the place of a peer below the blocks that the tracker knows. It is asked for more if `asks_on`, as
+    /// long as its headers lead further up.
+    pub(super) fn heard_below(&mut self, peer: PeerId, below: Below, asks_on: bool, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&peer) else { return };
+        let is_new = peer.below.is_none_or(|before| below.shared > before.shared);
+        peer.below = Some(below);
+        (peer.asked, peer.heard, peer.is_wanted) = (None, now, asks_on && is_new);
+    }
+
+    /// The height up to which a peer below is known to share our chain: it is asked from there on.
+    pub(super) fn below(&self, peer: PeerId) -> Option<u32> {
+        Some(self.peers.get(&peer)?.below?.shared)
+    }
+
+    /// The height to go back to, if the present chain is that of too few peers: more are on a branch that leaves it below
+    /// the blocks that the tracker knows, or no peer has had its tip for a long time. It takes two peers, or one that
+    /// stays the only one.
+    pub(super) fn fork(&self, tracker: &TipTracker, now: Instant) -> Option<u32> {
+        let is_alone = self.peers.len() == 1 && self.peers.values().all(|peer| peer.is_behind_for(DISPUTED, now));
+        let enough = if is_alone { 1 } else { 2 };
+        let standings = || self.peers.keys().filter_map(|id| tracker.standing(*id));
+        let present = standings().filter(|standing| !leaves(standing, tracker)).count();
+        let mut branches: BTreeMap<_, usize> = BTreeMap::new();
+        for below in self.peers.values().filter_map(|peer| peer.below) {
+            if let Some(next) = below.next {
+                *branches.entry((below.shared, *next.as_bytes())).or_default() += 1;
+            }
+        }
+        let most = branches.into_iter().max_by_key(|(_, count)| *count);
+        if let Some(((shared, _), count)) = most.filter(|(_, count)| *count > present && *count >= enough) {
+            tracing::debug!(shared, count, present, "most peers left the chain far below its tip");
+            return Some(shared);
+        }
+        let (agreed, _) = tracker.agreed();
+        let has_tip = standings().any(|standing| standing.shared.saturating_add(LAG) >= agreed);
+        let is_over = self.peers.values().any(|peer| peer.is_behind_for(BEHIND, now));
+        let told = standings().map(|standing| standing.shared);
+        let mut told: Vec<_> = told.chain(self.peers.values().filter_map(|peer| Some(peer.below?.shared))).collect();
+        told.sort_unstable_by_key(|height| std::cmp::Reverse(*height));
+        told.get(1).copied().filter(|_| is_over && !has_tip)
+    }
+
+    /// Takes note that the tracker went back to a block: the peers above it have to tell their newest blocks again. Those
+    /// for which it went back are asked at once, the others when these have had the time to answer.
+    pub(super) fn went_back(&mut self, now: Instant) {
+        for peer in self.peers.values_mut() {
+            peer.is_wanted = peer.below.is_some();
+            (peer.below, peer.asked, peer.behind, peer.heard) = (None, None, None, now);
+        }
+    }
+
+    /// Returns `true` if each peer has told its newest block.
+    pub(super) fn is_settled(&self, tracker: &TipTracker) -> bool {
+        let has_told = |(id, peer): (&PeerId, &Peer)| {
+            peer.asked.is_none() && !peer.is_wanted && (peer.below.is_some() || tracker.standing(*id).is_some())
+        };
+        self.peers.iter().all(has_told)
     }
 
     /// Returns `true` if a question to a peer is not answered yet.
@@ -140,10 +209,11 @@ impl Roster {
         self.peers.get(&peer).is_some_and(|peer| peer.asked.is_some())
     }
 
-    /// Has a peer asked for headers, because it has a block that is not known.
+    /// Has a peer asked for headers, because it has a block that is not known. One that is known to have left the chain
+    /// below is not asked: its branch is fetched if most peers are on it.
     pub(super) fn ask(&mut self, peer: PeerId) {
         if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.is_wanted = true;
+            peer.is_wanted |= !peer.has_left();
         }
     }
 
@@ -162,7 +232,7 @@ impl Roster {
             if tracker.announced(*id, &block) {
                 (peer.named, peer.heard) = (None, now);
             } else if from <= now {
-                (peer.named, peer.is_wanted) = (None, true);
+                (peer.named, peer.is_wanted) = (None, peer.is_wanted || !peer.has_left());
             }
         }
     }
@@ -182,6 +252,7 @@ impl Roster {
         let is_many = |peer: &Peer| peer.announced > agreed.saturating_add(MANY);
         let mut is_busy = self.peers.values().any(|peer| peer.asked.is_some() && is_many(peer));
         let mut announcers = self.peers.values().filter(|peer| peer.announces).count();
+        let is_disputed = self.is_disputed(tracker);
         for (&id, peer) in &mut self.peers {
             if let Some(why) = peer.left_behind(tracker, id, now) {
                 steps.push((id, PeerStep::Leave(why)));
@@ -191,7 +262,9 @@ impl Roster {
                 (peer.announces, announcers) = (true, announcers + 1);
                 steps.push((id, PeerStep::Announce));
             }
-            let is_quiet = now.saturating_duration_since(peer.heard) >= QUIET;
+            let is_open = is_disputed && !peer.has_left() || peer.below.is_none() && tracker.standing(id).is_none();
+            peer.quiet = if is_open { DISPUTED } else { QUIET };
+            let is_quiet = now.saturating_duration_since(peer.heard) >= peer.quiet;
             let may_ask = peer.asked.is_none() && (peer.is_wanted || is_quiet) && !tracker.is_far_ahead(id);
             if may_ask && !(is_busy && is_many(peer)) {
                 is_busy |= is_many(peer);
@@ -202,12 +275,19 @@ impl Roster {
         steps
     }
 
+    /// Returns `true` while a peer is known to be on another branch than the agreed one. Others may be as well by now.
+    fn is_disputed(&self, tracker: &TipTracker) -> bool {
+        let is_on_branch = |id: &PeerId| tracker.standing(*id).is_some_and(|standing| leaves(&standing, tracker));
+        self.peers.iter().any(|(id, peer)| peer.has_left() || is_on_branch(id))
+    }
+
     /// The instant at which a step may be due without anything that happens.
     pub(super) fn wake(&self) -> Option<Instant> {
         let due = |peer: &Peer| {
-            let silent = peer.asked.map_or(peer.heard + QUIET, |asked| asked + PATIENCE);
+            let silent = peer.asked.map_or(peer.heard + peer.quiet, |asked| asked + PATIENCE);
             let named = peer.named.map(|(_, from)| from);
-            [Some(silent), named, peer.behind.map(|since| since + BEHIND)].into_iter().flatten().min()
+            let behind = peer.behind.map(|since| since + if peer.has_left() { DISPUTED } else { BEHIND });
+            [Some(silent), named, behind].into_iter().flatten().min()
         };
         self.peers.values().filter_map(due).min()
     }
@@ -232,16 +312,36 @@ impl Peer {
         if self.asked.is_some_and(|asked| now.saturating_duration_since(asked) >= PATIENCE) {
             return Some(LeftBehind::Silent);
         }
-        let Some(standing) = tracker.standing(id) else {
-            return (self.announced < tracker.lowest()).then_some(LeftBehind::Behind);
+        let (is_behind, is_on_chain) = match (tracker.standing(id), self.below) {
+            (Some(standing), _) => {
+                let is_on_chain = standing.is_on_chain();
+                (standing.shared.saturating_add(LAG) < tracker.agreed().0 || !is_on_chain, is_on_chain)
+            }
+            (None, Some(below)) => (true, below.next.is_none()),
+            (None, None) => return None,
         };
-        let (agreed, _) = tracker.agreed();
-        let is_behind = standing.shared.saturating_add(LAG) < agreed || !standing.is_on_chain();
         self.behind = is_behind.then(|| self.behind.unwrap_or(now));
-        let is_over = self.behind.is_some_and(|since| now.saturating_duration_since(since) >= BEHIND);
-        let why = if standing.is_on_chain() { LeftBehind::Behind } else { LeftBehind::OtherBranch };
-        is_over.then_some(why)
+        self.is_behind_for(BEHIND, now).then_some(if is_on_chain {
+            LeftBehind::Behind
+        } else {
+            LeftBehind::OtherBranch
+        })
     }
+
+    /// Returns `true` for a peer that has been behind, or on another branch, for so long.
+    fn is_behind_for(&self, time: Duration, now: Instant) -> bool {
+        self.behind.is_some_and(|since| now.saturating_duration_since(since) >= time)
+    }
+
+    /// Returns `true` for a peer on a branch that leaves the chain below the blocks that the tracker knows.
+    fn has_left(&self) -> bool {
+        self.below.is_some_and(|below| below.next.is_some())
+    }
+}
+
+/// Returns `true` for a peer on a branch that leaves the agreed chain below its tip. A peer ahead is on the chain.
+fn leaves(standing: &Standing, tracker: &TipTracker) -> bool {
+    !standing.is_on_chain() && standing.shared < tracker.agreed().0
 }
 
 // === impl LeftBehind ===
@@ -252,7 +352,7 @@ impl fmt::Display for LeftBehind {
             Self::Silent => "is left: it sent no headers in time",
             Self::Behind => "is left: it is behind",
             Self::OtherBranch => "is left: it is on another branch",
-            Self::Elsewhere => "is left: its chain does not join ours near the tip",
+            Self::Elsewhere => "is left: its chain does not join ours",
             Self::Worn => "is left: it refused many requests",
         })
     }

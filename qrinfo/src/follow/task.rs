@@ -9,8 +9,8 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use qrinfo_core::{
-    AttemptErrorKind, BlockHash, Network, PeerId,
-    message::{ChainLock, GetHeaders, Headers, InstantLock, Inventory, InventoryKind, PROTOCOL_VERSION},
+    AttemptErrorKind, BlockHash, BlockHeader, Network, PeerId,
+    message::{ChainLock, GetHeaders, Headers, InstantLock, Inventory, InventoryKind, MAX_HEADERS, PROTOCOL_VERSION},
     wire::{
         DecodeError, Wire,
         frame::{Command, Frame},
@@ -413,21 +413,31 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
             }
             Heard::Nothing => {
                 self.tracker.forget(peer);
-                let lowest = self.tracker.lowest();
-                match (self.tracker.agreed().0 == lowest, self.roster.heard_nothing(peer, lowest, now())) {
+                let ((agreed, hash), lowest) = (self.tracker.agreed(), self.tracker.lowest());
+                if agreed == lowest {
                     // A chain of one block.
-                    (true, _) => {
-                        let (_, hash) = self.tracker.agreed();
-                        self.tracker.announced(peer, &hash);
-                        self.roster.heard(peer, false, now());
-                    }
-                    (false, true) => {}
-                    (false, false) => self.leave(peer, &LeftBehind::Elsewhere.to_string()),
+                    self.tracker.announced(peer, &hash);
+                    self.roster.heard(peer, false, now());
+                } else {
+                    self.roster.heard_nothing(peer, lowest, now());
                 }
             }
-            Heard::Elsewhere if is_answer => self.leave(peer, &LeftBehind::Elsewhere.to_string()),
+            Heard::Elsewhere(headers) if is_answer => self.on_headers_below(peer, &headers),
             // They follow a block that it has not told of.
-            Heard::Elsewhere => self.roster.ask(peer),
+            Heard::Elsewhere(_) => self.roster.ask(peer),
+        }
+    }
+
+    /// Finds the place of headers on the whole chain that do not follow a block of the tracker.
+    fn on_headers_below(&mut self, peer: PeerId, headers: &[BlockHeader]) {
+        match self.tracker.below(&self.chain.headers, headers) {
+            Ok(Some(below)) => {
+                self.tracker.forget(peer);
+                let asks_on = below.next.is_none() && headers.len() >= MAX_HEADERS;
+                self.roster.heard_below(peer, below, asks_on, now());
+            }
+            Ok(None) => self.leave(peer, &LeftBehind::Elsewhere.to_string()),
+            Err(error) => self.ban(peer, &on_one_line(&error)),
         }
     }
 
@@ -524,6 +534,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
             while let Some(batch) = self.tracker.agree() {
                 self.move_to(batch).await?;
             }
+            self.go_back().await?;
             let steps = self.roster.steps(&self.tracker, now());
             if steps.is_empty() {
                 break;
@@ -562,6 +573,26 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
         Ok(if wake > Instant::now() { wake } else { Instant::now() + START })
     }
 
+    /// Goes back below the blocks that the tracker knows, if most peers have. The chain stays until its blocks are replaced,
+    /// or all peers have told that they do not have them.
+    async fn go_back(&mut self) -> Result<(), FollowError> {
+        if let Some(height) = self.roster.fork(&self.tracker, now()) {
+            let height = height.max(self.chain.headers.start());
+            let Some(tracker) = self.chain.tracker_at(&self.config, height, self.store.as_ref())? else {
+                return Ok(());
+            };
+            tracing::info!(height, tip = self.chain.headers.tip(), "goes back");
+            self.tracker = tracker;
+            self.links.keys().for_each(|peer| self.tracker.join(*peer));
+            self.roster.went_back(now());
+        }
+        let (agreed, _) = self.tracker.agreed();
+        if agreed < self.chain.headers.tip() && self.is_heard() && self.roster.is_settled(&self.tracker) {
+            self.move_to(HeaderBatch { first: agreed + 1, headers: Vec::new() }).await?;
+        }
+        Ok(())
+    }
+
     fn next_step(&self) -> Step {
         let lists = self.list_heights();
         let peers: Vec<_> = self.links.keys().filter_map(|peer| Some(self.tracker.standing(*peer)?.shared)).collect();
@@ -578,6 +609,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
 
     /// Moves the chain to the blocks that the peers agreed on.
     async fn move_to(&mut self, batch: HeaderBatch) -> Result<(), FollowError> {
+        let Some(batch) = self.chain.unknown(batch) else { return Ok(()) };
         let fork = batch.first.saturating_sub(1);
         let left = self.chain.headers.tip().saturating_sub(fork);
         if !self.chain.apply(&batch) {
@@ -592,6 +624,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
             self.decider.reorganized(fork);
             self.outputs.book.forget_above(fork);
             self.take_lists();
+            self.store_lists().await?;
             self.tell(FollowEvent::Reorganized { fork, left });
         }
         let (height, hash) = (self.chain.headers.tip(), self.chain.headers.tip_hash());
@@ -643,7 +676,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
     }
 
     fn ask_for_headers(&self, peer: PeerId, announced: u32) {
-        let locator = self.tracker.locator(peer, announced);
+        let lowest = self.tracker.lowest();
+        let locator = match self.roster.below(peer) {
+            Some(shared) => self.chain.locator(shared).collect(),
+            None => self.tracker.locator(peer, announced).into_iter().chain(self.chain.locator(lowest)).collect(),
+        };
         let version = PROTOCOL_VERSION.unsigned_abs();
         self.send(peer, Command::GET_HEADERS, &GetHeaders { version, locator, stop: BlockHash::ZERO });
     }
@@ -724,7 +761,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
         match lists == tip && tip > 0 {
             _ if self.roster.len() == 0 && (self.has_had_peers || waits >= START) => degraded(Degradation::NoPeers),
             _ if has_blocks_by_time && waits >= NO_BLOCKS => degraded(Degradation::NoBlocks),
-            true if self.is_heard() => FollowState::Synced { height: tip },
+            true if self.is_heard() && self.tracker.agreed().0 == tip => FollowState::Synced { height: tip },
             false if self.decider.failures() >= FAILURES => degraded(Degradation::Unanswered),
             _ => FollowState::Syncing { lists, tip },
         }

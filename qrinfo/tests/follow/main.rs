@@ -6,11 +6,14 @@ mod world;
 
 use std::time::Duration;
 
-use qrinfo::follow::{Degradation, FollowState};
+use qrinfo::{
+    book::{Lookup, QuorumBook},
+    follow::{Degradation, FollowState, stored_lists},
+};
 use qrinfo_core::{Network, ProTxHash, message::InstantLock};
 use qrinfo_verify::Level;
 use spv_store::{Store, StoreError};
-use spv_testkit::{Fault, Fork, HeaderFault, Keys, LiveChain, SyntheticChain, SyntheticParams};
+use spv_testkit::{Chain, Fault, Fork, HeaderFault, Keys, LiveChain, SyntheticChain, SyntheticParams};
 use tokio::time::{Instant, sleep};
 use world::{History, World, smallest};
 
@@ -237,6 +240,82 @@ async fn instant_locks_are_asked_for_verified_and_told() {
     assert_eq!(told, expected);
     let banned: Vec<_> = world.names().into_iter().filter(|peer| watched.ledger.is_banned(*peer)).collect();
     assert_eq!(banned, [liar]);
+}
+
+/// A reorganization far deeper than the blocks that are kept at hand, while one node stays on the old chain.
+#[tokio::test(start_paused = true)]
+async fn a_reorganization_of_hundreds_of_blocks_is_followed_and_is_no_fault() {
+    let fork = 20 * 24 + 21;
+    let [old, new] = branches(31, fork, [400, 410]);
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::new(old.clone(), 3);
+    world.add(&LiveChain::new(old.clone()), |node| node);
+    let mut watched = world.follow(Some(open(directory.path()).await));
+    watched.until_synced(old.tip()).await;
+    let gone = old.quorums().iter().filter(|quorum| quorum.mined_height > fork).last().unwrap();
+    let key = |book: &QuorumBook| book.public_key(gone.commitment.llmq_type, &gone.commitment.quorum_hash);
+    assert!(key(&watched.follower.book).found().is_some());
+
+    let before = Instant::now();
+    world.live.set(new.knowing(&old));
+    watched.until_synced(new.tip()).await;
+    assert!(before.elapsed() < Duration::from_secs(60), "{:?}", before.elapsed());
+    assert_eq!(key(&watched.follower.book), Lookup::Unknown);
+    assert_eq!(watched.seen.lock().unwrap().reorganizations, 1);
+    assert!(world.names().into_iter().all(|peer| !watched.ledger.is_banned(peer)));
+    assert_eq!(watched.lies(), [""; 0]);
+    sleep(Duration::from_secs(1)).await;
+    watched.kill();
+
+    // What is stored is of the new chain.
+    let store = open(directory.path()).await;
+    let (height, _) = stored_lists(&store, Network::Regtest).unwrap().unwrap();
+    assert_eq!(store.hash_at(new.tip()).unwrap(), new.block(new.tip()).map(|block| block.hash));
+    assert!(
+        store.lists().unwrap().iter().all(|(height, _)| *height <= fork || *height + 8 * 24 > new.tip()),
+        "{height}"
+    );
+    let mut watched = world.follow(Some(store));
+    let before = world.traffic();
+    watched.until_synced(new.tip()).await;
+    assert_eq!(world.traffic().bytes, before.bytes, "it asked for what it had stored");
+}
+
+/// Most nodes are on a long chain that is not that of the others, and then they are gone: with the next block the
+/// follower is back, and without one after some time.
+#[tokio::test(start_paused = true)]
+async fn the_chain_of_the_nodes_that_are_left_wins_again() {
+    let fork = 20 * 24 + 21;
+    let [honest, long] = branches(37, fork, [20, 400]);
+    for is_mined in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut world = World::new(honest.until(fork), 2);
+        world.target = 8;
+        let liars = LiveChain::new(long.clone());
+        let names: Vec<_> = (0..3).map(|_| world.add(&liars, |node| node)).collect();
+        let mut watched = world.follow(Some(open(directory.path()).await));
+        watched.until(|state| *state == FollowState::Synced { height: long.tip() }).await;
+        world.remove(&names);
+        let from = Instant::now();
+        if is_mined {
+            sleep(Duration::from_secs(1)).await;
+            world.live.set(honest.until(fork + 1));
+        }
+        let tip = world.live.now().tip();
+        watched.until_synced(tip).await;
+        let most = if is_mined { 60 } else { 15 * 60 };
+        assert!(from.elapsed() < Duration::from_secs(most), "{:?}", from.elapsed());
+        world.live.set(honest.clone());
+        watched.until_synced(honest.tip()).await;
+        assert!(world.names().into_iter().all(|peer| !watched.ledger.is_banned(peer)));
+    }
+}
+
+/// Two chains that share their blocks up to a height, with so many blocks above.
+fn branches(seed: u64, fork: u32, above: [u32; 2]) -> [Chain; 2] {
+    let params = |above| SyntheticParams { tip: fork + above, ..SyntheticParams::regtest() };
+    let other = SyntheticChain::generate_fork(seed, &params(above[1]), Fork { height: fork, seed: !seed });
+    [SyntheticChain::generate(seed, &params(above[0])).chain, other.chain]
 }
 
 /// The time of messages and of a reply of some kilobytes, beside the round trips.

@@ -189,6 +189,13 @@ impl World {
         name
     }
 
+    /// Ends some nodes.
+    pub(crate) fn remove(&mut self, names: &[PeerId]) {
+        let mut nodes = self.nodes.lock().unwrap();
+        self.bytes_before +=
+            names.iter().filter_map(|name| nodes.remove(name)).map(|node| node.stats().bytes).sum::<u64>();
+    }
+
     fn builder(&self, live: &LiveChain, number: u32) -> SimulatedPeerBuilder {
         let answers = Counted { live: live.clone(), traffic: self.traffic.clone() };
         let profile = PeerProfile {
