@@ -378,6 +378,26 @@ mod tests {
         assert_eq!(world.ask(), format!("cycle {START} by {}", START + 63));
     }
 
+    /// The quorums of every cycle above the fork are others.
+    #[test]
+    fn a_reorganization_of_many_cycles_asks_for_each_of_them_again() {
+        let mut world = World::new(START + 60, []);
+        world.ask();
+        world.tip = START + 5 * 288 + 60;
+        while let Step::Ask(..) = world.next() {
+            world.ask();
+        }
+        let fork = START + 288 + 60;
+        world.lists.retain(|height| *height <= fork);
+        world.decider.reorganized(fork);
+        let mut asked = Vec::new();
+        while let Step::Ask(..) = world.next() {
+            asked.push(world.ask());
+        }
+        let by = |cycle: u32, offset: u32| format!("cycle {} by {}", START + cycle * 288, START + cycle * 288 + offset);
+        assert_eq!(asked, [by(2, 287), by(3, 287), by(4, 287), by(5, 60)]);
+    }
+
     #[test]
     fn failures_are_retried_for_ever_at_bounded_cost() {
         let mut world = World::new(START + 60, [START + 59]);

@@ -66,6 +66,8 @@ struct Peer {
     heard: Instant,
     /// The instant since which it is behind or on another branch.
     behind: Option<Instant>,
+    /// It is on another branch.
+    is_elsewhere: bool,
     /// Points of misbehaviour that we have there, at most.
     points: u32,
     /// The instant of its last failure to answer a request.
@@ -110,6 +112,7 @@ impl Roster {
             named: None,
             heard: now,
             behind,
+            is_elsewhere: false,
             points: 0,
             failed,
             announces: false,
@@ -252,9 +255,10 @@ impl Roster {
         let is_many = |peer: &Peer| peer.announced > agreed.saturating_add(MANY);
         let mut is_busy = self.peers.values().any(|peer| peer.asked.is_some() && is_many(peer));
         let mut announcers = self.peers.values().filter(|peer| peer.announces).count();
-        let is_disputed = self.is_disputed(tracker);
+        self.peers.iter_mut().for_each(|(id, peer)| peer.place(tracker, *id, now));
+        let disputed = self.disputed();
         for (&id, peer) in &mut self.peers {
-            if let Some(why) = peer.left_behind(tracker, id, now) {
+            if let Some(why) = peer.left_behind(now) {
                 steps.push((id, PeerStep::Leave(why)));
                 continue;
             }
@@ -262,7 +266,8 @@ impl Roster {
                 (peer.announces, announcers) = (true, announcers + 1);
                 steps.push((id, PeerStep::Announce));
             }
-            let is_open = is_disputed && !peer.has_left() || peer.below.is_none() && tracker.standing(id).is_none();
+            let is_unknown = peer.below.is_none() && tracker.standing(id).is_none();
+            let is_open = is_unknown || disputed.is_some_and(|since| peer.heard < since);
             peer.quiet = if is_open { DISPUTED } else { QUIET };
             let is_quiet = now.saturating_duration_since(peer.heard) >= peer.quiet;
             let may_ask = peer.asked.is_none() && (peer.is_wanted || is_quiet) && !tracker.is_far_ahead(id);
@@ -275,10 +280,10 @@ impl Roster {
         steps
     }
 
-    /// Returns `true` while a peer is known to be on another branch than the agreed one. Others may be as well by now.
-    fn is_disputed(&self, tracker: &TipTracker) -> bool {
-        let is_on_branch = |id: &PeerId| tracker.standing(*id).is_some_and(|standing| leaves(&standing, tracker));
-        self.peers.iter().any(|(id, peer)| peer.has_left() || is_on_branch(id))
+    /// The last instant at which a peer was found to be on another branch than the agreed one. Others may be as well, and
+    /// are asked once.
+    fn disputed(&self) -> Option<Instant> {
+        self.peers.values().filter(|peer| peer.is_elsewhere).filter_map(|peer| peer.behind).max()
     }
 
     /// The instant at which a step may be due without anything that happens.
@@ -305,27 +310,32 @@ impl Roster {
 // === impl Peer ===
 
 impl Peer {
-    fn left_behind(&mut self, tracker: &TipTracker, id: PeerId, now: Instant) -> Option<LeftBehind> {
+    /// Takes note of its place in relation to the agreed chain.
+    fn place(&mut self, tracker: &TipTracker, id: PeerId, now: Instant) {
+        let (agreed, _) = tracker.agreed();
+        let is_behind = match (tracker.standing(id), self.below) {
+            (Some(standing), _) => {
+                self.is_elsewhere = leaves(&standing, tracker);
+                standing.shared.saturating_add(LAG) < agreed || !standing.is_on_chain()
+            }
+            (None, Some(_)) => {
+                self.is_elsewhere = self.has_left();
+                true
+            }
+            (None, None) => return,
+        };
+        self.behind = is_behind.then(|| self.behind.unwrap_or(now));
+    }
+
+    fn left_behind(&self, now: Instant) -> Option<LeftBehind> {
         if self.points >= POINTS {
             return Some(LeftBehind::Worn);
         }
         if self.asked.is_some_and(|asked| now.saturating_duration_since(asked) >= PATIENCE) {
             return Some(LeftBehind::Silent);
         }
-        let (is_behind, is_on_chain) = match (tracker.standing(id), self.below) {
-            (Some(standing), _) => {
-                let is_on_chain = standing.is_on_chain();
-                (standing.shared.saturating_add(LAG) < tracker.agreed().0 || !is_on_chain, is_on_chain)
-            }
-            (None, Some(below)) => (true, below.next.is_none()),
-            (None, None) => return None,
-        };
-        self.behind = is_behind.then(|| self.behind.unwrap_or(now));
-        self.is_behind_for(BEHIND, now).then_some(if is_on_chain {
-            LeftBehind::Behind
-        } else {
-            LeftBehind::OtherBranch
-        })
+        let why = if self.is_elsewhere { LeftBehind::OtherBranch } else { LeftBehind::Behind };
+        self.is_behind_for(BEHIND, now).then_some(why)
     }
 
     /// Returns `true` for a peer that has been behind, or on another branch, for so long.
@@ -491,5 +501,78 @@ mod tests {
         assert!(steps.contains(&(peer(1), PeerStep::Headers(10))), "{steps:?}");
         world.roster.failed(peer(2), POINTS, world.now);
         assert!(world.steps().contains(&(peer(2), PeerStep::Leave(LeftBehind::Worn))));
+    }
+
+    /// Peers that left the chain a thousand blocks below, by the header with which they did.
+    #[test]
+    fn most_peers_decide_about_a_branch_that_leaves_far_below() {
+        let left = |branch: u8| Below { shared: 9, next: Some(BlockHeader::from_bytes([branch; 80])) };
+        let mut world = World::new(10, &[10; 5]);
+        world.steps();
+        (1..=2).for_each(|number| world.answers(number, if number == 1 { 0 } else { 9 }, 10));
+        let fork = |world: &mut World| {
+            world.steps();
+            world.roster.fork(&world.tracker, world.now)
+        };
+        world.now += Duration::from_secs(1);
+        // Two against two, and a third on another branch: the chain stays. All others are asked once.
+        for (number, branch) in [(3, 1), (4, 1), (5, 2)] {
+            world.roster.heard_below(peer(number), left(branch), false, world.now);
+        }
+        assert_eq!(fork(&mut world), None);
+        world.now += DISPUTED;
+        let asked = world.steps();
+        assert_eq!(asked, [(peer(1), PeerStep::Headers(10)), (peer(2), PeerStep::Headers(10))]);
+        world.roster.heard_below(peer(5), left(1), false, world.now);
+        assert_eq!(fork(&mut world), Some(9));
+        // When it went back, these three are asked at once.
+        world.roster.went_back(world.now);
+        (3..=5).for_each(|number| world.tracker.forget(peer(number)));
+        assert_eq!(fork(&mut world), None);
+        // One that is alone decides only when it stays alone.
+        let mut world = World::new(10, &[10; 2]);
+        world.steps();
+        world.answers(1, 0, 10);
+        world.answers(2, 9, 10);
+        world.roster.leave(peer(1));
+        world.tracker.forget(peer(2));
+        world.roster.heard_below(peer(2), left(1), false, world.now);
+        assert_eq!(fork(&mut world), None);
+        world.now += DISPUTED;
+        assert_eq!(fork(&mut world), Some(9));
+    }
+
+    #[test]
+    fn a_tip_that_no_peer_has_any_more_is_given_up_for_the_newest_that_two_have() {
+        let mut world = World::new(10, &[10; 5]);
+        world.steps();
+        world.answers(1, 0, 10);
+        world.answers(2, 9, 10);
+        (1..=2).for_each(|number| world.roster.leave(peer(number)));
+        (1..=2).for_each(|number| world.tracker.leave(peer(number)));
+        for (number, height) in [(3, 5), (4, 7), (5, 6)] {
+            world.answers(number, height - 1, height);
+        }
+        world.steps();
+        assert_eq!(world.roster.fork(&world.tracker, world.now), None);
+        world.now += BEHIND;
+        assert_eq!(world.roster.fork(&world.tracker, world.now), Some(6));
+        // As long as one has it, the others are behind.
+        world.tracker.join(peer(1));
+        world.roster.join(peer(1), 10, Duration::ZERO, world.now);
+        world.answers(1, 9, 10);
+        assert_eq!(world.roster.fork(&world.tracker, world.now), None);
+    }
+
+    /// A peer that sends the same headers of ours without end is not asked on.
+    #[test]
+    fn a_peer_below_is_asked_for_more_as_long_as_it_leads_up() {
+        let mut world = World::new(10, &[10]);
+        world.steps();
+        let below = |shared| Below { shared, next: None };
+        for (shared, asks_on) in [(3, true), (5, true), (5, false), (4, false), (6, true)] {
+            world.roster.heard_below(peer(1), below(shared), true, world.now);
+            assert_eq!(world.steps().len(), usize::from(asks_on), "{shared}");
+        }
     }
 }
