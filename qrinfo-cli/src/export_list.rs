@@ -4,8 +4,9 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result};
 use qrinfo::follow::stored_lists;
-use qrinfo_core::Network;
 use spv_store::Store;
+
+use crate::nodes::DataOptions;
 
 /// Writes the newest lists that "qrinfo follow" has stored to a file, for --from-list.
 ///
@@ -17,19 +18,17 @@ pub(crate) struct Options {
     /// File to write
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Directory of the stored data
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
-    /// mainnet, testnet, devnet or regtest
-    #[arg(long, default_value = "mainnet")]
-    network: Network,
+    #[command(flatten)]
+    data: DataOptions,
 }
 
 /// Writes the file.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let store = Store::open(&options.data_dir, options.network)?;
+    let config = DataOptions::completed(options.data.load()?)?;
+    let directory = config.storage_path.context("no stored data are named; name their directory with --data-dir")?;
+    let store = Store::open(&directory, config.network)?;
     let missing = "no lists are stored; run \"qrinfo follow\" with this --data-dir first";
-    let (height, snapshot) = stored_lists(&store, options.network)?.context(missing)?;
+    let (height, snapshot) = stored_lists(&store, config.network)?.context(missing)?;
     let bytes = snapshot.encode();
     fs::write(&options.file, &bytes).with_context(|| format!("cannot write {}", options.file.display()))?;
     eprintln!("qrinfo: lists at block {height}, {} bytes", bytes.len());

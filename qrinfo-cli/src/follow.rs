@@ -57,12 +57,11 @@ enum Output<'a, W> {
 /// Follows until a signal ends it.
 pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<()> {
     let config = options.nodes.completed(options.nodes.load()?)?;
-    let network = config.network;
     let store = match &config.storage_path {
-        Some(directory) => Some(Store::open(directory, network)?),
+        Some(directory) => Some(Store::open(directory, config.network)?),
         None => None,
     };
-    let mut settings = FollowConfig::new(network);
+    let mut settings = FollowConfig::from(&config);
     settings.level = options.verify.level();
     if let Some(file) = &options.from_list {
         let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;

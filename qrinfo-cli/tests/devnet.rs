@@ -1,7 +1,10 @@
-//! `qrinfo sync` on devnets that are made up: parameters of their own, and no rotated quorums.
+//! `qrinfo sync` and `qrinfo follow` on devnets that are made up: parameters of their own, and no rotated quorums.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::process::{Output, Stdio};
+use std::{
+    process::{Output, Stdio},
+    time::Duration,
+};
 
 use qrinfo_core::{
     BlockHash, Devnet, LlmqParams, Network,
@@ -12,7 +15,11 @@ use serde_json::Value;
 use spv_testkit::{
     Answers, Chain, Keys, NodeFacts, Response, ServerSession, SimulatedPeer, SyntheticChain, SyntheticParams,
 };
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+    time::timeout,
+};
 
 /// Rotated quorums that no network has by default.
 const ROTATED: LlmqParams =
@@ -132,4 +139,63 @@ async fn nodes_that_refuse_rotated_quorums_which_exist_leave_them_missing() {
     assert_eq!((output.status.code(), json["complete"].as_bool()), (Some(1), Some(false)), "{}", shown(&output));
     assert_eq!(json["lists"]["quorums"]["105"], 3, "{json:#}");
     assert_eq!(json["missing"].as_array().map(Vec::len), Some(1));
+}
+
+/// The events of a follower up to the first that says that it is synced, or does not go on.
+async fn follow(config: &std::path::Path, data: &std::path::Path, chains: &[Chain]) -> Vec<Value> {
+    let nodes: Vec<_> = chains.iter().map(|chain| SimulatedPeer::builder(chain.clone()).build()).collect();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qrinfo"));
+    command.args(["follow", "--json", "--config"]).arg(config).arg("--data-dir").arg(data);
+    for node in &nodes {
+        command.args(["--peer", &node.listen().await.unwrap().to_string()]);
+    }
+    let mut child = command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut events = Vec::new();
+    let read = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            events.push(serde_json::from_str::<Value>(&line).unwrap());
+            let state = &events[events.len() - 1]["state"];
+            if state == "synced" || state == "degraded" {
+                break;
+            }
+        }
+    };
+    timeout(Duration::from_secs(30), read).await.unwrap();
+    child.kill().await.unwrap();
+    events
+}
+
+#[tokio::test]
+async fn a_devnet_is_followed_by_its_own_parameters() {
+    let chain = SyntheticChain::generate(5, &devnet()).chain;
+    let directory = tempfile::tempdir().unwrap();
+    let config = |name: &str, text: String| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let ours = config("ours.toml", format!("{CONFIG}genesis = '{}'\n", chain.block(1).unwrap().hash));
+    let chains = [chain.clone(), chain.clone()];
+    let data = directory.path().join("data");
+    let events = follow(&ours, &data, &chains).await;
+    assert_eq!(events.last().unwrap()["height"], chain.tip(), "{events:?}");
+    let quorums = chain.quorums().active_at(chain.tip()).len();
+    let is_of_tip = |event: &&Value| event["event"] == "proven" && event["height"] == chain.tip();
+    assert_eq!(events.iter().find(is_of_tip).unwrap()["quorums"], quorums);
+    // The stored headers begin behind its genesis block, and its lists are found by the configuration.
+    let file = directory.path().join("list");
+    let mut export = Command::new(env!("CARGO_BIN_EXE_qrinfo"));
+    export.args(["export-list", "--config"]).arg(&ours).arg("--data-dir").args([&data, &file]);
+    let exported = export.output().await.unwrap();
+    assert!(exported.status.success(), "{}", shown(&exported));
+    assert_eq!(follow(&ours, &data, &chains).await.last().unwrap()["height"], chain.tip());
+
+    // The nodes are on another devnet: block 0 is the same.
+    let other = config("other.toml", format!("{CONFIG}genesis = '{}'\n", "07".repeat(32)));
+    let events = follow(&other, &directory.path().join("other"), &chains).await;
+    assert_eq!(events.last().unwrap()["state"], "degraded", "{events:?}");
+    assert!(events.iter().all(|event| event["event"] == "state"), "{events:?}");
+    // Nor are the stored headers taken for those of another devnet.
+    assert_eq!(follow(&other, &data, &chains).await, [Value::Null; 0]);
 }

@@ -222,7 +222,7 @@ fn on_event(event: FollowEvent, network: &Network, log: &Log) {
         }
         FollowEvent::Reorganized { fork, left } => {
             log.event(format!("reorganized {fork} {left}"));
-            log.check(left <= 100, || format!("a reorganization of {left} blocks"));
+            log.check(left <= 100 || network.may_lie(), || format!("a reorganization of {left} blocks"));
         }
         FollowEvent::Proven(lists) => on_lists(&lists, network, log),
         other => log.event(format!("{other:?}")),

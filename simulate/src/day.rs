@@ -32,8 +32,7 @@ impl Day {
         let spacing = Duration::from_secs([5, 40, 150][rng.usize(0..3)]);
         let is_there = |kind: &Kind| !without.contains(kind);
         let mut faulty: Vec<_> = (0..count).map(|index| faults(seed, index, &kinds)).collect();
-        // The chain is that of most nodes, and a reorganization has at most 100 blocks.
-        limit(&mut faulty, Kind::EndlessHeaders, 1);
+        // The chain is that of most nodes, but for headers without end: these most nodes may have.
         limit(&mut faulty, Kind::WrongChain, honest - 1);
         faulty.iter_mut().for_each(|faults| faults.retain(|(kind, _)| is_there(kind)));
         kinds.retain(is_there);

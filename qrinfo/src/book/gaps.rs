@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use qrinfo_core::{LlmqParams, LlmqType};
+use qrinfo_core::{LlmqParams, LlmqType, Network};
 use qrinfo_verify::Lists;
 
 /// The heights from which the active quorums of a type are known: those of lists too far above the ones before.
@@ -13,8 +13,8 @@ pub(super) struct Gaps {
 
 impl Gaps {
     /// Learns that there were no lists between these and those at the height before.
-    pub(super) fn learn(&mut self, before: u32, lists: &Lists) {
-        let types = lists.quorums().iter().filter_map(|commitment| commitment.llmq_type.params());
+    pub(super) fn learn(&mut self, network: Network, before: u32, lists: &Lists) {
+        let types = lists.quorums().iter().filter_map(|commitment| network.llmq_params(commitment.llmq_type));
         let missed = types.filter(|params| may_miss(params, before, lists.height()));
         self.ends.extend(missed.map(|params| (params.llmq_type, lists.height())));
     }

@@ -72,7 +72,7 @@ impl Page {
     ) {
         let (height, cycle) = (lists.height(), self.network.cycles().length());
         if let Some(quorums) = &self.quorums {
-            self.gaps.learn(*quorums.covered().end(), lists);
+            self.gaps.learn(self.network, *quorums.covered().end(), lists);
         }
         let quorums = self.quorums.get_or_insert_with(|| Quorums::starting_at(self.network, height));
         quorums.learn(lists, headers);

@@ -49,6 +49,9 @@ impl Chain {
         let mut chain = Self { headers, blocks: Blocks::default(), newest: VecDeque::new(), pinned: BTreeMap::new() };
         if let Some(store) = store {
             chain.restore(store)?;
+            if chain.headers.hash_at(height).is_some_and(|stored| stored != hash) {
+                return Err(FollowError::OtherChain { height });
+            }
             for (height, _) in store.lists()? {
                 if let (Some(hash), Some(header)) = (chain.headers.hash_at(height), store.header(height)?) {
                     chain.pinned.insert(hash, KnownBlock { height, merkle_root: header.merkle_root() });

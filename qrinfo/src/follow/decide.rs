@@ -53,6 +53,8 @@ pub(super) struct Decider {
     /// The newest cycle whose quorums came with a `qrinfo`, and the height that it was asked by.
     done: Option<(CycleStart, u32)>,
     lists: Backoff,
+    /// Something has changed since the last request was made.
+    has_news: bool,
     /// Delays of the `qrinfo` of the present cycle alone: lists go on without it.
     cycle: Backoff,
 }
@@ -69,7 +71,7 @@ struct Backoff {
 impl Decider {
     pub(super) fn new(network: Network) -> Self {
         let (lists, cycle) = Default::default();
-        Self { network, cycles: network.cycles(), done: None, lists, cycle }
+        Self { network, cycles: network.cycles(), done: None, lists, has_news: false, cycle }
     }
 
     /// Goes on from stored lists, of which this is the newest.
@@ -109,6 +111,11 @@ impl Decider {
         }
     }
 
+    /// Takes note that the next request was made.
+    pub(super) fn asked(&mut self) {
+        self.has_news = false;
+    }
+
     /// Takes note of a reply that was proven, to a request of the tip at the time.
     pub(super) fn proven(&mut self, request: &Request, asked_by: u32, is_complete: bool) {
         self.lists = Backoff::default();
@@ -127,16 +134,22 @@ impl Decider {
             true => self.cycle.fail(now),
             false => self.lists.fail(now),
         }
+        // The peers and the block of the request are those of before.
+        if self.has_news {
+            self.lists.until = None;
+        }
     }
 
     /// Allows the next request at once: a peer joined, or the chain moved. The wait after the next failure is as long
     /// as it would have been.
     pub(super) fn retry(&mut self) {
         self.lists.until = None;
+        self.has_news = true;
     }
 
-    /// Forgets what blocks above the fork have told.
+    /// Forgets what blocks above the fork have told, and the failures of requests for them.
     pub(super) fn reorganized(&mut self, fork: u32) {
+        (self.lists, self.cycle) = Default::default();
         if let Some((cycle, asked_by)) = self.done
             && asked_by > fork
             && !self.is_mined(cycle, fork)
@@ -376,6 +389,35 @@ mod tests {
         world.lists.retain(|height| *height <= START + 49);
         world.tip = START + 63;
         assert_eq!(world.ask(), format!("cycle {START} by {}", START + 63));
+    }
+
+    #[test]
+    fn a_failure_of_before_the_chain_moved_delays_nothing() {
+        let mut world = World::new(START + 60, [START + 59]);
+        world.decider.restore(START + 59);
+        let ask = |world: &mut World| {
+            let Step::Ask(request, _) = world.next() else { panic!("{:?}", world.next()) };
+            world.decider.asked();
+            request
+        };
+        for _ in 0..8 {
+            let request = ask(&mut world);
+            world.with(|decider, facts, now| decider.failed(&request, facts, now));
+            let Step::Wait(until) = world.next() else { panic!("{:?}", world.next()) };
+            world.now = until;
+        }
+        let request = ask(&mut world);
+        world.tip += 1;
+        world.decider.retry();
+        world.with(|decider, facts, now| decider.failed(&request, facts, now));
+        let request = ask(&mut world);
+        world.with(|decider, facts, now| decider.failed(&request, facts, now));
+        assert!(matches!(world.next(), Step::Wait(until) if until == world.now + LONGEST_WAIT));
+        // Of the blocks of another branch nothing is known.
+        world.decider.reorganized(START + 59);
+        let request = ask(&mut world);
+        world.with(|decider, facts, now| decider.failed(&request, facts, now));
+        assert!(matches!(world.next(), Step::Wait(until) if until == world.now + FIRST_WAIT));
     }
 
     /// The quorums of every cycle above the fork are others.

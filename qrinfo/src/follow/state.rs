@@ -3,6 +3,7 @@ use std::{fmt, time::Instant};
 use bytes::Bytes;
 use qrinfo_core::{BlockHash, Hash256, Network, message::OutPoint};
 use qrinfo_verify::{Level, Lists};
+use spv_config::ClientConfig;
 use spv_headers::{HeaderError, HeaderRules, HeaderSyncError};
 use spv_store::StoreError;
 
@@ -114,6 +115,12 @@ pub enum FollowError {
     /// Headers could not be kept.
     #[error("the first header sync failed")]
     Headers(#[source] HeaderSyncError),
+    /// The stored headers are those of another chain.
+    #[error("the store has another block {height} than the network; choose another data directory")]
+    OtherChain {
+        /// The height of the block that is taken on trust.
+        height: u32,
+    },
     /// The pool of peers ended.
     #[error("the pool of peers ended")]
     NoPool,
@@ -158,5 +165,15 @@ impl FollowConfig {
     pub fn new(network: Network) -> Self {
         let start = network.checkpoint_below(u32::MAX);
         Self { network, rules: network.into(), start, level: Level::Full, lists: None }
+    }
+}
+
+/// As [`FollowConfig::new`], with the parameters of the configuration's devnet, and its genesis block as the start.
+impl From<&ClientConfig> for FollowConfig {
+    fn from(config: &ClientConfig) -> Self {
+        let default = Self::new(config.network());
+        // Block 0 is the same on all devnets.
+        let genesis = config.devnet.genesis.filter(|_| matches!(config.network, Network::Devnet(_)));
+        Self { start: genesis.map_or(default.start, |hash| (1, hash)), ..default }
     }
 }

@@ -560,6 +560,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
                     let peers: Vec<_> = peers.into_iter().filter_map(|peer| self.peer(peer)).collect();
                     // Without such a peer, the next one that tells its tip is asked.
                     if !peers.is_empty() {
+                        self.decider.asked();
                         self.request = Some(ask(*request, asked_by, peers, self.verifier.clone()).boxed());
                     }
                 }

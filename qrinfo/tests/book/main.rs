@@ -2,6 +2,7 @@
 #![cfg(feature = "verify")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod gaps;
 mod lists;
 mod locks;
 mod properties;
