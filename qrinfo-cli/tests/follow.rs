@@ -1,13 +1,25 @@
 //! The commands `qrinfo follow` and `qrinfo export-list` against nodes whose recorded chain grows.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use qrinfo_core::{BlockHash, message::Headers, wire::frame::Frame};
 
 use serde_json::Value;
-use spv_testkit::{Chain, Keys, LiveChain, PeerProfile, Recording, SimulatedPeer, SyntheticChain, SyntheticParams};
+use spv_testkit::{
+    Answers, Chain, Keys, LiveChain, NodeFacts, PeerProfile, Recording, Response, ServerSession, SimulatedPeer,
+    SyntheticChain, SyntheticParams,
+};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
+    sync::watch,
     time::timeout,
 };
 
@@ -116,6 +128,69 @@ async fn an_instant_lock_that_nodes_announce_is_a_line_of_its_own() {
     let last = events.last().unwrap();
     assert_eq!((&last["txid"], &last["inputs"]), (&lock.txid.to_string().into(), &1.into()), "{last}");
     running.terminate().await;
+}
+
+/// A node that records the questions that it is asked after the handshake.
+#[derive(Debug, Clone)]
+struct Recorded(LiveChain, Arc<Mutex<Vec<String>>>);
+
+impl Recorded {
+    fn record(&self, question: impl ToString) {
+        self.1.lock().unwrap().push(question.to_string());
+    }
+}
+
+impl Answers for Recorded {
+    fn node(&self) -> NodeFacts {
+        self.0.node()
+    }
+
+    fn answer(&self, request: &Frame, session: ServerSession) -> Response {
+        let response = self.0.answer(request, session);
+        if response != Response::Ignore {
+            self.record(request.command);
+        }
+        response
+    }
+
+    fn headers(&self, locator: &[BlockHash]) -> Headers {
+        self.record("getheaders");
+        Answers::headers(&self.0, locator)
+    }
+
+    fn live(&self) -> Option<watch::Receiver<Chain>> {
+        self.0.live()
+    }
+}
+
+/// The first round trip is the handshake. Each further question waits for the answer to the one before, so the questions to
+/// a node are counted, and no time.
+#[tokio::test]
+async fn a_restart_is_synced_after_three_round_trips() {
+    let params = SyntheticParams { tip: 9 * 24 + 6, keys: Keys::Bls, ..SyntheticParams::regtest() };
+    let chain = SyntheticChain::generate(29, &params).chain;
+    let live = LiveChain::new(chain.until(params.tip - 3));
+    let link = PeerProfile { round_trip: Duration::from_millis(100), ..PeerProfile::default() };
+    let recorded = [0, 1].map(|_| Recorded(live.clone(), Arc::default()));
+    let peers = recorded.clone().map(|answers| SimulatedPeer::builder(answers).profile(link).build());
+    let nodes = [peers[0].listen().await.unwrap(), peers[1].listen().await.unwrap()];
+    let data = tempfile::tempdir().unwrap();
+    for stopped_for in [0, 1, 2] {
+        let tip = live.now().tip() + stopped_for;
+        live.set(chain.until(tip));
+        let mut running = Running::start(&nodes, data.path(), &[]);
+        running.until_synced(tip).await;
+        running.terminate().await;
+        let mut asked = recorded.each_ref().map(|node| std::mem::take(&mut *node.1.lock().unwrap()));
+        asked.sort_unstable_by_key(Vec::len);
+        match stopped_for {
+            // The first start, from nothing.
+            0 => assert_eq!(asked.concat().last().unwrap(), "getqrinfo"),
+            _ => {
+                assert_eq!(asked, [vec!["getheaders"], vec!["getheaders", "getmnlistd"]], "{stopped_for} blocks later")
+            }
+        }
+    }
 }
 
 /// Kills in [`a_follower_that_is_killed_goes_on_from_what_it_stored`]; `SPV_TEST_KILLS` sets another number.
