@@ -287,14 +287,14 @@ impl Roster {
     }
 
     /// The instant at which a step may be due without anything that happens.
-    pub(super) fn wake(&self) -> Option<Instant> {
+    pub(super) fn wake(&self, now: Instant) -> Option<Instant> {
         let due = |peer: &Peer| {
             let silent = peer.asked.map_or(peer.heard + peer.quiet, |asked| asked + PATIENCE);
             let named = peer.named.map(|(_, from)| from);
             let behind = peer.behind.map(|since| since + if peer.has_left() { DISPUTED } else { BEHIND });
-            [Some(silent), named, behind].into_iter().flatten().min()
+            [Some(silent), named, behind]
         };
-        self.peers.values().filter_map(due).min()
+        self.peers.values().flat_map(due).flatten().filter(|at| *at > now).min()
     }
 
     /// The peers that have a block of the chain, those first that failed none of our requests lately, and of these the
@@ -490,7 +490,7 @@ mod tests {
         world.answers(2, 9, 10);
         world.answers(3, 6, 7);
         world.steps();
-        assert_eq!(world.roster.wake(), Some(world.now + PATIENCE));
+        assert_eq!(world.roster.wake(world.now), Some(world.now + PATIENCE));
         world.now += PATIENCE;
         assert_eq!(world.steps(), [(peer(4), PeerStep::Leave(LeftBehind::Silent))]);
         world.roster.leave(peer(4));
