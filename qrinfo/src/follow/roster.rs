@@ -291,8 +291,9 @@ impl Roster {
         let due = |peer: &Peer| {
             let silent = peer.asked.map_or(peer.heard + peer.quiet, |asked| asked + PATIENCE);
             let named = peer.named.map(|(_, from)| from);
-            let behind = peer.behind.map(|since| since + if peer.has_left() { DISPUTED } else { BEHIND });
-            [Some(silent), named, behind]
+            let alone = peer.behind.filter(|_| peer.has_left()).map(|since| since + DISPUTED);
+            let behind = peer.behind.map(|since| since + BEHIND);
+            [Some(silent), named, alone, behind]
         };
         self.peers.values().flat_map(due).flatten().filter(|at| *at > now).min()
     }

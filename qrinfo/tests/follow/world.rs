@@ -32,7 +32,7 @@ use spv_testkit::{
 use tokio::{
     sync::{broadcast, watch},
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 /// The time between two blocks.
@@ -40,6 +40,9 @@ pub(crate) const SPACING: Duration = Duration::from_secs(150);
 
 /// The time in which a follower hears of a block.
 const HEARD: Duration = Duration::from_secs(20);
+
+/// The time in which a state must come.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 /// The requests of the cycles, and the bytes of their replies.
 #[derive(Debug, Clone, Default)]
@@ -278,7 +281,8 @@ fn name(number: u32) -> PeerId {
 impl Watched {
     /// Waits for a state.
     pub(crate) async fn until(&mut self, is_it: impl FnMut(&FollowState) -> bool) {
-        self.follower.state.wait_for(is_it).await.unwrap();
+        let is_there = timeout(PATIENCE, self.follower.state.wait_for(is_it)).await.is_ok();
+        assert!(is_there, "it is still {} after {PATIENCE:?}", self.state());
     }
 
     pub(crate) async fn until_synced(&mut self, height: u32) {
