@@ -245,8 +245,6 @@ fn only_locks_that_are_not_there_are_asked_for() {
     let announced = [chain_lock(&known), chain_lock(&early), chain_lock(&far), instant, block].into_iter().collect();
     let wanted = intake.wanted(&announced);
     assert_eq!(wanted.0.to_vec(), [chain_lock(&far), instant]);
-    intake.forget_peer(&peer(1));
-    assert_eq!(intake.wanted(&announced).0.to_vec(), [chain_lock(&early), chain_lock(&far), instant]);
 }
 
 /// The signatures in coinbases are what nodes took for ChainLocks of earlier blocks. Here every other one comes a cycle

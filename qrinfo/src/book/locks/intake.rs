@@ -55,11 +55,6 @@ impl LockIntake {
         judged.filter_map(|taken| if let Taken::Event(event) = taken { Some(event) } else { None }).collect()
     }
 
-    /// Drops the locks of a peer that wait, for instance after it sent a false one.
-    pub fn forget_peer(&mut self, peer: &PeerId) {
-        self.waiting.forget_peer(peer);
-    }
-
     fn is_known(&self, hash: &Hash256) -> bool {
         self.seen.contains(hash) || self.waiting.contains(hash)
     }

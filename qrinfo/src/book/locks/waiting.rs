@@ -74,15 +74,7 @@ impl WaitingLocks {
 
     /// Takes the locks that a book which covers this height can judge, in the order in which they came.
     pub(super) fn take_until(&mut self, height: u32) -> Vec<(Hash256, Waiting)> {
-        self.take_if(|waiting| waiting.wait_for <= height)
-    }
-
-    pub(super) fn forget_peer(&mut self, peer: &PeerId) {
-        self.take_if(|waiting| waiting.peer == *peer);
-    }
-
-    fn take_if(&mut self, is_taken: impl Fn(&Waiting) -> bool) -> Vec<(Hash256, Waiting)> {
-        let taken = self.locks.iter().filter(|(_, (_, waiting))| is_taken(waiting));
+        let taken = self.locks.iter().filter(|(_, (_, waiting))| waiting.wait_for <= height);
         let places: Vec<_> = taken.map(|(place, _)| *place).collect();
         places.into_iter().filter_map(|place| self.remove(place)).collect()
     }
@@ -197,8 +189,7 @@ mod tests {
         }
         let taken: Vec<_> = locks.take_until(9).into_iter().map(|(_, waiting)| waiting.wait_for).collect();
         assert_eq!(taken, Vec::from_iter(0..=9));
-        locks.forget_peer(&peer(1));
-        assert_eq!(locks.take_until(u32::MAX).len(), 10 - 3);
+        assert_eq!(locks.take_until(u32::MAX).len(), 10);
         assert_eq!(locks.total, Load::default());
         assert!(locks.loads.is_empty() && locks.places.is_empty());
     }
