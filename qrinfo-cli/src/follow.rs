@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use qrinfo::{
     follow::{FollowConfig, FollowEvent, FollowState, Follower, follow},
-    nodes::{OpenNodes, open_nodes},
+    nodes::{Announcements, OpenNodes, open_nodes},
 };
 use serde_json::{Value, json};
 use spv_store::Store;
@@ -67,7 +67,8 @@ pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<()> {
         let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         settings.lists = Some(bytes.into());
     }
-    let OpenNodes { ledger, events, .. } = open_nodes(&config, &options.nodes.peers, store.as_ref(), log).await?;
+    let OpenNodes { ledger, events, .. } =
+        open_nodes(&config, &options.nodes.peers, Announcements::Locks, store.as_ref(), log).await?;
     let follower = follow(events, ledger, store, settings)?;
     let mut output = match options.json {
         true => Output::Json(out),

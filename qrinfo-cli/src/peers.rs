@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use qrinfo::nodes::{OpenNodes, on_one_line, open_nodes};
+use qrinfo::nodes::{Announcements, OpenNodes, on_one_line, open_nodes};
 use qrinfo_core::{PeerId, message::VersionMessage};
 use serde_json::{Value, json};
 use spv_peer::{Connection, PeerError, round_trip};
@@ -46,7 +46,8 @@ struct Answer {
 pub(crate) async fn run(options: &Options, out: &mut impl Write) -> Result<bool> {
     let config = options.nodes.completed(options.nodes.load()?)?;
     let until = Instant::now() + Duration::from_secs(options.seconds);
-    let OpenNodes { mut events, named, .. } = open_nodes(&config, &options.nodes.peers, None, |_| {}).await?;
+    let OpenNodes { mut events, named, .. } =
+        open_nodes(&config, &options.nodes.peers, Announcements::Blocks, None, |_| {}).await?;
     let wanted = if named.is_empty() { config.max_peers as usize } else { named.len() };
     let (mut answers, mut failures) = (BTreeMap::new(), BTreeMap::new());
     let (mut asked, mut places) = (FuturesUnordered::new(), Vec::new());

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Result;
 use futures_util::{Stream, stream};
-use qrinfo::nodes::{Ledger, OpenNodes, open_nodes};
+use qrinfo::nodes::{Announcements, Ledger, OpenNodes, open_nodes};
 use qrinfo_core::PeerId;
 use spv_config::ClientConfig;
 use spv_peer::Connection;
@@ -27,7 +27,7 @@ pub(super) struct Nodes {
 
 /// Starts to connect to nodes.
 pub(super) async fn connect(config: &ClientConfig, names: &[String], store: Option<&Store>) -> Result<Nodes> {
-    let OpenNodes { ledger, events, named } = open_nodes(config, names, store, log).await?;
+    let OpenNodes { ledger, events, named } = open_nodes(config, names, Announcements::Blocks, store, log).await?;
     let (sender, connections) = mpsc::channel(1);
     tokio::spawn(forward(events, sender, ledger.clone(), named));
     Ok(Nodes { ledger, connections })

@@ -9,13 +9,13 @@
 //! blocks that left the chain are forgotten, and it goes on from the fork.
 //!
 //! ```no_run
-//! use qrinfo::{follow::{FollowConfig, FollowState, follow}, nodes::{OpenNodes, open_nodes}};
+//! use qrinfo::{follow::{FollowConfig, FollowState, follow}, nodes::{Announcements, OpenNodes, open_nodes}};
 //! use spv_config::ClientConfig;
 //! use spv_store::Store;
 //!
 //! # async fn example(config: ClientConfig) -> Result<(), Box<dyn std::error::Error>> {
 //! let store = Store::open("data".as_ref(), config.network)?;
-//! let OpenNodes { ledger, events, .. } = open_nodes(&config, &[], Some(&store), |line| eprintln!("{line}")).await?;
+//! let OpenNodes { ledger, events, .. } = open_nodes(&config, &[], Announcements::Locks, Some(&store), |line| eprintln!("{line}")).await?;
 //! let mut follower = follow(events, ledger, Some(store), FollowConfig::new(config.network))?;
 //! while follower.state.changed().await.is_ok() {
 //!     match &*follower.state.borrow_and_update() {

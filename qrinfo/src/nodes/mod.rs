@@ -9,7 +9,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 pub use self::{
     causes::on_one_line,
     ledger::{Ledger, NodeLog, unix_time},
-    open::{NodesError, OpenNodes, open_nodes},
+    open::{Announcements, NodesError, OpenNodes, open_nodes},
 };
 
 /// Runs something that waits for the disk, without holding up other tasks where the runtime has threads for it.

@@ -56,6 +56,15 @@ pub enum NodesError {
     Store(#[from] StoreError),
 }
 
+/// The announcements that nodes are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Announcements {
+    /// Blocks and ChainLocks.
+    Blocks,
+    /// Also InstantSend locks, and with them all transactions: about 40 bytes for each from every node.
+    Locks,
+}
+
 /// Starts to connect to the nodes that are named by `names` or the configuration; where none is named, to those of
 /// earlier runs, of the network's seeds, and those that they name.
 ///
@@ -64,6 +73,7 @@ pub enum NodesError {
 pub async fn open_nodes(
     config: &ClientConfig,
     names: &[String],
+    announcements: Announcements,
     store: Option<&Store>,
     log: NodeLog,
 ) -> Result<OpenNodes, NodesError> {
@@ -96,8 +106,7 @@ pub async fn open_nodes(
     };
     let bans: Vec<_> = book.bans.iter().filter(|ban| named.contains(&ban.peer)).cloned().collect();
     plan.add_book(book, now);
-    // A follower hears of InstantSend locks from every node, so that none can keep them back.
-    let settings = PeerConfig { relay: true, ..peer_config(config, 0) };
+    let settings = PeerConfig { relay: announcements == Announcements::Locks, ..peer_config(config, 0) };
     let (pool, events) = start(plan, dialer(settings, config.proxy));
     let ledger = Ledger::new(pool, store.cloned(), log);
     bans.iter().for_each(|ban| ledger.left(ban.peer, &format!("is not asked: {}", ban.reason)));
