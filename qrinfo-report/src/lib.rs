@@ -8,8 +8,8 @@
 //!  peer D      ▒▒██ !!!!!│ban                                         1 false reply, 1 ban
 //! ```
 //!
-//! * [`Report`] takes the events of a sync ([`PeerEvent`](qrinfo_core::PeerEvent),
-//!   [`RecoveryEvent`](qrinfo_core::RecoveryEvent)) with the time of each, and facts about the outcome.
+//! * [`Report`] takes the events of a sync ([`PeerEvent`],
+//!   [`RecoveryEvent`]) with the time of each, and facts about the outcome.
 //! * [`Report::page`] is the page: no script and no other file, in light and dark, from a phone to a wide screen. It
 //!   lists the refusals, timeouts, false replies, stalls and bans of each peer, and draws a bar for each request: queued
 //!   at the peer, waiting, transfer. Details of a bar show when it is pointed at, tapped, or reached with the keyboard.

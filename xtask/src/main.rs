@@ -1,6 +1,7 @@
 //! Tasks of this workspace: `cargo xtask ci`, `cargo xtask bench`, `cargo xtask conformance`, `cargo xtask live`,
 //! `cargo xtask simulate`.
 
+mod api;
 mod bench;
 mod ci;
 mod conformance;
@@ -28,6 +29,12 @@ struct Cli {
 enum Task {
     /// Format, lints, tests, doc tests, docs, and every crate alone with each of its features.
     Ci,
+    /// Checks the public API of each crate against docs/api; skipped with another toolchain than the one named there.
+    Api {
+        /// Writes docs/api.
+        #[arg(long)]
+        write: bool,
+    },
     /// Runs a benchmark, such as `bench makespan`; see docs/benchmarks.md.
     #[command(disable_help_flag = true)]
     Bench {
@@ -65,8 +72,12 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = api::stand_in() {
+        return code;
+    }
     let result = match Cli::parse().task {
         Task::Ci => ci::run(),
+        Task::Api { write } => api::check(&sources::root(), write),
         Task::Bench { args } => bench::run(&args),
         Task::Conformance { write } => conformance::run(&sources::root(), write),
         Task::Fuzz(options) => fuzz::fuzz(&sources::root(), &options),
