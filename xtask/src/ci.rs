@@ -26,6 +26,7 @@ pub(crate) fn run() -> Result<()> {
     for check in alone()? {
         ci.step(&check.name(), check.command())?;
     }
+    ci.step("minimum Rust version", xtask(&["msrv"]))?;
     let mut docs = cargo(["doc", "--workspace", "--all-features", "--no-deps", "--locked"]);
     docs.env("RUSTDOCFLAGS", "-D warnings");
     ci.step("docs", docs)?;

@@ -7,6 +7,7 @@ mod ci;
 mod conformance;
 mod fuzz;
 mod live;
+mod msrv;
 mod package;
 mod planted;
 mod prose;
@@ -50,6 +51,8 @@ enum Task {
     },
     /// Fuzzes a target of the crate qrinfo-fuzz; needs cargo-fuzz and a nightly toolchain.
     Fuzz(fuzz::Options),
+    /// Checks every published crate with the minimum Rust version; skipped where rustup does not have it.
+    Msrv,
     /// Packages every crate as it would be published, and runs the programs in examples/adopters against the packages.
     Package,
     /// Plays bad days of a whole client in virtual time; see docs/simulation.md.
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Task::Bench { args } => bench::run(&args),
         Task::Conformance { write } => conformance::run(&sources::root(), write),
         Task::Fuzz(options) => fuzz::fuzz(&sources::root(), &options),
+        Task::Msrv => msrv::check(&sources::root()),
         Task::Package => package::check(&sources::root()),
         Task::Simulate { args } => simulate::run(&args),
         Task::Prose => prose::check(&sources::root()),

@@ -41,6 +41,8 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) is_published: bool,
     pub(crate) has_library: bool,
+    /// The minimum Rust version, such as 1.90.
+    pub(crate) rust_version: Option<String>,
     /// Its features, sorted.
     pub(crate) features: Vec<String>,
 }
@@ -67,6 +69,7 @@ impl Package {
             name: package["name"].as_str().context("a package has no name")?.to_owned(),
             is_published: package["publish"].is_null(),
             has_library: package["targets"].as_array().is_some_and(|targets| targets.iter().any(is_library)),
+            rust_version: package["rust_version"].as_str().map(str::to_owned),
             features: package["features"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect(),
         })
     }
