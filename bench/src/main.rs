@@ -49,6 +49,9 @@ enum Bench {
         /// Keep to the limits that the command has by default, not to 64 requests in flight.
         #[arg(long)]
         default_limits: bool,
+        /// Write a page that shows every request of the first run of each scenario to this file.
+        #[arg(long, value_name = "FILE.html")]
+        report: Option<PathBuf>,
     },
     /// A follower of a made-up network for a month of virtual time: bytes, requests and false states; then kills at
     /// random moments.
@@ -104,7 +107,9 @@ fn run(bench: Bench) -> Result<()> {
         // Its allocator counts, which would slow everything else here.
         Bench::Memory => cargo_run(["-p", "qrinfo", "--features", "parallel-qrinfo", "--example", "memory"]),
         Bench::Overhead => overhead::run(),
-        Bench::Makespan { scenarios, default_limits } => makespan::run(&scenarios, default_limits),
+        Bench::Makespan { scenarios, default_limits, report } => {
+            makespan::run(&scenarios, default_limits, report.as_deref())
+        }
         Bench::Follow { days, kills } => follow::run(days, kills),
         Bench::Headers { lengths, live: false } => headers::run(&lengths).and_then(|()| newest::run()),
         Bench::Headers { lengths, live: true } => headers::run_live(&lengths),

@@ -6,19 +6,24 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt, TryFutureExt, stream, stream::FuturesUnordered};
-use qrinfo_core::{Attempt, AttemptError, PeerId, RequestId};
+use qrinfo_core::{Attempt, AttemptError, PeerId, RecoveryEvent, RequestId};
 use qrinfo_correlate::{CorrelatorConfig, PeerService};
 use qrinfo_recovery::{RecoveryLayer, RecoverySettings};
-use qrinfo_scheduler::{Peer, SchedulerService, Settings, Window};
+use qrinfo_report::{Report, RunId};
+use qrinfo_scheduler::{Event, Peer, SchedulerService, Settings, Window};
 use spv_peer::{PeerConfig, handshake, round_trip};
 use spv_testkit::scenario::{self, Scenario, Timeline};
 use tokio::{
-    sync::mpsc,
+    sync::{
+        broadcast::{self, error::TryRecvError},
+        mpsc,
+    },
     time::{Instant, sleep_until},
 };
 use tower::{Layer, ServiceExt, discover::Change};
@@ -60,8 +65,9 @@ struct Outcome {
     duplicates: u64,
 }
 
-/// Runs every file of a directory and prints one table.
-pub(super) fn run(directory: &Path, default_limits: bool) -> Result<()> {
+/// Runs every file of a directory and prints one table. A report shows the first run of each.
+pub(super) fn run(directory: &Path, default_limits: bool, report: Option<&Path>) -> Result<()> {
+    let page = Arc::new(Mutex::new(Report::default()));
     let cap = if default_limits { COMMAND_CAP } else { CAP };
     let mut files: Vec<PathBuf> = fs::read_dir(directory)
         .with_context(|| format!("no scenarios in {}", directory.display()))?
@@ -80,13 +86,16 @@ pub(super) fn run(directory: &Path, default_limits: bool) -> Result<()> {
         let mut alone = Vec::new();
         let (mut duplicates, mut jobs) = (0, 0);
         for index in 0..scenario.runs.len() {
-            let outcome = measure(&scenario, index, cap).with_context(|| format!("{}, run {index}", scenario.name))?;
+            let page = (report.is_some() && index == 0).then(|| page.clone());
+            let outcome =
+                measure(&scenario, index, cap, page).with_context(|| format!("{}, run {index}", scenario.name))?;
             let floor = Duration::from_micros(scenario.runs[index].floor_us).as_secs_f64();
             scores.push(outcome.makespan.as_secs_f64() / floor);
             alone.push(one_at_a_time(&scenario, index).as_secs_f64() / floor);
             duplicates += outcome.duplicates;
             jobs += outcome.jobs;
         }
+        with(&page, |page| page.fact(&scenario.name, format!("{:.3} x the floor", scores[0])));
         let target = TARGETS.iter().find(|(name, ..)| *name == scenario.name);
         let (median, worst) = spread(scores);
         let (alone_median, alone_worst) = spread(alone);
@@ -105,15 +114,23 @@ pub(super) fn run(directory: &Path, default_limits: bool) -> Result<()> {
             }
         );
     }
+    if let Some(path) = report {
+        let html = with(&page, |page| page.page());
+        fs::write(path, html).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     Ok(())
 }
 
-fn measure(scenario: &Scenario, index: usize, cap: usize) -> Result<Outcome> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    runtime.block_on(play(scenario, index, cap))
+fn with<T>(page: &Mutex<Report>, act: impl FnOnce(&mut Report) -> T) -> T {
+    act(&mut page.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-async fn play(scenario: &Scenario, index: usize, cap: usize) -> Result<Outcome> {
+fn measure(scenario: &Scenario, index: usize, cap: usize, page: Option<Arc<Mutex<Report>>>) -> Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    runtime.block_on(play(scenario, index, cap, page))
+}
+
+async fn play(scenario: &Scenario, index: usize, cap: usize, page: Option<Arc<Mutex<Report>>>) -> Result<Outcome> {
     let run = &scenario.runs[index];
     // Late enough for the handshakes.
     let start = Instant::now() + Duration::from_secs(60);
@@ -139,12 +156,16 @@ async fn play(scenario: &Scenario, index: usize, cap: usize) -> Result<Outcome> 
     let scheduling = Settings { cap, ..Settings::default() };
     let (service, driver) = SchedulerService::new(stream::iter(peers).chain(stream::pending()), scheduling);
     let handle = service.handle();
+    let mut watch = page.map(|page| Watch::new(page, &scenario.name, handle.events()));
     tokio::spawn(driver);
     let window =
         |first: usize| run.window.map(|length| Window { first: RequestId(first as u64), length: length as u64 });
     handle.set_window(window(0));
     let jobs = run.reply_bytes.len();
-    let service = RecoveryLayer::new(RecoverySettings::default()).with_peers(handle.peers()).layer(service);
+    let decisions = watch.as_ref().map(Watch::decisions);
+    let decided = move |event: &RecoveryEvent| decisions.iter().for_each(|decided| decided(event));
+    let recovery = RecoveryLayer::new(RecoverySettings::default()).with_peers(handle.peers()).on_event(decided);
+    let service = recovery.layer(service);
     let ask = |job| service.clone().oneshot(Attempt::new(job as u64, scenario::request(job).into()));
     let mut asked: FuturesUnordered<_> = (0..jobs).map(|job| ask(job).map_ok(move |_| job)).collect();
     let mut done = vec![false; jobs];
@@ -155,10 +176,44 @@ async fn play(scenario: &Scenario, index: usize, cap: usize) -> Result<Outcome> 
             next += 1;
         }
         handle.set_window(window(next));
+        watch.iter_mut().for_each(Watch::drain);
     }
     let makespan = start.elapsed();
     let replies: u64 = nodes.iter().map(|node| node.stats().replies).sum();
     Ok(Outcome { makespan, jobs, duplicates: replies.saturating_sub(jobs as u64) })
+}
+
+/// Shows a run on the page.
+struct Watch {
+    page: Arc<Mutex<Report>>,
+    run: RunId,
+    events: broadcast::Receiver<Event>,
+}
+
+impl Watch {
+    fn new(page: Arc<Mutex<Report>>, title: &str, events: broadcast::Receiver<Event>) -> Self {
+        let run = with(&page, |page| page.begin(title, Instant::now().into_std()));
+        Self { page, run, events }
+    }
+
+    fn decisions(&self) -> impl Fn(&RecoveryEvent) + use<> {
+        let (page, run) = (self.page.clone(), self.run);
+        move |event| with(&page, |page| page.recovery_event(run, event, Instant::now().into_std()))
+    }
+
+    /// Takes the events that have come since the last call.
+    fn drain(&mut self) {
+        loop {
+            match self.events.try_recv() {
+                Ok(Event::Peer(event)) => {
+                    with(&self.page, |page| page.peer_event(self.run, &event, Instant::now().into_std()));
+                }
+                Ok(_) => {}
+                Err(TryRecvError::Lagged(count)) => with(&self.page, |page| page.missed(count)),
+                Err(_) => return,
+            }
+        }
+    }
 }
 
 /// Nothing is lost in these runs, so only the scheduler's own patience matters.

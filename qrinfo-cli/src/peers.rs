@@ -20,7 +20,11 @@ use crate::{
     screen::{self, Table},
 };
 
-/// Connects to nodes and lists those that answer, with the time of a ping.
+/// Connects to nodes and lists those that answer: height, protocol version, time of a ping, and software. A node that
+/// does not answer is listed with the reason.
+///
+/// No node is asked for quorums, because such a question names a recent block and needs headers. The refusals of each
+/// node show in the page of "qrinfo sync --report".
 ///
 /// Exits with 0 if at least one node answers, 1 otherwise.
 #[derive(Debug, clap::Args)]

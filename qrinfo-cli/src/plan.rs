@@ -112,6 +112,10 @@ mod tests {
             write_text(&mut out, width, &rows).unwrap();
             let text = String::from_utf8(out).unwrap();
             assert!(screen::fits(&text, width), "{text}");
+            // A package has no documents.
+            if let Ok(screens) = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/screens.md")) {
+                assert!(screens.contains(&text), "docs/screens.md has another screen than\n{text}");
+            }
         }
         let mut out = Vec::new();
         run(&options(true), &mut out).unwrap();

@@ -104,7 +104,7 @@ impl Table {
             paragraph(out, width, subject)?;
             for (name, values) in &self.rows {
                 if let Some(value) = values.get(index).filter(|value| !value.is_empty()) {
-                    pair(out, width, self.names(), &format!("  {name}"), value)?;
+                    pair(out, width, 2 + self.names(), &format!("  {name}"), value)?;
                 }
             }
         }
@@ -155,15 +155,18 @@ mod tests {
         let mut table = Table::new(["one at a time", "five at once"]);
         table.row("requests", ["64".to_owned(), "65".to_owned()]);
         table.row("speed-up", [String::new(), "5.2 x".to_owned()]);
+        table.row("time", ["5 s".to_owned(), "1 s".to_owned()]);
         assert_eq!(
             rendered(&table, 80),
             "          one at a time  five at once\n\
              requests             64            65\n\
-             speed-up                        5.2 x\n"
+             speed-up                        5.2 x\n\
+             time                5 s           1 s\n"
         );
         assert_eq!(
             rendered(&table, 30),
-            "one at a time\n  requests  64\nfive at once\n  requests  65\n  speed-up  5.2 x\n"
+            "one at a time\n  requests  64\n  time      5 s\n\
+             five at once\n  requests  65\n  speed-up  5.2 x\n  time      1 s\n"
         );
     }
 

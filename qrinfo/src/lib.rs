@@ -149,7 +149,7 @@
 //! # Bounds
 //!
 //! * Requests in flight: one in a sequential sync, [`max_concurrent`](ParallelOptions::max_concurrent) in a parallel
-//!   one (3 by default), at most 8 at one peer.
+//!   one (3 by default), at most 64 at one peer.
 //! * Replies that wait for their turn, with those in flight: [`window_bytes`](ParallelOptions::window_bytes), 1 MiB
 //!   by default. A reply that does not fit is dropped and asked for again.
 //! * One request: five attempts, ten minutes after its first failure

@@ -5,7 +5,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+
+use crate::sources::{Package, packages, root};
 
 /// Runs every check, the quick ones first, and stops at the first that fails.
 pub(crate) fn run() -> Result<()> {
@@ -25,9 +26,11 @@ pub(crate) fn run() -> Result<()> {
     for check in alone()? {
         ci.step(&check.name(), check.command())?;
     }
+    ci.step("minimum Rust version", xtask(&["msrv"]))?;
     let mut docs = cargo(["doc", "--workspace", "--all-features", "--no-deps", "--locked"]);
     docs.env("RUSTDOCFLAGS", "-D warnings");
     ci.step("docs", docs)?;
+    ci.step("public API", xtask(&["api"]))?;
     ci.step("doc tests", cargo(["test", "--doc", "--workspace", "--all-features", "--locked"]))?;
     for (package, example, features) in EXAMPLES {
         let run = ["run", "--quiet", "--locked", "-p", package, "--example", example, "--features", features];
@@ -126,18 +129,9 @@ impl Alone {
 /// Every crate of the workspace with every combination of its features. If there are too many, those of at most two and
 /// the one of all are left.
 fn alone() -> Result<Vec<Alone>> {
-    let output = cargo(["metadata", "--format-version", "1", "--no-deps", "--locked"])
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo metadata")?;
-    let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")?;
-    let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
     let mut checks = Vec::new();
-    for package in packages {
-        let name = package["name"].as_str().context("a package has no name")?;
-        let features: Vec<_> =
-            package["features"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-        let optional: Vec<_> = features.into_iter().filter(|feature| *feature != "default").collect();
+    for Package { name, features, .. } in packages(&root())? {
+        let optional: Vec<_> = features.iter().map(String::as_str).filter(|feature| *feature != "default").collect();
         ensure!(optional.len() < 32, "{name} has too many features to choose from");
         let is_built = |chosen: &u32| {
             let count = chosen.count_ones() as usize;
@@ -148,7 +142,7 @@ fn alone() -> Result<Vec<Alone>> {
                 (0..).zip(&optional).filter(|(n, _)| chosen >> n & 1 == 1).map(|(_, name)| *name).collect();
             (!features.is_empty()).then(|| features.join(","))
         });
-        checks.extend(combinations.map(|features| Alone { package: name.to_owned(), features }));
+        checks.extend(combinations.map(|features| Alone { package: name.clone(), features }));
     }
     Ok(checks)
 }

@@ -1,11 +1,13 @@
 //! Tasks of this workspace: `cargo xtask ci`, `cargo xtask bench`, `cargo xtask conformance`, `cargo xtask live`,
 //! `cargo xtask simulate`.
 
+mod api;
 mod bench;
 mod ci;
 mod conformance;
 mod fuzz;
 mod live;
+mod msrv;
 mod package;
 mod planted;
 mod prose;
@@ -28,6 +30,12 @@ struct Cli {
 enum Task {
     /// Format, lints, tests, doc tests, docs, and every crate alone with each of its features.
     Ci,
+    /// Checks the public API of each crate against docs/api; skipped with another toolchain than the one named there.
+    Api {
+        /// Writes docs/api.
+        #[arg(long)]
+        write: bool,
+    },
     /// Runs a benchmark, such as `bench makespan`; see docs/benchmarks.md.
     #[command(disable_help_flag = true)]
     Bench {
@@ -43,6 +51,8 @@ enum Task {
     },
     /// Fuzzes a target of the crate qrinfo-fuzz; needs cargo-fuzz and a nightly toolchain.
     Fuzz(fuzz::Options),
+    /// Checks every published crate with the minimum Rust version; skipped where rustup does not have it.
+    Msrv,
     /// Packages every crate as it would be published, and runs the programs in examples/adopters against the packages.
     Package,
     /// Plays bad days of a whole client in virtual time; see docs/simulation.md.
@@ -65,11 +75,16 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = api::stand_in() {
+        return code;
+    }
     let result = match Cli::parse().task {
         Task::Ci => ci::run(),
+        Task::Api { write } => api::check(&sources::root(), write),
         Task::Bench { args } => bench::run(&args),
         Task::Conformance { write } => conformance::run(&sources::root(), write),
         Task::Fuzz(options) => fuzz::fuzz(&sources::root(), &options),
+        Task::Msrv => msrv::check(&sources::root()),
         Task::Package => package::check(&sources::root()),
         Task::Simulate { args } => simulate::run(&args),
         Task::Prose => prose::check(&sources::root()),

@@ -8,10 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::sources::{self, run};
-
-/// Crates that are not published.
-const PRIVATE: [&str; 4] = ["xtask", "qrinfo-bench", "qrinfo-fuzz", "qrinfo-simulate"];
+use crate::sources::{self, packages, run};
 
 /// Packages every crate, then builds and runs each adopter against the packages.
 pub(crate) fn check(root: &Path) -> Result<()> {
@@ -47,7 +44,8 @@ fn adopters(root: &Path) -> Result<Vec<PathBuf>> {
 fn unpacked(root: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut package = Command::new(sources::cargo());
     package.current_dir(root).args(["package", "--quiet", "--workspace", "--no-verify", "--allow-dirty", "--locked"]);
-    package.args(PRIVATE.iter().flat_map(|name| ["--exclude", name]));
+    let private: Vec<_> = packages(root)?.into_iter().filter(|package| !package.is_published).collect();
+    package.args(private.iter().flat_map(|package| ["--exclude", &package.name]));
     let archives = root.join("target/package");
     if archives.exists() {
         fs::remove_dir_all(&archives).context("cannot clear target/package")?;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 /// The workspace's root, from the directory that cargo names.
 pub(crate) fn root() -> PathBuf {
@@ -33,6 +34,45 @@ pub(crate) fn rust_files(root: &Path) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// A package of the workspace.
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) is_published: bool,
+    pub(crate) has_library: bool,
+    /// The minimum Rust version, such as 1.90.
+    pub(crate) rust_version: Option<String>,
+    /// Its features, sorted.
+    pub(crate) features: Vec<String>,
+}
+
+/// The packages of the workspace, as cargo lists them.
+pub(crate) fn packages(root: &Path) -> Result<Vec<Package>> {
+    let output = Command::new(cargo())
+        .current_dir(root)
+        .args(["metadata", "--format-version", "1", "--no-deps", "--locked"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo metadata")?;
+    let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")?;
+    let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
+    packages.iter().map(Package::read).collect()
+}
+
+// === impl Package ===
+
+impl Package {
+    fn read(package: &Value) -> Result<Self> {
+        let is_library = |target: &Value| target["kind"].as_array().is_some_and(|kinds| kinds.contains(&"lib".into()));
+        Ok(Self {
+            name: package["name"].as_str().context("a package has no name")?.to_owned(),
+            is_published: package["publish"].is_null(),
+            has_library: package["targets"].as_array().is_some_and(|targets| targets.iter().any(is_library)),
+            rust_version: package["rust_version"].as_str().map(str::to_owned),
+            features: package["features"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect(),
+        })
+    }
 }
 
 /// The cargo that runs this task.

@@ -185,6 +185,7 @@ pub struct Partial {
 
 /// A stream of bytes that is not a stream of frames of our network. Such a connection cannot be used any further.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FrameError {
     /// The peer is on another network, or does not speak the Dash protocol.
     #[error("frame starts with {}; this peer is not on our network", hex(.0))]

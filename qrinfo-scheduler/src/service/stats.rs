@@ -2,6 +2,7 @@ use qrinfo_core::{AttemptErrorKind, PeerId};
 
 /// The sendings of a scheduler since it was made, and the peers that it lost.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct SendStats {
     /// Sendings that have ended.
     pub sends: u64,

@@ -93,6 +93,7 @@ pub enum Proof {
 
 /// The reason why a signature was not verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unverified {
     /// It is of the scheme before v19 (versions 1 and 2), which this build does not verify: the feature `legacy-bls` is
     /// off.

@@ -52,6 +52,7 @@ pub struct RequestController<S> {
 
 /// Counts of the requests of a [`RequestController`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct RequestStats {
     /// Requests that have not ended.
     pub pending: usize,

@@ -19,6 +19,7 @@ pub struct Delivered {
 ///
 /// The default is the report of a sync with nothing to ask.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct SyncReport {
     /// The outcome.
     pub outcome: SyncOutcome,
@@ -134,6 +135,7 @@ impl fmt::Display for Missing {
 
 /// Counts of a sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, derive_more::AddAssign)]
+#[non_exhaustive]
 pub struct SyncStats {
     /// Attempts that were made.
     pub attempts: u64,

@@ -162,7 +162,7 @@ impl Fault {
                     reply.replace(other, network);
                 }
             }
-            Self::Duplicate => bytes.extend_from_within(..),
+            Self::Duplicate => bytes.extend_from_slice(&bytes.clone()),
             Self::Drip { bytes, every } => reply.drip = Some((bytes.max(1), every)),
             Self::Late { by } => reply.late = reply.late.saturating_add(by),
             Self::Flood => {

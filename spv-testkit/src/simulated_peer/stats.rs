@@ -2,6 +2,7 @@ use std::sync::{Mutex, PoisonError, atomic::AtomicU64};
 
 /// Counters of a peer's work so far, over all its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct PeerStats {
     /// Connections accepted.
     pub connections: u64,

@@ -1,9 +1,5 @@
 //! `--report`: one page that shows a whole sync, for anyone who asks why it was slow.
 
-mod lanes;
-mod page;
-mod record;
-
 use std::{
     fs,
     path::Path,
@@ -17,24 +13,25 @@ use tokio::{
     time::Instant,
 };
 
-use self::record::Record;
-
-/// The report of a command's syncs. Clones share one record.
+/// The report of a command's syncs. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Report(Arc<Mutex<Record>>);
+pub(crate) struct Report(Arc<Mutex<qrinfo_report::Report>>);
 
 // === impl Report ===
 
 impl Report {
     /// Records the events of a sync until it ends. `title` names the sync if the command makes several.
     pub(crate) fn follow(&self, title: &str, mut events: broadcast::Receiver<SyncEvent>) {
-        let record = self.clone();
-        let run = record.with(|record| record.begin(title, Instant::now().into_std()));
+        let shared = self.clone();
+        let now = || Instant::now().into_std();
+        let run = shared.with(|report| report.begin(title, now()));
         tokio::spawn(async move {
             loop {
                 match events.recv().await {
-                    Ok(event) => record.with(|record| record.event(run, &event, Instant::now().into_std())),
-                    Err(RecvError::Lagged(count)) => record.with(|record| record.missed(count)),
+                    Ok(SyncEvent::Peer(event)) => shared.with(|report| report.peer_event(run, &event, now())),
+                    Ok(SyncEvent::Recovery(event)) => shared.with(|report| report.recovery_event(run, &event, now())),
+                    Ok(_) => shared.with(|report| report.missed(1)),
+                    Err(RecvError::Lagged(count)) => shared.with(|report| report.missed(count)),
                     Err(RecvError::Closed) => return,
                 }
             }
@@ -43,7 +40,7 @@ impl Report {
 
     /// Adds a line about the outcome: a name and a value.
     pub(crate) fn fact(&self, name: &str, value: impl ToString) {
-        self.with(|record| record.fact(name, value.to_string()));
+        self.with(|report| report.fact(name, value));
     }
 
     /// Writes the page to `path`.
@@ -51,11 +48,11 @@ impl Report {
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
-        let page = self.with(|record| page::page(record));
+        let page = self.with(|report| report.page());
         fs::write(path, page).with_context(|| format!("cannot write the report {}", path.display()))
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Record) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut qrinfo_report::Report) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -1,11 +1,10 @@
-//! The events of a command's syncs, as far as the report shows them.
+//! The events of a sync, as far as the page shows them.
 
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-use qrinfo::SyncEvent;
 use qrinfo_core::{AttemptErrorKind, PeerEvent, PeerId, RecoveryEvent, RequestId, SendId};
 
 /// Sendings that are kept, so that a page stays within a few megabytes.
@@ -17,77 +16,74 @@ const STEP: Duration = Duration::from_millis(50);
 /// Points of a curve. Later ones replace the last.
 const MAX_POINTS: usize = 4_000;
 
+/// Stalls of a peer, and notes of a sync. Later ones are not shown.
+const MAX_NOTES: usize = 200;
+
+/// The bounds of a page, and what lies beyond them.
 #[derive(Debug, Default)]
-pub(super) struct Record {
-    pub(super) runs: Vec<Run>,
-    pub(super) facts: Vec<(String, String)>,
+pub(crate) struct Limits {
+    sendings: usize,
     /// Events or sendings that are not on the page.
-    pub(super) missed: u64,
+    pub(crate) missed: u64,
 }
 
 /// One sync.
 #[derive(Debug)]
-pub(super) struct Run {
-    pub(super) title: String,
-    pub(super) start: Instant,
-    pub(super) end: Instant,
-    pub(super) peers: BTreeMap<PeerId, Peer>,
-    pub(super) sendings: BTreeMap<SendId, Sending>,
-    pub(super) notes: Vec<(Instant, String)>,
+pub(crate) struct Run {
+    pub(crate) title: String,
+    pub(crate) start: Instant,
+    pub(crate) end: Instant,
+    pub(crate) peers: BTreeMap<PeerId, Peer>,
+    pub(crate) sendings: BTreeMap<SendId, Sending>,
+    pub(crate) notes: Vec<(Instant, String)>,
     /// Bytes that had arrived, and resident memory of the process in KiB, over time.
-    pub(super) curve: Vec<Point>,
+    pub(crate) curve: Vec<Point>,
     partial: BTreeMap<SendId, u64>,
     bytes: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Point {
-    pub(super) at: Instant,
-    pub(super) bytes: u64,
-    pub(super) memory_kib: u64,
+pub(crate) struct Point {
+    pub(crate) at: Instant,
+    pub(crate) bytes: u64,
+    pub(crate) memory_kib: u64,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Peer {
-    pub(super) joined: Option<Instant>,
-    pub(super) round_trip: Duration,
-    pub(super) stalls: Vec<Instant>,
+pub(crate) struct Peer {
+    pub(crate) round_trip: Duration,
+    pub(crate) stalls: Vec<Instant>,
     /// The end of its part in the sync.
-    pub(super) gone: Option<(Instant, Gone)>,
+    pub(crate) gone: Option<(Instant, Gone)>,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Gone {
+pub(crate) enum Gone {
     Left(String),
     Banned(AttemptErrorKind),
 }
 
 /// One request at one peer.
 #[derive(Debug)]
-pub(super) struct Sending {
-    pub(super) request: RequestId,
-    pub(super) is_copy: bool,
-    pub(super) sent: Instant,
+pub(crate) struct Sending {
+    pub(crate) request: RequestId,
+    pub(crate) is_copy: bool,
+    pub(crate) sent: Instant,
     /// The peer had dealt with everything before it.
-    pub(super) head: Option<Instant>,
-    pub(super) first_byte: Option<Instant>,
-    pub(super) timed_out: Option<Instant>,
-    pub(super) bytes: u64,
-    pub(super) end: Option<(Instant, Ending)>,
+    pub(crate) head: Option<Instant>,
+    pub(crate) first_byte: Option<Instant>,
+    pub(crate) timed_out: Option<Instant>,
+    pub(crate) bytes: u64,
+    pub(crate) end: Option<(Instant, Result<(), AttemptErrorKind>)>,
+    /// The reply was found to be false or malformed, by the connection or by a later check.
+    pub(crate) fault: Option<(Instant, AttemptErrorKind)>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
-    Reply,
-    Failed(AttemptErrorKind),
-}
+// === impl Run ===
 
-// === impl Record ===
-
-impl Record {
-    /// Begins a sync, and returns the number by which its events name it.
-    pub(super) fn begin(&mut self, title: &str, now: Instant) -> usize {
-        self.runs.push(Run {
+impl Run {
+    pub(crate) fn new(title: &str, now: Instant) -> Self {
+        Self {
             title: title.to_owned(),
             start: now,
             end: now,
@@ -97,48 +93,28 @@ impl Record {
             curve: Vec::new(),
             partial: BTreeMap::new(),
             bytes: 0,
-        });
-        self.runs.len() - 1
-    }
-
-    pub(super) fn event(&mut self, run: usize, event: &SyncEvent, now: Instant) {
-        let Some(run) = self.runs.get_mut(run) else { return };
-        run.end = now;
-        match event {
-            SyncEvent::Peer(event) => {
-                if !run.at_peer(event, now) {
-                    self.missed += 1;
-                }
-            }
-            SyncEvent::Recovery(event) => run.decided(event, now),
-            _ => self.missed += 1,
         }
     }
 
-    pub(super) fn missed(&mut self, count: u64) {
-        self.missed += count;
+    pub(crate) fn at_peer(&mut self, event: &PeerEvent, now: Instant, limits: &mut Limits) {
+        self.end = now;
+        if !self.shows(event, now, limits) {
+            limits.missed += 1;
+        }
+        self.sample(now);
     }
 
-    pub(super) fn fact(&mut self, name: &str, value: String) {
-        self.facts.push((name.to_owned(), value));
-    }
-}
-
-// === impl Run ===
-
-impl Run {
     /// Takes an event at a peer. Returns false if it is not shown.
-    fn at_peer(&mut self, event: &PeerEvent, now: Instant) -> bool {
+    fn shows(&mut self, event: &PeerEvent, now: Instant, limits: &mut Limits) -> bool {
         match event {
             PeerEvent::Joined { peer, round_trip, .. } => {
-                let peer = self.peers.entry(*peer).or_default();
-                peer.joined.get_or_insert(now);
-                peer.round_trip = *round_trip;
+                self.peers.entry(*peer).or_default().round_trip = *round_trip;
             }
             PeerEvent::Sent { send, request, is_copy, at } => {
-                if self.sendings.len() >= MAX_SENDINGS {
+                if limits.sendings >= MAX_SENDINGS {
                     return false;
                 }
+                limits.sendings += 1;
                 let sending = Sending {
                     request: *request,
                     is_copy: *is_copy,
@@ -148,6 +124,7 @@ impl Run {
                     timed_out: None,
                     bytes: 0,
                     end: None,
+                    fault: None,
                 };
                 self.peers.entry(send.peer).or_default();
                 self.sendings.insert(*send, sending);
@@ -160,7 +137,9 @@ impl Run {
                     sending.bytes = *received;
                 }
             }
-            PeerEvent::Stalled { peer, at } => self.peers.entry(*peer).or_default().stalls.push(*at),
+            PeerEvent::Stalled { peer, at } => {
+                return add(&mut self.peers.entry(*peer).or_default().stalls, *at);
+            }
             PeerEvent::TimedOut { send, at } => {
                 if let Some(sending) = self.sendings.get_mut(send) {
                     sending.timed_out = Some(*at);
@@ -172,22 +151,20 @@ impl Run {
                     self.bytes += timing.bytes.saturating_sub(before);
                 }
                 let Some(sending) = self.sendings.get_mut(send) else { return false };
-                let ending = match outcome {
-                    Ok(timing) => {
-                        sending.head = timing.head;
-                        sending.first_byte = sending.first_byte.or(timing.first_byte);
-                        sending.bytes = timing.bytes;
-                        Ending::Reply
-                    }
-                    Err(kind) => Ending::Failed(*kind),
-                };
-                sending.end = Some((*at, ending));
+                if let Ok(timing) = outcome {
+                    sending.head = timing.head;
+                    sending.first_byte = sending.first_byte.or(timing.first_byte);
+                    sending.bytes = timing.bytes;
+                }
+                if let Err(kind) = outcome {
+                    sending.blame(*kind, *at);
+                }
+                sending.end = Some((*at, outcome.as_ref().map(|_| ()).map_err(|kind| *kind)));
             }
             PeerEvent::Left { peer, why } => self.gone(*peer, now, Gone::Left(why.to_string())),
             PeerEvent::Banned { peer, why } => self.gone(*peer, now, Gone::Banned(*why)),
             _ => return false,
         }
-        self.sample(now);
         true
     }
 
@@ -199,15 +176,34 @@ impl Run {
         }
     }
 
-    fn decided(&mut self, event: &RecoveryEvent, now: Instant) {
+    pub(crate) fn decided(&mut self, event: &RecoveryEvent, now: Instant, limits: &mut Limits) {
+        self.end = now;
         let note = match event {
+            RecoveryEvent::Decided { request, peer: Some(peer), error, .. } => {
+                let sending =
+                    |(send, sending): &(&SendId, &mut Sending)| send.peer == *peer && sending.request == *request;
+                if let Some((_, sending)) = self.sendings.iter_mut().rev().find(sending) {
+                    sending.blame(*error, now);
+                }
+                return;
+            }
             RecoveryEvent::SlowedDown { strategy, failures, attempts } => {
                 format!("{failures} of the latest {attempts} attempts failed: {strategy}")
             }
             RecoveryEvent::GaveUp { request, why } => format!("request {request} was given up: {why}"),
             _ => return,
         };
-        self.notes.push((now, note));
+        if !add(&mut self.notes, (now, note)) {
+            limits.missed += 1;
+        }
+    }
+
+    /// The sendings to a peer, in the order of their times.
+    pub(crate) fn sendings_of(&self, peer: PeerId) -> impl Iterator<Item = &Sending> {
+        let mut sendings: Vec<_> =
+            self.sendings.iter().filter(|(send, _)| send.peer == peer).map(|(_, sending)| sending).collect();
+        sendings.sort_by_key(|sending| sending.sent);
+        sendings.into_iter()
     }
 
     fn sample(&mut self, now: Instant) {
@@ -219,6 +215,37 @@ impl Run {
             *last = Point { memory_kib: last.memory_kib, at: last.at, ..point };
         }
     }
+}
+
+// === impl Sending ===
+
+impl Sending {
+    /// Notes that its reply is false or malformed, if that is what `kind` says.
+    fn blame(&mut self, kind: AttemptErrorKind, at: Instant) {
+        if matches!(kind, AttemptErrorKind::False | AttemptErrorKind::Malformed) {
+            let arrived = self.end.map_or(at, |(end, _)| end.min(at));
+            self.fault.get_or_insert((arrived, kind));
+        }
+    }
+
+    /// True if the connection ended before the reply.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.fault.is_none() && matches!(self.end, Some((_, Err(AttemptErrorKind::Disconnected))))
+    }
+
+    /// The last that is known of it.
+    pub(crate) fn last(&self, run_end: Instant) -> Instant {
+        self.end.map_or(run_end, |(at, _)| at).max(self.sent)
+    }
+}
+
+/// Adds an item unless there are too many. Returns false then.
+fn add<T>(items: &mut Vec<T>, item: T) -> bool {
+    let has_room = items.len() < MAX_NOTES;
+    if has_room {
+        items.push(item);
+    }
+    has_room
 }
 
 /// Resident memory of this process, where the system tells it.
