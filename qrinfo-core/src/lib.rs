@@ -97,9 +97,9 @@ pub use chain::{
 };
 pub use client::phase::SyncPhase;
 pub use stack::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, BadPeerName, GivenUp, KnownPeer,
-    LeaveReason, Mismatch, MnListDiffRequestSpec, PeerEvent, PeerId, PeerName, PeerTable, QRInfoRequestSpec,
-    RecoveryEvent, Reply, Request, RequestId, RequestPriority, SendId, Timing, WhyGivenUp, retry,
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, BadPeerName, DEFAULT_WINDOW_BYTES,
+    GivenUp, KnownPeer, LeaveReason, Mismatch, MnListDiffRequestSpec, PeerEvent, PeerId, PeerName, PeerTable,
+    QRInfoRequestSpec, RecoveryEvent, Reply, Request, RequestId, RequestPriority, SendId, Timing, WhyGivenUp, retry,
 };
 
 /// The examples of the README.

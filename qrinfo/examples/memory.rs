@@ -20,7 +20,7 @@ use qrinfo::{
     Delivered, OrderedSync, ParallelOptions, ParallelSync, SequentialOptions, SequentialSync, SyncReport, connect,
     plan::{PlanKind, Planner, anchor},
 };
-use qrinfo_core::{BlockHash, BlockHeader, Network, QRInfoRequestSpec};
+use qrinfo_core::{BlockHash, BlockHeader, DEFAULT_WINDOW_BYTES, Network, QRInfoRequestSpec};
 use qrinfo_correlate::CorrelatorConfig;
 use qrinfo_verify::{HeaderMap, Level, ListStage};
 use spv_peer::PeerConfig;
@@ -31,8 +31,8 @@ const REPLIES: u32 = 200;
 const PEERS: usize = 3;
 const NETWORK: Network = Network::Mainnet;
 
-/// Windows in bytes, that of the command first.
-const WINDOWS: [u64; 4] = [8 << 20, 2 << 20, 1 << 20, 400_000];
+/// Windows in bytes, the default first.
+const WINDOWS: [u64; 5] = [DEFAULT_WINDOW_BYTES, 8 << 20, 2 << 20, 768 << 10, 400_000];
 
 /// The length of a block on the client's input: its hash and its header.
 const BLOCK: usize = 32 + 80;

@@ -1,5 +1,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+#[cfg(feature = "parallel-qrinfo")]
+use qrinfo_core::DEFAULT_WINDOW_BYTES;
 use qrinfo_core::Network;
 use serde::{Deserialize, Serialize};
 
@@ -86,7 +88,8 @@ pub struct ClientConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qrinfo_requests_per_second_per_peer: Option<f64>,
     /// Maximum number of bytes of replies that are in flight or wait for their turn, within
-    /// [`WINDOW_BYTES`](Self::WINDOW_BYTES). Default: 8 MiB.
+    /// [`WINDOW_BYTES`](Self::WINDOW_BYTES). Default: [`DEFAULT_WINDOW_BYTES`], 1 MiB, which keeps memory low; a larger
+    /// window is faster.
     #[cfg(feature = "parallel-qrinfo")]
     pub qrinfo_window_bytes: u64,
     /// Maximum number of attempts for one request, not counting refusals. At least 1, which means no retries.
@@ -147,7 +150,7 @@ impl ClientConfig {
             #[cfg(feature = "parallel-qrinfo")]
             qrinfo_requests_per_second_per_peer: None,
             #[cfg(feature = "parallel-qrinfo")]
-            qrinfo_window_bytes: 8 << 20,
+            qrinfo_window_bytes: DEFAULT_WINDOW_BYTES,
             #[cfg(feature = "parallel-qrinfo")]
             qrinfo_max_attempts: 5,
             #[cfg(feature = "parallel-qrinfo")]

@@ -106,9 +106,10 @@ impl ClientConfig {
     /// Retries per request or per second.
     #[cfg(feature = "parallel-qrinfo")]
     pub const RETRIES: RangeInclusive<f64> = 0.0..=1_000.0;
-    /// Sizes of the window: 4 MiB to 1 GiB. A reply that starts at the genesis block has about 3 MB.
+    /// Sizes of the window: 64 KiB to 1 GiB. The reply whose turn it is passes whatever its length, so that a small
+    /// window only makes a sync slow.
     #[cfg(feature = "parallel-qrinfo")]
-    pub const WINDOW_BYTES: RangeInclusive<u64> = 4 << 20..=1 << 30;
+    pub const WINDOW_BYTES: RangeInclusive<u64> = 64 << 10..=1 << 30;
 
     /// Checks every field, alone and against the others.
     ///

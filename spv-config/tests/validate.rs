@@ -81,8 +81,8 @@ const PARALLEL_CASES: &[Case] = &[
         |c| c.qrinfo_requests_per_second_per_peer = Some(-1.5),
         &["qrinfo_requests_per_second_per_peer must be at least 0.001, not -1.5"],
     ),
-    (|c| c.qrinfo_window_bytes = 0, &["qrinfo_window_bytes must be at least 4194304, not 0"]),
-    (|c| c.qrinfo_window_bytes = (4 << 20) - 1, &["qrinfo_window_bytes must be at least 4194304, not 4194303"]),
+    (|c| c.qrinfo_window_bytes = 0, &["qrinfo_window_bytes must be at least 65536, not 0"]),
+    (|c| c.qrinfo_window_bytes = (64 << 10) - 1, &["qrinfo_window_bytes must be at least 65536, not 65535"]),
     (|c| c.qrinfo_window_bytes = (1 << 30) + 1, &["qrinfo_window_bytes must be at most 1073741824, not 1073741825"]),
     (|c| c.qrinfo_max_attempts = 0, &["qrinfo_max_attempts must be at least 1, not 0"]),
     (
@@ -197,7 +197,7 @@ fn the_defaults_are_those_of_dash_spv_and_valid() {
         assert!(config.enable_adaptive_qrinfo_concurrency);
         assert_eq!(config.qrinfo_parallel_timeout(), Duration::from_secs(30));
         assert_eq!(config.qrinfo_first_backoff(), Duration::from_secs(1));
-        assert_eq!(config.qrinfo_window_bytes, 8 << 20);
+        assert_eq!(config.qrinfo_window_bytes, qrinfo_core::DEFAULT_WINDOW_BYTES);
     }
 }
 

@@ -14,7 +14,6 @@ use qrinfo::{
 use qrinfo_core::{Reply, wire::Wire};
 use qrinfo_correlate::CorrelatorConfig;
 use qrinfo_verify::{CheckLayer, Level, ListStage, VerifyError};
-use spv_config::ClientConfig;
 use spv_peer::PeerConfig;
 use tokio::time::Instant;
 use tower::Layer;
@@ -126,8 +125,7 @@ async fn measure(
             take_in(run, stage, progress).await
         }
         Some(max_concurrent) => {
-            let window_bytes = ClientConfig::default().qrinfo_window_bytes;
-            let options = ParallelOptions { max_concurrent, window_bytes, ..Default::default() };
+            let options = ParallelOptions { max_concurrent, ..Default::default() };
             let run = ParallelSync::new(plan, peers, options);
             follow(run.events());
             take_in(run, stage, progress).await

@@ -33,8 +33,9 @@ use super::{
 };
 use crate::{Dispatch, Event, Scheduler, Settings, SubmitError, now};
 
-/// Events that wait for a slow listener before it misses the oldest.
-const EVENTS: usize = 1024;
+/// Events that wait for a slow listener before it misses the oldest. Their memory is taken at once: a thousand would be
+/// more than ten replies. A peer that leaves with a full pipeline makes about a hundred.
+const EVENTS: usize = 256;
 
 /// Requests whose sendings are remembered as the first. Beyond it those with the smallest ids are forgotten.
 const MOST_SENT: usize = 16_384;

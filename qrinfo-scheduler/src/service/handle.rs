@@ -59,7 +59,7 @@ impl SchedulerHandle {
     }
 
     /// The events from now on: of peers ([`Event::Peer`]), and [`Event::SlowedDown`]. A listener that is slow misses the
-    /// oldest of more than a thousand. After the driver's end there are none.
+    /// oldest of more than 256. After the driver's end there are none.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         match self.events.upgrade() {
             Some(events) => events.subscribe(),

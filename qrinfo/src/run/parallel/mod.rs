@@ -13,8 +13,8 @@ use std::{
 
 use futures_util::{Stream, StreamExt, stream};
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, GivenUp, PeerId, RecoveryEvent,
-    RequestId, Timing, WhyGivenUp,
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, AttemptService, DEFAULT_WINDOW_BYTES, GivenUp,
+    PeerId, RecoveryEvent, RequestId, Timing, WhyGivenUp,
     retry::{RecoveryStrategy, RetryState},
 };
 use qrinfo_recovery::{Recovery, RecoveryLayer, RecoverySettings};
@@ -56,16 +56,14 @@ pub struct ParallelOptions {
     /// Bytes of replies that wait to be taken, together with those in flight, which are expected to be of mean length.
     /// At least one request is always in flight. Replies that do not fit are dropped and asked for again later.
     ///
-    /// With the default the process of a client takes at most a fifth more memory than one that asks in sequence, even if
-    /// it drops each reply. With many requests at a time a larger window is faster: with 8 MiB a plan like mainnet's takes
-    /// two thirds of the time.
+    /// The default is [`DEFAULT_WINDOW_BYTES`], 1 MiB, which keeps memory low; a larger window is faster.
     pub window_bytes: u64,
     /// The time for the whole sync; `None` for no limit.
     pub total_timeout: Option<Duration>,
 }
 
 impl Default for ParallelOptions {
-    /// Three requests in flight, adaptive with a minute in sequence, no rates, a window of 1 MiB, recovery by its own
+    /// Three requests in flight, adaptive with a minute in sequence, no rates, a window of [`DEFAULT_WINDOW_BYTES`], recovery by its own
     /// defaults (five attempts), and no limit for the whole sync.
     fn default() -> Self {
         Self {
@@ -75,7 +73,7 @@ impl Default for ParallelOptions {
             rate: None,
             peer_rate: None,
             recovery: RecoverySettings::default(),
-            window_bytes: 1 << 20,
+            window_bytes: DEFAULT_WINDOW_BYTES,
             total_timeout: None,
         }
     }
