@@ -9,6 +9,9 @@ const REMEMBERED: usize = 128;
 /// The length assumed before any reply came, bytes: a mainnet `qrinfo` from bases some cycles back.
 const PRIOR: f64 = 300_000.0;
 
+/// The weight of [`PRIOR`] in replies. A whole reply would still count a third above the truth after twenty of mainnet's.
+const PRIOR_WEIGHT: f64 = 0.25;
+
 /// A reply is implausibly long when it is announced to be longer than this many times the longest reply so far, and
 /// than [`PLAUSIBLE_ANYWAY`].
 const PLAUSIBLE_GROWTH: u64 = 8;
@@ -35,10 +38,11 @@ impl Sizes {
         }
     }
 
-    /// Takes the length of a reply that is complete.
-    pub(crate) fn completed(&mut self, bytes: u64, was_announced: bool) {
+    /// Takes the length of a reply that is complete. `is_counted` says that its header was taken, or that it is unlike all
+    /// others.
+    pub(crate) fn completed(&mut self, bytes: u64, is_counted: bool) {
         self.longest = self.longest.max(bytes);
-        if !was_announced {
+        if !is_counted {
             self.add(bytes as f64);
         }
     }
@@ -57,7 +61,7 @@ impl Sizes {
     }
 
     pub(crate) fn mean(&self) -> f64 {
-        (self.sum + PRIOR) / (self.latest.len() + 1) as f64
+        (self.sum + PRIOR_WEIGHT * PRIOR) / (self.latest.len() as f64 + PRIOR_WEIGHT)
     }
 
     /// The expected rest of a reply of unknown length of which `seen` bytes have come.

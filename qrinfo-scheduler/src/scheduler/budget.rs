@@ -7,15 +7,15 @@ const REQUESTS_PER_COPY: i64 = 20;
 const BURST: i64 = 32;
 
 /// The copies that may be sent before any is earned: in a short plan one slow peer may hold up everything.
-const ADVANCE: i64 = 2;
+const ADVANCE: i64 = 4;
 
-/// Copies that are still allowed: each request earns a twentieth, each copy costs one.
+/// Copies that are still allowed: each request earns a part of one, each copy costs one.
 ///
 /// Copies of requests at a stalled peer, and copies that save much, are never denied. They are counted, so that fewer
 /// others follow.
 #[derive(Debug)]
 pub(crate) struct CopyBudget {
-    /// In twentieths of a copy.
+    /// In parts of a copy, [`REQUESTS_PER_COPY`] each.
     saved: i64,
 }
 
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_at_first_and_then_one_in_twenty() {
+    fn four_at_first_and_then_one_in_twenty() {
         let mut budget = CopyBudget::default();
         let mut copies = 0;
         for _ in 0..200 {
@@ -57,7 +57,7 @@ mod tests {
                 copies += 1;
             }
         }
-        assert_eq!(copies, 12);
+        assert_eq!(copies, 14);
         budget.spend();
         for _ in 0..39 {
             budget.earn();

@@ -106,6 +106,9 @@ pub struct Scheduler {
     /// resets it.
     quiet_until: Option<Instant>,
     next_seq: u64,
+    /// The request with the smallest id so far. A plan begins with lists that the client does not have yet, so its first
+    /// reply is many times as long as the others and says nothing about their lengths.
+    first: Option<RequestId>,
 }
 
 // === impl Scheduler ===
@@ -140,6 +143,7 @@ impl Scheduler {
             events: VecDeque::new(),
             quiet_until: None,
             next_seq: first_send,
+            first: None,
         }
     }
 
@@ -188,6 +192,7 @@ impl Scheduler {
             return Err(SubmitError::IdInUse { attempt: Box::new(attempt) });
         }
         self.touch();
+        self.first = Some(self.first.map_or(id, |first| first.min(id)));
         if let Some(deadline) = attempt.deadline {
             self.deadlines.insert((deadline, id));
         }
@@ -343,7 +348,9 @@ impl Scheduler {
         if let Some(peer) = self.peers.get_mut(&send.peer)
             && peer.progress(send, bytes, length, now)
         {
-            if let Some(length) = length {
+            if let Some(length) = length
+                && !self.is_first(send)
+            {
                 self.sizes.announced(length);
             }
             self.touch();
@@ -356,7 +363,8 @@ impl Scheduler {
         let Some(peer) = self.peers.get_mut(&send.peer) else { return };
         let was_trusted = peer.is_trusted();
         let Some(entry) = peer.replied(send, timing) else { return };
-        self.sizes.completed(timing.bytes, entry.length.is_some());
+        let says_nothing = entry.request.is_some() && entry.request == self.first;
+        self.sizes.completed(timing.bytes, entry.length.is_some() || says_nothing);
         self.ended(&entry, Ok(*timing), timing.done);
         if let Some(id) = entry.request.filter(|id| self.jobs.contains_key(id)) {
             self.forget(id);
@@ -421,6 +429,11 @@ impl Scheduler {
     /// The next decision that is not a sending, until `None`.
     pub fn event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// Returns true for a sending of the request with the smallest id.
+    fn is_first(&self, send: SendId) -> bool {
+        self.entry(send).is_some_and(|entry| entry.request.is_some() && entry.request == self.first)
     }
 
     fn entry(&self, send: SendId) -> Option<&Entry> {
@@ -657,6 +670,35 @@ impl Scheduler {
                 tracing::info!(%strategy, failures, attempts, cap = self.cap(), "failures mount");
                 self.events.push_back(Event::SlowedDown { strategy, failures, attempts });
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use qrinfo_core::{BlockHash, MnListDiffRequestSpec};
+
+    use super::*;
+
+    /// A plan begins with a whole list. If its length counted, the rest of a short plan would seem so long that a copy of
+    /// the first request at a faster peer comes too late.
+    #[test]
+    fn the_length_of_the_first_reply_says_nothing_about_the_others() {
+        let now = crate::now();
+        let mut scheduler = Scheduler::new(Settings { cap: 8, ..Settings::default() });
+        scheduler.peer_joined(PeerId::Address(([127, 0, 0, 1], 1).into()), 1, Duration::from_millis(50), now);
+        let request = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::ZERO };
+        for id in 0..2 {
+            scheduler.submit(Attempt::new(RequestId(id), request.into()), now).unwrap();
+        }
+        let before = scheduler.sizes.mean();
+        let done = now + Duration::from_millis(200);
+        for (length, counts) in [(586_000, false), (33_000, true)] {
+            let send = scheduler.next(now).unwrap().send;
+            scheduler.progress(send, 0, Some(length), now);
+            let timing = Timing { peer: send.peer, sent: now, head: None, first_byte: None, done, bytes: length };
+            scheduler.replied(send, &timing);
+            assert_eq!(scheduler.sizes.mean() != before, counts, "{length}");
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::{
 const LEAST_GAIN: f64 = 0.02;
 
 /// A copy must save this share of the time that the request still needs, because estimates err in proportion.
-const LEAST_GAIN_OF_REST: f64 = 0.15;
+const LEAST_GAIN_OF_REST: f64 = 0.2;
 
 /// A copy that saves this share of the time that its request has waited is sent even beyond the budget: everything would
 /// take so much longer without it.
