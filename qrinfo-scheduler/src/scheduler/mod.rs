@@ -689,7 +689,7 @@ mod tests {
         scheduler.peer_joined(PeerId::Address(([127, 0, 0, 1], 1).into()), 1, Duration::from_millis(50), now);
         let request = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::ZERO };
         for id in 0..2 {
-            scheduler.submit(Attempt::new(RequestId(id), request.into()), now).unwrap();
+            scheduler.submit(Attempt::new(RequestId(id), request.clone().into()), now).unwrap();
         }
         let before = scheduler.sizes.mean();
         let done = now + Duration::from_millis(200);
