@@ -309,8 +309,9 @@ async fn at_sixty_percent_failures(is_named: bool) {
     assert_eq!(slow_downs.last(), Some(&sequential), "{slow_downs:?}");
     assert!(gauge.most(0.0..5.0) >= 8, "in parallel before anything fails");
     assert_eq!(gauge.most(18.0..74.0), 1, "sequential");
-    assert_eq!(gauge.most(77.0..83.0), 2, "recovering");
-    assert!(gauge.most(85.0..f64::MAX) >= 4, "parallel again");
+    // Failures go on until 40 s, so the fall-back may be repeated once.
+    assert_eq!(gauge.most(77.0..98.0), 2, "recovering");
+    assert!(gauge.most(100.0..f64::MAX) >= 4, "parallel again");
     assert!(ended.took < Duration::from_secs(130), "{:?}", ended.took);
 }
 
