@@ -245,9 +245,8 @@ impl Ledger {
     /// Waits for a peer that has not failed the request.
     async fn another_joins(&mut self, state: &RetryState, patience: Duration) -> Result<(), WhyGivenUp> {
         let Some(peers) = &mut self.0 else { return Err(WhyGivenUp::NoOtherPeer) };
-        let avoid = state.avoid();
-        let joined = peers.wait_for(|table| table.is_closed || table.has_other_than(&avoid));
-        let has_joined = matches!(timeout(patience, joined).await, Ok(Ok(table)) if table.has_other_than(&avoid));
+        let joined = peers.wait_for(|table| table.is_closed || state.has_peer(table));
+        let has_joined = matches!(timeout(patience, joined).await, Ok(Ok(table)) if state.has_peer(&table));
         match has_joined {
             true => Ok(()),
             false => Err(state.why_no_peer(&peers.borrow())),

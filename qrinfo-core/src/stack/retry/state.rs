@@ -26,6 +26,9 @@ const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 /// The number of latest failures that are kept.
 const KEPT: usize = 256;
 
+/// The time for another peer to join after all that have joined refused a request.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// The failures of one request that has not ended, and the decision about each.
 ///
 /// | failure | decision |
@@ -141,12 +144,17 @@ impl RetryState {
         if !class.ask_elsewhere && kind != AttemptErrorKind::NoPeer {
             return abort(WhyGivenUp::LocalFailure);
         }
-        if peers.is_some_and(|peers| peers.all_refused(self.height, &self.refused)) {
+        let refused = peers.filter(|peers| peers.all_refused(self.height, &self.refused));
+        if refused.is_some_and(|peers| peers.is_closed || self.is_exhausted()) {
             return abort(WhyGivenUp::Unanswerable);
         }
         if self.is_exhausted() {
             let is_asked = !self.failures.is_empty();
             return abort(if is_asked { WhyGivenUp::Exhausted } else { WhyGivenUp::NoPeers });
+        }
+        if refused.is_some() {
+            // Others may be about to join.
+            return RecoveryStrategy::WaitForNetwork { timeout: self.policy.network_timeout.min(GRACE) };
         }
         match peers {
             Some(peers) if kind == AttemptErrorKind::Overloaded => self.after_overload(peers),
@@ -248,14 +256,17 @@ impl RetryState {
         self.wait()
     }
 
+    /// Returns true if there is a peer that can be asked, and that the refusals of the others do not speak against.
+    pub fn has_peer(&self, peers: &PeerTable) -> bool {
+        peers.has_other_than(&self.avoid()) && !peers.all_refused(self.height, &self.refused)
+    }
+
     /// The reason of a request for which no peer is left.
     pub fn why_no_peer(&self, peers: &PeerTable) -> WhyGivenUp {
         match (peers.is_empty(), peers.had_peers || !self.failures.is_empty()) {
             (true, false) => WhyGivenUp::NoPeers,
             (true, true) => WhyGivenUp::AllPeersGone,
-            (false, _) if self.refused.len() >= 2 && peers.iter().all(|(peer, _)| self.refused.contains(&peer)) => {
-                WhyGivenUp::Unanswerable
-            }
+            (false, _) if peers.all_refused(self.height, &self.refused) => WhyGivenUp::Unanswerable,
             (false, _) => WhyGivenUp::NoOtherPeer,
         }
     }

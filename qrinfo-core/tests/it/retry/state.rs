@@ -74,10 +74,17 @@ fn what_every_peer_with_the_blocks_refuses_is_unanswerable() {
         work_block_hashes: [BlockHash::ZERO; 5],
     };
     let known = |height| KnownPeer { height, is_spent: false };
-    let peers = PeerTable::new([(peer(1), known(1_000)), (peer(2), known(888)), (peer(3), known(887))]);
-    let mut state = RetryState::new(&Attempt::new(1, spec.into()), RetryPolicy::default());
-    let decided = decisions(&mut state, Some(&peers), [failure(Refused, 1), failure(Refused, 2)]);
-    assert_eq!(decided, [SwitchPeer, abort(WhyGivenUp::Unanswerable)], "the third has not the blocks");
+    let mut peers = PeerTable::new([(peer(1), known(1_000)), (peer(2), known(888)), (peer(3), known(887))]);
+    for (is_closed, then) in
+        [(false, RecoveryStrategy::WaitForNetwork { timeout: seconds(2) }), (true, abort(WhyGivenUp::Unanswerable))]
+    {
+        peers.is_closed = is_closed;
+        let mut state = RetryState::new(&Attempt::new(1, spec.clone().into()), RetryPolicy::default());
+        let decided = decisions(&mut state, Some(&peers), [failure(Refused, 1), failure(Refused, 2)]);
+        assert_eq!(decided, [SwitchPeer, then], "the third has not the blocks");
+        assert!(!state.has_peer(&peers));
+        assert_eq!(state.why_no_peer(&peers), WhyGivenUp::Unanswerable);
+    }
 }
 
 /// No single peer decides.
