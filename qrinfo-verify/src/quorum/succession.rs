@@ -55,6 +55,12 @@ impl Succession {
 
     /// Learns that the lists at a height have only these.
     pub(crate) fn seen(&mut self, height: u32, is_there: impl Fn(&QuorumHash) -> bool) {
+        // A quorum that was learned from later lists, which left the chain, is not there yet.
+        for quorum in self.known.values_mut() {
+            if *quorum.mined.end() > height && !is_there(&quorum.commitment.quorum_hash) {
+                *quorum = quorum.clone().after(height);
+            }
+        }
         for (hash, below) in &mut self.below {
             if !is_there(hash) {
                 below.gone.get_or_insert(height);
