@@ -12,6 +12,7 @@ mod package;
 mod planted;
 mod prose;
 mod simulate;
+mod soak;
 mod sources;
 mod waypoints;
 
@@ -62,6 +63,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Follows twenty nodes over real sockets, and fails if the client grows; see docs/soak.md.
+    Soak(soak::Options),
     /// Counts doc comments that open with a clause.
     Prose,
     /// Adds blocks to the table of waypoints of a network, or checks it; see docs/design.md.
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Task::Msrv => msrv::check(&sources::root()),
         Task::Package => package::check(&sources::root()),
         Task::Simulate { args } => simulate::run(&args),
+        Task::Soak(options) => soak::soak(&options),
         Task::Prose => prose::check(&sources::root()),
         Task::Waypoints { args } => waypoints::run(&args),
         Task::Live(options) => live::run(options),
