@@ -12,7 +12,7 @@ use spv_headers::HeaderRules;
 use spv_pool::{Plan, PlanConfig, Source, start};
 use spv_store::{Store, StoreError};
 use tokio::{
-    sync::broadcast,
+    sync::{broadcast, watch},
     task::JoinHandle,
     time::{Instant, timeout},
 };
@@ -33,7 +33,7 @@ pub(crate) struct Client {
     ledger: Ledger,
     pub(crate) disk: Disk,
     network: Network,
-    observers: [JoinHandle<()>; 2],
+    observers: [JoinHandle<()>; 3],
     log: Log,
 }
 
@@ -65,6 +65,7 @@ impl Client {
         let observers = [
             tokio::spawn(observe_events(follower.events(), network.clone(), log.clone())),
             tokio::spawn(observe_state(follower.state.clone(), network.clone(), log.clone())),
+            tokio::spawn(observe_start(follower.state.clone(), network.clone(), log.clone())),
         ];
         Ok(Self { follower, ledger, disk, network: network.clone(), observers, log: log.clone() })
     }
@@ -135,10 +136,10 @@ impl Client {
     }
 
     pub(crate) fn check_blame(&self) {
-        for peer in self.network.honest() {
+        for peer in self.network.blameless() {
             self.log.check(!self.ledger.is_banned(peer), || {
                 let why = self.ledger.all_left().remove(&peer).unwrap_or_default();
-                format!("the honest node {peer} was banned: {why}")
+                format!("{peer} was banned without a proven fault: {why}")
             });
         }
         for (peer, why) in self.ledger.all_left() {
@@ -234,7 +235,7 @@ fn on_lists(lists: &Lists, network: &Network, log: &Log) {
     log.check(network.history().has(lists), || format!("the lists of block {} are false", lists.height()));
 }
 
-async fn observe_state(mut state: tokio::sync::watch::Receiver<FollowState>, network: Network, log: Log) {
+async fn observe_state(mut state: watch::Receiver<FollowState>, network: Network, log: Log) {
     loop {
         let shown = state.borrow_and_update().clone();
         match shown {
@@ -251,7 +252,18 @@ async fn observe_state(mut state: tokio::sync::watch::Receiver<FollowState>, net
     }
 }
 
+/// Checks that a follower that starts is synced in time, where the honest nodes can be reached.
+async fn observe_start(mut state: watch::Receiver<FollowState>, network: Network, log: Log) {
+    let (start, bound) = (Instant::now(), network.start_bound());
+    let is_synced = |state: &FollowState| matches!(state, FollowState::Synced { .. });
+    let reached = state.wait_for(is_synced).await.is_ok();
+    if reached && let Some(bound) = bound {
+        let took = start.elapsed();
+        log.check(took <= bound, || format!("a follower was synced {took:?} after its start, and {bound:?} is enough"));
+    }
+}
+
 /// Names a peer and what it is blamed for.
 pub(crate) fn blame(peer: PeerId, why: impl std::fmt::Display) -> String {
-    format!("the honest node {peer} is blamed: {why}")
+    format!("{peer} is blamed without a proven fault: {why}")
 }

@@ -37,7 +37,10 @@ struct Inner {
     is_out: AtomicBool,
     /// No node restarts, and no clock jumps.
     is_steady: bool,
+    /// The same, but the client may end at any time.
+    is_reachable: bool,
     reorganizes: bool,
+    jumps: bool,
     /// Memory for long messages.
     long_reads: LongReads,
     rng: Mutex<fastrand::Rng>,
@@ -75,7 +78,9 @@ impl Network {
             changes: AtomicU32::new(0),
             is_out: AtomicBool::new(false),
             reorganizes: day.has(Kind::Reorg),
+            jumps: day.has(Kind::Jump),
             is_steady: Kind::OF_WORLD.into_iter().all(|kind| kind == Kind::Reorg || !day.has(kind)),
+            is_reachable: ![Kind::Restart, Kind::Jump, Kind::Outage].into_iter().any(|kind| day.has(kind)),
             long_reads: LongReads::new(8 << 20),
             rng: Mutex::new(day.rng("network")),
             log: log.clone(),
@@ -90,8 +95,9 @@ impl Network {
         &self.0.nodes
     }
 
-    pub(crate) fn honest(&self) -> BTreeSet<PeerId> {
-        self.0.nodes.iter().filter(|node| node.is_honest()).map(Node::name).collect()
+    /// The nodes that never do anything that they may be banned for, the honest ones among them.
+    pub(crate) fn blameless(&self) -> BTreeSet<PeerId> {
+        self.0.nodes.iter().filter(|node| node.is_blameless()).map(Node::name).collect()
     }
 
     pub(crate) fn now(&self) -> Chain {
@@ -211,9 +217,22 @@ impl Network {
     pub(crate) fn may_lie(&self) -> bool {
         let is_liar = |node: &&Node| node.had(Kind::WrongChain) || node.had(Kind::EndlessHeaders);
         let liars = self.0.nodes.iter().filter(is_liar).count();
-        let has_majority = self.honest().len() > liars;
+        let has_majority = self.0.nodes.iter().filter(|node| node.is_honest()).count() > liars;
         let is_settled = self.0.is_steady && self.0.log.elapsed() >= SETTLED;
         liars > 0 && !(has_majority && is_settled)
+    }
+
+    /// The time in which a follower that starts is synced: a timeout of headers and one of a request, and both again for
+    /// each faulty node. `None` on days on which honest nodes cannot always be reached, or some are on another chain.
+    pub(crate) fn start_bound(&self) -> Option<Duration> {
+        let has_liars = self.0.nodes.iter().any(|node| node.had(Kind::WrongChain) || node.had(Kind::EndlessHeaders));
+        let faulty = self.0.nodes.iter().filter(|node| !node.is_honest()).count() as u32;
+        (self.0.is_reachable && !has_liars).then(|| START_BOUND + FAULTY_BOUND * faulty)
+    }
+
+    /// Returns `true` if the clock may jump.
+    pub(crate) fn may_jump(&self) -> bool {
+        self.0.jumps
     }
 
     /// Returns `true` if blocks may leave the chain that the client follows.
@@ -237,6 +256,12 @@ impl Network {
 
 /// The time after which every honest node has told its newest block.
 const SETTLED: Duration = Duration::from_secs(30);
+
+/// The time in which a follower of honest nodes is synced.
+const START_BOUND: Duration = Duration::from_secs(45);
+
+/// The time that a faulty node costs at the start.
+const FAULTY_BOUND: Duration = Duration::from_secs(35);
 
 /// The time in which an attempt to connect fails.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -42,13 +42,16 @@ const BOUND: Duration = Duration::from_secs(45);
 /// The longest time for a sync whatever the nodes do: that of one request at a time at all nodes.
 const LONGEST: Duration = Duration::from_secs(3 * 3_600);
 
+/// The longest time for which a peer is waited for that gives no sign: a timeout, doubled.
+const QUIET: Duration = Duration::from_secs(60);
+
 type Service = BoxCloneService<Attempt, Answer, AttemptError>;
 
 /// A sync and its observer.
 struct OneShot {
     network: Network,
     log: Log,
-    honest: BTreeSet<PeerId>,
+    blameless: BTreeSet<PeerId>,
     plan: Vec<QRInfoRequestSpec>,
     /// The index of the next reply, without those that were taken back.
     next: usize,
@@ -56,7 +59,11 @@ struct OneShot {
     ended: BTreeSet<SendId>,
     gave_up: BTreeSet<RequestId>,
     banned: BTreeSet<PeerId>,
-    in_flight: BTreeMap<SendId, u64>,
+    /// Sendings that were not heard to have timed out, with their requests.
+    awaited: BTreeMap<SendId, RequestId>,
+    answered: BTreeSet<RequestId>,
+    /// The last sign of each peer that it works on a request, or the last change of what it is to work on.
+    heard: BTreeMap<PeerId, Instant>,
 }
 
 /// Syncs once. While nothing is wrong, everything comes within a bound.
@@ -71,13 +78,14 @@ pub(crate) async fn sync(network: Network, seed: u64, is_calm: bool, log: Log) {
     let options = ParallelOptions {
         max_concurrent: NonZeroUsize::new(rng.usize(1..9)).unwrap_or(NonZeroUsize::MIN),
         adaptive: rng.bool(),
-        window_bytes: [100_000, 1_300_000, 8 << 20][rng.usize(0..3)],
+        // Below, at and above the longest reply of a liar.
+        window_bytes: [100_000, 500_000, 1_300_000, 8 << 20][rng.usize(0..4)],
         recovery: RecoverySettings { seed, ..RecoverySettings::default() },
         ..ParallelOptions::default()
     };
     let plan = plan(&network);
     let mut one_shot = OneShot {
-        honest: network.honest(),
+        blameless: network.blameless(),
         network,
         log,
         plan: plan.clone(),
@@ -86,7 +94,9 @@ pub(crate) async fn sync(network: Network, seed: u64, is_calm: bool, log: Log) {
         ended: BTreeSet::new(),
         gave_up: BTreeSet::new(),
         banned: BTreeSet::new(),
-        in_flight: BTreeMap::new(),
+        awaited: BTreeMap::new(),
+        answered: BTreeSet::new(),
+        heard: BTreeMap::new(),
     };
     let (has_peers, start) = (!peers.is_empty(), Instant::now());
     let sync = ParallelSync::new(plan, peers, options);
@@ -194,11 +204,18 @@ impl OneShot {
                 let number = send.seq & u64::from(u32::MAX);
                 let outcome = outcome.map(|timing| timing.bytes);
                 self.log.event(format!("ended {} {number} {outcome:?}", send.peer));
-                self.in_flight.remove(&send);
+                let request = self.awaited.remove(&send);
+                match outcome {
+                    Ok(_) => self.answered.extend(request),
+                    // A request that was answered by another peer is not waited for any more.
+                    Err(_) if request.is_some_and(|request| !self.answered.contains(&request)) => self.waited(send),
+                    Err(_) => {}
+                }
+                self.heard.insert(send.peer, Instant::now());
                 self.log.check(self.ended.insert(send), || format!("sending {send:?} ended twice"));
             }
             SyncEvent::Peer(PeerEvent::Progress { send, received, length, .. }) => {
-                self.in_flight.insert(send, received);
+                self.heard.insert(send.peer, Instant::now());
                 self.log.check(!self.ended.contains(&send), || format!("progress of {send:?} behind its end"));
                 self.log.check(length.is_none_or(|length| received <= length), || {
                     format!("{received} bytes of {length:?} were received of {send:?}")
@@ -219,13 +236,27 @@ impl OneShot {
                     self.blamed(peer, format!("{error:?}"));
                 }
             }
-            SyncEvent::Peer(PeerEvent::TimedOut { send, .. }) => self.log.event(format!("timed out {}", send.peer)),
+            SyncEvent::Peer(PeerEvent::TimedOut { send, .. }) => {
+                self.log.event(format!("timed out {}", send.peer));
+                self.awaited.remove(&send);
+                self.waited(send);
+                self.heard.insert(send.peer, Instant::now());
+            }
             SyncEvent::Peer(PeerEvent::Sent { send, request, is_copy, .. }) => {
                 self.log.event(format!("sent {request:?} to {}, copy {is_copy}", send.peer));
+                self.awaited.insert(send, request);
+                self.heard.insert(send.peer, Instant::now());
             }
             SyncEvent::Peer(PeerEvent::Stalled { peer, .. }) => self.log.event(format!("stalled {peer}")),
             other => self.log.event(format!("{other:?}")),
         }
+    }
+
+    /// Checks the time for which a peer was waited for that gave no sign, before the end of the wait is noted.
+    fn waited(&self, send: SendId) {
+        let quiet = self.heard.get(&send.peer).map_or(Duration::ZERO, Instant::elapsed);
+        let is_late = quiet > QUIET && !self.network.may_jump();
+        self.log.check(!is_late, || format!("{} was waited for in silence for {quiet:?}", send.peer));
     }
 
     fn at_end(&self, report: &SyncReport) {
@@ -242,6 +273,6 @@ impl OneShot {
     }
 
     fn blamed(&self, peer: PeerId, why: impl std::fmt::Display) {
-        self.log.check(!self.honest.contains(&peer), || blame(peer, why));
+        self.log.check(!self.blameless.contains(&peer), || blame(peer, why));
     }
 }

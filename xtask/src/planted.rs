@@ -142,3 +142,18 @@ fn build(copy: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources;
+
+    #[test]
+    fn every_bug_finds_the_text_that_it_replaces() {
+        let root = sources::root();
+        for Bug { name, file, instead_of, .. } in bugs(&root.join("simulate/planted")).unwrap() {
+            let text = fs::read_to_string(root.join(file)).unwrap();
+            assert_eq!(text.matches(&instead_of).count(), 1, "{name}");
+        }
+    }
+}

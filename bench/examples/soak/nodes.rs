@@ -23,6 +23,13 @@ const FIRST: u32 = 13 * 24 + 21;
 /// The time between two blocks, on average.
 const SPACING: Duration = Duration::from_secs(4);
 
+/// Blocks that come faster at first: a client keeps the quorums of eight cycles, and what it keeps is to be complete when
+/// its growth is judged.
+const QUICK: u32 = 10 * 24;
+
+/// The time between these, on average.
+const QUICK_SPACING: Duration = Duration::from_secs(1);
+
 /// The time after which one faulty node makes way for another one.
 const TURN: Duration = Duration::from_secs(60);
 
@@ -34,7 +41,7 @@ const FORKS: usize = 150;
 
 /// Serves, and mines until the process is ended.
 pub(crate) async fn run(minutes: u64) -> Result<()> {
-    let blocks = (60 * minutes / SPACING.as_secs()) as u32 + 20;
+    let blocks = QUICK + (60 * minutes / SPACING.as_secs()) as u32;
     let params = SyntheticParams {
         tip: FIRST + blocks,
         masternodes: 1_000,
@@ -53,6 +60,7 @@ pub(crate) async fn run(minutes: u64) -> Result<()> {
     let mut faulty = VecDeque::new();
     let (mut turns, mut changes) = (interval(TURN), history.changes.into_iter());
     loop {
+        let spacing = if live.now().tip() < FIRST + QUICK { QUICK_SPACING } else { SPACING };
         tokio::select! {
             _ = turns.tick() => {
                 faulty.pop_front();
@@ -63,7 +71,7 @@ pub(crate) async fn run(minutes: u64) -> Result<()> {
                     faulty.push_back(tasks);
                 }
             }
-            () = sleep(SPACING.mul_f64(0.5 + fastrand::f64())) => {
+            () = sleep(spacing.mul_f64(0.5 + fastrand::f64())) => {
                 if let Some(change) = changes.next() {
                     println!("tip {}", change.chain.tip());
                     live.set(change.chain);
