@@ -159,7 +159,7 @@ fn pool(network: &Network, store: &Store) -> (Pool, Ledger) {
     let (pool, events) = start(plan, move |dial| {
         let network = over.clone();
         async move {
-            let mut connection = network.connect(dial.peer).await?;
+            let mut connection = network.dial(dial.peer).await?;
             if let Some(addresses) = dial.addresses {
                 connection.send_addresses_to(addresses);
                 if dial.asks_for_addresses {

@@ -93,6 +93,26 @@ impl Kind {
         Self::OF_NODES.contains(&self)
     }
 
+    /// Returns `true` if a node with this fault answers or refuses requests as quickly as without.
+    pub(crate) fn is_prompt(self) -> bool {
+        matches!(
+            self,
+            Refuse
+                | Lie
+                | BrokenHeaders
+                | SilentHeaders
+                | TruncatedHeaders
+                | EndlessHeaders
+                | WrongChain
+                | Behind
+                | Low
+                | High
+                | Mute
+                | Poison
+                | NoDial
+        )
+    }
+
     /// Returns `true` if a node with this fault sends what is false, or what was not asked for, so that it may be banned.
     pub(crate) fn is_provable(self) -> bool {
         matches!(

@@ -9,10 +9,14 @@ use std::{
     time::Duration,
 };
 
-use qrinfo_core::PeerId;
+use qrinfo_core::{BlockHash, BlockHeader, PeerId};
+use qrinfo_verify::KnownBlock;
 use spv_peer::{Connection, LongReads, PeerConfig, PeerError, handshake};
-use spv_testkit::{Chain, SimulatedPeer};
-use tokio::{io::DuplexStream, time::sleep};
+use spv_testkit::{Chain, SimulatedPeer, chain::Place};
+use tokio::{
+    io::DuplexStream,
+    time::{Instant, sleep},
+};
 
 use crate::{
     chains::{BRANCH, History, START, history},
@@ -31,6 +35,8 @@ struct Inner {
     history: Arc<History>,
     nodes: Vec<Node>,
     running: Mutex<BTreeMap<PeerId, SimulatedPeer>>,
+    /// The last attempt of the follower to connect to a node.
+    dials: Mutex<BTreeMap<PeerId, Instant>>,
     chain: Mutex<Changing>,
     /// Changes of the chain so far.
     changes: AtomicU32,
@@ -39,8 +45,11 @@ struct Inner {
     is_steady: bool,
     /// The same, but the client may end at any time.
     is_reachable: bool,
+    /// The follower may end.
+    has_disk_faults: bool,
     reorganizes: bool,
     jumps: bool,
+    goes_out: bool,
     /// Memory for long messages.
     long_reads: LongReads,
     rng: Mutex<fastrand::Rng>,
@@ -74,12 +83,15 @@ impl Network {
             history,
             nodes,
             running: Mutex::new(running),
+            dials: Mutex::default(),
             chain: Mutex::new(Changing { now, branch: None, highest: START }),
             changes: AtomicU32::new(0),
             is_out: AtomicBool::new(false),
             reorganizes: day.has(Kind::Reorg),
             jumps: day.has(Kind::Jump),
+            goes_out: day.has(Kind::Outage),
             is_steady: Kind::OF_WORLD.into_iter().all(|kind| kind == Kind::Reorg || !day.has(kind)),
+            has_disk_faults: day.has(Kind::DiskError) || day.has(Kind::DiskFull),
             is_reachable: ![Kind::Restart, Kind::Jump, Kind::Outage].into_iter().any(|kind| day.has(kind)),
             long_reads: LongReads::new(8 << 20),
             rng: Mutex::new(day.rng("network")),
@@ -98,6 +110,12 @@ impl Network {
     /// The nodes that never do anything that they may be banned for, the honest ones among them.
     pub(crate) fn blameless(&self) -> BTreeSet<PeerId> {
         self.0.nodes.iter().filter(|node| node.is_blameless()).map(Node::name).collect()
+    }
+
+    /// The nodes that answer or refuse every request at once, as far as the clock of the client can tell.
+    pub(crate) fn prompt(&self) -> BTreeSet<PeerId> {
+        let nodes = self.0.nodes.iter().filter(|node| node.is_prompt() && !self.0.jumps);
+        nodes.map(Node::name).collect()
     }
 
     pub(crate) fn now(&self) -> Chain {
@@ -163,6 +181,18 @@ impl Network {
     pub(crate) fn restart(&self, node: &Node) {
         self.0.log.event(format!("restart {}", node.name()));
         self.running().insert(node.name(), node.start());
+        let may_not_dial = self.0.jumps || self.0.goes_out || self.0.has_disk_faults;
+        if node.is_honest() && !may_not_dial {
+            tokio::spawn(self.clone().observe_restart(node.name()));
+        }
+    }
+
+    /// Checks that the follower connects again to a node that has restarted.
+    async fn observe_restart(self, node: PeerId) {
+        let restart = Instant::now();
+        sleep(AGAIN).await;
+        let has_dialed = self.dials().get(&node).is_some_and(|dial| *dial >= restart);
+        self.0.log.check(has_dialed, || format!("{node} restarted, and was not connected to in {AGAIN:?}"));
     }
 
     /// Ends or starts the connection of this machine to all others.
@@ -188,6 +218,20 @@ impl Network {
                 self.restart(node);
             }
         }
+    }
+
+    /// Connects the follower to a node.
+    pub(crate) async fn dial(&self, peer: PeerId) -> Result<Connection<DuplexStream>, PeerError> {
+        self.dials().insert(peer, Instant::now());
+        self.connect(peer).await
+    }
+
+    /// A block of the present chain.
+    pub(crate) fn find(&self, hash: &BlockHash) -> Option<KnownBlock> {
+        let chain = self.chain();
+        let Some(Place::Active(height)) = chain.now.find(hash) else { return None };
+        let header = BlockHeader::from_bytes(chain.now.block(height)?.header);
+        Some(KnownBlock { height, merkle_root: header.merkle_root() })
     }
 
     /// Connects to a node.
@@ -245,6 +289,10 @@ impl Network {
         self.0.chain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn dials(&self) -> MutexGuard<'_, BTreeMap<PeerId, Instant>> {
+        self.0.dials.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn running(&self) -> MutexGuard<'_, BTreeMap<PeerId, SimulatedPeer>> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -262,6 +310,9 @@ const START_BOUND: Duration = Duration::from_secs(45);
 
 /// The time that a faulty node costs at the start.
 const FAULTY_BOUND: Duration = Duration::from_secs(35);
+
+/// The time in which the follower connects again to a node that has restarted, or is itself started again.
+const AGAIN: Duration = Duration::from_secs(100);
 
 /// The time in which an attempt to connect fails.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroUsize,
-    sync::Arc,
     time::Duration,
 };
 
@@ -13,25 +12,20 @@ use qrinfo::{
     verify::Verifier,
 };
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, PeerEvent, PeerId, QRInfoRequestSpec, RecoveryEvent, RequestId,
-    SendId,
+    Answer, Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerEvent, PeerId,
+    RecoveryEvent, Request, RequestId, SendId,
 };
 use qrinfo_correlate::CorrelatorConfig;
 use qrinfo_recovery::RecoverySettings;
-use qrinfo_verify::{CheckLayer, HeaderMap, Level, ListStage, VerifyError};
+use qrinfo_verify::{CheckLayer, Level, ListStage, VerifyError};
+use spv_testkit::Chain;
 use tokio::{
     sync::broadcast,
     time::{Instant, sleep},
 };
 use tower::{Layer, util::BoxCloneService};
 
-use crate::{
-    chains::{START, headers},
-    client::blame,
-    day::rng,
-    log::Log,
-    network::Network,
-};
+use crate::{chains::START, client::blame, day::rng, log::Log, network::Network};
 
 /// The first cycle of the plan.
 const FIRST: u32 = 6 * 24;
@@ -52,7 +46,8 @@ struct OneShot {
     network: Network,
     log: Log,
     blameless: BTreeSet<PeerId>,
-    plan: Vec<QRInfoRequestSpec>,
+    prompt: BTreeSet<PeerId>,
+    plan: Vec<Request>,
     /// The index of the next reply, without those that were taken back.
     next: usize,
     delivered: BTreeSet<usize>,
@@ -66,26 +61,41 @@ struct OneShot {
     heard: BTreeMap<PeerId, Instant>,
 }
 
+/// The start of a sync.
+#[derive(Debug, Clone)]
+pub(crate) enum When {
+    /// Some time within the next minute.
+    Later,
+    /// Now, with a plan for a chain of which a block has just been replaced.
+    Reorganized(Chain),
+    /// Now, while nothing is wrong.
+    Calm,
+}
+
 /// Syncs once. While nothing is wrong, everything comes within a bound.
-pub(crate) async fn sync(network: Network, seed: u64, is_calm: bool, log: Log) {
+pub(crate) async fn sync(network: Network, seed: u64, when: When, log: Log) {
+    let is_calm = matches!(when, When::Calm);
     let mut rng = rng(seed, if is_calm { "calm sync" } else { "sync" });
-    if !is_calm {
+    if let When::Later = when {
         sleep(Duration::from_millis(rng.u64(0..60_000))).await;
     }
-    let headers = Arc::new(headers(&network.now()));
-    let peers = connect(&network, &headers).await;
+    let plan = match when {
+        When::Reorganized(chain) => plan(&chain),
+        When::Later | When::Calm => plan(&network.now()),
+    };
+    let peers = connect(&network).await;
     log.event(format!("sync of {} nodes", peers.len()));
     let options = ParallelOptions {
         max_concurrent: NonZeroUsize::new(rng.usize(1..9)).unwrap_or(NonZeroUsize::MIN),
         adaptive: rng.bool(),
         // Below, at and above the longest reply of a liar.
-        window_bytes: [100_000, 500_000, 1_300_000, 8 << 20][rng.usize(0..4)],
+        window_bytes: [250_000, 500_000, 1_300_000, 8 << 20][rng.usize(0..4)],
         recovery: RecoverySettings { seed, ..RecoverySettings::default() },
         ..ParallelOptions::default()
     };
-    let plan = plan(&network);
     let mut one_shot = OneShot {
         blameless: network.blameless(),
+        prompt: network.prompt(),
         network,
         log,
         plan: plan.clone(),
@@ -100,7 +110,7 @@ pub(crate) async fn sync(network: Network, seed: u64, is_calm: bool, log: Log) {
     };
     let (has_peers, start) = (!peers.is_empty(), Instant::now());
     let sync = ParallelSync::new(plan, peers, options);
-    let report = one_shot.watch(sync, headers).await;
+    let report = one_shot.watch(sync).await;
     one_shot.at_end(&report);
     let took = start.elapsed();
     one_shot.log.event(format!("sync {} in {took:?} {:?}", report.outcome, report.stats));
@@ -112,28 +122,32 @@ pub(crate) async fn sync(network: Network, seed: u64, is_calm: bool, log: Log) {
     }
 }
 
-async fn connect(network: &Network, headers: &Arc<HeaderMap>) -> Vec<Peer<Service>> {
+async fn connect(network: &Network) -> Vec<Peer<Service>> {
     let connections = join_all(network.nodes().iter().map(|node| network.connect(node.name()))).await;
     let wrap = |service| {
-        let headers = headers.clone();
-        BoxCloneService::new(CheckLayer::new(move |hash: &_| headers.find(hash)).layer(service))
+        let network = network.clone();
+        BoxCloneService::new(CheckLayer::new(move |hash: &_| network.find(hash)).layer(service))
     };
     let adopted = connections.into_iter().flatten().map(|connection| adopt(connection, CorrelatorConfig::default()));
     adopted.map(|peer| peer.map(wrap)).collect()
 }
 
-fn plan(network: &Network) -> Vec<QRInfoRequestSpec> {
-    let chain = network.now();
+/// Requests for cycles, and one for the whole list of the newest block.
+fn plan(chain: &Chain) -> Vec<Request> {
     let planner = Planner { anchor: Some(START - 8), ..Planner::new(chain.network(), START) };
-    planner.plan(FIRST, START, |height| chain.block(height).map(|block| block.hash)).unwrap_or_default()
+    let hash_at = |height| chain.block(height).map(|block| block.hash);
+    let cycles = planner.plan(FIRST, START, hash_at).unwrap_or_default().into_iter().map(Request::from);
+    let list = |block_hash| MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash }.into();
+    hash_at(chain.tip()).map(list).into_iter().chain(cycles).collect()
 }
 
 // === impl OneShot ===
 
 impl OneShot {
-    async fn watch(&mut self, mut sync: ParallelSync, headers: Arc<HeaderMap>) -> SyncReport {
+    async fn watch(&mut self, mut sync: ParallelSync) -> SyncReport {
+        let network = self.network.clone();
         let stage = ListStage::new(self.network.history().network(), Level::Roots);
-        let mut verifier = Verifier::new(stage, move |hash| headers.find(hash));
+        let mut verifier = Verifier::new(stage, move |hash| network.find(hash));
         let mut events = sync.events();
         loop {
             tokio::select! {
@@ -240,6 +254,9 @@ impl OneShot {
                 self.log.event(format!("timed out {}", send.peer));
                 self.awaited.remove(&send);
                 self.waited(send);
+                self.log.check(!self.prompt.contains(&send.peer), || {
+                    format!("{} timed out, which answers or refuses at once", send.peer)
+                });
                 self.heard.insert(send.peer, Instant::now());
             }
             SyncEvent::Peer(PeerEvent::Sent { send, request, is_copy, .. }) => {

@@ -97,18 +97,29 @@ impl Bug {
         Ok(())
     }
 
-    /// The first seed that fails.
+    /// The first seed that fails, and does not without the bug.
     fn find(&self, copy: &Path) -> Result<Option<String>> {
-        let output = Command::new(copy.join("../planted-build/simulate/qrinfo-simulate"))
-            .args(["--seeds", SEEDS, "--first", "--once"])
-            .env(VARIABLE, &self.name)
-            .stderr(Stdio::inherit())
-            .output()
-            .context("cannot run the simulation")?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let seed = text.lines().find_map(|line| line.strip_prefix("seed ")?.split(' ').next());
-        Ok(seed.map(str::to_owned))
+        let seed = failed(copy, &self.name, &["--seeds", SEEDS, "--first"])?;
+        if let Some(seed) = &seed {
+            let is_sound = failed(copy, "none", &["--from", seed, "--seeds", "1"])?.is_none();
+            ensure!(is_sound, "day {seed} fails without any bug");
+        }
+        Ok(seed)
     }
+}
+
+/// Plays days with a bug, each once, and returns the first seed that fails.
+fn failed(copy: &Path, bug: &str, days: &[&str]) -> Result<Option<String>> {
+    let output = Command::new(copy.join("../planted-build/simulate/qrinfo-simulate"))
+        .args(days)
+        .arg("--once")
+        .env(VARIABLE, bug)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run the simulation")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let seed = text.lines().find_map(|line| line.strip_prefix("seed ")?.split(' ').next());
+    Ok(seed.map(str::to_owned))
 }
 
 /// Copies what the repository has.
