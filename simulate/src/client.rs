@@ -62,6 +62,7 @@ impl Client {
             }
         };
         log.event("started");
+        network.follower_runs(true);
         let observers = [
             tokio::spawn(observe_events(follower.events(), network.clone(), log.clone())),
             tokio::spawn(observe_state(follower.state.clone(), network.clone(), log.clone())),
@@ -73,6 +74,7 @@ impl Client {
     /// Ends the follower as a crash does, and returns its disk.
     pub(crate) async fn kill(self) -> Disk {
         self.check_blame();
+        self.network.follower_runs(false);
         self.observers.iter().for_each(JoinHandle::abort);
         let disk = self.disk.after_kill();
         drop(self.follower);
@@ -232,6 +234,7 @@ fn on_event(event: FollowEvent, network: &Network, log: &Log) {
 
 fn on_lists(lists: &Lists, network: &Network, log: &Log) {
     log.event(format!("proven {} {}", lists.height(), lists.block_hash()));
+    network.proven(lists.height());
     log.check(network.history().has(lists), || format!("the lists of block {} are false", lists.height()));
 }
 
@@ -244,6 +247,7 @@ async fn observe_state(mut state: watch::Receiver<FollowState>, network: Network
         }
         if let FollowState::Synced { height } = shown {
             let is_true = height <= network.highest() || network.may_lie();
+            network.proven(height);
             log.check(is_true, || format!("synced to {height}, and the tip is at {}", network.highest()));
         }
         if state.changed().await.is_err() {

@@ -35,6 +35,8 @@ struct Inner {
     history: Arc<History>,
     nodes: Vec<Node>,
     running: Mutex<BTreeMap<PeerId, SimulatedPeer>>,
+    restarted: Mutex<BTreeSet<PeerId>>,
+    follower: Mutex<FollowerSeen>,
     /// The last attempt of the follower to connect to a node.
     dials: Mutex<BTreeMap<PeerId, Instant>>,
     chain: Mutex<Changing>,
@@ -65,6 +67,15 @@ struct Changing {
     highest: u32,
 }
 
+/// What is known of the follower.
+#[derive(Debug, Default)]
+struct FollowerSeen {
+    /// The instant of its start, while it runs.
+    since: Option<Instant>,
+    /// The greatest height of lists that it has proven.
+    proven: u32,
+}
+
 // === impl Network ===
 
 impl Network {
@@ -83,6 +94,8 @@ impl Network {
             history,
             nodes,
             running: Mutex::new(running),
+            restarted: Mutex::default(),
+            follower: Mutex::default(),
             dials: Mutex::default(),
             chain: Mutex::new(Changing { now, branch: None, highest: START }),
             changes: AtomicU32::new(0),
@@ -155,6 +168,32 @@ impl Network {
         drop(chain);
         self.0.log.event(format!("mined {} {}", next.tip(), short(&next)));
         self.spread(&next, Duration::from_secs(2));
+        if let Some(bound) = self.start_bound().filter(|_| !self.0.reorganizes && !self.0.has_disk_faults) {
+            tokio::spawn(self.clone().observe_block(next.tip(), bound));
+        }
+    }
+
+    /// Checks that the follower proves the lists of a new block, or of one above it, in time.
+    async fn observe_block(self, height: u32, bound: Duration) {
+        let mined = Instant::now();
+        sleep(bound).await;
+        let follower = self.follower();
+        let has_run = follower.since.is_some_and(|since| since <= mined);
+        let proven = follower.proven;
+        self.0.log.check(!has_run || proven >= height, || {
+            format!("block {height} was mined {bound:?} ago, and the lists of {proven} are the newest")
+        });
+    }
+
+    /// Notes the start of the follower, or its end.
+    pub(crate) fn follower_runs(&self, runs: bool) {
+        *self.follower() = FollowerSeen { since: runs.then(Instant::now), proven: 0 };
+    }
+
+    /// Notes that the follower has proven lists.
+    pub(crate) fn proven(&self, height: u32) {
+        let mut follower = self.follower();
+        follower.proven = follower.proven.max(height);
     }
 
     /// Tells all nodes about the chain, each some time later.
@@ -181,8 +220,10 @@ impl Network {
     pub(crate) fn restart(&self, node: &Node) {
         self.0.log.event(format!("restart {}", node.name()));
         self.running().insert(node.name(), node.start());
+        // Each further time the follower waits longer.
+        let is_first = self.restarted().insert(node.name());
         let may_not_dial = self.0.jumps || self.0.goes_out || self.0.has_disk_faults;
-        if node.is_honest() && !may_not_dial {
+        if node.is_honest() && is_first && !may_not_dial {
             tokio::spawn(self.clone().observe_restart(node.name()));
         }
     }
@@ -266,7 +307,7 @@ impl Network {
         liars > 0 && !(has_majority && is_settled)
     }
 
-    /// The time in which a follower that starts is synced: a timeout of headers and one of a request, and both again for
+    /// The time in which a follower is synced after its start or a block: a timeout of headers and one of a request, and both again for
     /// each faulty node. `None` on days on which honest nodes cannot always be reached, or some are on another chain.
     pub(crate) fn start_bound(&self) -> Option<Duration> {
         let has_liars = self.0.nodes.iter().any(|node| node.had(Kind::WrongChain) || node.had(Kind::EndlessHeaders));
@@ -287,6 +328,14 @@ impl Network {
 
     fn chain(&self) -> MutexGuard<'_, Changing> {
         self.0.chain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn follower(&self) -> MutexGuard<'_, FollowerSeen> {
+        self.0.follower.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn restarted(&self) -> MutexGuard<'_, BTreeSet<PeerId>> {
+        self.0.restarted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn dials(&self) -> MutexGuard<'_, BTreeMap<PeerId, Instant>> {

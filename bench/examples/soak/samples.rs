@@ -3,6 +3,7 @@
 use std::{fs, ops::Range, path::Path};
 
 use anyhow::{Context, Result, ensure};
+use peak_alloc::PeakAlloc;
 use tokio::runtime::Handle;
 
 use crate::EVERY;
@@ -13,12 +14,17 @@ const GROWTH: f64 = 1.05;
 /// The greatest growth of the store for a block, in KiB.
 const STORE: u64 = 8;
 
-pub(crate) const HEAD: &str = "minute   memory KiB   files   tasks   store KiB    block";
+pub(crate) const HEAD: &str = "minute   memory KiB   heap KiB   files   tasks   store KiB    block";
+
+/// Counts what the client holds, apart from what its allocator does not give back.
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
 
 /// One moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     memory: u64,
+    heap: u64,
     files: u64,
     tasks: u64,
     store: u64,
@@ -30,8 +36,9 @@ pub(crate) struct Sample {
 pub(crate) struct Samples(Vec<Sample>);
 
 /// A measure with its name and unit.
-const MEASURES: [(&str, fn(&Sample) -> u64); 4] = [
+const MEASURES: [(&str, fn(&Sample) -> u64); 5] = [
     ("memory KiB", |sample| sample.memory),
+    ("heap KiB", |sample| sample.heap),
     ("files", |sample| sample.files),
     ("tasks", |sample| sample.tasks),
     ("store KiB", |sample| sample.store),
@@ -46,6 +53,7 @@ impl Sample {
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         Ok(Self {
             memory: resident.trim().trim_end_matches(" kB").parse()?,
+            heap: HEAP.current_usage() as u64 / 1024,
             files: fs::read_dir("/proc/self/fd")?.count() as u64,
             tasks: Handle::current().metrics().num_alive_tasks() as u64,
             store: bytes(directory)? / 1024,
@@ -69,9 +77,12 @@ fn bytes(directory: &Path) -> Result<u64> {
 impl Samples {
     /// Adds one, and prints one of each minute.
     pub(crate) fn add(&mut self, sample: Sample) {
-        let Sample { memory, files, tasks, store, block } = sample;
+        let Sample { memory, heap, files, tasks, store, block } = sample;
         if self.0.len() % per_minute() == 0 {
-            println!("{:6} {memory:12} {files:7} {tasks:7} {store:11} {block:8}", self.0.len() / per_minute());
+            println!(
+                "{:6} {memory:12} {heap:10} {files:7} {tasks:7} {store:11} {block:8}",
+                self.0.len() / per_minute()
+            );
         }
         self.0.push(sample);
     }
@@ -94,7 +105,7 @@ impl Samples {
         // Five minutes of an hour, and of a shorter soak as large a part.
         let window = (self.0.len() / 12).max(1);
         let (first, last) = (window..2 * window, self.0.len() - window..self.0.len());
-        for (name, measure) in &MEASURES[..3] {
+        for (name, measure) in &MEASURES[..4] {
             let (before, after) = (self.median(first.clone(), *measure), self.median(last.clone(), *measure));
             println!("{name}: {before} at first, {after} at the end");
             ensure!(after as f64 <= before as f64 * GROWTH, "{name} grew from {before} to {after}");
