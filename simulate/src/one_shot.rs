@@ -83,13 +83,13 @@ pub(crate) async fn sync(network: Network, seed: u64, when: When, log: Log) {
         When::Reorganized(chain) => plan(&chain),
         When::Later | When::Calm => plan(&network.now()),
     };
-    let peers = connect(&network).await;
+    let peers = connect(&network, [1, 3, 64][rng.usize(0..3)]).await;
     log.event(format!("sync of {} nodes", peers.len()));
     let options = ParallelOptions {
         max_concurrent: NonZeroUsize::new(rng.usize(1..9)).unwrap_or(NonZeroUsize::MIN),
         adaptive: rng.bool(),
         // Below, at and above the longest reply of a liar.
-        window_bytes: [250_000, 500_000, 1_300_000, 8 << 20][rng.usize(0..4)],
+        window_bytes: [250_000, 400_000, 550_000, 8 << 20][rng.usize(0..4)],
         recovery: RecoverySettings { seed, ..RecoverySettings::default() },
         ..ParallelOptions::default()
     };
@@ -122,13 +122,16 @@ pub(crate) async fn sync(network: Network, seed: u64, when: When, log: Log) {
     }
 }
 
-async fn connect(network: &Network) -> Vec<Peer<Service>> {
+/// Connects to all nodes. Each holds at most `depth` requests.
+async fn connect(network: &Network, depth: usize) -> Vec<Peer<Service>> {
+    let depth = NonZeroUsize::new(depth).unwrap_or(NonZeroUsize::MIN);
+    let config = CorrelatorConfig { depth, ..CorrelatorConfig::default() };
     let connections = join_all(network.nodes().iter().map(|node| network.connect(node.name()))).await;
     let wrap = |service| {
         let network = network.clone();
         BoxCloneService::new(CheckLayer::new(move |hash: &_| network.find(hash)).layer(service))
     };
-    let adopted = connections.into_iter().flatten().map(|connection| adopt(connection, CorrelatorConfig::default()));
+    let adopted = connections.into_iter().flatten().map(|connection| adopt(connection, config));
     adopted.map(|peer| peer.map(wrap)).collect()
 }
 

@@ -43,11 +43,7 @@ struct Bug {
 pub(crate) fn run(root: &Path, names: &[String]) -> Result<()> {
     let bugs = bugs(&root.join("simulate/planted"))?;
     let copy = root.join("target/planted");
-    copy_sources(root, &copy)?;
-    bugs.iter().try_for_each(|bug| bug.plant(&copy))?;
-    let core = copy.join("qrinfo-core/src/lib.rs");
-    let text = fs::read_to_string(&core)? + &SWITCH.replace("VARIABLE", VARIABLE);
-    fs::write(&core, text)?;
+    copy_sources(root, &copy, &bugs)?;
     build(&copy)?;
     println!("| planted bug | rule | found by seed |\n|---|---|---|");
     let mut missed = 0;
@@ -86,15 +82,13 @@ impl Bug {
         })
     }
 
-    fn plant(&self, copy: &Path) -> Result<()> {
-        let path = copy.join(&self.file);
-        let text = fs::read_to_string(&path)?;
+    /// The text of its file with the bug.
+    fn plant(&self, text: &str) -> Result<String> {
         let count = text.matches(&self.instead_of).count();
         ensure!(count == 1, "{}: {} has the text to replace {count} times", self.name, self.file);
         let core = if self.file.starts_with("qrinfo-core/") { "crate" } else { "qrinfo_core" };
         let switched = self.there_is.replace("PLANTED", &format!("{core}::planted(\"{}\")", self.name));
-        fs::write(&path, text.replace(&self.instead_of, &switched))?;
-        Ok(())
+        Ok(text.replace(&self.instead_of, &switched))
     }
 
     /// The first seed that fails, and does not without the bug.
@@ -122,8 +116,8 @@ fn failed(copy: &Path, bug: &str, days: &[&str]) -> Result<Option<String>> {
     Ok(seed.map(str::to_owned))
 }
 
-/// Copies what the repository has.
-fn copy_sources(root: &Path, copy: &Path) -> Result<()> {
+/// Copies what the repository has, with the bugs. What is there already stays, so that little is built again.
+fn copy_sources(root: &Path, copy: &Path, bugs: &[Bug]) -> Result<()> {
     let listed = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(root)
@@ -133,11 +127,29 @@ fn copy_sources(root: &Path, copy: &Path) -> Result<()> {
     for name in String::from_utf8_lossy(&listed.stdout).split('\0').filter(|name| !name.is_empty()) {
         let (from, to) = (root.join(name), copy.join(name));
         if from.is_file() {
+            let bytes = with_bugs(name, fs::read(&from)?, bugs).with_context(|| format!("cannot copy {name}"))?;
+            if fs::read(&to).is_ok_and(|there| there == bytes) {
+                continue;
+            }
             fs::create_dir_all(to.parent().unwrap_or(copy))?;
-            fs::copy(&from, &to).with_context(|| format!("cannot copy {name}"))?;
+            fs::write(&to, bytes)?;
         }
     }
     Ok(())
+}
+
+/// The bytes of a file with its bugs, and with the switch.
+fn with_bugs(name: &str, bytes: Vec<u8>, bugs: &[Bug]) -> Result<Vec<u8>> {
+    let mut bugs = bugs.iter().filter(|bug| bug.file == name).peekable();
+    let has_switch = name == "qrinfo-core/src/lib.rs";
+    if bugs.peek().is_none() && !has_switch {
+        return Ok(bytes);
+    }
+    let mut text = bugs.try_fold(String::from_utf8(bytes)?, |text, bug| bug.plant(&text))?;
+    if has_switch {
+        text += &SWITCH.replace("VARIABLE", VARIABLE);
+    }
+    Ok(text.into())
 }
 
 fn build(copy: &Path) -> Result<()> {
