@@ -30,6 +30,9 @@ use crate::{chains::START, client::blame, day::rng, log::Log, network::Network};
 /// The first cycle of the plan.
 const FIRST: u32 = 6 * 24;
 
+/// The number of short steps.
+const STEPS: u32 = 40;
+
 /// The longest time for a sync while nothing is wrong: a few round trips and one timeout.
 const BOUND: Duration = Duration::from_secs(45);
 
@@ -79,9 +82,10 @@ pub(crate) async fn sync(network: Network, seed: u64, when: When, log: Log) {
     if let When::Later = when {
         sleep(Duration::from_millis(rng.u64(0..60_000))).await;
     }
+    let has_steps = !is_calm && rng.u8(0..4) == 0;
     let plan = match when {
-        When::Reorganized(chain) => plan(&chain),
-        When::Later | When::Calm => plan(&network.now()),
+        When::Reorganized(chain) => plan(&chain, has_steps),
+        When::Later | When::Calm => plan(&network.now(), has_steps),
     };
     let peers = connect(&network, [1, 3, 64][rng.usize(0..3)]).await;
     log.event(format!("sync of {} nodes", peers.len()));
@@ -89,7 +93,11 @@ pub(crate) async fn sync(network: Network, seed: u64, when: When, log: Log) {
         max_concurrent: NonZeroUsize::new(rng.usize(1..9)).unwrap_or(NonZeroUsize::MIN),
         adaptive: rng.bool(),
         // Below, at and above the longest reply of a liar.
-        window_bytes: [250_000, 400_000, 550_000, 8 << 20][rng.usize(0..4)],
+        window_bytes: match has_steps {
+            // After many short replies it has room for two, and a long one does not fit.
+            true => 20_000,
+            false => [250_000, 400_000, 550_000, 8 << 20][rng.usize(0..4)],
+        },
         recovery: RecoverySettings { seed, ..RecoverySettings::default() },
         ..ParallelOptions::default()
     };
@@ -135,13 +143,16 @@ async fn connect(network: &Network, depth: usize) -> Vec<Peer<Service>> {
     adopted.map(|peer| peer.map(wrap)).collect()
 }
 
-/// Requests for cycles, and one for the whole list of the newest block.
-fn plan(chain: &Chain) -> Vec<Request> {
+/// Requests for cycles, and one for the whole list of the newest block, after many for short steps if `has_steps`.
+fn plan(chain: &Chain, has_steps: bool) -> Vec<Request> {
     let planner = Planner { anchor: Some(START - 8), ..Planner::new(chain.network(), START) };
     let hash_at = |height| chain.block(height).map(|block| block.hash);
     let cycles = planner.plan(FIRST, START, hash_at).unwrap_or_default().into_iter().map(Request::from);
-    let list = |block_hash| MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash }.into();
-    hash_at(chain.tip()).map(list).into_iter().chain(cycles).collect()
+    let diff = |base_block_hash, block_hash| MnListDiffRequestSpec { base_block_hash, block_hash }.into();
+    let steps = START - if has_steps { STEPS } else { 0 }..START;
+    let steps = steps.filter_map(|height| Some(diff(hash_at(height)?, hash_at(height + 1)?)));
+    let list = hash_at(chain.tip()).map(|tip| diff(BlockHash::ZERO, tip));
+    steps.chain(list).chain(cycles).collect()
 }
 
 // === impl OneShot ===
