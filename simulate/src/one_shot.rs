@@ -31,7 +31,7 @@ use crate::{chains::START, client::blame, day::rng, log::Log, network::Network};
 const FIRST: u32 = 6 * 24;
 
 /// The number of short steps.
-const STEPS: u32 = 40;
+const STEPS: u32 = 140;
 
 /// The longest time for a sync while nothing is wrong: a few round trips and one timeout.
 const BOUND: Duration = Duration::from_secs(45);
@@ -87,7 +87,9 @@ pub(crate) async fn sync(network: Network, seed: u64, when: When, log: Log) {
         When::Reorganized(chain) => plan(&chain, has_steps),
         When::Later | When::Calm => plan(&network.now(), has_steps),
     };
-    let peers = connect(&network, [1, 3, 64][rng.usize(0..3)]).await;
+    // One peer alone answers in order, so that nothing would wait for its turn.
+    let depth = if has_steps { 1 } else { [1, 3, 64][rng.usize(0..3)] };
+    let peers = connect(&network, depth).await;
     log.event(format!("sync of {} nodes", peers.len()));
     let options = ParallelOptions {
         max_concurrent: NonZeroUsize::new(rng.usize(1..9)).unwrap_or(NonZeroUsize::MIN),
@@ -95,7 +97,7 @@ pub(crate) async fn sync(network: Network, seed: u64, when: When, log: Log) {
         // Below, at and above the longest reply of a liar.
         window_bytes: match has_steps {
             // After many short replies it has room for two, and a long one does not fit.
-            true => 20_000,
+            true => 5_400,
             false => [250_000, 400_000, 550_000, 8 << 20][rng.usize(0..4)],
         },
         recovery: RecoverySettings { seed, ..RecoverySettings::default() },
@@ -122,7 +124,7 @@ pub(crate) async fn sync(network: Network, seed: u64, when: When, log: Log) {
     one_shot.at_end(&report);
     let took = start.elapsed();
     one_shot.log.event(format!("sync {} in {took:?} {:?}", report.outcome, report.stats));
-    one_shot.log.check(took < LONGEST, || format!("a sync took {took:?}"));
+    one_shot.log.check(took < LONGEST || one_shot.network.may_jump(), || format!("a sync took {took:?}"));
     if is_calm && has_peers {
         one_shot.log.check(report.outcome.is_complete() && took <= BOUND, || {
             format!("a sync of honest nodes ended {} after {took:?}", report.outcome)

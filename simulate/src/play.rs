@@ -25,7 +25,7 @@ const BOUND: Duration = Duration::from_secs(75);
 const BACKOFF: Duration = Duration::from_secs(10 * 60);
 
 /// Requests of a sync beside the follower to one node: twice those of its plan.
-const PLAN: u32 = 98;
+const PLAN: u32 = 298;
 
 /// A day as it is played.
 struct Play {
