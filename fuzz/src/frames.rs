@@ -7,8 +7,8 @@ use qrinfo_core::{
 
 use crate::input::Input;
 
-/// Commands that a client reads.
-const COMMANDS: [&str; 12] = [
+/// Commands that a client knows.
+const COMMANDS: [&str; 18] = [
     "qrinfo",
     "mnlistdiff",
     "getqrinfo",
@@ -21,6 +21,12 @@ const COMMANDS: [&str; 12] = [
     "verack",
     "addrv2",
     "inv",
+    "addr",
+    "getheaders",
+    "getdata",
+    "notfound",
+    "clsig",
+    "isdlock",
 ];
 
 /// A stream of frames whose magic, length and checksum are right, followed by raw bytes; cut at any places.

@@ -161,3 +161,15 @@ fn now() -> Instant {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    #[test]
+    fn seconds_have_a_sign() {
+        let now = super::now();
+        let later = now + Duration::from_millis(1_500);
+        assert_eq!((super::seconds(now, later), super::seconds(later, now)), (1.5, -1.5));
+    }
+}

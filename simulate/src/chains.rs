@@ -10,7 +10,7 @@ use qrinfo_core::{
     message::{GetMnListDiff, Headers, MAX_HEADERS},
     wire::Wire,
 };
-use qrinfo_verify::{HeaderMap, Lists};
+use qrinfo_verify::Lists;
 use spv_testkit::{Chain, Fork, SyntheticChain, SyntheticParams, builder};
 
 /// The height at which each day starts.
@@ -153,17 +153,6 @@ pub(crate) fn hash(header: &[u8]) -> [u8; 32] {
     let hash = spv_x11::x11(header);
     HASHES.write().unwrap_or_else(PoisonError::into_inner).insert(header.to_vec(), hash);
     hash
-}
-
-/// The headers of a chain up to its tip.
-pub(crate) fn headers(chain: &Chain) -> HeaderMap {
-    let mut headers = HeaderMap::default();
-    for (height, header) in (0..=chain.tip()).zip(chain.headers()) {
-        if let Some(block) = chain.block(height) {
-            headers.insert(height, block.hash, &BlockHeader::from_bytes(*header));
-        }
-    }
-    headers
 }
 
 /// Headers that follow the start of a chain.

@@ -12,7 +12,7 @@ use spv_headers::HeaderRules;
 use spv_pool::{Plan, PlanConfig, Source, start};
 use spv_store::{Store, StoreError};
 use tokio::{
-    sync::broadcast,
+    sync::{broadcast, watch},
     task::JoinHandle,
     time::{Instant, timeout},
 };
@@ -33,7 +33,7 @@ pub(crate) struct Client {
     ledger: Ledger,
     pub(crate) disk: Disk,
     network: Network,
-    observers: [JoinHandle<()>; 2],
+    observers: [JoinHandle<()>; 3],
     log: Log,
 }
 
@@ -62,9 +62,11 @@ impl Client {
             }
         };
         log.event("started");
+        network.follower_runs(true);
         let observers = [
             tokio::spawn(observe_events(follower.events(), network.clone(), log.clone())),
             tokio::spawn(observe_state(follower.state.clone(), network.clone(), log.clone())),
+            tokio::spawn(observe_start(follower.state.clone(), network.clone(), log.clone())),
         ];
         Ok(Self { follower, ledger, disk, network: network.clone(), observers, log: log.clone() })
     }
@@ -72,6 +74,7 @@ impl Client {
     /// Ends the follower as a crash does, and returns its disk.
     pub(crate) async fn kill(self) -> Disk {
         self.check_blame();
+        self.network.follower_runs(false);
         self.observers.iter().for_each(JoinHandle::abort);
         let disk = self.disk.after_kill();
         drop(self.follower);
@@ -135,10 +138,10 @@ impl Client {
     }
 
     pub(crate) fn check_blame(&self) {
-        for peer in self.network.honest() {
+        for peer in self.network.blameless() {
             self.log.check(!self.ledger.is_banned(peer), || {
                 let why = self.ledger.all_left().remove(&peer).unwrap_or_default();
-                format!("the honest node {peer} was banned: {why}")
+                format!("{peer} was banned without a proven fault: {why}")
             });
         }
         for (peer, why) in self.ledger.all_left() {
@@ -158,7 +161,7 @@ fn pool(network: &Network, store: &Store) -> (Pool, Ledger) {
     let (pool, events) = start(plan, move |dial| {
         let network = over.clone();
         async move {
-            let mut connection = network.connect(dial.peer).await?;
+            let mut connection = network.dial(dial.peer).await?;
             if let Some(addresses) = dial.addresses {
                 connection.send_addresses_to(addresses);
                 if dial.asks_for_addresses {
@@ -231,10 +234,11 @@ fn on_event(event: FollowEvent, network: &Network, log: &Log) {
 
 fn on_lists(lists: &Lists, network: &Network, log: &Log) {
     log.event(format!("proven {} {}", lists.height(), lists.block_hash()));
+    network.proven(lists.height());
     log.check(network.history().has(lists), || format!("the lists of block {} are false", lists.height()));
 }
 
-async fn observe_state(mut state: tokio::sync::watch::Receiver<FollowState>, network: Network, log: Log) {
+async fn observe_state(mut state: watch::Receiver<FollowState>, network: Network, log: Log) {
     loop {
         let shown = state.borrow_and_update().clone();
         match shown {
@@ -243,6 +247,7 @@ async fn observe_state(mut state: tokio::sync::watch::Receiver<FollowState>, net
         }
         if let FollowState::Synced { height } = shown {
             let is_true = height <= network.highest() || network.may_lie();
+            network.proven(height);
             log.check(is_true, || format!("synced to {height}, and the tip is at {}", network.highest()));
         }
         if state.changed().await.is_err() {
@@ -251,7 +256,18 @@ async fn observe_state(mut state: tokio::sync::watch::Receiver<FollowState>, net
     }
 }
 
+/// Checks that a follower that starts is synced in time, where the honest nodes can be reached.
+async fn observe_start(mut state: watch::Receiver<FollowState>, network: Network, log: Log) {
+    let (start, bound) = (Instant::now(), network.start_bound());
+    let is_synced = |state: &FollowState| matches!(state, FollowState::Synced { .. });
+    let reached = state.wait_for(is_synced).await.is_ok();
+    if reached && let Some(bound) = bound {
+        let took = start.elapsed();
+        log.check(took <= bound, || format!("a follower was synced {took:?} after its start, and {bound:?} is enough"));
+    }
+}
+
 /// Names a peer and what it is blamed for.
 pub(crate) fn blame(peer: PeerId, why: impl std::fmt::Display) -> String {
-    format!("the honest node {peer} is blamed: {why}")
+    format!("{peer} is blamed without a proven fault: {why}")
 }

@@ -65,6 +65,10 @@ fn faults(seed: u64, index: usize, kinds: &BTreeSet<Kind>) -> Vec<(Kind, f64)> {
             faults.push((kind, rate));
         }
     }
+    // Several faults of a node hide one another, so half of the nodes have one at most.
+    if rng.bool() && !faults.is_empty() {
+        faults = vec![faults.swap_remove(rng.usize(0..faults.len()))];
+    }
     faults
 }
 

@@ -88,9 +88,46 @@ impl Kind {
         Self::OF_NODES.into_iter().chain(Self::OF_WORLD).find(|kind| kind.to_string() == name)
     }
 
-    /// Returns `true` if a node with this fault may be banned by an honest client: it sends what is false.
+    /// Returns `true` for a fault of single nodes.
     pub(crate) fn is_of_nodes(self) -> bool {
         Self::OF_NODES.contains(&self)
+    }
+
+    /// Returns `true` if a node with this fault answers or refuses requests as quickly as without.
+    pub(crate) fn is_prompt(self) -> bool {
+        matches!(
+            self,
+            Refuse
+                | Lie
+                | BrokenHeaders
+                | SilentHeaders
+                | TruncatedHeaders
+                | EndlessHeaders
+                | WrongChain
+                | Behind
+                | Low
+                | High
+                | Mute
+                | Poison
+                | NoDial
+        )
+    }
+
+    /// Returns `true` if a node with this fault sends what is false, or what was not asked for, so that it may be banned.
+    pub(crate) fn is_provable(self) -> bool {
+        matches!(
+            self,
+            Oversized
+                | BitFlip
+                | Garbage
+                | WrongReply
+                | Duplicate
+                | Lie
+                | Tamper
+                | Stuff
+                | BrokenHeaders
+                | TruncatedHeaders
+        )
     }
 }
 

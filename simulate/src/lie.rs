@@ -21,7 +21,7 @@ pub(crate) fn lie(frame: &Frame, rng: &mut fastrand::Rng) -> Option<Frame> {
 /// Adds much that nothing proves.
 pub(crate) fn stuff(frame: &Frame, rng: &mut fastrand::Rng) -> Option<Frame> {
     let stuffed = |diff: &mut MnListDiff, rng: &mut fastrand::Rng| {
-        let count = [300, 3_000, 19_000][rng.usize(0..3)];
+        let count = [300, 8_000, 19_000, 19_000][rng.usize(0..4)];
         let hash = |_| ProTxHash::from_bytes(random(rng));
         diff.deleted_masternodes = (0..count).map(hash).collect();
     };

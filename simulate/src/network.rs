@@ -9,10 +9,14 @@ use std::{
     time::Duration,
 };
 
-use qrinfo_core::PeerId;
+use qrinfo_core::{BlockHash, BlockHeader, PeerId};
+use qrinfo_verify::KnownBlock;
 use spv_peer::{Connection, LongReads, PeerConfig, PeerError, handshake};
-use spv_testkit::{Chain, SimulatedPeer};
-use tokio::{io::DuplexStream, time::sleep};
+use spv_testkit::{Chain, SimulatedPeer, chain::Place};
+use tokio::{
+    io::DuplexStream,
+    time::{Instant, sleep},
+};
 
 use crate::{
     chains::{BRANCH, History, START, history},
@@ -31,13 +35,23 @@ struct Inner {
     history: Arc<History>,
     nodes: Vec<Node>,
     running: Mutex<BTreeMap<PeerId, SimulatedPeer>>,
+    restarted: Mutex<BTreeSet<PeerId>>,
+    follower: Mutex<FollowerSeen>,
+    /// The last attempt of the follower to connect to a node.
+    dials: Mutex<BTreeMap<PeerId, Instant>>,
     chain: Mutex<Changing>,
     /// Changes of the chain so far.
     changes: AtomicU32,
     is_out: AtomicBool,
     /// No node restarts, and no clock jumps.
     is_steady: bool,
+    /// The same, but the client may end at any time.
+    is_reachable: bool,
+    /// The follower may end.
+    has_disk_faults: bool,
     reorganizes: bool,
+    jumps: bool,
+    goes_out: bool,
     /// Memory for long messages.
     long_reads: LongReads,
     rng: Mutex<fastrand::Rng>,
@@ -51,6 +65,15 @@ struct Changing {
     branch: Option<(Chain, u32)>,
     /// The greatest height so far.
     highest: u32,
+}
+
+/// What is known of the follower.
+#[derive(Debug, Default)]
+struct FollowerSeen {
+    /// The instant of its start, while it runs.
+    since: Option<Instant>,
+    /// The greatest height of lists that it has proven.
+    proven: u32,
 }
 
 // === impl Network ===
@@ -71,11 +94,18 @@ impl Network {
             history,
             nodes,
             running: Mutex::new(running),
+            restarted: Mutex::default(),
+            follower: Mutex::default(),
+            dials: Mutex::default(),
             chain: Mutex::new(Changing { now, branch: None, highest: START }),
             changes: AtomicU32::new(0),
             is_out: AtomicBool::new(false),
             reorganizes: day.has(Kind::Reorg),
+            jumps: day.has(Kind::Jump),
+            goes_out: day.has(Kind::Outage),
             is_steady: Kind::OF_WORLD.into_iter().all(|kind| kind == Kind::Reorg || !day.has(kind)),
+            has_disk_faults: day.has(Kind::DiskError) || day.has(Kind::DiskFull),
+            is_reachable: ![Kind::Restart, Kind::Jump, Kind::Outage].into_iter().any(|kind| day.has(kind)),
             long_reads: LongReads::new(8 << 20),
             rng: Mutex::new(day.rng("network")),
             log: log.clone(),
@@ -90,8 +120,15 @@ impl Network {
         &self.0.nodes
     }
 
-    pub(crate) fn honest(&self) -> BTreeSet<PeerId> {
-        self.0.nodes.iter().filter(|node| node.is_honest()).map(Node::name).collect()
+    /// The nodes that never do anything that they may be banned for, the honest ones among them.
+    pub(crate) fn blameless(&self) -> BTreeSet<PeerId> {
+        self.0.nodes.iter().filter(|node| node.is_blameless()).map(Node::name).collect()
+    }
+
+    /// The nodes that answer or refuse every request at once, as far as the clock of the client can tell.
+    pub(crate) fn prompt(&self) -> BTreeSet<PeerId> {
+        let nodes = self.0.nodes.iter().filter(|node| node.is_prompt() && !self.0.jumps);
+        nodes.map(Node::name).collect()
     }
 
     pub(crate) fn now(&self) -> Chain {
@@ -131,6 +168,32 @@ impl Network {
         drop(chain);
         self.0.log.event(format!("mined {} {}", next.tip(), short(&next)));
         self.spread(&next, Duration::from_secs(2));
+        if let Some(bound) = self.start_bound().filter(|_| !self.0.reorganizes && !self.0.has_disk_faults) {
+            tokio::spawn(self.clone().observe_block(next.tip(), bound));
+        }
+    }
+
+    /// Checks that the follower proves the lists of a new block, or of one above it, in time.
+    async fn observe_block(self, height: u32, bound: Duration) {
+        let mined = Instant::now();
+        sleep(bound).await;
+        let follower = self.follower();
+        let has_run = follower.since.is_some_and(|since| since <= mined);
+        let proven = follower.proven;
+        self.0.log.check(!has_run || proven >= height, || {
+            format!("block {height} was mined {bound:?} ago, and the lists of {proven} are the newest")
+        });
+    }
+
+    /// Notes the start of the follower, or its end.
+    pub(crate) fn follower_runs(&self, runs: bool) {
+        *self.follower() = FollowerSeen { since: runs.then(Instant::now), proven: 0 };
+    }
+
+    /// Notes that the follower has proven lists.
+    pub(crate) fn proven(&self, height: u32) {
+        let mut follower = self.follower();
+        follower.proven = follower.proven.max(height);
     }
 
     /// Tells all nodes about the chain, each some time later.
@@ -157,6 +220,20 @@ impl Network {
     pub(crate) fn restart(&self, node: &Node) {
         self.0.log.event(format!("restart {}", node.name()));
         self.running().insert(node.name(), node.start());
+        // Each further time the follower waits longer.
+        let is_first = self.restarted().insert(node.name());
+        let may_not_dial = self.0.jumps || self.0.goes_out || self.0.has_disk_faults;
+        if node.is_honest() && is_first && !may_not_dial {
+            tokio::spawn(self.clone().observe_restart(node.name()));
+        }
+    }
+
+    /// Checks that the follower connects again to a node that has restarted.
+    async fn observe_restart(self, node: PeerId) {
+        let restart = Instant::now();
+        sleep(AGAIN).await;
+        let has_dialed = self.dials().get(&node).is_some_and(|dial| *dial >= restart);
+        self.0.log.check(has_dialed, || format!("{node} restarted, and was not connected to in {AGAIN:?}"));
     }
 
     /// Ends or starts the connection of this machine to all others.
@@ -182,6 +259,20 @@ impl Network {
                 self.restart(node);
             }
         }
+    }
+
+    /// Connects the follower to a node.
+    pub(crate) async fn dial(&self, peer: PeerId) -> Result<Connection<DuplexStream>, PeerError> {
+        self.dials().insert(peer, Instant::now());
+        self.connect(peer).await
+    }
+
+    /// A block of the present chain.
+    pub(crate) fn find(&self, hash: &BlockHash) -> Option<KnownBlock> {
+        let chain = self.chain();
+        let Some(Place::Active(height)) = chain.now.find(hash) else { return None };
+        let header = BlockHeader::from_bytes(chain.now.block(height)?.header);
+        Some(KnownBlock { height, merkle_root: header.merkle_root() })
     }
 
     /// Connects to a node.
@@ -211,9 +302,22 @@ impl Network {
     pub(crate) fn may_lie(&self) -> bool {
         let is_liar = |node: &&Node| node.had(Kind::WrongChain) || node.had(Kind::EndlessHeaders);
         let liars = self.0.nodes.iter().filter(is_liar).count();
-        let has_majority = self.honest().len() > liars;
+        let has_majority = self.0.nodes.iter().filter(|node| node.is_honest()).count() > liars;
         let is_settled = self.0.is_steady && self.0.log.elapsed() >= SETTLED;
         liars > 0 && !(has_majority && is_settled)
+    }
+
+    /// The time in which a follower is synced after its start or a block: a timeout of headers and one of a request, and both again for
+    /// each faulty node. `None` on days on which honest nodes cannot always be reached, or some are on another chain.
+    pub(crate) fn start_bound(&self) -> Option<Duration> {
+        let has_liars = self.0.nodes.iter().any(|node| node.had(Kind::WrongChain) || node.had(Kind::EndlessHeaders));
+        let faulty = self.0.nodes.iter().filter(|node| !node.is_honest()).count() as u32;
+        (self.0.is_reachable && !has_liars).then(|| START_BOUND + FAULTY_BOUND * faulty)
+    }
+
+    /// Returns `true` if the clock may jump.
+    pub(crate) fn may_jump(&self) -> bool {
+        self.0.jumps
     }
 
     /// Returns `true` if blocks may leave the chain that the client follows.
@@ -224,6 +328,18 @@ impl Network {
 
     fn chain(&self) -> MutexGuard<'_, Changing> {
         self.0.chain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn follower(&self) -> MutexGuard<'_, FollowerSeen> {
+        self.0.follower.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn restarted(&self) -> MutexGuard<'_, BTreeSet<PeerId>> {
+        self.0.restarted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dials(&self) -> MutexGuard<'_, BTreeMap<PeerId, Instant>> {
+        self.0.dials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<PeerId, SimulatedPeer>> {
@@ -237,6 +353,15 @@ impl Network {
 
 /// The time after which every honest node has told its newest block.
 const SETTLED: Duration = Duration::from_secs(30);
+
+/// The time in which a follower of honest nodes is synced.
+const START_BOUND: Duration = Duration::from_secs(45);
+
+/// The time that a faulty node costs at the start.
+const FAULTY_BOUND: Duration = Duration::from_secs(35);
+
+/// The time in which the follower connects again to a node that has restarted, or is itself started again.
+const AGAIN: Duration = Duration::from_secs(100);
 
 /// The time in which an attempt to connect fails.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -105,6 +105,16 @@ impl Node {
         self.0.faults.is_empty()
     }
 
+    /// Returns `true` if it never does anything that it may be banned for.
+    pub(crate) fn is_blameless(&self) -> bool {
+        self.0.faults.iter().all(|(kind, _)| !kind.is_provable())
+    }
+
+    /// Returns `true` if it answers or refuses every request at once.
+    pub(crate) fn is_prompt(&self) -> bool {
+        self.0.faults.iter().all(|(kind, _)| kind.is_prompt())
+    }
+
     /// Returns `true` if it has or had this fault.
     pub(crate) fn had(&self, kind: Kind) -> bool {
         self.0.faults.iter().any(|(other, _)| *other == kind)

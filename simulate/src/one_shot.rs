@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroUsize,
-    sync::Arc,
     time::Duration,
 };
 
@@ -13,28 +12,26 @@ use qrinfo::{
     verify::Verifier,
 };
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, PeerEvent, PeerId, QRInfoRequestSpec, RecoveryEvent, RequestId,
-    SendId,
+    Answer, Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerEvent, PeerId,
+    RecoveryEvent, Request, RequestId, SendId,
 };
 use qrinfo_correlate::CorrelatorConfig;
 use qrinfo_recovery::RecoverySettings;
-use qrinfo_verify::{CheckLayer, HeaderMap, Level, ListStage, VerifyError};
+use qrinfo_verify::{CheckLayer, Level, ListStage, VerifyError};
+use spv_testkit::Chain;
 use tokio::{
     sync::broadcast,
     time::{Instant, sleep},
 };
 use tower::{Layer, util::BoxCloneService};
 
-use crate::{
-    chains::{START, headers},
-    client::blame,
-    day::rng,
-    log::Log,
-    network::Network,
-};
+use crate::{chains::START, client::blame, day::rng, log::Log, network::Network};
 
 /// The first cycle of the plan.
 const FIRST: u32 = 6 * 24;
+
+/// The number of short steps.
+const STEPS: u32 = 140;
 
 /// The longest time for a sync while nothing is wrong: a few round trips and one timeout.
 const BOUND: Duration = Duration::from_secs(45);
@@ -42,42 +39,73 @@ const BOUND: Duration = Duration::from_secs(45);
 /// The longest time for a sync whatever the nodes do: that of one request at a time at all nodes.
 const LONGEST: Duration = Duration::from_secs(3 * 3_600);
 
+/// The longest time for which a peer is waited for that gives no sign: a timeout, doubled.
+const QUIET: Duration = Duration::from_secs(60);
+
 type Service = BoxCloneService<Attempt, Answer, AttemptError>;
 
 /// A sync and its observer.
 struct OneShot {
     network: Network,
     log: Log,
-    honest: BTreeSet<PeerId>,
-    plan: Vec<QRInfoRequestSpec>,
+    blameless: BTreeSet<PeerId>,
+    prompt: BTreeSet<PeerId>,
+    plan: Vec<Request>,
     /// The index of the next reply, without those that were taken back.
     next: usize,
     delivered: BTreeSet<usize>,
     ended: BTreeSet<SendId>,
     gave_up: BTreeSet<RequestId>,
     banned: BTreeSet<PeerId>,
-    in_flight: BTreeMap<SendId, u64>,
+    /// Sendings that were not heard to have timed out, with their requests.
+    awaited: BTreeMap<SendId, RequestId>,
+    answered: BTreeSet<RequestId>,
+    /// The last sign of each peer that it works on a request, or the last change of what it is to work on.
+    heard: BTreeMap<PeerId, Instant>,
+}
+
+/// The start of a sync.
+#[derive(Debug, Clone)]
+pub(crate) enum When {
+    /// Some time within the next minute.
+    Later,
+    /// Now, with a plan for a chain of which a block has just been replaced.
+    Reorganized(Chain),
+    /// Now, while nothing is wrong.
+    Calm,
 }
 
 /// Syncs once. While nothing is wrong, everything comes within a bound.
-pub(crate) async fn sync(network: Network, seed: u64, is_calm: bool, log: Log) {
+pub(crate) async fn sync(network: Network, seed: u64, when: When, log: Log) {
+    let is_calm = matches!(when, When::Calm);
     let mut rng = rng(seed, if is_calm { "calm sync" } else { "sync" });
-    if !is_calm {
+    if let When::Later = when {
         sleep(Duration::from_millis(rng.u64(0..60_000))).await;
     }
-    let headers = Arc::new(headers(&network.now()));
-    let peers = connect(&network, &headers).await;
+    let has_steps = !is_calm && rng.u8(0..4) == 0;
+    let plan = match when {
+        When::Reorganized(chain) => plan(&chain, has_steps),
+        When::Later | When::Calm => plan(&network.now(), has_steps),
+    };
+    // One peer alone answers in order, so that nothing would wait for its turn.
+    let depth = if has_steps { 1 } else { [1, 3, 64][rng.usize(0..3)] };
+    let peers = connect(&network, depth).await;
     log.event(format!("sync of {} nodes", peers.len()));
     let options = ParallelOptions {
         max_concurrent: NonZeroUsize::new(rng.usize(1..9)).unwrap_or(NonZeroUsize::MIN),
         adaptive: rng.bool(),
-        window_bytes: [100_000, 1_300_000, 8 << 20][rng.usize(0..3)],
+        // Below, at and above the longest reply of a liar.
+        window_bytes: match has_steps {
+            // After many short replies it has room for two, and a long one does not fit.
+            true => 5_400,
+            false => [250_000, 400_000, 550_000, 8 << 20][rng.usize(0..4)],
+        },
         recovery: RecoverySettings { seed, ..RecoverySettings::default() },
         ..ParallelOptions::default()
     };
-    let plan = plan(&network);
     let mut one_shot = OneShot {
-        honest: network.honest(),
+        blameless: network.blameless(),
+        prompt: network.prompt(),
         network,
         log,
         plan: plan.clone(),
@@ -86,15 +114,17 @@ pub(crate) async fn sync(network: Network, seed: u64, is_calm: bool, log: Log) {
         ended: BTreeSet::new(),
         gave_up: BTreeSet::new(),
         banned: BTreeSet::new(),
-        in_flight: BTreeMap::new(),
+        awaited: BTreeMap::new(),
+        answered: BTreeSet::new(),
+        heard: BTreeMap::new(),
     };
     let (has_peers, start) = (!peers.is_empty(), Instant::now());
     let sync = ParallelSync::new(plan, peers, options);
-    let report = one_shot.watch(sync, headers).await;
+    let report = one_shot.watch(sync).await;
     one_shot.at_end(&report);
     let took = start.elapsed();
     one_shot.log.event(format!("sync {} in {took:?} {:?}", report.outcome, report.stats));
-    one_shot.log.check(took < LONGEST, || format!("a sync took {took:?}"));
+    one_shot.log.check(took < LONGEST || one_shot.network.may_jump(), || format!("a sync took {took:?}"));
     if is_calm && has_peers {
         one_shot.log.check(report.outcome.is_complete() && took <= BOUND, || {
             format!("a sync of honest nodes ended {} after {took:?}", report.outcome)
@@ -102,28 +132,38 @@ pub(crate) async fn sync(network: Network, seed: u64, is_calm: bool, log: Log) {
     }
 }
 
-async fn connect(network: &Network, headers: &Arc<HeaderMap>) -> Vec<Peer<Service>> {
+/// Connects to all nodes. Each holds at most `depth` requests.
+async fn connect(network: &Network, depth: usize) -> Vec<Peer<Service>> {
+    let depth = NonZeroUsize::new(depth).unwrap_or(NonZeroUsize::MIN);
+    let config = CorrelatorConfig { depth, ..CorrelatorConfig::default() };
     let connections = join_all(network.nodes().iter().map(|node| network.connect(node.name()))).await;
     let wrap = |service| {
-        let headers = headers.clone();
-        BoxCloneService::new(CheckLayer::new(move |hash: &_| headers.find(hash)).layer(service))
+        let network = network.clone();
+        BoxCloneService::new(CheckLayer::new(move |hash: &_| network.find(hash)).layer(service))
     };
-    let adopted = connections.into_iter().flatten().map(|connection| adopt(connection, CorrelatorConfig::default()));
+    let adopted = connections.into_iter().flatten().map(|connection| adopt(connection, config));
     adopted.map(|peer| peer.map(wrap)).collect()
 }
 
-fn plan(network: &Network) -> Vec<QRInfoRequestSpec> {
-    let chain = network.now();
+/// Requests for cycles, and one for the whole list of the newest block, after many for short steps if `has_steps`.
+fn plan(chain: &Chain, has_steps: bool) -> Vec<Request> {
     let planner = Planner { anchor: Some(START - 8), ..Planner::new(chain.network(), START) };
-    planner.plan(FIRST, START, |height| chain.block(height).map(|block| block.hash)).unwrap_or_default()
+    let hash_at = |height| chain.block(height).map(|block| block.hash);
+    let cycles = planner.plan(FIRST, START, hash_at).unwrap_or_default().into_iter().map(Request::from);
+    let diff = |base_block_hash, block_hash| MnListDiffRequestSpec { base_block_hash, block_hash }.into();
+    let steps = START - if has_steps { STEPS } else { 0 }..START;
+    let steps = steps.filter_map(|height| Some(diff(hash_at(height)?, hash_at(height + 1)?)));
+    let list = hash_at(chain.tip()).map(|tip| diff(BlockHash::ZERO, tip));
+    steps.chain(list).chain(cycles).collect()
 }
 
 // === impl OneShot ===
 
 impl OneShot {
-    async fn watch(&mut self, mut sync: ParallelSync, headers: Arc<HeaderMap>) -> SyncReport {
+    async fn watch(&mut self, mut sync: ParallelSync) -> SyncReport {
+        let network = self.network.clone();
         let stage = ListStage::new(self.network.history().network(), Level::Roots);
-        let mut verifier = Verifier::new(stage, move |hash| headers.find(hash));
+        let mut verifier = Verifier::new(stage, move |hash| network.find(hash));
         let mut events = sync.events();
         loop {
             tokio::select! {
@@ -194,11 +234,18 @@ impl OneShot {
                 let number = send.seq & u64::from(u32::MAX);
                 let outcome = outcome.map(|timing| timing.bytes);
                 self.log.event(format!("ended {} {number} {outcome:?}", send.peer));
-                self.in_flight.remove(&send);
+                let request = self.awaited.remove(&send);
+                match outcome {
+                    Ok(_) => self.answered.extend(request),
+                    // A request that was answered by another peer is not waited for any more.
+                    Err(_) if request.is_some_and(|request| !self.answered.contains(&request)) => self.waited(send),
+                    Err(_) => {}
+                }
+                self.heard.insert(send.peer, Instant::now());
                 self.log.check(self.ended.insert(send), || format!("sending {send:?} ended twice"));
             }
             SyncEvent::Peer(PeerEvent::Progress { send, received, length, .. }) => {
-                self.in_flight.insert(send, received);
+                self.heard.insert(send.peer, Instant::now());
                 self.log.check(!self.ended.contains(&send), || format!("progress of {send:?} behind its end"));
                 self.log.check(length.is_none_or(|length| received <= length), || {
                     format!("{received} bytes of {length:?} were received of {send:?}")
@@ -219,13 +266,30 @@ impl OneShot {
                     self.blamed(peer, format!("{error:?}"));
                 }
             }
-            SyncEvent::Peer(PeerEvent::TimedOut { send, .. }) => self.log.event(format!("timed out {}", send.peer)),
+            SyncEvent::Peer(PeerEvent::TimedOut { send, .. }) => {
+                self.log.event(format!("timed out {}", send.peer));
+                self.awaited.remove(&send);
+                self.waited(send);
+                self.log.check(!self.prompt.contains(&send.peer), || {
+                    format!("{} timed out, which answers or refuses at once", send.peer)
+                });
+                self.heard.insert(send.peer, Instant::now());
+            }
             SyncEvent::Peer(PeerEvent::Sent { send, request, is_copy, .. }) => {
                 self.log.event(format!("sent {request:?} to {}, copy {is_copy}", send.peer));
+                self.awaited.insert(send, request);
+                self.heard.insert(send.peer, Instant::now());
             }
             SyncEvent::Peer(PeerEvent::Stalled { peer, .. }) => self.log.event(format!("stalled {peer}")),
             other => self.log.event(format!("{other:?}")),
         }
+    }
+
+    /// Checks the time for which a peer was waited for that gave no sign, before the end of the wait is noted.
+    fn waited(&self, send: SendId) {
+        let quiet = self.heard.get(&send.peer).map_or(Duration::ZERO, Instant::elapsed);
+        let is_late = quiet > QUIET && !self.network.may_jump();
+        self.log.check(!is_late, || format!("{} was waited for in silence for {quiet:?}", send.peer));
     }
 
     fn at_end(&self, report: &SyncReport) {
@@ -242,6 +306,6 @@ impl OneShot {
     }
 
     fn blamed(&self, peer: PeerId, why: impl std::fmt::Display) {
-        self.log.check(!self.honest.contains(&peer), || blame(peer, why));
+        self.log.check(!self.blameless.contains(&peer), || blame(peer, why));
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     kind::Kind,
     log::{Log, Records},
     network::Network,
-    one_shot,
+    one_shot::{self, When},
 };
 
 /// The time in which the follower reaches the newest block once nothing is wrong any more: a few round trips and two
@@ -25,7 +25,7 @@ const BOUND: Duration = Duration::from_secs(75);
 const BACKOFF: Duration = Duration::from_secs(10 * 60);
 
 /// Requests of a sync beside the follower to one node: twice those of its plan.
-const PLAN: u32 = 16;
+const PLAN: u32 = 298;
 
 /// A day as it is played.
 struct Play {
@@ -72,7 +72,7 @@ impl Play {
     async fn run(&mut self) {
         let calm = Instant::now() + self.day.calm;
         self.start();
-        self.sync(false);
+        self.sync(When::Later);
         while Instant::now() < calm {
             let wait = self.day.spacing.mul_f64(self.rng.f64() * 2.0);
             sleep_until((Instant::now() + wait).min(calm)).await;
@@ -108,15 +108,25 @@ impl Play {
                 self.log.event("the disk is full");
                 self.disk().fill();
             }
-            11 => self.sync(false),
-            _ => self.network.mine(self.day.has(Kind::Reorg)),
+            11 => self.sync(When::Later),
+            _ => self.mine(),
         }
         self.look().await;
     }
 
+    /// Mines a block. When it replaces others, a sync may be under way that does not know.
+    fn mine(&mut self) {
+        let before = self.network.now();
+        self.network.mine(self.day.has(Kind::Reorg));
+        let is_replaced = before.block(before.tip()).is_some_and(|tip| self.network.find(&tip.hash).is_none());
+        if is_replaced {
+            self.sync(When::Reorganized(before));
+        }
+    }
+
     /// Mines a block, and waits for some moment while it is taken in.
     async fn mine_and_wait(&mut self) {
-        self.network.mine(self.day.has(Kind::Reorg));
+        self.mine();
         sleep(Duration::from_millis(self.rng.u64(0..3_000))).await;
     }
 
@@ -159,10 +169,10 @@ impl Play {
         }
     }
 
-    fn sync(&mut self, is_calm: bool) {
-        if is_calm || self.syncs.len() < 2 {
+    fn sync(&mut self, when: When) {
+        if !matches!(when, When::Later) || self.syncs.len() < 2 {
             let seed = self.day.seed.wrapping_add(self.syncs.len() as u64);
-            let sync = one_shot::sync(self.network.clone(), seed, is_calm, self.log.clone());
+            let sync = one_shot::sync(self.network.clone(), seed, when, self.log.clone());
             self.syncs.push(tokio::spawn(sync));
             self.count += 1;
         }
@@ -186,7 +196,7 @@ impl Play {
             self.kill(false).await;
         }
         let start = Instant::now();
-        self.sync(true);
+        self.sync(When::Calm);
         let bound = if self.could_not_connect() { BOUND + BACKOFF } else { BOUND };
         if let Some(client) = &mut self.client {
             let is_synced = client.synced(bound).await;

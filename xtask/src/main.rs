@@ -1,5 +1,4 @@
-//! Tasks of this workspace: `cargo xtask ci`, `cargo xtask bench`, `cargo xtask conformance`, `cargo xtask live`,
-//! `cargo xtask simulate`.
+//! Tasks of this workspace: `cargo xtask --help` lists them.
 
 mod api;
 mod bench;
@@ -8,10 +7,12 @@ mod conformance;
 mod fuzz;
 mod live;
 mod msrv;
+mod mutants;
 mod package;
 mod planted;
 mod prose;
 mod simulate;
+mod soak;
 mod sources;
 mod waypoints;
 
@@ -53,6 +54,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Checks every published crate with the minimum Rust version; skipped where rustup does not have it.
     Msrv,
+    /// Changes the code of the crates in many small ways, each of which a test has to notice; see docs/mutants.md.
+    Mutants(mutants::Options),
     /// Packages every crate as it would be published, and runs the programs in examples/adopters against the packages.
     Package,
     /// Plays bad days of a whole client in virtual time; see docs/simulation.md.
@@ -62,6 +65,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Follows twenty nodes over real sockets, and fails if the client grows; see docs/soak.md.
+    Soak(soak::Options),
     /// Counts doc comments that open with a clause.
     Prose,
     /// Adds blocks to the table of waypoints of a network, or checks it; see docs/design.md.
@@ -85,8 +90,10 @@ fn main() -> ExitCode {
         Task::Conformance { write } => conformance::run(&sources::root(), write),
         Task::Fuzz(options) => fuzz::fuzz(&sources::root(), &options),
         Task::Msrv => msrv::check(&sources::root()),
+        Task::Mutants(options) => mutants::mutants(&sources::root(), &options),
         Task::Package => package::check(&sources::root()),
         Task::Simulate { args } => simulate::run(&args),
+        Task::Soak(options) => soak::soak(&options),
         Task::Prose => prose::check(&sources::root()),
         Task::Waypoints { args } => waypoints::run(&args),
         Task::Live(options) => live::run(options),

@@ -43,11 +43,7 @@ struct Bug {
 pub(crate) fn run(root: &Path, names: &[String]) -> Result<()> {
     let bugs = bugs(&root.join("simulate/planted"))?;
     let copy = root.join("target/planted");
-    copy_sources(root, &copy)?;
-    bugs.iter().try_for_each(|bug| bug.plant(&copy))?;
-    let core = copy.join("qrinfo-core/src/lib.rs");
-    let text = fs::read_to_string(&core)? + &SWITCH.replace("VARIABLE", VARIABLE);
-    fs::write(&core, text)?;
+    copy_sources(root, &copy, &bugs)?;
     build(&copy)?;
     println!("| planted bug | rule | found by seed |\n|---|---|---|");
     let mut missed = 0;
@@ -86,33 +82,42 @@ impl Bug {
         })
     }
 
-    fn plant(&self, copy: &Path) -> Result<()> {
-        let path = copy.join(&self.file);
-        let text = fs::read_to_string(&path)?;
+    /// The text of its file with the bug.
+    fn plant(&self, text: &str) -> Result<String> {
         let count = text.matches(&self.instead_of).count();
         ensure!(count == 1, "{}: {} has the text to replace {count} times", self.name, self.file);
         let core = if self.file.starts_with("qrinfo-core/") { "crate" } else { "qrinfo_core" };
         let switched = self.there_is.replace("PLANTED", &format!("{core}::planted(\"{}\")", self.name));
-        fs::write(&path, text.replace(&self.instead_of, &switched))?;
-        Ok(())
+        Ok(text.replace(&self.instead_of, &switched))
     }
 
-    /// The first seed that fails.
+    /// The first seed that fails, and does not without the bug.
     fn find(&self, copy: &Path) -> Result<Option<String>> {
-        let output = Command::new(copy.join("../planted-build/simulate/qrinfo-simulate"))
-            .args(["--seeds", SEEDS, "--first", "--once"])
-            .env(VARIABLE, &self.name)
-            .stderr(Stdio::inherit())
-            .output()
-            .context("cannot run the simulation")?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let seed = text.lines().find_map(|line| line.strip_prefix("seed ")?.split(' ').next());
-        Ok(seed.map(str::to_owned))
+        let seed = failed(copy, &self.name, &["--seeds", SEEDS, "--first"])?;
+        if let Some(seed) = &seed {
+            let is_sound = failed(copy, "none", &["--from", seed, "--seeds", "1"])?.is_none();
+            ensure!(is_sound, "day {seed} fails without any bug");
+        }
+        Ok(seed)
     }
 }
 
-/// Copies what the repository has.
-fn copy_sources(root: &Path, copy: &Path) -> Result<()> {
+/// Plays days with a bug, each once, and returns the first seed that fails.
+fn failed(copy: &Path, bug: &str, days: &[&str]) -> Result<Option<String>> {
+    let output = Command::new(copy.join("../planted-build/simulate/qrinfo-simulate"))
+        .args(days)
+        .arg("--once")
+        .env(VARIABLE, bug)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run the simulation")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let seed = text.lines().find_map(|line| line.strip_prefix("seed ")?.split(' ').next());
+    Ok(seed.map(str::to_owned))
+}
+
+/// Copies what the repository has, with the bugs. What is there already stays, so that little is built again.
+fn copy_sources(root: &Path, copy: &Path, bugs: &[Bug]) -> Result<()> {
     let listed = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(root)
@@ -122,11 +127,29 @@ fn copy_sources(root: &Path, copy: &Path) -> Result<()> {
     for name in String::from_utf8_lossy(&listed.stdout).split('\0').filter(|name| !name.is_empty()) {
         let (from, to) = (root.join(name), copy.join(name));
         if from.is_file() {
+            let bytes = with_bugs(name, fs::read(&from)?, bugs).with_context(|| format!("cannot copy {name}"))?;
+            if fs::read(&to).is_ok_and(|there| there == bytes) {
+                continue;
+            }
             fs::create_dir_all(to.parent().unwrap_or(copy))?;
-            fs::copy(&from, &to).with_context(|| format!("cannot copy {name}"))?;
+            fs::write(&to, bytes)?;
         }
     }
     Ok(())
+}
+
+/// The bytes of a file with its bugs, and with the switch.
+fn with_bugs(name: &str, bytes: Vec<u8>, bugs: &[Bug]) -> Result<Vec<u8>> {
+    let mut bugs = bugs.iter().filter(|bug| bug.file == name).peekable();
+    let has_switch = name == "qrinfo-core/src/lib.rs";
+    if bugs.peek().is_none() && !has_switch {
+        return Ok(bytes);
+    }
+    let mut text = bugs.try_fold(String::from_utf8(bytes)?, |text, bug| bug.plant(&text))?;
+    if has_switch {
+        text += &SWITCH.replace("VARIABLE", VARIABLE);
+    }
+    Ok(text.into())
 }
 
 fn build(copy: &Path) -> Result<()> {
@@ -141,4 +164,19 @@ fn build(copy: &Path) -> Result<()> {
         bail!("the library with its planted bugs does not compile");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources;
+
+    #[test]
+    fn every_bug_finds_the_text_that_it_replaces() {
+        let root = sources::root();
+        for Bug { name, file, instead_of, .. } in bugs(&root.join("simulate/planted")).unwrap() {
+            let text = fs::read_to_string(root.join(file)).unwrap();
+            assert_eq!(text.matches(&instead_of).count(), 1, "{name}");
+        }
+    }
 }

@@ -285,3 +285,29 @@ proptest! {
         refused_or_exact::<QRInfo>(&changed);
     }
 }
+
+#[test]
+fn a_frame_gives_the_message_that_made_it() {
+    use qrinfo_core::{
+        BlockHash,
+        message::NetworkMessage,
+        wire::frame::{Command, Frame},
+    };
+
+    let reply = decode(LISTS).unwrap();
+    let hash = BlockHash::from_bytes([7; 32]);
+    let messages = [
+        NetworkMessage::GetQRInfo(GetQRInfo { base_block_hashes: vec![hash], block_hash: hash, extra_share: true }),
+        NetworkMessage::GetMnListD(GetMnListDiff { base_block_hash: BlockHash::ZERO, block_hash: hash }),
+        NetworkMessage::MnListDiff(Box::new(reply.mn_list_diff_h.clone())),
+        NetworkMessage::QRInfo(Box::new(reply)),
+        NetworkMessage::Ping(0x0102_0304_0506_0708),
+        NetworkMessage::Pong(u64::MAX),
+        NetworkMessage::Other(Frame { command: Command::VERACK, payload: Default::default() }),
+    ];
+    for message in messages {
+        assert_eq!(NetworkMessage::from_frame(message.to_frame()).unwrap(), message);
+    }
+    let too_long = Frame { command: Command::PONG, payload: vec![0; 9].into() };
+    assert!(NetworkMessage::from_frame(too_long).is_err());
+}

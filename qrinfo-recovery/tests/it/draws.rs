@@ -57,6 +57,26 @@ fn a_budget_says_when_the_next_retry_is_earned() {
 }
 
 #[test]
+fn a_retry_is_there_when_it_was_said_to_be_also_where_the_time_is_no_whole_number() {
+    let mut budget = RetryBudget::new(0.0, 0.3);
+    let start = now();
+    let at = budget.take(start).unwrap_err().unwrap();
+    assert_eq!(at.duration_since(start), Duration::from_micros(3_333_334));
+    assert!(budget.take(at).is_ok());
+}
+
+#[test]
+fn questions_that_come_too_soon_cost_nothing_of_what_time_earns() {
+    // A millionth of a retry each second.
+    let mut budget = RetryBudget::new(0.0, 0.000_001);
+    let start = now();
+    for millis in [0, 500, 500] {
+        assert!(budget.take(start + Duration::from_millis(millis)).is_err());
+    }
+    assert!(budget.take(start + Duration::from_secs(1_000_000)).is_ok());
+}
+
+#[test]
 fn jitter_is_drawn_evenly_from_the_whole_interval() {
     let bound = Duration::from_secs(8);
     let mut backoff = Backoff::new(1);

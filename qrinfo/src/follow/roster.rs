@@ -43,10 +43,14 @@ const ANNOUNCERS: usize = 1;
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     peers: BTreeMap<PeerId, Peer>,
+    /// Peers that joined so far.
+    joined: u64,
 }
 
 #[derive(Debug)]
 struct Peer {
+    /// The number of peers that joined before it.
+    joined: u64,
     /// The height that it announced when it was connected.
     announced: u32,
     round_trip: Duration,
@@ -102,6 +106,7 @@ impl Roster {
     pub(super) fn join(&mut self, peer: PeerId, announced: u32, round_trip: Duration, now: Instant) {
         let (asked, behind, failed) = Default::default();
         let peer_state = Peer {
+            joined: self.joined,
             announced,
             round_trip,
             steps_down: 0,
@@ -117,6 +122,7 @@ impl Roster {
             failed,
             announces: false,
         };
+        self.joined += 1;
         self.peers.insert(peer, peer_state);
     }
 
@@ -257,7 +263,10 @@ impl Roster {
         let mut announcers = self.peers.values().filter(|peer| peer.announces).count();
         self.peers.iter_mut().for_each(|(id, peer)| peer.place(tracker, *id, now));
         let disputed = self.disputed();
-        for (&id, peer) in &mut self.peers {
+        // One that was silent and came back is the last to be asked again, so that every peer gets its turn.
+        let mut peers: Vec<_> = self.peers.iter_mut().collect();
+        peers.sort_by_key(|(_, peer)| peer.joined);
+        for (&id, peer) in peers {
             if let Some(why) = peer.left_behind(now) {
                 steps.push((id, PeerStep::Leave(why)));
                 continue;
@@ -456,6 +465,19 @@ mod tests {
         assert_eq!(world.roster.with_block(98, &world.tracker), [peer(1), peer(2), peer(3)]);
         world.roster.failed(peer(1), 0, world.now);
         assert_eq!(world.roster.with_block(100, &world.tracker), [peer(2), peer(1)]);
+    }
+
+    #[test]
+    fn silent_peers_that_come_back_do_not_hold_up_the_others() {
+        let mut world = World::new(100, &[100, 100, 100]);
+        for silent in [1, 2] {
+            assert_eq!(world.steps(), [(peer(silent), PeerStep::Headers(100))]);
+            world.now += PATIENCE;
+            assert_eq!(world.steps(), [(peer(silent), PeerStep::Leave(LeftBehind::Silent))]);
+            world.roster.leave(peer(silent));
+            world.roster.join(peer(silent), 100, Duration::ZERO, world.now);
+        }
+        assert_eq!(world.steps(), [(peer(3), PeerStep::Headers(100))]);
     }
 
     #[test]
