@@ -39,7 +39,9 @@ pub(crate) struct Sample {
 pub(crate) struct Samples(Vec<Sample>);
 
 /// A measure with its name and unit.
-const MEASURES: [(&str, fn(&Sample) -> u64); 5] = [
+type Measure = (&'static str, fn(&Sample) -> u64);
+
+const MEASURES: [Measure; 5] = [
     ("memory KiB", |sample| sample.memory),
     ("heap KiB", |sample| sample.heap),
     ("files", |sample| sample.files),
@@ -81,7 +83,7 @@ impl Samples {
     /// Adds one, and prints one of each minute.
     pub(crate) fn add(&mut self, sample: Sample) {
         let Sample { memory, heap, files, tasks, store, block } = sample;
-        if self.0.len() % per_minute() == 0 {
+        if self.0.len().is_multiple_of(per_minute()) {
             println!(
                 "{:6} {memory:12} {heap:10} {files:7} {tasks:7} {store:11} {block:8}",
                 self.0.len() / per_minute()
