@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use super::peer_id::PeerId;
 
@@ -19,6 +19,8 @@ pub struct PeerTable {
     pub is_closed: bool,
     /// A peer has joined, whether or not it has left since.
     pub had_peers: bool,
+    /// The instant at which the latest peer joined, if it is known: more may follow it.
+    pub last_joined: Option<Instant>,
     /// Failures mount: more than 0.3 of the latest attempts failed of congestion, at two or more peers, while others
     /// were answered. Such a failure says little about the request that had it.
     pub failures_mount: bool,

@@ -95,6 +95,7 @@ pub struct Scheduler {
     /// True if no further peer will join.
     is_closed: bool,
     had_peers: bool,
+    last_joined: Option<Instant>,
     sizes: Sizes,
     copies: CopyBudget,
     congestion: Congestion,
@@ -138,6 +139,7 @@ impl Scheduler {
             refused: BTreeMap::new(),
             is_closed: false,
             had_peers: false,
+            last_joined: None,
             sizes: Sizes::default(),
             copies: CopyBudget::default(),
             events: VecDeque::new(),
@@ -220,6 +222,7 @@ impl Scheduler {
         }
         self.peer_left(peer, LeaveReason::Disconnected, now);
         self.had_peers = true;
+        self.last_joined = Some(now);
         self.peers.insert(peer, PeerHealth::new(height, round_trip, self.settings.peer_rate));
         self.is_table_new = true;
         self.events.push_back(Event::Peer(PeerEvent::Joined { peer, height, round_trip }));
@@ -273,6 +276,7 @@ impl Scheduler {
         let mut table = PeerTable::new(self.peers.iter().map(|(&peer, health)| (peer, known(health))));
         table.is_closed = self.is_closed;
         table.had_peers = self.had_peers;
+        table.last_joined = self.last_joined;
         table.failures_mount = self.failures_mount;
         table
     }

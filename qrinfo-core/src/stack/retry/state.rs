@@ -26,7 +26,7 @@ const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 /// The number of latest failures that are kept.
 const KEPT: usize = 256;
 
-/// The time for another peer to join after all that have joined refused a request.
+/// The time after the latest peer joined in which a request that all have refused waits for another one.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// The failures of one request that has not ended, and the decision about each.
@@ -144,17 +144,17 @@ impl RetryState {
         if !class.ask_elsewhere && kind != AttemptErrorKind::NoPeer {
             return abort(WhyGivenUp::LocalFailure);
         }
-        let refused = peers.filter(|peers| peers.all_refused(self.height, &self.refused));
-        if refused.is_some_and(|peers| peers.is_closed || self.is_exhausted()) {
-            return abort(WhyGivenUp::Unanswerable);
+        if let Some(peers) = peers.filter(|peers| peers.all_refused(self.height, &self.refused)) {
+            // Others may be about to join.
+            let end = peers.last_joined.filter(|_| !peers.is_closed && !self.is_exhausted()).map(|at| at + GRACE);
+            return match end.map(|end| end.saturating_duration_since(now)).filter(|wait| !wait.is_zero()) {
+                Some(wait) => RecoveryStrategy::WaitForNetwork { timeout: wait.min(self.policy.network_timeout) },
+                None => abort(WhyGivenUp::Unanswerable),
+            };
         }
         if self.is_exhausted() {
             let is_asked = !self.failures.is_empty();
             return abort(if is_asked { WhyGivenUp::Exhausted } else { WhyGivenUp::NoPeers });
-        }
-        if refused.is_some() {
-            // Others may be about to join.
-            return RecoveryStrategy::WaitForNetwork { timeout: self.policy.network_timeout.min(GRACE) };
         }
         match peers {
             Some(peers) if kind == AttemptErrorKind::Overloaded => self.after_overload(peers),

@@ -75,12 +75,17 @@ fn what_every_peer_with_the_blocks_refuses_is_unanswerable() {
     };
     let known = |height| KnownPeer { height, is_spent: false };
     let mut peers = PeerTable::new([(peer(1), known(1_000)), (peer(2), known(888)), (peer(3), known(887))]);
-    for (is_closed, then) in
-        [(false, RecoveryStrategy::WaitForNetwork { timeout: seconds(2) }), (true, abort(WhyGivenUp::Unanswerable))]
-    {
-        peers.is_closed = is_closed;
+    let unanswerable = || abort(WhyGivenUp::Unanswerable);
+    let now = start();
+    for (is_closed, last_joined, then) in [
+        (false, None, unanswerable()),
+        (false, Some(now), RecoveryStrategy::WaitForNetwork { timeout: seconds(2) }),
+        (false, now.checked_sub(seconds(2)), unanswerable()),
+        (true, Some(now), unanswerable()),
+    ] {
+        (peers.is_closed, peers.last_joined) = (is_closed, last_joined);
         let mut state = RetryState::new(&Attempt::new(1, spec.clone().into()), RetryPolicy::default());
-        let decided = decisions(&mut state, Some(&peers), [failure(Refused, 1), failure(Refused, 2)]);
+        let decided = [1, 2].map(|number| state.failed(failure(Refused, number), Some(&peers), now));
         assert_eq!(decided, [SwitchPeer, then], "the third has not the blocks");
         assert!(!state.has_peer(&peers));
         assert_eq!(state.why_no_peer(&peers), WhyGivenUp::Unanswerable);

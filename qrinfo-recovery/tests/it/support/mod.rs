@@ -81,6 +81,11 @@ impl Network {
         self.publish();
     }
 
+    /// The peers have joined at this instant.
+    pub(crate) fn joined_now(&self) {
+        self.table.send_modify(|table| table.last_joined = Some(tokio::time::Instant::now().into_std()));
+    }
+
     /// No further peer will join.
     pub(crate) fn close(&self) {
         self.table.send_modify(|table| table.is_closed = true);
