@@ -146,11 +146,11 @@ impl RetryState {
         }
         if let Some(peers) = peers.filter(|peers| peers.all_refused(self.height, &self.refused)) {
             // Others may be about to join.
-            let end = peers.last_joined.filter(|_| !peers.is_closed && !self.is_exhausted()).map(|at| at + GRACE);
-            return match end.map(|end| end.saturating_duration_since(now)).filter(|wait| !wait.is_zero()) {
-                Some(wait) => RecoveryStrategy::WaitForNetwork { timeout: wait.min(self.policy.network_timeout) },
-                None => abort(WhyGivenUp::Unanswerable),
-            };
+            let grace =
+                peers.last_joined.filter(|_| !self.is_exhausted()).map(|_| GRACE.min(self.policy.network_timeout));
+            let timeout = grace.and_then(|grace| time_to_join(peers, grace, now));
+            return timeout
+                .map_or(abort(WhyGivenUp::Unanswerable), |timeout| RecoveryStrategy::WaitForNetwork { timeout });
         }
         if self.is_exhausted() {
             let is_asked = !self.failures.is_empty();
@@ -159,7 +159,7 @@ impl RetryState {
         match peers {
             Some(peers) if kind == AttemptErrorKind::Overloaded => self.after_overload(peers),
             None if kind == AttemptErrorKind::Overloaded => self.wait(),
-            Some(peers) => self.among(peers, kind),
+            Some(peers) => self.among(peers, kind, now),
             None => self.without_ledger(kind),
         }
     }
@@ -226,7 +226,7 @@ impl RetryState {
     }
 
     /// The decision where there is a ledger of peers.
-    fn among(&mut self, peers: &PeerTable, kind: AttemptErrorKind) -> RecoveryStrategy {
+    fn among(&mut self, peers: &PeerTable, kind: AttemptErrorKind, now: Instant) -> RecoveryStrategy {
         if peers.has_other_than(&self.avoid()) {
             // The service below could not ask that peer a moment ago. Without a wait this would go round and round.
             if kind == AttemptErrorKind::NoPeer {
@@ -242,10 +242,10 @@ impl RetryState {
                 return self.wait();
             }
         }
-        if !peers.is_closed {
-            return RecoveryStrategy::WaitForNetwork { timeout: self.policy.network_timeout };
+        match time_to_join(peers, self.policy.network_timeout, now) {
+            Some(timeout) => RecoveryStrategy::WaitForNetwork { timeout },
+            None => abort(self.why_no_peer(peers)),
         }
-        abort(self.why_no_peer(peers))
     }
 
     /// Waits for room. Peers that had none are asked again if there is no other.
@@ -293,6 +293,14 @@ impl RetryState {
         self.waits = self.waits.saturating_add(1);
         RecoveryStrategy::Retry { delay }
     }
+}
+
+/// The time for which another peer is waited for, if it is: so long after the latest one joined, so that many requests
+/// wait no longer than one. When all have left, it begins anew.
+fn time_to_join(peers: &PeerTable, within: Duration, now: Instant) -> Option<Duration> {
+    let since =
+        peers.last_joined.filter(|_| !peers.is_empty()).map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+    within.checked_sub(since).filter(|left| !left.is_zero() && !peers.is_closed)
 }
 
 fn abort(why: WhyGivenUp) -> RecoveryStrategy {
