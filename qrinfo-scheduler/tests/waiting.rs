@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use qrinfo_core::{Attempt, AttemptErrorKind, RequestId, RequestPriority, Timing};
+use qrinfo_core::{Attempt, AttemptErrorKind, LeaveReason, RequestId, RequestPriority, Timing};
 use qrinfo_scheduler::{Dispatch, Event, PeerState, Rate, Scheduler, Settings, SubmitError};
 use support::{HEIGHT, attempt, decision, now as start, peer_id};
 
@@ -210,6 +210,26 @@ fn a_peer_that_times_out_rests_and_comes_back_with_one_probe() {
     assert_eq!(health(&scheduler).state(), PeerState::HalfOpen { probe: Some(probe.send) });
     answer(&mut scheduler, &probe, until, Duration::from_millis(200));
     assert_eq!(health(&scheduler).state(), PeerState::Open);
+}
+
+/// Near peers that hang up when they are asked, and come back at once, would be asked for ever.
+#[test]
+fn a_peer_that_left_with_a_request_rests_when_it_comes_back() {
+    let now = start();
+    let mut scheduler = with_peers(sequential(), 1);
+    scheduler.submit(attempt(0), now).unwrap();
+    assert_eq!(scheduler.next(now).unwrap().send.peer, peer_id(0));
+    scheduler.peer_left(peer_id(0), LeaveReason::Disconnected, now);
+    scheduler.peer_joined(peer_id(0), HEIGHT, ROUND_TRIP, now);
+    scheduler.peer_joined(peer_id(1), HEIGHT, 10 * ROUND_TRIP, now);
+    assert!(matches!(scheduler.peer(&peer_id(0)).unwrap().state(), PeerState::Cooling { .. }));
+    scheduler.submit(attempt(1), now).unwrap();
+    assert_eq!(scheduler.next(now).unwrap().send.peer, peer_id(1));
+    // One that left without a request does not.
+    let mut idle = with_peers(sequential(), 1);
+    idle.peer_left(peer_id(0), LeaveReason::Disconnected, now);
+    idle.peer_joined(peer_id(0), HEIGHT, ROUND_TRIP, now);
+    assert_eq!(idle.peer(&peer_id(0)).unwrap().state(), PeerState::Open);
 }
 
 #[test]

@@ -386,6 +386,17 @@ impl PeerHealth {
         }
     }
 
+    /// The failures so far, for when it comes back.
+    pub(crate) fn rest(&self) -> Rest {
+        self.rest
+    }
+
+    /// Begins with a rest: its last connection ended while it held requests, and others may be more reliable.
+    pub(crate) fn comes_back(&mut self, rest: Rest, now: Instant) {
+        self.rest = rest;
+        self.cool(now);
+    }
+
     /// Begins a rest. Several requests that fail together are one failure: returns true for the first of them.
     fn cool(&mut self, now: Instant) -> bool {
         if matches!(self.state, PeerState::Cooling { .. }) {

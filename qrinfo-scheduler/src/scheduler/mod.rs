@@ -13,7 +13,7 @@ use std::{
 
 use qrinfo_core::{
     Attempt, AttemptErrorKind, KnownPeer, LeaveReason, PeerEvent, PeerId, PeerTable, RequestId, SendId, Timing,
-    retry::{Congestion, RecoveryStrategy},
+    retry::{Congestion, RecoveryStrategy, Rest},
 };
 
 pub use self::types::{Dispatch, Event, Settings, SubmitError, Window};
@@ -90,6 +90,8 @@ pub struct Scheduler {
     deadlines: BTreeSet<(Instant, RequestId)>,
     peers: BTreeMap<PeerId, PeerHealth>,
     banned: VecDeque<PeerId>,
+    /// Peers that left with requests, and their rests: they rest when they come back. As many as there are bans.
+    lost: VecDeque<(PeerId, Rest)>,
     /// The connected peers that refused a request, also after the request's end: it may be submitted again.
     refused: BTreeMap<RequestId, Vec<PeerId>>,
     /// True if no further peer will join.
@@ -136,6 +138,7 @@ impl Scheduler {
             deadlines: BTreeSet::new(),
             peers: BTreeMap::new(),
             banned: VecDeque::new(),
+            lost: VecDeque::new(),
             refused: BTreeMap::new(),
             is_closed: false,
             had_peers: false,
@@ -223,7 +226,13 @@ impl Scheduler {
         self.peer_left(peer, LeaveReason::Disconnected, now);
         self.had_peers = true;
         self.last_joined = Some(now);
-        self.peers.insert(peer, PeerHealth::new(height, round_trip, self.settings.peer_rate));
+        let mut health = PeerHealth::new(height, round_trip, self.settings.peer_rate);
+        if let Some((_, rest)) =
+            self.lost.iter().position(|(lost, _)| *lost == peer).and_then(|at| self.lost.remove(at))
+        {
+            health.comes_back(rest, now);
+        }
+        self.peers.insert(peer, health);
         self.is_table_new = true;
         self.events.push_back(Event::Peer(PeerEvent::Joined { peer, height, round_trip }));
         // Requests that avoid it have waited for any peer, and it is not one for them.
@@ -628,6 +637,12 @@ impl Scheduler {
         });
         // Our own removal of a peer says nothing about the load.
         let is_ban = matches!(event, PeerEvent::Banned { .. });
+        if !is_ban && health.entries().any(|entry| entry.request.is_some()) {
+            if self.lost.len() == MOST_BANNED {
+                self.lost.pop_front();
+            }
+            self.lost.push_back((peer, health.rest()));
+        }
         for entry in health.entries() {
             let outcome = Err(AttemptErrorKind::Disconnected);
             self.events.push_back(Event::Peer(PeerEvent::Ended { send: entry.send, outcome, at: now }));

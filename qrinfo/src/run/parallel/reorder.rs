@@ -2,8 +2,9 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use crate::run::Delivered;
 
-/// The length assumed before any reply came, bytes: a mainnet `qrinfo` from bases some cycles back.
-const EXPECTED_BYTES: u64 = 300_000;
+/// The length assumed before any reply came, bytes: between mainnet's 33 KB of a chained plan and 300 KB from bases some
+/// cycles back. With the default window eight requests are in flight then, so that no few bad peers hold all of them.
+const EXPECTED_BYTES: u64 = 130_000;
 
 /// Puts replies back into the order of the plan.
 #[derive(Debug, Default)]
