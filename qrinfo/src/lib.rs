@@ -176,6 +176,7 @@
     not(all(
         feature = "config",
         feature = "follow",
+        feature = "metrics",
         feature = "parallel-qrinfo",
         feature = "tcp",
         feature = "verify"

@@ -27,9 +27,15 @@ pub(crate) fn run() -> Result<()> {
         ci.step(&check.name(), check.command())?;
     }
     ci.step("minimum Rust version", xtask(&["msrv"]))?;
-    let mut docs = cargo(["doc", "--workspace", "--all-features", "--no-deps", "--locked"]);
-    docs.env("RUSTDOCFLAGS", "-D warnings");
-    ci.step("docs", docs)?;
+    for (name, features) in [
+        ("docs", &["--all-features"][..]),
+        ("docs, default features", &[]),
+        ("docs, no features", &["--no-default-features"]),
+    ] {
+        let mut docs = cargo(["doc", "--workspace", "--no-deps", "--locked"]);
+        docs.args(features).env("RUSTDOCFLAGS", "-D warnings");
+        ci.step(name, docs)?;
+    }
     ci.step("public API", xtask(&["api"]))?;
     ci.step("doc tests", cargo(["test", "--doc", "--workspace", "--all-features", "--locked"]))?;
     for (package, example, features) in EXAMPLES {
