@@ -308,10 +308,10 @@ async fn at_sixty_percent_failures(is_named: bool) {
     let sequential = RecoveryStrategy::FallbackToSequential { duration: Duration::from_secs(60) };
     assert_eq!(slow_downs.last(), Some(&sequential), "{slow_downs:?}");
     assert!(gauge.most(0.0..5.0) >= 8, "in parallel before anything fails");
-    assert_eq!(gauge.most(18.0..70.0), 1, "sequential");
-    // The fall-back begins within 18 s, and failures go on until 40 s, so it may be repeated once.
-    assert!(gauge.most(70.0..80.0) <= 2, "recovering in steps");
-    assert!(gauge.most(100.0..f64::MAX) >= 4, "parallel again");
+    // Failures go on until 40 s, so the fall-back of 60 s begins, or is repeated, before that.
+    assert_eq!(gauge.most(25.0..74.0), 1, "sequential");
+    assert!(gauge.most(74.0..98.0) <= 2, "recovering in steps");
+    assert!(gauge.most(110.0..f64::MAX) >= 4, "parallel again");
     assert!(ended.took < Duration::from_secs(130), "{:?}", ended.took);
 }
 
