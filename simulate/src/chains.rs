@@ -39,7 +39,7 @@ pub(crate) struct History {
     pub(crate) branches: BTreeMap<u32, Chain>,
     /// A longer branch that no honest node is on.
     pub(crate) wrong: Chain,
-    /// Headers above the start without anything behind them.
+    /// The headers of the chain from block 1 to the start, and many above it without anything behind them.
     endless: Vec<BlockHeader>,
     /// The true lists by block, with their digests.
     truths: Mutex<HashMap<BlockHash, (u64, Lists)>>,
@@ -155,18 +155,19 @@ pub(crate) fn hash(header: &[u8]) -> [u8; 32] {
     hash
 }
 
-/// Headers that follow the start of a chain.
+/// The headers of a chain up to the start, and those of a branch without end.
 fn endless(chain: &Chain) -> Vec<BlockHeader> {
     let Some(start) = chain.block(START) else { return Vec::new() };
     let (mut template, mut before) = (start.header, start.hash);
-    (0..ENDLESS)
-        .map(|number| {
-            template[4..36].copy_from_slice(before.as_bytes());
-            template[36..40].copy_from_slice(&(number as u32).to_le_bytes());
-            (template, before) = mined(template);
-            BlockHeader::from_bytes(template)
-        })
-        .collect()
+    let shared = (1..=START).filter_map(|height| chain.block(height));
+    let shared: Vec<_> = shared.map(|block| BlockHeader::from_bytes(block.header)).collect();
+    let more = (0..ENDLESS).map(|number| {
+        template[4..36].copy_from_slice(before.as_bytes());
+        template[36..40].copy_from_slice(&(number as u32).to_le_bytes());
+        (template, before) = mined(template);
+        BlockHeader::from_bytes(template)
+    });
+    shared.into_iter().chain(more).collect()
 }
 
 /// A header with the work of regtest, and its hash.

@@ -207,25 +207,30 @@ fn check_store(network: &Network, store: &Store, log: &Log) {
 }
 
 async fn observe_events(mut events: broadcast::Receiver<FollowEvent>, network: Network, log: Log) {
+    // The blocks of before this start may have been false.
+    let mut was_false = true;
     loop {
         match events.recv().await {
-            Ok(event) => on_event(event, &network, &log),
+            Ok(event) => on_event(event, &mut was_false, &network, &log),
             Err(broadcast::error::RecvError::Lagged(count)) => log.violation(format!("{count} events at once")),
             Err(broadcast::error::RecvError::Closed) => return,
         }
     }
 }
 
-fn on_event(event: FollowEvent, network: &Network, log: &Log) {
+/// Checks an event. `was_false` says whether the tip before it was one of liars: a chain that was left for it may be long.
+fn on_event(event: FollowEvent, was_false: &mut bool, network: &Network, log: &Log) {
     match event {
         FollowEvent::Tip { height, hash } => {
             log.event(format!("tip {height} {hash}"));
-            let is_true = network.history().is_true(&hash) || network.may_lie();
-            log.check(is_true, || format!("the agreed block {hash} at {height} is on no chain"));
+            *was_false = !network.history().is_true(&hash);
+            log.check(!*was_false || network.may_lie(), || {
+                format!("the agreed block {hash} at {height} is on no chain")
+            });
         }
         FollowEvent::Reorganized { fork, left } => {
             log.event(format!("reorganized {fork} {left}"));
-            log.check(left <= 100 || network.may_lie(), || format!("a reorganization of {left} blocks"));
+            log.check(left <= 100 || *was_false || network.may_lie(), || format!("a reorganization of {left} blocks"));
         }
         FollowEvent::Proven(lists) => on_lists(&lists, network, log),
         other => log.event(format!("{other:?}")),
