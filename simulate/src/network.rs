@@ -67,7 +67,7 @@ struct Changing {
     highest: u32,
 }
 
-/// What is known of the follower.
+/// Knowledge about the follower.
 #[derive(Debug, Default)]
 struct FollowerSeen {
     /// The instant of its start, while it runs.

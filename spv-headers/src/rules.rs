@@ -37,7 +37,7 @@ impl HeaderRules {
     }
 
     /// Adds blocks that are thought to be on the chain, best one for each 2,000 of its blocks, to those of the network.
-    /// As with checkpoints, the headers between each two of them are fetched side by side.
+    /// The headers between each two of them are fetched side by side, like those between checkpoints.
     ///
     /// They are not trusted: the chain has to reach each of them. One that peers do not know, or that the chain passes
     /// by, is given up; that costs a message or two, and no peer is blamed.

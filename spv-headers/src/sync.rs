@@ -11,7 +11,7 @@ use futures_util::{
     stream::{self, FuturesUnordered},
 };
 use qrinfo_core::{
-    AttemptErrorKind, BlockHash, LeaveReason, PeerEvent, PeerId,
+    AttemptErrorKind, BlockHash, LeaveReason, Network, PeerEvent, PeerId,
     message::{GetHeaders, HEADERS2_PROTOCOL_VERSION, Headers, Headers2, NODE_HEADERS_COMPRESSED, PROTOCOL_VERSION},
     wire::{
         DecodeError, Wire,
@@ -372,11 +372,15 @@ impl Default for HeaderSyncConfig {
 // === impl LeftPeer ===
 
 impl LeftPeer {
-    /// The event for the ledger of peers: a ban for what no honest peer sends.
+    /// The event for the ledger of peers: a ban for what no honest peer sends. One that has none of the blocks that it was
+    /// told sends those after its block 0: our genesis block or checkpoint may be wrong.
     pub fn event(&self) -> PeerEvent {
         let peer = self.peer;
         let left = |why| PeerEvent::Left { peer, why };
         match self.why {
+            PeerProblem::Headers(HeaderError::Unconnected(block)) if Network::any_has_genesis(&block) => {
+                left(LeaveReason::Disconnected)
+            }
             PeerProblem::Malformed(_) => PeerEvent::Banned { peer, why: AttemptErrorKind::Malformed },
             PeerProblem::Headers(_) => PeerEvent::Banned { peer, why: AttemptErrorKind::False },
             PeerProblem::Silent => left(LeaveReason::Unanswered),

@@ -205,7 +205,7 @@ async fn an_endless_stream_is_cut_where_its_peer_said() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
-/// What is known of the newest blocks of a chain is not lost when a far longer one is left.
+/// The merkle roots of the newest blocks of a chain are not lost when a far longer one is left.
 #[tokio::test(start_paused = true)]
 async fn the_newest_blocks_are_known_after_an_endless_stream() {
     let made = whole();

@@ -42,7 +42,7 @@ const EVERY: Duration = Duration::from_secs(5);
 /// The time in which the client reaches the newest block at the end.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// What the process of the nodes tells.
+/// A message of the process of the nodes.
 #[derive(Debug, Default)]
 struct Told {
     honest: BTreeSet<PeerId>,

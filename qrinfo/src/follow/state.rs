@@ -168,7 +168,7 @@ impl FollowConfig {
     }
 }
 
-/// As [`FollowConfig::new`], with the parameters of the configuration's devnet, and its genesis block as the start.
+/// Like [`FollowConfig::new`], with the parameters of the configuration's devnet, and its genesis block as the start.
 impl From<&ClientConfig> for FollowConfig {
     fn from(config: &ClientConfig) -> Self {
         let default = Self::new(config.network());
