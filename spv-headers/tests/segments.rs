@@ -56,7 +56,9 @@ async fn a_branch_below_a_checkpoint_is_refused_and_costs_little() {
             matches!(why, PeerProblem::Headers(HeaderError::NotCheckpoint { .. } | HeaderError::Unconnected(_))),
             "{why:?}"
         );
-        assert!(matches!(left.event(), PeerEvent::Banned { .. }));
+        // One that has none of our blocks may be right: a checkpoint of ours may be wrong.
+        let has_none = matches!(why, PeerProblem::Headers(HeaderError::Unconnected(_)));
+        assert_eq!(matches!(left.event(), PeerEvent::Banned { .. }), !has_none, "{why:?}");
     }
 }
 
