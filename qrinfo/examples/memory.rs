@@ -32,7 +32,7 @@ const PEERS: usize = 3;
 const NETWORK: Network = Network::Mainnet;
 
 /// Windows in bytes, the default first.
-const WINDOWS: [u64; 5] = [DEFAULT_WINDOW_BYTES, 8 << 20, 2 << 20, 768 << 10, 400_000];
+const WINDOWS: [u64; 5] = [DEFAULT_WINDOW_BYTES, 8 << 20, 2 << 20, 1 << 20, 400_000];
 
 /// The length of a block on the client's input: its hash and its header.
 const BLOCK: usize = 32 + 80;

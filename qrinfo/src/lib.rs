@@ -150,7 +150,7 @@
 //!
 //! * Requests in flight: one in a sequential sync, [`max_concurrent`](ParallelOptions::max_concurrent) in a parallel
 //!   one (3 by default), at most 64 at one peer.
-//! * Replies that wait for their turn, with those in flight: [`window_bytes`](ParallelOptions::window_bytes), 1 MiB
+//! * Replies that wait for their turn, with those in flight: [`window_bytes`](ParallelOptions::window_bytes), 768 KiB
 //!   by default. A reply that does not fit is dropped and asked for again.
 //! * One request: five attempts, ten minutes after its first failure
 //!   ([`RetryPolicy`](qrinfo_core::retry::RetryPolicy)). A sync that no peer answers ends when its first request has

@@ -88,7 +88,7 @@ pub struct ClientConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qrinfo_requests_per_second_per_peer: Option<f64>,
     /// Maximum number of bytes of replies that are in flight or wait for their turn, within
-    /// [`WINDOW_BYTES`](Self::WINDOW_BYTES). Default: [`DEFAULT_WINDOW_BYTES`], 1 MiB, which keeps memory low; a larger
+    /// [`WINDOW_BYTES`](Self::WINDOW_BYTES). Default: [`DEFAULT_WINDOW_BYTES`], 768 KiB, which keeps memory low; a larger
     /// window is faster.
     #[cfg(feature = "parallel-qrinfo")]
     pub qrinfo_window_bytes: u64,

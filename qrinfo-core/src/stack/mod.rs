@@ -20,11 +20,11 @@ mod request;
 pub mod retry;
 mod timing;
 
-/// Bytes of replies that a parallel sync holds back or has in flight, by default: 1 MiB. Replies that come before their
+/// Bytes of replies that a parallel sync holds back or has in flight, by default: 768 KiB. Replies that come before their
 /// turn wait, so that they are delivered in order. With this many the memory of a process is at most a fifth above that
-/// of one that asks in sequence, whatever it does with the replies; with 8 MiB a sync of mainnet's replies takes two
-/// thirds of the time.
-pub const DEFAULT_WINDOW_BYTES: u64 = 1 << 20;
+/// of one that asks in sequence, whatever it does with the replies; with 8 MiB a sync of mainnet's replies takes
+/// half to two thirds of the time.
+pub const DEFAULT_WINDOW_BYTES: u64 = 768 << 10;
 
 pub use self::{
     attempt::{Answer, Attempt, AttemptResult, AttemptService},

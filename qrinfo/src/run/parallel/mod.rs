@@ -56,7 +56,7 @@ pub struct ParallelOptions {
     /// Bytes of replies that wait to be taken, together with those in flight, which are expected to be of mean length.
     /// At least one request is always in flight. Replies that do not fit are dropped and asked for again later.
     ///
-    /// The default is [`DEFAULT_WINDOW_BYTES`], 1 MiB, which keeps memory low; a larger window is faster.
+    /// The default is [`DEFAULT_WINDOW_BYTES`], 768 KiB, which keeps memory low; a larger window is faster.
     pub window_bytes: u64,
     /// The time for the whole sync; `None` for no limit.
     pub total_timeout: Option<Duration>,

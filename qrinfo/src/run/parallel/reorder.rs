@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use crate::run::Delivered;
 
 /// The length assumed before any reply came, bytes: between mainnet's 33 KB of a chained plan and 300 KB from bases some
-/// cycles back. With the default window eight requests are in flight then, so that no few bad peers hold all of them.
+/// cycles back. With the default window six requests are in flight then: few bad peers do not hold all of them.
 const EXPECTED_BYTES: u64 = 130_000;
 
 /// Puts replies back into the order of the plan.
