@@ -3,7 +3,13 @@
 
 mod support;
 
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    hint,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Duration,
+};
 
 use futures_util::{StreamExt, future::BoxFuture, stream};
 use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, RequestPriority};
@@ -14,7 +20,7 @@ use support::{
     reply,
 };
 use tokio::time::{self, Instant};
-use tokio_test::{assert_pending, assert_ready_ok, task};
+use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
 use tower::{Service, ServiceExt, discover::Change, timeout::Timeout};
 
 fn sequential() -> Settings {
@@ -258,4 +264,34 @@ async fn without_peers_to_come_requests_fail() {
     tokio::spawn(driver);
     let error = ask(&service, attempt(0)).await.unwrap_err();
     assert_eq!(source(&error), Some(ScheduleError::NoPeers));
+}
+
+/// A channel whose receiver is dropped keeps what is sent at that very moment.
+#[test]
+fn a_request_at_the_very_end_of_the_driver_ends() {
+    for _ in 0..20_000 {
+        let peers = stream::pending::<Result<Change<PeerId, Peer<TestPeer>>, AttemptError>>();
+        let (mut service, driver) = SchedulerService::new(peers, sequential());
+        let ready = |service: &mut SchedulerService| task::spawn(()).enter(|cx, _| service.poll_ready(cx));
+        assert_ready_ok!(ready(&mut service));
+        let mut other = service.clone();
+        let there = AtomicUsize::new(0);
+        let meet = || {
+            there.fetch_add(1, Ordering::SeqCst);
+            while there.load(Ordering::SeqCst) < 2 {
+                hint::spin_loop();
+            }
+        };
+        let response = thread::scope(|scope| {
+            scope.spawn(|| {
+                meet();
+                drop(driver);
+            });
+            meet();
+            service.call(attempt(0))
+        });
+        let error = assert_ready!(task::spawn(response).poll()).unwrap_err();
+        assert_eq!(source(&error), Some(ScheduleError::Stopped));
+        assert_ready!(ready(&mut other)).unwrap_err();
+    }
 }

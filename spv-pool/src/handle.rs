@@ -52,8 +52,12 @@ impl PoolHandle {
 
     /// The peers to remember for the next run; empty after the pool's end.
     pub async fn book(&self) -> AddressBook {
-        let (sender, receiver) = oneshot::channel();
+        let (sender, mut receiver) = oneshot::channel();
         self.tell(move |plan, now| drop(sender.send(plan.book(now))));
+        // A pool that ends just now may leave the question in the channel, where it would wait for ever.
+        if self.commands.is_closed() {
+            receiver.close();
+        }
         receiver.await.unwrap_or_default()
     }
 

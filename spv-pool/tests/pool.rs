@@ -312,3 +312,17 @@ async fn addresses_that_peers_name_become_candidates() {
     assert_eq!(peers, ["8.8.8.8:9999".to_owned(), "good-0".to_owned()].into());
     assert!(dialled.lock().unwrap()[0].asks_for_addresses, "there is but one candidate");
 }
+
+/// A channel whose receiver is dropped keeps what is sent at that very moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_book_of_a_pool_is_told_at_its_very_end() {
+    for _ in 0..20_000 {
+        let (pool, events) = start(plan(1), |dial| Nodes::default().dial(dial));
+        let asked = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.book().await }
+        });
+        drop(events);
+        timeout(Duration::from_secs(30), asked).await.expect("no answer").unwrap();
+    }
+}

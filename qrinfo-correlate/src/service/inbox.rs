@@ -11,10 +11,12 @@ use crate::{error::Closed, reply::ReplySender};
 /// A driver's end of its services.
 #[derive(Debug)]
 pub(crate) struct Inbox {
+    /// Before the commands, and so dropped before them: a service looks at it after each submission, which it may have
+    /// sent too late to be received or dropped.
+    pub(crate) gate: Gate,
     /// The slots bound its length: a submission carries one, and a cancellation follows a submission. It ends when no
     /// service and no future is left.
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
-    pub(crate) gate: Gate,
 }
 
 /// A message from a service or its future to the driver.

@@ -17,7 +17,7 @@ use qrinfo_core::{
     RequestId, SendId, Timing,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch},
     time::{self, Sleep},
 };
 use tower::{
@@ -54,6 +54,8 @@ pub struct Driver<D: Peers> {
     /// `None` after its end.
     discover: Option<D>,
     commands: mpsc::UnboundedReceiver<Command>,
+    /// The places in the queue. Closed at the end, for the services that wait for one.
+    room: Arc<Semaphore>,
     scheduler: Scheduler,
     peers: BTreeMap<PeerId, Connected<D::Asked>>,
     callers: HashMap<RequestId, Caller>,
@@ -104,7 +106,7 @@ static NEXT_SENDS: AtomicU64 = AtomicU64::new(1);
 // === impl Driver ===
 
 impl<D: Peers> Driver<D> {
-    pub(super) fn new(discover: D, settings: Settings) -> (Self, SchedulerHandle) {
+    pub(super) fn new(discover: D, room: Arc<Semaphore>, settings: Settings) -> (Self, SchedulerHandle) {
         // A submission carries a place in the queue, and every other command a caller's turn: that bounds the channel.
         let (sender, commands) = mpsc::unbounded_channel();
         // The service's permits bound the queue. Requests that go back into it must not be turned away.
@@ -117,6 +119,7 @@ impl<D: Peers> Driver<D> {
         let driver = Self {
             discover: Some(discover),
             commands,
+            room,
             scheduler,
             peers: BTreeMap::new(),
             callers: HashMap::new(),
@@ -412,6 +415,7 @@ impl<D: Peers> Driver<D> {
 
     fn stop(&mut self) {
         self.commands.close();
+        self.room.close();
         // Callers that wait find the other end of their channel gone.
         self.callers.clear();
     }
@@ -447,6 +451,12 @@ impl<D: Peers> Future for Driver<D> {
 }
 
 impl<D: Peers> Unpin for Driver<D> {}
+
+impl<D: Peers> Drop for Driver<D> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
 
 impl<D: Peers> fmt::Debug for Driver<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

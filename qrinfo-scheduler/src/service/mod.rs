@@ -93,7 +93,7 @@ impl SchedulerService {
         D: Peers,
     {
         let room = Arc::new(Semaphore::new(settings.capacity.min(Semaphore::MAX_PERMITS)));
-        let (driver, handle) = Driver::new(discover, settings);
+        let (driver, handle) = Driver::new(discover, room.clone(), settings);
         (Self { handle, next_call: Arc::default(), room: PollSemaphore::new(room), permit: None }, driver)
     }
 
@@ -119,7 +119,10 @@ impl Service<Attempt> for SchedulerService {
         if self.permit.is_none() {
             self.permit = ready!(self.room.poll_acquire(cx));
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(match self.permit {
+            Some(_) => Ok(()),
+            None => Err(ScheduleError::Stopped.into()),
+        })
     }
 
     /// Sends it when its turn comes. Called without readiness it fails as
@@ -129,9 +132,13 @@ impl Service<Attempt> for SchedulerService {
             return ResponseFuture::failed(AttemptError::new(AttemptErrorKind::Overloaded));
         };
         let call = self.next_call.fetch_add(1, Ordering::Relaxed);
-        let (respond, response) = oneshot::channel();
+        let (respond, mut response) = oneshot::channel();
         let id = attempt.id;
         self.handle.send(Command::Submit(Box::new(Submission { call, attempt, respond, permit })));
+        // A driver that ends just now may leave the request in the channel, where it would wait for ever.
+        if self.handle.is_stopped() {
+            response.close();
+        }
         ResponseFuture::waiting((id, call), response, self.handle.clone())
     }
 }
