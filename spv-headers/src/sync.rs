@@ -18,7 +18,7 @@ use qrinfo_core::{
         frame::{Command, Frame, FrameEvent},
     },
 };
-use spv_peer::{Connection, PeerError, round_trip};
+use spv_peer::{Connection, PeerError, fence};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
@@ -51,9 +51,6 @@ const HAND_BACK: Duration = Duration::from_millis(100);
 
 /// The time in which a peer answers a ping before it is asked for headers a second time.
 const FENCE: Duration = Duration::from_secs(3);
-
-/// The nonce of that ping.
-const FENCE_NONCE: u64 = u64::from_le_bytes(*b"headers2");
 
 /// The settings of a header sync.
 ///
@@ -202,7 +199,8 @@ where
     // peers that are on it.
     let (on, off): (Vec<_>, Vec<_>) = synced.peers.into_iter().partition(|peer| peer.standing.is_on_chain());
     let mut silent: BTreeSet<_> = on.iter().map(|peer| peer.connection.peer()).collect();
-    let again = stream::iter(on).map(|peer| fenced(peer.connection)).buffer_unordered(usize::MAX).filter_map(ready);
+    let again =
+        stream::iter(on).map(|peer| fence(peer.connection, FENCE)).buffer_unordered(usize::MAX).filter_map(ready);
     let mut again = sync_once(again, rules, lower, config, &keep).await?;
     again.peers.iter().for_each(|peer| _ = silent.remove(&peer.connection.peer()));
     again.left.iter().for_each(|left| _ = silent.remove(&left.peer));
@@ -305,12 +303,6 @@ where
     drop(happened);
     let (peers, left) = peers.hand_back(&agreement.standings).await;
     Ok(HeaderSync { chain: agreement.chain, peers, left })
-}
-
-/// The connection when all that was asked before is answered, if that is soon.
-async fn fenced<Io: AsyncRead + AsyncWrite + Unpin>(mut connection: Connection<Io>) -> Option<Connection<Io>> {
-    timeout(FENCE, round_trip(&mut connection, FENCE_NONCE)).await.ok()?.ok()?;
-    Some(connection)
 }
 
 fn now() -> std::time::Instant {

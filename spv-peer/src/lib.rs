@@ -92,7 +92,7 @@ pub use error::PeerError;
 pub use gossip::{AddressSender, known_nodes};
 pub use handshake::handshake;
 pub use long_reads::LongReads;
-pub use ping::round_trip;
+pub use ping::{fence, round_trip};
 
 /// The examples of the README.
 #[cfg(doctest)]

@@ -5,10 +5,13 @@ use futures_util::{SinkExt, StreamExt};
 use qrinfo_core::wire::frame::{Command, Frame, FrameEvent};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use crate::{Connection, PeerError};
+
+/// The nonce of the ping behind all other questions.
+const FENCE: u64 = u64::from_le_bytes(*b"spvfence");
 
 /// The time from a ping to its pong: one round trip, and what an idle node's socket loop adds.
 ///
@@ -33,4 +36,14 @@ pub async fn round_trip<Io: AsyncRead + AsyncWrite + Unpin>(
         }
     }
     Err(PeerError::Io(io::ErrorKind::UnexpectedEof.into()))
+}
+
+/// The connection when the peer has answered, or passed over, all that it was asked before, or `None` if it takes longer
+/// than `within`. Frames that arrive meanwhile are dropped, so that a late answer is not taken for one to the next question.
+pub async fn fence<Io: AsyncRead + AsyncWrite + Unpin>(
+    mut connection: Connection<Io>,
+    within: Duration,
+) -> Option<Connection<Io>> {
+    timeout(within, round_trip(&mut connection, FENCE)).await.ok()?.ok()?;
+    Some(connection)
 }

@@ -12,12 +12,12 @@ use spv_headers::{
     CheckedHeader, HeaderBatch, HeaderChain, HeaderError, HeaderSync, HeaderSyncConfig, HeaderSyncError, LeftPeer,
     PeerProblem, SyncedPeer, sync_headers,
 };
-use spv_peer::{Connection, round_trip};
+use spv_peer::{Connection, fence};
 use spv_store::{HeaderWriter, Store};
 use tokio::{
     sync::mpsc,
     task::spawn_blocking,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 use super::{Range, nodes::Nodes};
@@ -38,9 +38,6 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 /// The time in which a node that joins late tells its tip.
 const LATE: Duration = Duration::from_secs(10);
-
-/// The nonce of the ping behind all other questions.
-const QUIET: u64 = u64::from_le_bytes(*b"headers?");
 
 /// The source of headers.
 pub(super) struct Source {
@@ -214,7 +211,7 @@ impl Agreed {
         until: Option<Instant>,
     ) -> Result<Self> {
         let Self { network, chain, is_newest, ask, behind, .. } = self;
-        let connections = stream::iter(behind).map(|(connection, _)| quiet(connection));
+        let connections = stream::iter(behind).map(|(connection, _)| fence(connection, SETTLE));
         let connections = connections.buffer_unordered(usize::MAX).filter_map(ready);
         let source = Source { network, chain, is_newest, ask };
         let agreed = source.ask(connections, ledger, store, until).await?;
@@ -291,12 +288,6 @@ impl Admission {
         }
         low
     }
-}
-
-/// The connection when all that was asked before is answered, if that is soon.
-async fn quiet(mut connection: Connection) -> Option<Connection> {
-    timeout(SETTLE, round_trip(&mut connection, QUIET)).await.ok()?.ok()?;
-    Some(connection)
 }
 
 /// The second highest, or the only one.
