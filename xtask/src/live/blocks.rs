@@ -35,6 +35,20 @@ impl Blocks {
         Self::parse(file).with_context(|| format!("{} is no block file of regtest", path.display()))
     }
 
+    /// The chain without its newest blocks, and these.
+    pub(super) fn split(&self, newest: u32) -> Result<(Self, Vec<Vec<u8>>)> {
+        let (mut blocks, mut rest) = (Vec::new(), self.file.as_slice());
+        while let Some((size, after)) = rest.strip_prefix(&MAGIC).and_then(<[u8]>::split_first_chunk) {
+            let (block, after) = after.split_at(u32::from_le_bytes(*size) as usize);
+            blocks.push(block.to_vec());
+            rest = after;
+        }
+        let kept = self.tip.checked_sub(newest).with_context(|| format!("the chain has no {newest} blocks"))?;
+        let newest = blocks.split_off(kept as usize + 1);
+        let framed = |block: &Vec<u8>| [&MAGIC[..], &(block.len() as u32).to_le_bytes(), block].concat();
+        Ok((Self { file: blocks.iter().flat_map(framed).collect(), tip: kept }, newest))
+    }
+
     fn parse(mut file: Vec<u8>) -> Result<Self> {
         file.resize(file.len() + PADDING, 0);
         let mut rest = file.as_slice();

@@ -62,7 +62,7 @@ impl Client {
             .output()
             .context("cannot run cargo")?;
         ensure!(output.status.success(), "qrinfo cannot be built");
-        let command = executable(&output.stdout).context("cargo named no executable for qrinfo")?;
+        let command = executable(&output.stdout, "qrinfo").context("cargo named no executable for qrinfo")?;
         Ok(Self { command, patience })
     }
 
@@ -98,9 +98,9 @@ impl Client {
 }
 
 /// Finds the command in the messages of `cargo build`.
-fn executable(messages: &[u8]) -> Option<PathBuf> {
+pub(super) fn executable(messages: &[u8], target: &str) -> Option<PathBuf> {
     let messages = messages.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
-    let mut built = messages.filter(|message| message["target"]["name"] == "qrinfo");
+    let mut built = messages.filter(|message| message["target"]["name"] == target);
     built.find_map(|message| Some(message["executable"].as_str()?.into()))
 }
 
@@ -162,7 +162,7 @@ mod tests {
     fn the_command_is_found_where_cargo_put_it() {
         let messages = b"{\"target\":{\"name\":\"qrinfo\"},\"executable\":null}\nno json\n\
             {\"target\":{\"name\":\"qrinfo\"},\"executable\":\"/t/release/qrinfo\"}\n";
-        assert_eq!(executable(messages), Some("/t/release/qrinfo".into()));
-        assert_eq!(executable(b""), None);
+        assert_eq!(executable(messages, "qrinfo"), Some("/t/release/qrinfo".into()));
+        assert_eq!(executable(b"", "qrinfo"), None);
     }
 }

@@ -5,6 +5,7 @@
 mod blocks;
 mod client;
 mod compare;
+mod follow;
 mod node;
 mod patience;
 mod rpc;
@@ -42,6 +43,9 @@ pub(crate) struct Options {
     /// Nodes to start, 1 to 3
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=3))]
     nodes: u8,
+    /// Newest blocks of the chain that a follower sees one by one; 0 to leave this out
+    #[arg(long, value_name = "N", default_value_t = 130)]
+    follow: u32,
 }
 
 /// A node with the relay before it.
@@ -71,6 +75,14 @@ pub(crate) fn run(options: Options) -> Result<()> {
     eprintln!("live: {} x {printed}, height {}", nodes.len(), blocks.tip);
     check(&client, &nodes)?;
     nodes.into_iter().try_for_each(|tapped| tapped.node.stop(&patience)).context("a node was not stopped in order")?;
+    if options.follow > 0 {
+        let (old, new) = blocks.split(options.follow)?;
+        let start = |_| Node::start(&dashd, options.dash_cli.clone(), version, &old, &patience);
+        let mut nodes = (0..options.nodes).map(start).collect::<Result<Vec<_>>>()?;
+        nodes.iter_mut().try_for_each(|node| node.wait_for(old.tip, &patience))?;
+        follow::check(&nodes, &new, &patience)?;
+        nodes.into_iter().try_for_each(|node| node.stop(&patience)).context("a node was not stopped in order")?;
+    }
     eprintln!("live: all equal, all nodes stopped");
     Ok(())
 }

@@ -67,6 +67,7 @@ impl Rpc {
     fn by_http(&self, method: &str, arguments: &[&str]) -> Result<Value> {
         let cookie =
             fs::read_to_string(self.directory.join("regtest/.cookie")).context("the node has no cookie yet")?;
+        let arguments: Vec<_> = arguments.iter().map(|argument| parameter(argument)).collect();
         let request = json!({ "id": 0, "method": method, "params": arguments }).to_string();
         let answer = post(self.port, cookie.trim(), &request)?;
         let mut answer: Value = serde_json::from_slice(&answer).context("the answer is no JSON")?;
@@ -104,6 +105,10 @@ fn post(port: u16, user: &str, body: &str) -> Result<Vec<u8>> {
 }
 
 /// Base64 with padding (RFC 4648), as HTTP's basic authentication wants it.
+fn parameter(argument: &str) -> Value {
+    argument.parse::<u32>().map_or_else(|_| argument.into(), Value::from)
+}
+
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
@@ -163,7 +168,7 @@ mod tests {
         let (head, body) = request.split_once("\r\n\r\n").unwrap();
         assert!(head.contains("Authorization: Basic X19jb29raWVfXzoxZg==\r\n"), "{head}");
         let body: Value = serde_json::from_str(body).unwrap();
-        assert_eq!(body, json!({ "id": 0, "method": "protx", "params": ["diff", "1", "2"] }));
+        assert_eq!(body, json!({ "id": 0, "method": "protx", "params": ["diff", 1, 2] }));
     }
 
     #[test]
