@@ -182,8 +182,12 @@ async fn a_false_list_is_asked_of_another_node() {
     let recording = recording();
     let directory = tempfile::tempdir().unwrap();
     let more = ["--from-cycle", "240", "--data-dir", directory.path().to_str().unwrap()];
-    let wrong = RecordedPeer::builder(recording.clone()).lie(20.., |reply| {
-        reply.mn_list_diff_h.deleted_masternodes = [ProTxHash::from_bytes([9; 32])].into_iter().collect();
+    // The work block of the twenty-first cycle.
+    let block = recording.block_hash(240 + 20 * 24 - 8).unwrap();
+    let wrong = RecordedPeer::builder(recording.clone()).lie(1.., move |reply| {
+        if reply.mn_list_diff_h.block_hash == block {
+            reply.mn_list_diff_h.deleted_masternodes = [ProTxHash::from_bytes([9; 32])].into_iter().collect();
+        }
     });
     let wrong = wrong.spawn().await.unwrap();
     let (output, json) = run(&[&wrong], &more).await;

@@ -23,6 +23,7 @@ use crate::{
     gossip::{AddressSender, Gossip},
     handshake::pong,
     long_reads::{LongRead, LongReads},
+    nudge::Nudge,
 };
 
 /// The number of pongs that may wait because the peer does not read. Dash Core has one ping outstanding and sends none
@@ -39,6 +40,9 @@ const MAX_WAITING_PONGS: usize = 8;
 /// As a sink it takes frames; they leave when it is flushed, and with the next pong at the latest. Once more than
 /// 8 KiB wait to leave, it is ready again when the peer has read.
 ///
+/// An idle Dash Core may sleep for half a second beside its answer. A ping wakes it when nothing has come for 150 ms after
+/// a frame was sent, at most three times.
+///
 /// Pongs leave while the stream is polled, whether or not the sink is. Stream and sink share one waker for writing, so
 /// **one task has to drive both**. That task must not wait for the sink alone: a node stops reading while it has much
 /// to send, and so does not read until we do.
@@ -51,6 +55,7 @@ pub struct Connection<Io = TcpStream> {
     version: VersionMessage,
     greeting_time: Duration,
     pongs: Pongs,
+    nudge: Nudge,
     gossip: Option<Gossip>,
     /// The message that is being read, as its header announced it.
     announced: usize,
@@ -58,7 +63,7 @@ pub struct Connection<Io = TcpStream> {
     ended: bool,
 }
 
-/// Answers that are on their way out.
+/// Pongs that are on their way out, and pings that wake the peer.
 #[derive(Debug, Default)]
 struct Pongs {
     /// Those for which the write buffer has no room yet.
@@ -78,8 +83,8 @@ impl<Io> Connection<Io> {
         long_reads: &LongReads,
     ) -> Self {
         let long_read = long_reads.connection();
-        let (pongs, gossip) = (Pongs::default(), None);
-        Self { framed, peer, version, greeting_time, pongs, gossip, announced: 0, long_read, ended: false }
+        let (pongs, nudge, gossip) = (Pongs::default(), Nudge::default(), None);
+        Self { framed, peer, version, greeting_time, pongs, nudge, gossip, announced: 0, long_read, ended: false }
     }
 
     /// The peer's name: the address that was connected to.
@@ -136,10 +141,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<FrameEvent, PeerError>>> {
+        self.pongs.waiting.extend(self.nudge.poll(cx));
         loop {
             let written = self.poll_pongs(cx);
             let Poll::Ready(()) = self.long_read.poll_fits(self.announced, cx) else { return Poll::Pending };
             let event = Pin::new(&mut self.framed).poll_next(cx)?;
+            if event.is_ready() {
+                self.nudge.received();
+            }
             match &event {
                 Poll::Ready(Some(FrameEvent::Partial(partial))) => self.announced = partial.length,
                 Poll::Ready(_) => {
@@ -196,10 +205,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Frame> for Connection<Io> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, frame: Frame) -> Result<(), PeerError> {
+        self.nudge.sent();
         Pin::new(&mut self.framed).start_send(frame)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), PeerError>> {
+        // The stream may not be polled again before.
+        let _ = self.nudge.poll_timer(cx);
         Sink::<Frame>::poll_flush(Pin::new(&mut self.framed), cx)
     }
 

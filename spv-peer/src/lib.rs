@@ -82,6 +82,7 @@ mod error;
 mod gossip;
 mod handshake;
 mod long_reads;
+mod nudge;
 mod ping;
 
 pub use codec::FrameCodec;

@@ -1,9 +1,14 @@
 //! A session over a pipe, in paused time.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use qrinfo_core::wire::frame::{Command, Frame, FrameError, FrameEvent, Partial, max_payload};
 use spv_peer::PeerError;
-use tokio::io::AsyncWriteExt;
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, timeout},
+};
 use tokio_test::{assert_pending, assert_ready};
 
 use crate::node::{VERACK, frame, ping, pong, raw, session};
@@ -49,6 +54,33 @@ async fn a_ping_is_answered_while_only_the_stream_is_polled() {
     assert_eq!(node.hear().await, Some(pong(8)));
     node.say([qrinfo(3)]).await;
     assert_eq!(assert_ready!(next.poll()).unwrap().unwrap(), FrameEvent::Frame(qrinfo(3)));
+}
+
+/// An idle Dash Core may sleep beside its answer until something arrives.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_sleeps_beside_its_answer_is_woken_at_most_three_times() {
+    let (mut connection, mut node) = session(ROOMY).await;
+    for _ in 0..2 {
+        connection.send(frame("getqrinfo", vec![])).await.unwrap();
+        let sent = Instant::now();
+        let mut reading = tokio::spawn(async move {
+            let answer = connection.next().await;
+            (connection, answer)
+        });
+        assert_eq!(node.hear().await, Some(frame("getqrinfo", vec![])));
+        for pings in 1..=3 {
+            assert_eq!(node.hear().await.map(|frame| frame.command), Some(Command::PING));
+            assert_eq!(sent.elapsed().as_millis().div_ceil(150), pings, "{:?}", sent.elapsed());
+        }
+        timeout(Duration::from_secs(2), node.hear()).await.expect_err("a fourth");
+        assert!(!reading.is_finished());
+        node.say([qrinfo(3)]).await;
+        let answer;
+        (connection, answer) = (&mut reading).await.unwrap();
+        assert_eq!(answer.unwrap().unwrap(), FrameEvent::Frame(qrinfo(3)));
+        timeout(Duration::from_secs(2), connection.next()).await.expect_err("nothing");
+        timeout(Duration::from_secs(2), node.hear()).await.expect_err("it has answered");
+    }
 }
 
 #[tokio::test(start_paused = true)]
