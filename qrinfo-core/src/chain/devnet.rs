@@ -114,6 +114,8 @@ mod tests {
         assert_eq!(refused(|params| params.mining_window_start = 21), DevnetError::Interval(48));
         for params in LlmqParams::ALL.into_iter().filter(|params| params.rotated) {
             assert_eq!(Devnet::default().with_rotated(params).map(|devnet| devnet.rotated()), Ok(params));
+            let unmarked = LlmqParams { rotated: false, ..params };
+            assert_eq!(Devnet::default().with_rotated(unmarked).map(|devnet| devnet.rotated()), Ok(params));
         }
     }
 }

@@ -206,6 +206,24 @@ async fn the_callers_own_deadline_counts_from_the_beginning() {
     assert_eq!(start.elapsed(), Duration::from_secs(7));
 }
 
+/// The service below gives up what it may not send any more.
+#[tokio::test(start_paused = true)]
+async fn each_attempt_is_told_the_deadline_that_is_known_then() {
+    let told: Arc<Mutex<Vec<Option<std::time::Instant>>>> = Arc::default();
+    let log = told.clone();
+    let service = RecoveryLayer::new(settings()).layer(service_fn(move |attempt: Attempt| {
+        let mut told = log.lock().unwrap();
+        told.push(attempt.deadline);
+        let result =
+            if told.len() < 3 { Err(AttemptError::new(Timeout).at(peer(1))) } else { Ok(support::answer(peer(1))) };
+        std::future::ready(result)
+    }));
+    let start = Instant::now().into_std();
+    service.oneshot(attempt(1)).await.unwrap();
+    let deadline = Some(start + settings().retry.deadline);
+    assert_eq!(*told.lock().unwrap(), [None, deadline, deadline]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_our_own_failure_is_not_repeated() {
     for kind in [Local, Cancelled] {
