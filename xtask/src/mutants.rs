@@ -31,6 +31,7 @@ pub(crate) fn mutants(root: &Path, options: &Options) -> Result<()> {
         if crates.is_empty() {
             crates.extend(CRATES);
         }
+        std::fs::create_dir_all(root.join("target/mutants"))?;
         return crates.into_iter().try_for_each(|name| run(&mut command(root, options, name)));
     }
     bail!("cargo-mutants is missing; install it with `cargo install cargo-mutants`");
