@@ -182,7 +182,7 @@ async fn no_honest_node_of_a_mixed_network_is_blamed() {
             delivered += replies;
         }
     }
-    assert!(delivered > 50, "{delivered}");
+    assert!(delivered > 30 * MODES.len(), "{delivered}");
 }
 
 /// Counts the replies that were found true.
