@@ -141,7 +141,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<FrameEvent, PeerError>>> {
-        self.pongs.waiting.extend(self.nudge.poll(cx));
+        // A peer that does not read is not woken.
+        if self.pongs.waiting.is_empty() {
+            self.pongs.waiting.extend(self.nudge.poll(cx));
+        }
         loop {
             let written = self.poll_pongs(cx);
             let Poll::Ready(()) = self.long_read.poll_fits(self.announced, cx) else { return Poll::Pending };
