@@ -184,6 +184,19 @@ fn mounting_failures_lead_to_sequential() {
 }
 
 #[test]
+fn the_failures_of_65_536_requests_are_kept_and_beyond_the_smallest_id_is_forgotten() {
+    let mut manager = manager();
+    let mut fail = |request| manager.determine_strategy(LISTS, RequestId(request), error(Timeout), now());
+    let [first, second] = [1, 2].map(|seconds| RecoveryStrategy::Retry { delay: Duration::from_secs(seconds) });
+    for request in 0..65_536 {
+        assert_eq!(fail(request), first);
+    }
+    assert_eq!(fail(0), second);
+    assert_eq!(fail(65_536), first);
+    assert_eq!([fail(1), fail(0)], [second, first]);
+}
+
+#[test]
 fn history_is_bounded_and_tells_the_latest() {
     let mut manager = manager();
     for request in 0..1_000 {
