@@ -34,6 +34,7 @@ pub(crate) enum Kind {
     Mute,
     Poison,
     NoDial,
+    Hang,
     // --- of the world ---
     Reorg,
     Jump,
@@ -49,7 +50,7 @@ use Kind::*;
 
 impl Kind {
     /// Faults of single nodes.
-    pub(crate) const OF_NODES: [Self; 28] = [
+    pub(crate) const OF_NODES: [Self; 29] = [
         Refuse,
         Silent,
         Close,
@@ -78,6 +79,7 @@ impl Kind {
         Mute,
         Poison,
         NoDial,
+        Hang,
     ];
 
     /// Faults of everything else.

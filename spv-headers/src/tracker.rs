@@ -33,8 +33,8 @@ const BRANCHES_EACH: usize = 4;
 /// [`sync_headers`](crate::sync_headers) fetches many headers once. This goes on from there: headers that a peer
 /// announces, or sends because it was asked, tell its newest block, and [`agree`](Self::agree) moves the chain.
 ///
-/// The chain is the one that the most peers are on, however far behind; ties go to the greater work, then to the
-/// present one. Its tip is a block that two peers have, or that the only peer has: no peer decides alone as soon as
+/// The chain is the one that the most peers are on, however far behind; ties go to the greater work, unless headers cost
+/// nothing, then to the present one. Its tip is a block that two peers have, or that the only peer has: no peer decides alone as soon as
 /// there is another one. Where headers cost nothing (regtest and devnets) it is besides at most 100 blocks above the block
 /// at which most of the known peers end at the latest, so that a few cannot add thousands. It knows at least 100 blocks below the tip. A reorganization that is deeper takes a new tracker
 /// from further below, and [`below`](Self::below) tells which peers are on it.
@@ -266,8 +266,9 @@ impl TipTracker {
         let on = |end: Spot| views.iter().filter(move |view| self.tree.is_on(**view, end));
         let shared = views.iter().map(|view| self.tree.shared(*view, self.agreed).height).min()?;
         let rank = |end: &Spot| {
-            let is_present = self.tree.is_on(self.agreed, *end);
-            (on(*end).count(), self.tree.work(*end, shared), is_present, Reverse(self.tree.hash_at(*end)))
+            let (is_present, work) = (self.tree.is_on(self.agreed, *end), self.tree.work(*end, shared));
+            let done = if self.rules.cost_work() { work } else { 0 };
+            (on(*end).count(), done, is_present, work, Reverse(self.tree.hash_at(*end)))
         };
         let end = views.iter().copied().max_by_key(rank)?;
         let mut heights: Vec<_> = on(end).map(|view| view.height).collect();
@@ -469,6 +470,22 @@ mod tests {
             tracker.take(peer(number), &check);
         }
         assert_eq!(tracker.agree().unwrap().headers.len(), 3_990);
+    }
+
+    /// Two peers against two, on a longer branch.
+    #[test]
+    fn a_tie_is_decided_by_work_only_where_it_costs_some() {
+        let old = branch(START, 1, 10);
+        let longer = branch(old[5].hash, 2, 50);
+        for (network, moves) in [(Network::Mainnet, true), (Network::Regtest, false)] {
+            let mut tracker = TipTracker::new(network, (100, START), &old);
+            (1..=4).for_each(|number| tracker.join(peer(number)));
+            (1..=2).for_each(|number| has(&mut tracker, number, START, &old));
+            (3..=4).for_each(|number| has(&mut tracker, number, old[5].hash, &longer));
+            assert_eq!(tracker.agree().is_some(), moves, "{network}");
+            has(&mut tracker, 2, old[5].hash, &longer[..1]);
+            assert_eq!(tracker.agree().is_some(), !moves, "{network}: one more");
+        }
     }
 
     #[test]
