@@ -37,6 +37,11 @@ impl Day {
         if kinds.contains(&Kind::Hang) {
             faulty.iter_mut().for_each(hang_with_the_others);
         }
+        // Two nodes that have a block decide, so one alone is ahead.
+        if let Some(first) = faulty.first_mut().filter(|_| self::rng(seed, "ahead").u8(0..4) == 0) {
+            kinds.insert(Kind::Ahead);
+            first.push((Kind::Ahead, 1.0));
+        }
         faulty.iter_mut().for_each(|faults| faults.retain(|(kind, _)| is_there(kind)));
         kinds.retain(is_there);
         Self { seed, kinds, honest, faulty, calm, spacing }

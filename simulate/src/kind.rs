@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Poison,
     NoDial,
     Hang,
+    // --- of one node alone ---
+    Ahead,
     // --- of the world ---
     Reorg,
     Jump,
@@ -87,7 +89,7 @@ impl Kind {
 
     /// The kind with this name.
     pub(crate) fn parse(name: &str) -> Option<Self> {
-        Self::OF_NODES.into_iter().chain(Self::OF_WORLD).find(|kind| kind.to_string() == name)
+        Self::OF_NODES.into_iter().chain(Self::OF_WORLD).chain([Ahead]).find(|kind| kind.to_string() == name)
     }
 
     /// Returns `true` for a fault of single nodes.
@@ -107,6 +109,7 @@ impl Kind {
                 | EndlessHeaders
                 | WrongChain
                 | Behind
+                | Ahead
                 | Low
                 | High
                 | Mute

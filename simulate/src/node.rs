@@ -68,6 +68,9 @@ pub(crate) struct Counts {
     pub(crate) addresses: u32,
 }
 
+/// Blocks that a node is ahead of all others.
+pub(crate) const AHEAD: u32 = 2;
+
 // === impl Node ===
 
 impl Node {
@@ -144,8 +147,16 @@ impl Node {
             if let Some(time) = self.0.day.hang(number).filter(|_| self.has(Kind::Hang)) {
                 self.state().hangs_until = (Instant::now() + time).min(self.0.honest_from);
             }
-            self.0.live.set(chain);
+            self.0.live.set(if self.has(Kind::Ahead) { self.ahead_of(chain) } else { chain });
         }
+    }
+
+    /// A chain with the blocks that will be mined next, unless it is a branch.
+    fn ahead_of(&self, chain: Chain) -> Chain {
+        let ours = &self.0.history.chain;
+        let (tip, wanted) = (chain.tip(), chain.tip() + AHEAD);
+        let is_branch = chain.block(tip).map(|block| block.hash) != ours.block(tip).map(|block| block.hash);
+        if is_branch || wanted > ours.tip() { chain } else { ours.until(wanted) }
     }
 
     /// Returns `true` if an attempt to connect fails now.
