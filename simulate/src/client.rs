@@ -227,6 +227,9 @@ fn on_event(event: FollowEvent, was_false: &mut bool, network: &Network, log: &L
             log.check(!*was_false || network.may_lie(), || {
                 format!("the agreed block {hash} at {height} is on no chain")
             });
+            log.check(height <= network.highest() || network.may_lie(), || {
+                format!("the agreed block is at {height}, and the tip at {}", network.highest())
+            });
         }
         FollowEvent::Reorganized { fork, left } => {
             log.event(format!("reorganized {fork} {left}"));

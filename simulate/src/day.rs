@@ -34,6 +34,14 @@ impl Day {
         let mut faulty: Vec<_> = (0..count).map(|index| faults(seed, index, &kinds)).collect();
         // The chain is that of most nodes, but for headers without end: these most nodes may have.
         limit(&mut faulty, Kind::WrongChain, honest - 1);
+        if kinds.contains(&Kind::Hang) {
+            faulty.iter_mut().for_each(hang_with_the_others);
+        }
+        // Two nodes that have a block decide, so one alone is ahead.
+        if let Some(first) = faulty.first_mut().filter(|_| self::rng(seed, "ahead").u8(0..4) == 0) {
+            kinds.insert(Kind::Ahead);
+            first.push((Kind::Ahead, 1.0));
+        }
         faulty.iter_mut().for_each(|faults| faults.retain(|(kind, _)| is_there(kind)));
         kinds.retain(is_there);
         Self { seed, kinds, honest, faulty, calm, spacing }
@@ -41,6 +49,12 @@ impl Day {
 
     pub(crate) fn has(&self, kind: Kind) -> bool {
         self.kinds.contains(&kind)
+    }
+
+    /// The time for which nodes that hang stand still after a change of the chain, all of them or none.
+    pub(crate) fn hang(&self, change: u32) -> Option<Duration> {
+        let mut rng = self.rng(&format!("hang {change}"));
+        (rng.u8(0..3) == 0).then(|| Duration::from_secs(rng.u64(30..400)))
     }
 
     /// Random numbers for one part of the day, which do not depend on the others.
@@ -53,6 +67,12 @@ impl Day {
 fn limit(faulty: &mut [Vec<(Kind, f64)>], kind: Kind, most: usize) {
     let has = |faults: &&mut Vec<(Kind, f64)>| faults.iter().any(|(other, _)| *other == kind);
     faulty.iter_mut().filter(has).skip(most).for_each(|faults| faults.retain(|(other, _)| *other != kind));
+}
+
+/// Adds the fault of nodes that stand in one place, where all hang at once.
+fn hang_with_the_others(faults: &mut Vec<(Kind, f64)>) {
+    faults.retain(|(kind, _)| *kind != Kind::Hang);
+    faults.push((Kind::Hang, 1.0));
 }
 
 fn faults(seed: u64, index: usize, kinds: &BTreeSet<Kind>) -> Vec<(Kind, f64)> {

@@ -34,6 +34,9 @@ pub(crate) enum Kind {
     Mute,
     Poison,
     NoDial,
+    Hang,
+    // --- of one node alone ---
+    Ahead,
     // --- of the world ---
     Reorg,
     Jump,
@@ -49,7 +52,7 @@ use Kind::*;
 
 impl Kind {
     /// Faults of single nodes.
-    pub(crate) const OF_NODES: [Self; 28] = [
+    pub(crate) const OF_NODES: [Self; 29] = [
         Refuse,
         Silent,
         Close,
@@ -78,6 +81,7 @@ impl Kind {
         Mute,
         Poison,
         NoDial,
+        Hang,
     ];
 
     /// Faults of everything else.
@@ -85,7 +89,7 @@ impl Kind {
 
     /// The kind with this name.
     pub(crate) fn parse(name: &str) -> Option<Self> {
-        Self::OF_NODES.into_iter().chain(Self::OF_WORLD).find(|kind| kind.to_string() == name)
+        Self::OF_NODES.into_iter().chain(Self::OF_WORLD).chain([Ahead]).find(|kind| kind.to_string() == name)
     }
 
     /// Returns `true` for a fault of single nodes.
@@ -105,6 +109,7 @@ impl Kind {
                 | EndlessHeaders
                 | WrongChain
                 | Behind
+                | Ahead
                 | Low
                 | High
                 | Mute

@@ -23,7 +23,7 @@ use crate::{
     day::Day,
     kind::Kind,
     log::Log,
-    node::Node,
+    node::{AHEAD, Node},
 };
 
 /// The nodes of a day, and the chain that they follow. Clones share it.
@@ -196,11 +196,11 @@ impl Network {
         follower.proven = follower.proven.max(height);
     }
 
-    /// Tells all nodes about the chain, each some time later.
+    /// Tells all nodes about the chain, each some time later. Those that hang at times are well connected, and have it first.
     pub(crate) fn spread(&self, chain: &Chain, within: Duration) {
         let number = self.0.changes.fetch_add(1, Ordering::Relaxed) + 1;
         for node in &self.0.nodes {
-            let delay = within.mul_f64(self.rng().f64());
+            let delay = within.mul_f64(self.rng().f64()) / if node.has(Kind::Hang) { 20 } else { 1 };
             let (node, chain) = (node.clone(), chain.clone());
             tokio::spawn(async move {
                 sleep(delay).await;
@@ -213,6 +213,13 @@ impl Network {
     pub(crate) fn end_branch(&self) {
         while self.chain().branch.is_some() {
             self.mine(false);
+        }
+    }
+
+    /// Mines the blocks that a node has had before all others.
+    pub(crate) fn catch_up(&self) {
+        if self.0.nodes.iter().any(|node| node.had(Kind::Ahead)) {
+            (0..AHEAD).for_each(|_| self.mine(false));
         }
     }
 
@@ -297,10 +304,11 @@ impl Network {
         }
     }
 
-    /// Returns `true` while it may be that the client follows another chain: some nodes do, and the day is one on which
-    /// the honest ones are not always there.
+    /// Returns `true` while it may be that the client follows another chain, or blocks that others do not have: some nodes
+    /// do, and the day is one on which the honest ones are not always there.
     pub(crate) fn may_lie(&self) -> bool {
-        let is_liar = |node: &&Node| node.had(Kind::WrongChain) || node.had(Kind::EndlessHeaders);
+        let kinds = [Kind::WrongChain, Kind::EndlessHeaders, Kind::Ahead];
+        let is_liar = |node: &&Node| kinds.into_iter().any(|kind| node.had(kind));
         let liars = self.0.nodes.iter().filter(is_liar).count();
         let has_majority = self.0.nodes.iter().filter(|node| node.is_honest()).count() > liars;
         let is_settled = self.0.is_steady && self.0.log.elapsed() >= SETTLED;

@@ -19,8 +19,8 @@ use qrinfo_core::{
     },
 };
 use spv_testkit::{
-    Answers, Chain, Fault, HeaderFault, LiveChain, NodeFacts, PeerProfile, Response, ServerSession, ServerVersion,
-    SimulatedPeer,
+    Answers, Chain, Cost, Fault, HeaderFault, LiveChain, NodeFacts, PeerProfile, Response, ServerSession,
+    ServerVersion, SimulatedPeer,
 };
 use tokio::{sync::watch, time::Instant};
 
@@ -45,6 +45,7 @@ struct Inner {
     profile: PeerProfile,
     live: LiveChain,
     history: Arc<History>,
+    day: Day,
     state: Mutex<State>,
     /// The number of the newest change of the chain that it was told.
     newest: AtomicU32,
@@ -54,6 +55,8 @@ struct Inner {
 struct State {
     rng: fastrand::Rng,
     counts: Counts,
+    /// The instant until which it stands still.
+    hangs_until: Instant,
 }
 
 /// The questions that a node was asked.
@@ -64,6 +67,9 @@ pub(crate) struct Counts {
     pub(crate) headers: u32,
     pub(crate) addresses: u32,
 }
+
+/// Blocks that a node is ahead of all others.
+pub(crate) const AHEAD: u32 = 2;
 
 // === impl Node ===
 
@@ -91,7 +97,12 @@ impl Node {
             profile,
             live: LiveChain::new(chain),
             history: history.clone(),
-            state: Mutex::new(State { rng: fastrand::Rng::with_seed(seed), counts: Counts::default() }),
+            day: day.clone(),
+            state: Mutex::new(State {
+                rng: fastrand::Rng::with_seed(seed),
+                counts: Counts::default(),
+                hangs_until: Instant::now(),
+            }),
             newest: AtomicU32::new(0),
         }))
     }
@@ -133,8 +144,19 @@ impl Node {
     pub(crate) fn follow(&self, number: u32, chain: Chain) {
         let has_other_chain = self.has(Kind::WrongChain) || self.has(Kind::Behind);
         if !has_other_chain && self.0.newest.fetch_max(number, Ordering::Relaxed) < number {
-            self.0.live.set(chain);
+            if let Some(time) = self.0.day.hang(number).filter(|_| self.has(Kind::Hang)) {
+                self.state().hangs_until = (Instant::now() + time).min(self.0.honest_from);
+            }
+            self.0.live.set(if self.has(Kind::Ahead) { self.ahead_of(chain) } else { chain });
         }
+    }
+
+    /// A chain with the blocks that will be mined next, unless it is a branch.
+    fn ahead_of(&self, chain: Chain) -> Chain {
+        let ours = &self.0.history.chain;
+        let (tip, wanted) = (chain.tip(), chain.tip() + AHEAD);
+        let is_branch = chain.block(tip).map(|block| block.hash) != ours.block(tip).map(|block| block.hash);
+        if is_branch || wanted > ours.tip() { chain } else { ours.until(wanted) }
     }
 
     /// Returns `true` if an attempt to connect fails now.
@@ -236,6 +258,11 @@ impl Answers for Node {
             self.state().counts.refused += 1;
         }
         response
+    }
+
+    fn cost(&self, _request: &Frame) -> Option<Cost> {
+        let left = self.state().hangs_until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(Cost { compute: left, transfer: Duration::ZERO })
     }
 
     fn headers(&self, locator: &[BlockHash]) -> Headers {

@@ -84,8 +84,8 @@ pub(crate) async fn sync(network: Network, seed: u64, when: When, log: Log) {
     }
     let has_steps = !is_calm && rng.u8(0..4) == 0;
     let plan = match when {
-        When::Reorganized(chain) => plan(&chain, has_steps),
-        When::Later | When::Calm => plan(&network.now(), has_steps),
+        When::Reorganized(chain) => plan(&chain, has_steps, &mut rng),
+        When::Later | When::Calm => plan(&network.now(), has_steps, &mut rng),
     };
     // One peer alone answers in order, so that nothing would wait for its turn.
     let depth = if has_steps { 1 } else { [1, 3, 64][rng.usize(0..3)] };
@@ -94,10 +94,9 @@ pub(crate) async fn sync(network: Network, seed: u64, when: When, log: Log) {
     let options = ParallelOptions {
         max_concurrent: NonZeroUsize::new(rng.usize(1..9)).unwrap_or(NonZeroUsize::MIN),
         adaptive: rng.bool(),
-        // Below, at and above the longest reply of a liar.
-        window_bytes: match has_steps {
-            // After many short replies it has room for two, and a long one does not fit.
-            true => 5_400,
+        // On a small device, where a true reply may be longer; or below, at and above the longest reply of a liar.
+        window_bytes: match has_steps || rng.bool() {
+            true => rng.u64(1_000..16_000) << rng.u8(0..4),
             false => [250_000, 400_000, 550_000, 8 << 20][rng.usize(0..4)],
         },
         recovery: RecoverySettings { seed, ..RecoverySettings::default() },
@@ -145,16 +144,22 @@ async fn connect(network: &Network, depth: usize) -> Vec<Peer<Service>> {
     adopted.map(|peer| peer.map(wrap)).collect()
 }
 
-/// Requests for cycles, and one for the whole list of the newest block, after many for short steps if `has_steps`.
-fn plan(chain: &Chain, has_steps: bool) -> Vec<Request> {
+/// Requests for cycles, and one for the whole list of the newest block, among many for short steps if `has_steps`.
+fn plan(chain: &Chain, has_steps: bool, rng: &mut fastrand::Rng) -> Vec<Request> {
     let planner = Planner { anchor: Some(START - 8), ..Planner::new(chain.network(), START) };
     let hash_at = |height| chain.block(height).map(|block| block.hash);
     let cycles = planner.plan(FIRST, START, hash_at).unwrap_or_default().into_iter().map(Request::from);
     let diff = |base_block_hash, block_hash| MnListDiffRequestSpec { base_block_hash, block_hash }.into();
     let steps = START - if has_steps { STEPS } else { 0 }..START;
-    let steps = steps.filter_map(|height| Some(diff(hash_at(height)?, hash_at(height + 1)?)));
+    let mut plan: Vec<_> = steps.filter_map(|height| Some(diff(hash_at(height)?, hash_at(height + 1)?))).collect();
     let list = hash_at(chain.tip()).map(|tip| diff(BlockHash::ZERO, tip));
-    steps.chain(list).chain(cycles).collect()
+    let long: Vec<_> = list.into_iter().chain(cycles).collect();
+    let mut places: Vec<_> = long.iter().map(|_| rng.usize(0..=plan.len())).collect();
+    places.sort_unstable();
+    for (place, request) in places.into_iter().zip(long).rev() {
+        plan.insert(place, request);
+    }
+    plan
 }
 
 // === impl OneShot ===

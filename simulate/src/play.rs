@@ -188,6 +188,7 @@ impl Play {
         self.disk().clear();
         self.network.set_calm(self.rng.bool());
         self.network.end_branch();
+        self.network.catch_up();
         self.network.mine(false);
         sleep(Duration::from_secs(3)).await;
         // A disk that fails at last.

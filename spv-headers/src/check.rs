@@ -163,6 +163,11 @@ impl Rules {
         BlockHash::from_bytes((self.hash)(header.as_bytes()))
     }
 
+    /// Returns `true` on a network whose headers take work to make. On others anyone can make any number of them.
+    pub(crate) fn cost_work(&self) -> bool {
+        matches!(self.network, Network::Mainnet | Network::Testnet)
+    }
+
     /// Hashes and checks headers that follow `place`. Targets are checked where they can be derived: behind 24 known
     /// headers, on mainnet and testnet.
     pub(crate) fn check(&self, place: Place, headers: &[BlockHeader]) -> Result<Vec<CheckedHeader>, HeaderError> {

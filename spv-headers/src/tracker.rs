@@ -20,6 +20,10 @@ const BELOW: u32 = 64;
 /// The greatest number of blocks above the agreed one that are taken: two messages of them.
 const AHEAD: u32 = 2 * MAX_HEADERS as u32;
 
+/// The blocks above the end of most peers that two peers decide about where headers cost nothing: as many as may still be
+/// replaced when the others tell of their own.
+const ABOVE_MOST: u32 = DEPTH;
+
 /// Branches for each peer above which those that no peer is on are forgotten. Where headers cost no work, a peer could
 /// send any number of them.
 const BRANCHES_EACH: usize = 4;
@@ -29,9 +33,10 @@ const BRANCHES_EACH: usize = 4;
 /// [`sync_headers`](crate::sync_headers) fetches many headers once. This goes on from there: headers that a peer
 /// announces, or sends because it was asked, tell its newest block, and [`agree`](Self::agree) moves the chain.
 ///
-/// The chain is the one that the most peers are on, however far behind; ties go to the greater work, then to the
-/// present one. Its tip is a block that two peers have, or that the only peer has: no peer decides alone as soon as
-/// there is another one. It knows at least 100 blocks below the tip. A reorganization that is deeper takes a new tracker
+/// The chain is the one that the most peers are on, however far behind; ties go to the greater work, unless headers cost
+/// nothing, then to the present one. Its tip is a block that two peers have, or that the only peer has: no peer decides alone as soon as
+/// there is another one. Where headers cost nothing (regtest and devnets) it is besides at most 100 blocks above the block
+/// at which most of the known peers end at the latest, so that a few cannot add thousands. It knows at least 100 blocks below the tip. A reorganization that is deeper takes a new tracker
 /// from further below, and [`below`](Self::below) tells which peers are on it.
 ///
 /// ```
@@ -53,7 +58,15 @@ pub struct TipTracker {
     tree: Tree,
     agreed: Spot,
     /// The newest block of each peer, as far as it is known.
-    peers: BTreeMap<PeerId, Option<Spot>>,
+    peers: BTreeMap<PeerId, Option<View>>,
+}
+
+/// The newest block of a peer.
+#[derive(Debug, Clone, Copy)]
+struct View {
+    spot: Spot,
+    /// The peer has more that it was not asked for yet.
+    has_more: bool,
 }
 
 /// Headers of a peer that fit to known blocks and are to be checked.
@@ -146,7 +159,7 @@ impl TipTracker {
     /// Block hashes for the next `getheaders` to a peer that announced a height. They begin below the newest block that
     /// the peer is known or said to have, so that it answers with one header at least.
     pub fn locator(&self, peer: PeerId, announced: u32) -> Vec<BlockHash> {
-        let spot = self.peers.get(&peer).copied().flatten().unwrap_or_else(|| {
+        let spot = self.spot(peer).unwrap_or_else(|| {
             let best = self.best();
             self.tree.ancestor(best, announced.min(best.height))
         });
@@ -158,7 +171,7 @@ impl TipTracker {
     pub fn announced(&mut self, peer: PeerId, hash: &BlockHash) -> bool {
         let spot = self.tree.find(hash);
         if let (Some(view), Some(spot)) = (self.peers.get_mut(&peer), spot) {
-            *view = Some(spot);
+            *view = Some(View { spot, has_more: false });
         }
         spot.is_some()
     }
@@ -208,7 +221,7 @@ impl TipTracker {
         // The blocks that they follow may have been left in the meantime.
         let Some(from) = self.tree.find(&taken.after) else { return false };
         let Some(view) = self.peers.get_mut(&peer) else { return false };
-        *view = Some(self.tree.add(from, &taken.headers));
+        *view = Some(View { spot: self.tree.add(from, &taken.headers), has_more: taken.is_full });
         if self.tree.branches() > BRANCHES_EACH * (self.peers.len() + 1) {
             self.prune();
         }
@@ -217,15 +230,23 @@ impl TipTracker {
 
     /// Returns `true` for a peer that is so far ahead of the agreed tip that more of its headers are not taken yet.
     pub fn is_far_ahead(&self, peer: PeerId) -> bool {
-        let spot = self.peers.get(&peer).copied().flatten();
-        spot.is_some_and(|spot| spot.height >= self.agreed.height.saturating_add(AHEAD))
+        self.spot(peer).is_some_and(|spot| spot.height >= self.agreed.height.saturating_add(AHEAD))
     }
 
     /// The place of a peer in relation to the agreed chain, if its newest block is known.
     pub fn standing(&self, peer: PeerId) -> Option<Standing> {
-        let spot = self.peers.get(&peer).copied().flatten()?;
+        let spot = self.spot(peer)?;
         let shared = self.tree.shared(spot, self.agreed).height;
         Some(Standing { shared, tip: (spot.height, self.tree.hash_at(spot)?) })
+    }
+
+    /// The newest block of a peer, if it is known.
+    fn spot(&self, peer: PeerId) -> Option<Spot> {
+        self.peers.get(&peer).copied().flatten().map(|view| view.spot)
+    }
+
+    fn spots(&self) -> impl Iterator<Item = Spot> {
+        self.peers.values().flatten().map(|view| view.spot)
     }
 
     /// Moves to the tip that the peers agree on now. Returns the change of the chain, if there is one.
@@ -241,30 +262,40 @@ impl TipTracker {
 
     /// The new tip: the newest block of the chosen chain that two peers have. `None` if the tip stays.
     fn choose(&self) -> Option<Spot> {
-        let views: Vec<Spot> = self.peers.values().flatten().copied().collect();
+        let views: Vec<Spot> = self.spots().collect();
         let on = |end: Spot| views.iter().filter(move |view| self.tree.is_on(**view, end));
         let shared = views.iter().map(|view| self.tree.shared(*view, self.agreed).height).min()?;
         let rank = |end: &Spot| {
-            let is_present = self.tree.is_on(self.agreed, *end);
-            (on(*end).count(), self.tree.work(*end, shared), is_present, Reverse(self.tree.hash_at(*end)))
+            let (is_present, work) = (self.tree.is_on(self.agreed, *end), self.tree.work(*end, shared));
+            let done = if self.rules.cost_work() { work } else { 0 };
+            (on(*end).count(), done, is_present, work, Reverse(self.tree.hash_at(*end)))
         };
         let end = views.iter().copied().max_by_key(rank)?;
         let mut heights: Vec<_> = on(end).map(|view| view.height).collect();
         heights.sort_unstable_by_key(|height| Reverse(*height));
-        let agreed = self.tree.ancestor(end, *heights.get(self.peers.len().min(2) - 1)?);
+        let (enough, highest) = (self.peers.len().min(2), self.highest(end));
+        let height = heights.into_iter().skip(enough - 1).find(|height| *height <= highest)?;
+        let agreed = self.tree.ancestor(end, height);
         // Blocks that were agreed on stay until others take their place.
         (!self.tree.is_on(agreed, self.agreed)).then_some(agreed)
     }
 
+    /// The greatest height to which a few peers may move the tip on this chain: where headers cost nothing, not far above
+    /// the blocks of it that most peers end at. A peer that may have more ends nowhere yet: in a long sync one after the
+    /// other is asked.
+    fn highest(&self, end: Spot) -> u32 {
+        let last = |view: &View| if view.has_more { u32::MAX } else { self.tree.shared(view.spot, end).height };
+        let mut last: Vec<_> = self.peers.values().flatten().map(last).collect();
+        last.sort_unstable();
+        match last.get(last.len() / 2) {
+            Some(most) if !self.rules.cost_work() => most.saturating_add(ABOVE_MOST),
+            _ => u32::MAX,
+        }
+    }
+
     /// The block below which the most is known.
     fn best(&self) -> Spot {
-        self.peers
-            .values()
-            .flatten()
-            .copied()
-            .chain([self.agreed])
-            .max_by_key(|spot| spot.height)
-            .unwrap_or(self.agreed)
+        self.spots().chain([self.agreed]).max_by_key(|spot| spot.height).unwrap_or(self.agreed)
     }
 
     /// Moves the trunk up when it is far below the agreed tip, and forgets branches that leave below it.
@@ -299,11 +330,11 @@ impl TipTracker {
     /// trunk, or `None` for a path that leaves below.
     fn move_views(&mut self, mut tree: Tree, agreed: Spot, skip: impl Fn(&Path) -> Option<usize>) {
         for view in self.peers.values_mut() {
-            *view = view.and_then(|spot| {
+            *view = view.and_then(|View { spot, has_more }| {
                 let own = self.tree.path(spot);
                 let skipped = skip(&own)?;
                 let from = if skipped == 0 { Spot::trunk(own.fork) } else { tree.trunk_tip() };
-                Some(tree.add(from, own.headers.get(skipped..)?))
+                Some(View { spot: tree.add(from, own.headers.get(skipped..)?), has_more })
             });
         }
         (self.tree, self.agreed) = (tree, agreed);
@@ -404,6 +435,57 @@ mod tests {
         has(&mut tracker, 1, START, &chain);
         assert_eq!(tracker.agree().unwrap().headers, chain);
         assert_eq!(tracker.locator(peer(1), 0)[0], chain[1].hash, "it answers with its tip at least");
+    }
+
+    /// Two of five peers have headers without end above the tip of the others, as on regtest anyone can.
+    #[test]
+    fn a_few_peers_do_not_add_thousands_of_blocks_where_headers_cost_nothing() {
+        let chain = branch(START, 1, 4_010);
+        let with = |network, far: usize| {
+            let mut tracker = TipTracker::new(network, (100, START), &chain[..10]);
+            (1..=5).for_each(|number| tracker.join(peer(number)));
+            (1..=3).for_each(|number| has(&mut tracker, number, START, &chain[..10]));
+            for number in 4..=5 {
+                let check = TipHeaders { after: START, headers: chain[..far].to_vec(), is_full: true };
+                tracker.take(peer(number), &check);
+            }
+            tracker
+        };
+        assert!(with(Network::Regtest, 4_000).agree().is_none());
+        assert_eq!(with(Network::Mainnet, 4_000).agree().unwrap().headers.len(), 3_990);
+        // A new block that two of them have first.
+        assert_eq!(with(Network::Regtest, 11).agree().unwrap().headers, chain[10..11]);
+        // Most of them have it.
+        let mut tracker = with(Network::Regtest, 4_000);
+        has(&mut tracker, 3, START, &chain[..3_950]);
+        assert_eq!(tracker.agree().unwrap().headers.len(), 3_990);
+        // One that has the next block of the others beside two with a thousand.
+        let mut tracker = with(Network::Regtest, 1_000);
+        has(&mut tracker, 3, START, &chain[..11]);
+        assert_eq!(tracker.agree().unwrap().headers, chain[10..11]);
+        // Peers that are still asked for more do not hold up a long sync.
+        let mut tracker = with(Network::Regtest, 4_000);
+        for number in 1..=3 {
+            let check = TipHeaders { after: START, headers: chain[..2_000].to_vec(), is_full: true };
+            tracker.take(peer(number), &check);
+        }
+        assert_eq!(tracker.agree().unwrap().headers.len(), 3_990);
+    }
+
+    /// Two peers against two, on a longer branch.
+    #[test]
+    fn a_tie_is_decided_by_work_only_where_it_costs_some() {
+        let old = branch(START, 1, 10);
+        let longer = branch(old[5].hash, 2, 50);
+        for (network, moves) in [(Network::Mainnet, true), (Network::Regtest, false)] {
+            let mut tracker = TipTracker::new(network, (100, START), &old);
+            (1..=4).for_each(|number| tracker.join(peer(number)));
+            (1..=2).for_each(|number| has(&mut tracker, number, START, &old));
+            (3..=4).for_each(|number| has(&mut tracker, number, old[5].hash, &longer));
+            assert_eq!(tracker.agree().is_some(), moves, "{network}");
+            has(&mut tracker, 2, old[5].hash, &longer[..1]);
+            assert_eq!(tracker.agree().is_some(), !moves, "{network}: one more");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use qrinfo_core::{
-    BlockHash, BlockHeader, Network, PeerId,
+    BlockHash, BlockHeader, PeerId,
     message::{Headers2, MAX_HEADERS, MAX_HEADERS2},
 };
 
@@ -497,9 +497,9 @@ impl Machine {
         let shown = |peer: &Peer| peer.view.spot().map_or(0, |spot| spot.height);
         let mut heights: Vec<_> = self.peers.values().map(|peer| peer.facts.height.max(shown(peer))).collect();
         heights.sort_unstable();
-        match (self.rules.network, heights.as_slice()) {
-            (Network::Mainnet | Network::Testnet, _) => None,
-            (_, [.., _, second, highest]) => Some((*highest, second.saturating_add(ABOVE_SECOND))),
+        match heights.as_slice() {
+            _ if self.rules.cost_work() => None,
+            [.., _, second, highest] => Some((*highest, second.saturating_add(ABOVE_SECOND))),
             _ => None,
         }
     }
