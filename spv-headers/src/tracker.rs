@@ -34,10 +34,11 @@ const BRANCHES_EACH: usize = 4;
 /// announces, or sends because it was asked, tell its newest block, and [`agree`](Self::agree) moves the chain.
 ///
 /// The chain is the one that the most peers are on, however far behind; ties go to the greater work, unless headers cost
-/// nothing, then to the present one. Its tip is a block that two peers have, or that the only peer has: no peer decides alone as soon as
-/// there is another one. Where headers cost nothing (regtest and devnets) it is besides at most 100 blocks above the block
-/// at which most of the known peers end at the latest, so that a few cannot add thousands. It knows at least 100 blocks below the tip. A reorganization that is deeper takes a new tracker
-/// from further below, and [`below`](Self::below) tells which peers are on it.
+/// nothing, then to the present one. Its tip is a block that two peers have, or that the only peer has: no peer decides
+/// alone as soon as there is another one. Where headers cost nothing (regtest and devnets) the tip is besides at most 100
+/// blocks above the block at which most of the known peers end, so that a few cannot add thousands. It knows at least 100
+/// blocks below the tip. A reorganization that is deeper takes a new tracker from further below, and
+/// [`below`](Self::below) tells which peers are on it.
 ///
 /// ```
 /// use qrinfo_core::Network;
