@@ -155,3 +155,30 @@ impl PeerHealth {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use qrinfo_core::{PeerId, SendId};
+
+    use super::*;
+
+    #[test]
+    fn of_a_peer_that_refuses_half_half_of_the_bytes_are_expected() {
+        let now = crate::now();
+        let sizes = Sizes::default();
+        let done = |points, answers| {
+            let mut peer = PeerHealth::new(1, Duration::from_millis(50), None);
+            (peer.points, peer.answers) = (points, answers);
+            peer.rate.add(500_000.0, 1.0);
+            for seq in 0..4 {
+                peer.send(SendId { peer: PeerId::ALL, seq }, RequestId(seq), now);
+            }
+            let forecast = peer.forecast(now, 500_000.0, &sizes, 8);
+            (forecast.done, forecast.transfer)
+        };
+        let ((all, transfer), (half, _)) = (done(0, 40), done(21, 19));
+        assert!((1.5..2.5).contains(&((all - half) / transfer)), "{all} {half} {transfer}");
+    }
+}
