@@ -15,8 +15,9 @@ const SHRINK: f64 = 20_000.0;
 /// The rate assumed before any peer has shown one, bytes per second.
 const PRIOR_RATE: f64 = 500_000.0;
 
-/// Compute time taken before a peer has shown its own, seconds. Recorded servers took 10 to 67 ms a request.
-const PRIOR_COMPUTE: f64 = 0.05;
+/// Compute time taken before a peer has shown its own, seconds: the geometric mean of 10 and 67 ms, which recorded servers
+/// took for a request.
+const PRIOR_COMPUTE: f64 = 0.026;
 
 /// The rates of all peers together, bytes per second.
 #[derive(Debug, Clone, Copy)]

@@ -79,6 +79,8 @@ impl PeerHealth {
         let compute = self.compute.seconds();
         let rate = self.rate_with_head(now).shrunk(common_rate);
         let transfer = sizes.mean() / rate;
+        // A refusal has no bytes.
+        let expected = self.answering() * transfer;
 
         let past = |instant: Option<Instant>| instant.map_or(f64::NEG_INFINITY, |instant| -seconds(instant, now));
         let mut compute_free = past(self.last_first_byte);
@@ -104,10 +106,15 @@ impl PeerHealth {
                         first_byte *= -0.5;
                         compute_free = first_byte;
                     }
-                    first_byte + transfer
+                    first_byte + expected
                 }
             };
-            held.push(Held { request: entry.request, done: link_free, size });
+            let done = match entry.first {
+                Some(_) => link_free,
+                // If it is answered.
+                None => link_free - expected + transfer,
+            };
+            held.push(Held { request: entry.request, done, size });
         }
 
         let done = (round_trip.max(compute_free) + compute).max(link_free) + transfer;
@@ -115,10 +122,10 @@ impl PeerHealth {
             || held.len() < self.ceiling(trial) && {
                 // One more is sent when, on its arrival, the slower stage would have little left to do: about one
                 // reply, more where a round trip is long beside it, because news of the pipeline is that much older.
-                let (ahead, stage, lead) = if compute > transfer {
+                let (ahead, stage, lead) = if compute > expected {
                     (compute_free - round_trip, compute, round_trip)
                 } else {
-                    (link_free - round_trip - compute, transfer, round_trip + compute)
+                    (link_free - round_trip - compute, expected, round_trip + compute)
                 };
                 ahead < 1.3 * stage + 0.5 * (lead * stage).sqrt() + 0.1
             };
@@ -146,5 +153,32 @@ impl PeerHealth {
             }
             None => self.rate.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use qrinfo_core::{PeerId, SendId};
+
+    use super::*;
+
+    #[test]
+    fn of_a_peer_that_refuses_half_half_of_the_bytes_are_expected() {
+        let now = crate::now();
+        let sizes = Sizes::default();
+        let done = |points, answers| {
+            let mut peer = PeerHealth::new(1, Duration::from_millis(50), None);
+            (peer.points, peer.answers) = (points, answers);
+            peer.rate.add(500_000.0, 1.0);
+            for seq in 0..4 {
+                peer.send(SendId { peer: PeerId::ALL, seq }, RequestId(seq), now);
+            }
+            let forecast = peer.forecast(now, 500_000.0, &sizes, 8);
+            (forecast.done, forecast.transfer)
+        };
+        let ((all, transfer), (half, _)) = (done(0, 40), done(21, 19));
+        assert!((1.5..2.5).contains(&((all - half) / transfer)), "{all} {half} {transfer}");
     }
 }

@@ -44,6 +44,9 @@ const REFUSALS_OF_A_STRANGER: u32 = 8;
 /// The same for a peer that has answered before. Of a peer that refuses every second request twelve in a row are rare.
 const REFUSALS_IN_A_ROW: u32 = 12;
 
+/// The weight, in requests, of the assumption that a peer answers everything.
+const UNASKED: f64 = 2.0;
+
 /// The time for which a peer that refuses everything is asked last. Each further refusal doubles it.
 const UNWILLING_FOR: Duration = Duration::from_secs(5);
 
@@ -61,8 +64,9 @@ pub struct PeerHealth {
     /// The safety cap only: how deep a healthy pipeline is follows from the forecast.
     depth: Aimd,
     points: u32,
+    /// The replies that it sent.
+    answers: u32,
     rest: Rest,
-    has_answered: bool,
     refusals_in_a_row: u32,
     last_refusal: Option<Instant>,
     entries: VecDeque<Entry>,
@@ -173,8 +177,8 @@ impl PeerHealth {
             compute: Compute::default(),
             depth: Aimd::new(MAX_DEPTH),
             points: 0,
+            answers: 0,
             rest: Rest::default(),
-            has_answered: false,
             refusals_in_a_row: 0,
             last_refusal: None,
             entries: VecDeque::new(),
@@ -192,6 +196,11 @@ impl PeerHealth {
     /// Returns true if the peer gets requests, now or when its pipeline has room.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.state, PeerState::Open | PeerState::HalfOpen { .. }) && !self.is_spent()
+    }
+
+    /// The share of requests that it answers, 0 to 1; a peer that has been asked little is expected to answer.
+    pub(crate) fn answering(&self) -> f64 {
+        1.0 - f64::from(self.points) / (f64::from(self.points) + f64::from(self.answers) + UNASKED)
     }
 
     /// The refusals that it may still cost.
@@ -216,7 +225,7 @@ impl PeerHealth {
     /// that is `unfinished`, and no recent run of refusals. Each refusal beyond the first few of a run doubles the time
     /// for which this is false.
     pub(crate) fn is_willing(&self, unfinished: usize, now: Instant) -> bool {
-        let few = if self.has_answered { REFUSALS_IN_A_ROW } else { REFUSALS_OF_A_STRANGER };
+        let few = if self.answers > 0 { REFUSALS_IN_A_ROW } else { REFUSALS_OF_A_STRANGER };
         let unwilling = self
             .refusals_in_a_row
             .checked_sub(few)
@@ -303,7 +312,7 @@ impl PeerHealth {
         self.depth.increase();
         self.last_done = Some(timing.done);
         self.refusals_in_a_row = 0;
-        self.has_answered = true;
+        self.answers = self.answers.saturating_add(1);
         self.answered(send, |former_rate| bytes >= 0.5 * former_rate * took);
         Some(entry)
     }

@@ -720,4 +720,33 @@ mod tests {
             assert_eq!(scheduler.sizes.mean() != before, counts, "{length}");
         }
     }
+
+    /// A budget that was spent earlier must not keep every peer waiting for the last reply.
+    #[test]
+    fn the_last_requests_are_copied_without_a_budget() {
+        let start = crate::now();
+        let mut scheduler = Scheduler::new(Settings { cap: 8, ..Settings::default() });
+        for (port, round_trip) in [(1, 20), (2, 50)] {
+            let peer = PeerId::Address(([127, 0, 0, 1], port).into());
+            scheduler.peer_joined(peer, 1, Duration::from_millis(round_trip), start);
+        }
+        let request = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::ZERO };
+        for id in 0..2 {
+            scheduler.submit(Attempt::new(RequestId(id), request.clone().into()), start).unwrap();
+        }
+        let (slow, fast) = (scheduler.next(start).unwrap().send, scheduler.next(start).unwrap().send);
+        assert_ne!(slow.peer, fast.peer);
+        let (first_byte, done) = (start + Duration::from_millis(100), start + Duration::from_millis(200));
+        let timing =
+            Timing { peer: fast.peer, sent: start, head: None, first_byte: Some(first_byte), done, bytes: 300_000 };
+        scheduler.replied(fast, &timing);
+        (0..64).for_each(|_| scheduler.copies.spend());
+        // So late that the gain is small beside the wait.
+        let late = start + Duration::from_secs(1_000);
+        scheduler.progress(slow, 0, Some(3_000_000), late);
+        let now = late + Duration::from_secs(1);
+        scheduler.progress(slow, 50_000, Some(3_000_000), now);
+        let copy = scheduler.next(now).unwrap();
+        assert_eq!((copy.attempt.id, copy.send.peer), (RequestId(0), fast.peer));
+    }
 }

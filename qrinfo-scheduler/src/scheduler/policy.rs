@@ -27,9 +27,12 @@ const LEAST_GAIN: f64 = 0.02;
 /// A copy must save this share of the time that the request still needs, because estimates err in proportion.
 const LEAST_GAIN_OF_REST: f64 = 0.2;
 
+/// The same under a window: while it waits for its first request, the peers have nothing else to do.
+const LEAST_GAIN_OF_REST_UNDER_A_WINDOW: f64 = 0.15;
+
 /// A copy that saves this share of the time that its request has waited is sent even beyond the budget: everything would
 /// take so much longer without it.
-const GREAT_GAIN_OF_WAIT: f64 = 0.5;
+const GREAT_GAIN_OF_WAIT: f64 = 0.7;
 
 /// Copies of a request at peers that are trusted with it; one more at the end of a plan.
 const MAX_COPIES: usize = 2;
@@ -239,7 +242,8 @@ impl<'s> Candidates<'s> {
         if self.completions_before(latest, |_| true) < admitted as f64 {
             return None;
         }
-        let within_budget = budget.allows_one();
+        // With fewer requests left than peers, a copy takes nothing from another request.
+        let within_budget = budget.allows_one() || self.work.jobs.len() <= self.peers.len();
         let copies = held().filter_map(|held| {
             let job = self.work.jobs.get(&held.request?)?;
             let (gain, choice) = self.copy_of(job, held)?;
@@ -267,8 +271,11 @@ impl<'s> Candidates<'s> {
             .map(|candidate| (candidate.forecast.done_with(held.size), candidate))
             .min_by(|a, b| a.0.total_cmp(&b.0))?;
         let gain = held.done - done.max(self.horizon(before));
-        (candidate.is_open && gain > LEAST_GAIN && gain > LEAST_GAIN_OF_REST * held.done)
-            .then(|| (gain, candidate.takes(job)))
+        let least = match self.work.window {
+            Some(_) => LEAST_GAIN_OF_REST_UNDER_A_WINDOW,
+            None => LEAST_GAIN_OF_REST,
+        };
+        (candidate.is_open && gain > LEAST_GAIN && gain > least * held.done).then(|| (gain, candidate.takes(job)))
     }
 
     /// The time at which the peers will have done so many more requests.
