@@ -52,6 +52,9 @@ pub(super) struct Decider {
     cycles: Cycles,
     /// The newest cycle whose quorums came with a `qrinfo`, and the height that it was asked by.
     done: Option<(CycleStart, u32)>,
+    /// The cycle of the last `qrinfo` that was proven, and the height that it was asked by. By the same block it is not
+    /// asked again: a peer that is ahead answers with lists of a block that the chain does not have yet.
+    tried: Option<(CycleStart, u32)>,
     lists: Backoff,
     /// Something has changed since the last request was made.
     has_news: bool,
@@ -71,7 +74,7 @@ struct Backoff {
 impl Decider {
     pub(super) fn new(network: Network) -> Self {
         let (lists, cycle) = Default::default();
-        Self { network, cycles: network.cycles(), done: None, lists, has_news: false, cycle }
+        Self { network, cycles: network.cycles(), done: None, tried: None, lists, has_news: false, cycle }
     }
 
     /// Goes on from stored lists, of which this is the newest.
@@ -101,6 +104,7 @@ impl Decider {
             return self.cycle_of(past.height(), facts).unwrap_or_else(|_| self.diff(newest, facts));
         }
         let is_due = self.done.is_none_or(|(done, _)| done < current)
+            && self.tried != Some((current, facts.tip))
             && (facts.is_complete && newest >= current.height() || self.is_mined(current, facts.tip))
             && self.cycle.until.is_none_or(|until| until <= now);
         match (newest == facts.tip, is_due) {
@@ -121,6 +125,7 @@ impl Decider {
         self.lists = Backoff::default();
         let Request::QrInfo(spec) = request else { return };
         self.cycle = Backoff::default();
+        self.tried = Some((spec.cycle, asked_by));
         let is_final = is_complete || self.is_mined(spec.cycle, asked_by);
         let done = if is_final { Some(spec.cycle) } else { self.cycles.back(spec.cycle, 1) };
         let done = done.map(|cycle| (cycle, asked_by));
@@ -149,7 +154,7 @@ impl Decider {
 
     /// Forgets what blocks above the fork have told, and the failures of requests for them.
     pub(super) fn reorganized(&mut self, fork: u32) {
-        (self.lists, self.cycle) = Default::default();
+        (self.lists, self.cycle, self.tried) = Default::default();
         if let Some((cycle, asked_by)) = self.done
             && asked_by > fork
             && !self.is_mined(cycle, fork)
@@ -336,6 +341,26 @@ mod tests {
         world.tip += 1;
         assert_eq!(world.ask(), format!("cycle {} by {}", START + 288, START + 288 + 43));
         world.is_complete = true;
+        world.tip += 1;
+        assert!(world.ask().contains(" to "));
+    }
+
+    /// The reply of a peer that is ahead has lists of its own tip, which the chain does not have yet.
+    #[test]
+    fn a_cycle_is_asked_for_once_by_a_block_whose_lists_do_not_come_with_it() {
+        let mut world = World::new(START + 60, []);
+        world.ask();
+        world.tip = START + 288 + 44;
+        world.lists.insert(world.tip);
+        world.is_complete = true;
+        for is_complete in [false, true] {
+            world.tip += 1;
+            let Step::Ask(request, asked_by) = world.next() else { panic!("{:?}", world.next()) };
+            assert_eq!((matches!(*request, Request::QrInfo(_)), asked_by), (true, world.tip));
+            world.decider.proven(&request, asked_by, is_complete);
+            assert_eq!(world.ask(), format!("{} to {}", world.tip - 1, world.tip));
+            assert_eq!(world.next(), Step::Rest);
+        }
         world.tip += 1;
         assert!(world.ask().contains(" to "));
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use futures_util::FutureExt;
-use qrinfo_core::AttemptErrorKind;
+use qrinfo_core::{AttemptErrorKind, Request};
 use qrinfo_verify::{ListSnapshot, Lists};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -85,11 +85,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
         self.archive.learn(&delivered.reply);
         let before: BTreeSet<_> = self.lists.values().map(Lists::block_hash).collect();
         self.take_lists();
-        let is_complete =
-            verified.tip.as_ref().or(verified.lists.as_ref()).is_some_and(|lists| {
-                is_complete(self.config.network, lists, |height| self.chain.headers.hash_at(height))
-            });
-        self.decider.proven(&request, asked_by, is_complete);
+        self.decider.proven(&request, asked_by, self.has_all(&request, verified.tip.as_ref()));
         let proven: Vec<_> =
             self.lists.values().filter(|lists| !before.contains(&lists.block_hash())).cloned().collect();
         proven.into_iter().for_each(|lists| self.tell(FollowEvent::Proven(lists)));
@@ -142,8 +138,21 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task<Io> {
         self.lists.keys().copied().collect()
     }
 
+    /// Returns `true` if the newest lists have every quorum of their cycle.
     fn is_complete(&self) -> bool {
-        let newest = self.lists.values().next_back();
-        newest.is_some_and(|lists| is_complete(self.config.network, lists, |height| self.chain.headers.hash_at(height)))
+        self.lists.values().next_back().is_some_and(|lists| self.are_complete(lists))
+    }
+
+    /// Returns `true` if the lists at the tip of a reply have every quorum of the cycle that it was asked for. Those of a
+    /// peer that is ahead are not known; then the newest ones tell.
+    fn has_all(&self, request: &Request, tip: Option<&Lists>) -> bool {
+        let Request::QrInfo(spec) = request else { return false };
+        let is_of_cycle = |lists: &&Lists| self.config.network.cycles().start_of(lists.height()) == spec.cycle;
+        let newest = tip.or(self.lists.values().next_back()).filter(is_of_cycle);
+        newest.is_some_and(|lists| self.are_complete(lists))
+    }
+
+    fn are_complete(&self, lists: &Lists) -> bool {
+        is_complete(self.config.network, lists, |height| self.chain.headers.hash_at(height))
     }
 }
