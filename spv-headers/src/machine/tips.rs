@@ -120,7 +120,10 @@ impl Machine {
         let told = question.locator.iter().map(|(spot, _)| *spot).find(|spot| spot.height == announced);
         match (told, state.view) {
             (Some(spot), _) => self.set_tip(peer, self.tree.ancestor(spot, spot.height), now),
-            (None, View::Doubtful) => self.drop_peer(peer, DropReason::NoHeaders),
+            // A segment may begin at a waypoint with a wrong height, which may be the peer's tip.
+            (None, View::Doubtful) if matches!(question.subject, Subject::Tip { .. }) => {
+                self.drop_peer(peer, DropReason::NoHeaders);
+            }
             (None, _) => state.view = View::Doubtful,
         }
     }
