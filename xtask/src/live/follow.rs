@@ -49,7 +49,7 @@ struct Following {
     patience: Patience,
 }
 
-/// What was compared.
+/// The numbers of things that were compared.
 #[derive(Debug, Default)]
 struct Counts {
     blocks: u32,
