@@ -112,6 +112,29 @@ mod tests {
         assert_eq!(refused(|params| params.interval = 0), DevnetError::Interval(0));
         assert_eq!(refused(|params| params.interval = 21), DevnetError::Interval(21));
         assert_eq!(refused(|params| params.mining_window_start = 21), DevnetError::Interval(48));
+    }
+
+    #[test]
+    fn the_least_of_each_parameter_is_taken() {
+        let least = LlmqParams {
+            size: 4,
+            min_size: 4,
+            threshold: 4,
+            active: 1,
+            interval: 9,
+            mining_window_start: 7,
+            mining_window_end: 7,
+            ..LlmqParams::LLMQ_DEVNET_DIP0024
+        };
+        assert_eq!(Devnet::default().with_rotated(least).map(|devnet| devnet.rotated()), Ok(least));
+        let most = LlmqParams { size: 400, active: 32, mining_window_end: 46, ..LlmqParams::LLMQ_DEVNET_DIP0024 };
+        assert_eq!(Devnet::default().with_rotated(most).map(|devnet| devnet.rotated()), Ok(most));
+        let refused = LlmqParams { mining_window_end: 47, ..most };
+        assert_eq!(Devnet::default().with_rotated(refused), Err(DevnetError::Interval(48)));
+    }
+
+    #[test]
+    fn the_parameters_of_each_rotated_type_are_taken() {
         for params in LlmqParams::ALL.into_iter().filter(|params| params.rotated) {
             assert_eq!(Devnet::default().with_rotated(params).map(|devnet| devnet.rotated()), Ok(params));
             let unmarked = LlmqParams { rotated: false, ..params };

@@ -143,6 +143,15 @@ mod tests {
     }
 
     #[test]
+    fn a_cycle_is_asked_for_at_its_last_block_or_at_the_tip() {
+        let cycles = Network::Mainnet.cycles();
+        assert_eq!(cycles.length(), 288);
+        let start = cycles.start_of(1_000);
+        assert_eq!((start.height(), cycles.end(start)), (864, 1_151));
+        assert_eq!([1_000, 1_150, 1_151, 1_152, 9_999].map(|tip| cycles.block_to_ask(start, tip)), [1_000, 1_150, 1_151, 1_151, 1_151]);
+    }
+
+    #[test]
     fn a_cycle_starts_at_multiples_of_its_length_alone() {
         let starts: Vec<_> = (0..60).filter_map(|height| CycleStart::new(height, 24)).map(CycleStart::height).collect();
         assert_eq!(starts, [0, 24, 48]);

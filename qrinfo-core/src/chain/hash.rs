@@ -106,7 +106,7 @@ fn parse_reversed(text: &str) -> Result<[u8; 32], ParseHashError> {
     let mut bytes = [0; 32];
     for (byte, pair) in bytes.iter_mut().rev().zip(digits.chunks_exact(2)) {
         let digit = |index: usize| char::from(pair[index]).to_digit(16).ok_or_else(fail);
-        *byte = (digit(0)? << 4 | digit(1)?) as u8;
+        *byte = (16 * digit(0)? + digit(1)?) as u8;
     }
     Ok(bytes)
 }

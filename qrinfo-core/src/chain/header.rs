@@ -110,11 +110,11 @@ impl Target {
         (bytes != [0; 32]).then_some(Self { bytes })
     }
 
-    /// The target whose bits from the left are `zeros` zeros and then ones.
+    /// The target whose bits from the left are `zeros` zeros, at most 255, and then ones.
     pub(crate) const fn with_leading_zeros(zeros: usize) -> Self {
         let mut bytes = [0xff; 32];
         let mut index = 0;
-        while index < 32 && index <= zeros / 8 {
+        while index <= zeros / 8 {
             bytes[index] = if index < zeros / 8 { 0 } else { 0xff >> (zeros % 8) };
             index += 1;
         }
@@ -135,7 +135,7 @@ impl Target {
         const DIGITS: usize = 5;
         let zeros = self.bytes.iter().take_while(|&&byte| byte == 0).count();
         let digits = self.bytes.iter().skip(zeros).chain(std::iter::repeat(&0)).take(DIGITS);
-        let leading = digits.fold(0_u128, |number, &digit| number << 8 | u128::from(digit));
+        let leading = digits.fold(0_u128, |number, &digit| 256 * number + u128::from(digit));
         match u32::try_from(8 * (DIGITS + zeros)) {
             Ok(shift) if shift < 128 => ((1_u128 << shift) - 1) / leading.max(1),
             _ => u128::MAX,
@@ -149,9 +149,16 @@ mod tests {
 
     #[test]
     fn compact_forms_that_are_no_target_are_refused() {
-        for bits in [0, 0x1e80_0000, 0x0000_ffff, 0x2200_0100, 0xff00_0001, 0x2300_00ff] {
+        for bits in [0, 0x1e80_0000, 0x0000_ffff, 0x2200_0100, 0x2200_01ff, 0xff00_0001, 0x2300_00ff] {
             assert_eq!(Target::from_bits(bits), None, "{bits:#x}");
         }
+    }
+
+    #[test]
+    fn zeros_beyond_256_bits_are_no_digits() {
+        let first = |bits| Target::from_bits(bits).map(|target| target.bytes[..2].to_vec());
+        assert_eq!(first(0x2200_00ff), Some(vec![0xff, 0]));
+        assert_eq!(first(0x2100_ffff), Some(vec![0xff, 0xff]));
     }
 
     #[test]
@@ -170,6 +177,9 @@ mod tests {
         assert_eq!(work(0x207f_ffff), 2);
         assert_eq!(work(0x1d00_ffff), 0x1_0001_0001);
         assert_eq!(work(0x1e0f_ffff), 1_048_577);
+        assert_eq!(work(0x1e10_0000), 1_048_575);
+        assert_eq!(work(0x1601_0000), (1 << 88) - 1);
+        assert_eq!(work(0x1501_0000), u128::MAX);
     }
 
     #[test]

@@ -251,6 +251,28 @@ mod tests {
     }
 
     #[test]
+    fn each_network_has_the_parameters_of_dash_core() {
+        let of = |network: Network| {
+            (network.default_port(), network.dip24_height(), network.rotated_llmq().0, network.chain_lock_llmq().0)
+        };
+        assert_eq!(of(Network::Mainnet), (9_999, Some(1_738_698), 5, 2));
+        assert_eq!(of(Network::Testnet), (19_999, Some(770_730), 5, 1));
+        assert_eq!(of(Network::DEVNET), (19_799, None, 105, 101));
+        assert_eq!(of(Network::Regtest), (19_899, None, 103, 100));
+        assert_eq!(Network::ALL.map(|network| network.checkpoints().len()), [12, 11, 0, 0]);
+    }
+
+    #[test]
+    fn a_devnet_changes_the_parameters_of_its_rotated_type_alone() {
+        let rotated = LlmqParams { size: 12, ..LlmqParams::LLMQ_60_75 };
+        let devnet = Network::Devnet(super::super::Devnet::default().with_rotated(rotated).unwrap());
+        assert_eq!(devnet.llmq_params(LlmqType::LLMQ_60_75), Some(rotated));
+        assert_eq!(devnet.llmq_params(LlmqType(101)), LlmqType(101).params());
+        assert_eq!(devnet.llmq_params(LlmqType(200)), None);
+        assert_eq!(LlmqType(2).params().map(|params| params.mining_window(1_000)), Some(1_020..=1_028));
+    }
+
+    #[test]
     fn checkpoints_are_hashes_in_ascending_order() {
         for network in Network::ALL {
             let checkpoints = network.checkpoints();

@@ -1,6 +1,5 @@
 use std::{
     collections::VecDeque,
-    future::pending,
     time::{Duration, Instant},
 };
 
@@ -21,7 +20,7 @@ use crate::{
 /// The wait when the network has no message for now and has not waited itself.
 const IDLE_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The time between two checks of the connection while a caller waits for a reply.
+/// The time between two checks of the connection while no message comes.
 const CONNECTION_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The future that speaks with a network that does not name its peers; see
@@ -94,7 +93,7 @@ impl<N: NetworkManager, F: FnMut(NetworkMessage)> BroadcastDriver<N, F> {
                     },
                     Err(closed) => return closed,
                 },
-                () = sleep_to(wakeup) => if !self.network.is_connected() {
+                () = sleep_until(wakeup.into()) => if !self.network.is_connected() {
                     return Closed::ByPeer;
                 },
             }
@@ -146,10 +145,10 @@ impl<N: NetworkManager, F: FnMut(NetworkMessage)> BroadcastDriver<N, F> {
         }
     }
 
-    fn next_wakeup(&self) -> Option<Instant> {
+    fn next_wakeup(&self) -> Instant {
         let deadlines = self.held.iter().filter_map(|submission| submission.attempt.deadline);
-        let waits = self.correlator.waiting() > 0 || !self.held.is_empty();
-        deadlines.chain(self.correlator.next_deadline()).chain(waits.then(|| now() + CONNECTION_CHECK_INTERVAL)).min()
+        let check = now() + CONNECTION_CHECK_INTERVAL;
+        deadlines.chain(self.correlator.next_deadline()).fold(check, Instant::min)
     }
 }
 
@@ -162,13 +161,6 @@ async fn receive(network: &mut impl NetworkManager) -> Result<NetworkMessage, Cl
             Ok(None) => return Err(Closed::ByPeer),
             Err(error) => return Err(Closed::transport(error)),
         }
-    }
-}
-
-async fn sleep_to(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => sleep_until(instant.into()).await,
-        None => pending().await,
     }
 }
 

@@ -212,9 +212,10 @@ async fn silence_is_a_timeout_and_the_slot_comes_back_after_another() {
 async fn another_request_of_a_cycle_is_held_until_no_copy_is_to_come() {
     let (mut service, _driver, mut hand) = spawned(8);
     let first = ask(&mut service, Attempt::new(1, spec(1, 1).into())).await;
-    let second = ask(&mut service, Attempt::new(2, spec(1, 2).into())).await;
-    let deadline = Some((Instant::now() + Duration::from_secs(3)).into_std());
-    let hasty = Attempt { deadline, ..Attempt::new(3, spec(1, 3).into()) };
+    let within = |seconds| Some((Instant::now() + Duration::from_secs(seconds)).into_std());
+    let patient = Attempt { deadline: within(9), ..Attempt::new(2, spec(1, 2).into()) };
+    let second = ask(&mut service, patient).await;
+    let hasty = Attempt { deadline: within(3), ..Attempt::new(3, spec(1, 3).into()) };
     let hasty = ask(&mut service, hasty).await.await.unwrap_err();
     assert_eq!(hasty.source().unwrap().downcast_ref(), Some(&TimeoutCause::Deadline));
     assert_eq!(hand.asked(), 1);
@@ -335,6 +336,14 @@ async fn a_dropped_driver_ends_everything() {
     assert!(matches!(closed_of(&error), Closed::DriverDropped));
     assert_eq!(ready.await.unwrap_err().kind(), Kind::Disconnected);
     assert_eq!(service.ready().await.unwrap_err().kind(), Kind::Disconnected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disconnect_is_noticed_while_nobody_waits() {
+    let (_service, driver, hand) = spawned(1);
+    settle().await;
+    hand.set_connected(false);
+    assert!(matches!(timeout(Duration::from_secs(1), driver).await.unwrap().unwrap(), Closed::ByPeer));
 }
 
 /// dash-spv's network returns none after 100 ms; others at once.

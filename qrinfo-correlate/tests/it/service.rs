@@ -299,6 +299,17 @@ async fn a_future_dropped_before_the_driver_saw_it_sends_nothing() {
     assert_ready_ok!(task::spawn(service).enter(|cx, mut service| service.poll_ready(cx)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_sending_without_a_number_gets_one_from_2_to_the_63_on() {
+    let (mut service, _driver, hand) = spawned(3);
+    let own = service.ready().await.unwrap().call(attempt(1));
+    let numbered = ask(&mut service, 2).await;
+    settle().await;
+    (1..=2).for_each(|id| hand.answer(id));
+    assert!(own.await.is_ok() && numbered.await.is_ok());
+    assert_eq!(hand.done(), [(1 << 63, Ok(())), (2, Ok(()))]);
+}
+
 /// The refused duplicate has the id of a sending that goes on.
 #[tokio::test(start_paused = true)]
 async fn a_duplicate_that_is_refused_does_not_cancel_the_sending_of_its_id() {
