@@ -148,7 +148,10 @@ mod tests {
         assert_eq!(cycles.length(), 288);
         let start = cycles.start_of(1_000);
         assert_eq!((start.height(), cycles.end(start)), (864, 1_151));
-        assert_eq!([1_000, 1_150, 1_151, 1_152, 9_999].map(|tip| cycles.block_to_ask(start, tip)), [1_000, 1_150, 1_151, 1_151, 1_151]);
+        assert_eq!(
+            [1_000, 1_150, 1_151, 1_152, 9_999].map(|tip| cycles.block_to_ask(start, tip)),
+            [1_000, 1_150, 1_151, 1_151, 1_151]
+        );
     }
 
     #[test]

@@ -95,7 +95,8 @@ impl SmlEntry {
 // === impl SmlEntry ===
 
 impl Wire for SmlEntry {
-    const MIN_SIZE: usize = 2 + 32 + 32 + 1 + 48 + 20 + 1;
+    // A list of addresses may be one byte long from version 3 on, where there are two bytes of the kind.
+    const MIN_SIZE: usize = 2 + 32 + 32 + 1 + 48 + 20 + 1 + 2;
 
     #[inline]
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
