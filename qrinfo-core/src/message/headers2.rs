@@ -24,7 +24,7 @@ const VERSION_OFFSET: u8 = 0b0000_0111;
 const HAS_PREV: u8 = 1 << 3;
 const HAS_TIME: u8 = 1 << 4;
 const HAS_BITS: u8 = 1 << 5;
-const DEFINED: u8 = VERSION_OFFSET | HAS_PREV | HAS_TIME | HAS_BITS;
+const DEFINED: u8 = 0b0011_1111;
 
 /// `headers2`: at most 8,000 headers in the compressed form of DIP-25, in 39 to 81 bytes each.
 ///
@@ -340,6 +340,7 @@ mod tests {
         assert_eq!(wire, expected);
         let message = Headers2::from_wire(wire).unwrap();
         assert_eq!((message.len(), message.is_empty()), (4, false));
+        assert_eq!(message.prev_block_hash(), Some(BlockHash::from_bytes([9; 32])));
         assert_eq!(message.decompress(hash), headers);
     }
 
@@ -361,7 +362,9 @@ mod tests {
         (first[0], first[1]) = (1, 0b0001_1000);
         first.drain(74..78);
         assert_eq!(Headers2::from_wire(first).unwrap_err().field, "first header");
-        assert_eq!(Headers2::from_wire(vec![0]), Ok(Headers2(Vec::new())));
+        let none = Headers2::from_wire(vec![0]).unwrap();
+        assert_eq!((none.len(), none.is_empty(), none.prev_block_hash()), (0, true, None));
+        assert_eq!(NODE_HEADERS_COMPRESSED, 2_048);
     }
 
     #[test]

@@ -76,7 +76,8 @@ fn a_recorded_reply_answers_its_request() {
     let later = now + Duration::from_millis(80);
     correlator.handle_qr_info_response(QRInfo::from_wire(RECORDED_REPLY).unwrap(), later).unwrap();
     let Answer { timing, .. } = registered.receiver.try_recv().unwrap().unwrap();
-    assert_eq!((timing.sent, timing.done, timing.bytes), (now, later, RECORDED_REPLY.len() as u64));
+    assert_eq!((timing.sent, timing.first_byte, timing.done), (now, Some(later), later));
+    assert_eq!(timing.bytes, RECORDED_REPLY.len() as u64);
     assert!(is_waiting(&mut other.receiver));
 }
 
@@ -279,12 +280,29 @@ fn what_waits_and_what_is_remembered_is_bounded() {
     assert_eq!((correlator.waiting(), correlator.remembered()), (0, MAX_REMEMBERED));
 }
 
+#[test]
+fn a_request_ends_with_the_deadline_of_its_only_caller() {
+    let (mut correlator, now) = start();
+    let receivers = [1, 2].map(|seq| {
+        let (respond, receiver) = tokio::sync::oneshot::channel();
+        let attempt = Attempt { deadline: Some(now + seconds(5)), ..Attempt::new(seq, spec(seq, seq).into()) };
+        correlator.register_attempt(attempt, respond, PEERS, now).unwrap();
+        receiver
+    });
+    assert_eq!(correlator.cleanup_expired_requests(now + seconds(4)), 0);
+    assert_eq!(correlator.cleanup_expired_requests(now + seconds(5)), 2);
+    for mut receiver in receivers {
+        assert_eq!(failure(&mut receiver).kind(), Kind::Timeout);
+    }
+}
+
 /// Sums of instants must not overflow.
 #[test]
 fn the_longest_timeout_is_a_day() {
     let mut correlator = QRInfoCorrelationManager::new(Duration::MAX);
     let now = start().1;
     let mut registered = correlator.register_request(spec(1, 1), PEERS, now).unwrap();
+    assert_eq!(correlator.cleanup_expired_requests(now + seconds(24 * 60 * 60 - 1)), 0);
     assert_eq!(correlator.cleanup_expired_requests(now + seconds(24 * 60 * 60)), 1);
     assert_eq!(failure(&mut registered.receiver).kind(), Kind::Timeout);
 }
