@@ -17,7 +17,14 @@ pub(crate) struct Options {
 pub(crate) fn soak(options: &Options) -> Result<()> {
     let mut command = Command::new(sources::cargo());
     command.args(["run", "--release", "--locked", "--quiet", "--package", "qrinfo-bench", "--example", "soak"]);
-    // glibc gives each thread memory of its own, which fills and empties in its own time and hides what the client does.
-    command.env("MALLOC_ARENA_MAX", "1");
+    // glibc keeps memory for each thread, and much of what was given back to it. What grows is then mostly its own.
+    for (variable, value) in [
+        ("MALLOC_ARENA_MAX", "1"),
+        ("MALLOC_MMAP_THRESHOLD_", "32768"),
+        ("MALLOC_TRIM_THRESHOLD_", "65536"),
+        ("MALLOC_TOP_PAD_", "0"),
+    ] {
+        command.env(variable, value);
+    }
     run(command.arg("--").arg(options.minutes.to_string()))
 }

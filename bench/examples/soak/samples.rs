@@ -11,9 +11,6 @@ use crate::EVERY;
 /// The greatest share of memory, files and tasks at the end of those after the first minutes.
 const GROWTH: f64 = 1.05;
 
-/// The memory that the allocator may keep for itself, in KiB: the client is so small that this moves by a tenth of it.
-const ALLOCATOR: u64 = 2_048;
-
 /// The greatest growth of the store for a block, in KiB.
 const STORE: u64 = 8;
 
@@ -118,8 +115,7 @@ impl Samples {
             };
             let (before, after) = (of(&first), of(&last));
             println!("{name}: {before} at first, {after} at the end");
-            let slack = if *name == "memory KiB" { ALLOCATOR } else { 0 };
-            ensure!(after as f64 <= before as f64 * GROWTH + slack as f64, "{name} grew from {before} to {after}");
+            ensure!(after as f64 <= before as f64 * GROWTH, "{name} grew from {before} to {after}");
         }
         let (Some(from), Some(to)) = (self.0.get(first.start), self.0.last()) else { return Ok(()) };
         let (grown, blocks) = (to.store.saturating_sub(from.store), to.block - from.block);

@@ -19,6 +19,8 @@ const REPORT_EVERY: u64 = 16_384;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Outcome {
     pub makespan: Duration,
+    /// The sum of the times at which the requests ended.
+    pub arrivals: Duration,
     /// Replies that the peers sent.
     pub replies: usize,
     pub highest_in_flight: usize,
@@ -224,6 +226,7 @@ impl<'a> Simulation<'a> {
         match event {
             Event::Replied(id, _) => {
                 self.waiting.remove(&id).expect("a request ends once");
+                self.outcome.arrivals += self.now - self.start;
                 let job = id.0 as usize;
                 assert!(!std::mem::replace(&mut self.arrived[job], true), "job {job} came twice");
                 while self.arrived.get(self.first) == Some(&true) {
