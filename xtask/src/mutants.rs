@@ -46,8 +46,11 @@ fn command(root: &Path, options: &Options, name: &str) -> Command {
         return command;
     }
     let target = root.join("target/mutants");
-    // What the copy shares with other copies is built once.
+    // What the copy shares with other copies is built once, and without what only a debugger reads.
     command.env("CARGO_TARGET_DIR", target.join("build")).env("CARGO_INCREMENTAL", "1");
-    command.args(["--test-tool", "nextest", "--jobs", "1", "--output"]).arg(target.join(name));
+    command.env("CARGO_PROFILE_DEV_DEBUG", "0");
+    // A mutant that survives runs every test: here fewer of the seeded schedules will do.
+    command.env("SPV_TEST_SCHEDULES", "150");
+    command.args(["--test-tool", "nextest", "--jobs", "1", "--timeout", "60", "--output"]).arg(target.join(name));
     command
 }

@@ -281,13 +281,11 @@ impl QRInfoCorrelationManager {
     fn forget(&mut self, now: Instant) {
         self.entries.retain(|entry| !entry.is_forgotten(now));
         let mut surplus = self.remembered().saturating_sub(MAX_REMEMBERED);
-        if surplus > 0 {
-            self.entries.retain(|entry| {
-                let stays = entry.is_waiting() || surplus == 0;
-                surplus -= usize::from(!stays);
-                stays
-            });
-        }
+        self.entries.retain(|entry| {
+            let stays = entry.is_waiting() || surplus == 0;
+            surplus -= usize::from(!stays);
+            stays
+        });
     }
 }
 
