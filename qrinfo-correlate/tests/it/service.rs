@@ -471,6 +471,10 @@ async fn a_dropped_driver_ends_everything() {
     assert!(matches!(closed_of(&unseen.await.unwrap_err()), Closed::DriverDropped));
     assert!(matches!(closed_of(service.ready().await.as_ref().err().unwrap()), Closed::DriverDropped));
     assert!(hand.is_gone());
+    // The ledger of peers hears of it too.
+    assert_eq!(hand.done(), [(1, Err(Kind::Disconnected))]);
+    let left = PeerEvent::Left { peer: peer(), why: LeaveReason::Disconnected };
+    assert_eq!(hand.reports.lock().unwrap().last(), Some(&left));
 }
 
 #[tokio::test(start_paused = true)]
