@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p qrinfo-scheduler --example makespan_model -- [--no-lengths] [--cap N] DIR`
 
-#[path = "../tests/support/mod.rs"]
+#[path = "../tests/it/support/mod.rs"]
 mod support;
 
 use std::{env, error::Error, fs, path::PathBuf};

@@ -1,8 +1,5 @@
 //! The tower service, driven by tokio's clock and its peers' reports, is as fast as the plain scheduler driven by a
 //! loop: what the simulation shows of the one holds for the other.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod support;
 
 use std::{
     sync::Arc,
@@ -10,6 +7,10 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{
+    HEIGHT, attempt, block, peer_id, reply,
+    run::{View, cost, link, simulate},
+};
 use fastrand::Rng;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use qrinfo_core::{Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, PeerEvent, Timing};
@@ -17,10 +18,6 @@ use qrinfo_scheduler::{Peer, SchedulerService, Settings};
 use spv_testkit::{
     LinkModel, Scenario,
     scenario::{PeerNumbers, Run, Stall},
-};
-use support::{
-    HEIGHT, attempt, block, peer_id, reply,
-    run::{View, cost, link, simulate},
 };
 use tokio::{
     sync::mpsc,

@@ -1,7 +1,4 @@
 //! The one ledger of peers, as others see it: bans, the published table, events, counts, and fewer requests at a time.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod support;
 
 use std::{
     collections::BTreeSet,
@@ -10,6 +7,13 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{
+    HEIGHT, attempt, decision, now as start, peer_id,
+    peers::{
+        Asked, Manner, REPLY_BYTES, ROUND_TRIP, TestPeer, ask, ask_until_answered, join_reporting_peer, join_test_peer,
+        scheduler,
+    },
+};
 use futures_util::{
     FutureExt, StreamExt,
     future::{BoxFuture, join_all},
@@ -21,13 +25,6 @@ use qrinfo_core::{
 };
 use qrinfo_scheduler::{
     Dispatch, Event, MAX_POINTS, Peer, Scheduler, SchedulerHandle, SchedulerService, SendStats, Settings, SubmitError,
-};
-use support::{
-    HEIGHT, attempt, decision, now as start, peer_id,
-    peers::{
-        Asked, Manner, REPLY_BYTES, ROUND_TRIP, TestPeer, ask, ask_until_answered, join_reporting_peer, join_test_peer,
-        scheduler,
-    },
 };
 use tokio::{sync::mpsc, time};
 use tower::{Service, discover::Change};

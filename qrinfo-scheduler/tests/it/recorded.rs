@@ -2,18 +2,14 @@
 //! seen at once. `SPV_WRITE_RECORDED=1` writes the file anew after a change on purpose; its differences show what the
 //! change costs and brings.
 
-#![cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
-
-mod support;
-
 use std::{env, fmt::Write, fs, path::Path};
 
+use crate::support::run::{View, simulate};
 use fastrand::Rng;
 use spv_testkit::{
     Scenario,
     scenario::{PeerNumbers, Run, Stall},
 };
-use support::run::{View, simulate};
 
 /// A kind of plan.
 struct Kind {
@@ -95,7 +91,7 @@ fn schedules_are_those_recorded() {
     for kind in &KINDS {
         for seed in 0..6 {
             let scenario = kind.scenario(seed);
-            let outcome = simulate(&scenario, &scenario.runs[0], kind.view, support::now());
+            let outcome = simulate(&scenario, &scenario.runs[0], kind.view, crate::support::now());
             let seconds = outcome.makespan.as_secs_f64();
             let mean = outcome.arrivals.as_secs_f64() / kind.jobs as f64;
             let (replies, in_flight, depth) = (outcome.replies, outcome.highest_in_flight, outcome.highest_depth);
@@ -105,7 +101,7 @@ fn schedules_are_those_recorded() {
                 .expect("a string takes everything");
         }
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded.txt");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/recorded.txt");
     if env::var_os("SPV_WRITE_RECORDED").is_some() {
         fs::write(&path, &table).expect("the file can be written");
     }

@@ -3,8 +3,6 @@
 //!
 //! `SPV_TEST_SCHEDULES` sets how many (10,000 take seconds in release), `SPV_TEST_SCHEDULE` replays one.
 
-mod support;
-
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
@@ -12,13 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::support::{Cost, HEIGHT, attempt, peer_id, us};
 use fastrand::Rng;
 use qrinfo_core::{
     Attempt, AttemptErrorKind, LeaveReason, PeerEvent, PeerId, RequestId, RequestPriority, SendId, Timing,
 };
 use qrinfo_scheduler::{Event, MAX_DEPTH, MAX_POINTS, Rate, Scheduler, Settings, Window};
 use spv_testkit::{LinkModel, Transit};
-use support::{Cost, HEIGHT, attempt, peer_id, us};
 
 const JOBS: usize = 40;
 const HEAD_TIMEOUT: f64 = 5e6;

@@ -1,17 +1,14 @@
 //! Peers that refuse, drip, lie and panic, beside honest ones. In paused time.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod support;
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use qrinfo_core::{AttemptErrorKind, AttemptResult, PeerId};
-use qrinfo_scheduler::{MAX_POINTS, SchedulerHandle, SchedulerService, SendStats, Settings};
-use support::{
+use crate::support::{
     attempt, peer_id,
     peers::{Asked, Manner, TestPeer, ask_until_answered, join_reporting_peer, scheduler},
 };
+use futures_util::future::join_all;
+use qrinfo_core::{AttemptErrorKind, AttemptResult, PeerId};
+use qrinfo_scheduler::{MAX_POINTS, SchedulerHandle, SchedulerService, SendStats, Settings};
 use tokio::time::Instant;
 
 /// A scheduler, and peers of these manners that report their progress.
@@ -48,7 +45,7 @@ impl Network {
 
     /// Requests that a peer that answers half of them has refused.
     fn refusals(&self, peer: usize) -> usize {
-        self.asked.jobs_at(peer).filter(|job| support::peers::refuses_half(peer, *job)).count()
+        self.asked.jobs_at(peer).filter(|job| crate::support::peers::refuses_half(peer, *job)).count()
     }
 
     fn lost(&self) -> Vec<(PeerId, AttemptErrorKind)> {

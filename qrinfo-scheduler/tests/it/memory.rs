@@ -1,13 +1,10 @@
 //! The memory that waiting requests take.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::{HEIGHT, attempt, peer_id};
 use qrinfo_core::Timing;
 use qrinfo_scheduler::{Scheduler, Settings};
-use support::{HEIGHT, attempt, peer_id};
 
 /// A request that waits takes its own bytes and a few hundred for its places, and gives them back.
 #[test]
