@@ -266,7 +266,7 @@ async fn without_peers_to_come_requests_fail() {
 /// A channel whose receiver is dropped keeps what is sent at that very moment.
 #[test]
 fn a_request_at_the_very_end_of_the_driver_ends() {
-    for _ in 0..3_000 {
+    for _ in 0..10_000 {
         let peers = stream::pending::<Result<Change<PeerId, Peer<TestPeer>>, AttemptError>>();
         let (mut service, driver) = SchedulerService::new(peers, sequential());
         let ready = |service: &mut SchedulerService| task::spawn(()).enter(|cx, _| service.poll_ready(cx));
