@@ -348,6 +348,23 @@ mod tests {
     }
 
     #[test]
+    fn each_command_has_its_longest_payload() {
+        for (command, most) in [
+            (Command::QR_INFO, 16_777_216),
+            (Command::MN_LIST_DIFF, 4_194_304),
+            (Command::HEADERS, 3_145_728),
+            (Command::INV, 1_800_003),
+            (Command::ADDR, 540_672),
+            (Command::ADDR_V2, 540_672),
+            (Command::VERSION, 4_096),
+            (Command::PING, 64),
+            (Command::PONG, 64),
+        ] {
+            assert_eq!(max_payload(command), most, "{command}");
+        }
+    }
+
+    #[test]
     fn each_way_to_spoil_a_frame_has_its_error() {
         let good = framed(Command::PONG, &[1; 8]);
         let decode = |bytes: &[u8]| FrameDecoder::new(Network::Regtest).decode(&mut BytesMut::from(bytes));

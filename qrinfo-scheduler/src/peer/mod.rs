@@ -4,6 +4,8 @@ mod estimate;
 mod forecast;
 mod sizes;
 mod stall;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::VecDeque,
