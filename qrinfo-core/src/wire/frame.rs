@@ -374,7 +374,10 @@ mod tests {
             decode(&bytes)
         };
         assert!(decode(&good).is_ok());
-        assert_eq!(decode(&[1, 2, 3, 4]), Err(FrameError::WrongMagic([1, 2, 3, 4])));
+        assert!(decode(&framed(Command::PONG, &[1; 64])).is_ok(), "the longest");
+        let magic = decode(&[1, 2, 3, 0xff]).unwrap_err();
+        assert_eq!(magic, FrameError::WrongMagic([1, 2, 3, 0xff]));
+        assert_eq!(magic.to_string(), "frame starts with 010203ff; this peer is not on our network");
         assert!(matches!(spoiled(4, 0xff), Err(FrameError::BadCommand(_))));
         assert!(matches!(spoiled(15, b'x'), Err(FrameError::BadCommand(_))));
         assert_eq!(spoiled(18, 1), Err(FrameError::TooLong { command: Command::PONG, length: 65_544, limit: 64 }));
