@@ -186,6 +186,24 @@ fn requests_that_fail_together_are_one_failure_and_a_probe_decides() {
 }
 
 #[test]
+fn timeouts_and_disconnects_halve_the_depth_and_other_failures_do_not() {
+    for (kind, depth, rests) in [
+        (Kind::Timeout, 32, true),
+        (Kind::Disconnected, 32, true),
+        (Kind::Local, 64, true),
+        (Kind::Refused, 64, false),
+        (Kind::NotSent, 64, false),
+        (Kind::Cancelled, 64, false),
+    ] {
+        let (mut peer, at) = peer();
+        peer.send(send(0), RequestId(0), at(0));
+        peer.failed(send(0), kind, at(100)).unwrap();
+        assert_eq!((peer.depth_limit(), peer.rests_until()), (depth, rests.then(|| at(5_100))), "{kind}");
+        assert_eq!(peer.points(), u32::from(kind == Kind::Refused));
+    }
+}
+
+#[test]
 fn one_reply_at_half_the_former_rate_ends_a_stall() {
     let stalled = |bytes| {
         let (mut peer, at) = peer();
