@@ -1,6 +1,9 @@
 //! The classes of failure.
 
-use qrinfo_core::{AttemptErrorKind, retry::FailureClass};
+use qrinfo_core::{
+    AttemptErrorKind,
+    retry::{Category, FailureClass},
+};
 
 use AttemptErrorKind::{
     Cancelled, Disconnected, False, Local, Malformed, NoPeer, NotSent, Overloaded, Refused, Timeout,
@@ -27,4 +30,24 @@ fn congestion_is_what_too_many_requests_may_cause() {
 fn another_peer_does_not_help_against_our_own_failures() {
     let ours: Vec<_> = KINDS.into_iter().filter(|kind| !FailureClass::of(*kind).ask_elsewhere).collect();
     assert_eq!(ours, [NoPeer, Cancelled, Local]);
+}
+
+/// The limits are dash-spv's.
+#[test]
+fn each_kind_is_counted_in_its_category() {
+    for (kind, category, limit) in [
+        (Timeout, Category::Timeout, Some(5)),
+        (Disconnected, Category::Network, Some(10)),
+        (Refused, Category::Peer, None),
+        (NotSent, Category::Peer, None),
+        (Malformed, Category::Validation, Some(3)),
+        (False, Category::Validation, Some(3)),
+        (Overloaded, Category::Other, Some(3)),
+        (NoPeer, Category::Network, Some(10)),
+        (Cancelled, Category::Other, Some(3)),
+        (Local, Category::Storage, Some(3)),
+    ] {
+        let class = FailureClass::of(kind);
+        assert_eq!((class.category, class.category.limit()), (category, limit), "{kind}");
+    }
 }

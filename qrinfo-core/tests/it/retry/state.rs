@@ -228,3 +228,55 @@ fn a_request_that_is_given_up_tells_all_its_failures() {
     let text = error.source().unwrap().to_string();
     assert!(text.contains("203.0.113.1:9999: refused") && text.contains("203.0.113.2:9999: timed out"), "{text}");
 }
+
+#[test]
+fn a_request_may_fail_as_often_as_the_category_of_its_failures_allows() {
+    let policy = RetryPolicy { max_attempts: u32::MAX, ..RetryPolicy::default() };
+    for (kind, limit) in [(Timeout, 5), (Disconnected, 10), (False, 3), (Overloaded, 3)] {
+        let mut state = RetryState::new(&attempt(), policy);
+        let decided = decisions(&mut state, None, (0..=limit).map(|_| AttemptError::new(kind)));
+        let ended = decided.iter().position(|strategy| matches!(strategy, RecoveryStrategy::Abort { .. }));
+        assert_eq!(ended, Some(limit), "{kind}");
+    }
+}
+
+#[test]
+fn a_request_is_silent_until_a_peer_says_something() {
+    let mut state = state();
+    assert!(state.is_silent());
+    decisions(&mut state, None, [failure(Timeout, 1), failure(Disconnected, 2)]);
+    assert!(state.is_silent());
+    decisions(&mut state, None, [failure(Refused, 3)]);
+    assert!(!state.is_silent());
+}
+
+#[test]
+fn the_first_refusal_or_false_reply_of_each_peer_is_no_attempt_and_the_second_is() {
+    let policy = RetryPolicy { max_attempts: 1, ..RetryPolicy::default() };
+    for kind in [Refused, False, Malformed] {
+        let mut state = RetryState::new(&attempt(), policy);
+        let failures = [1, 2, 3, 1].map(|number| failure(kind, number));
+        let decided = decisions(&mut state, Some(&table(1..=4)), failures);
+        assert_eq!(decided, [SwitchPeer, SwitchPeer, SwitchPeer, abort(WhyGivenUp::Exhausted)], "{kind}");
+    }
+}
+
+#[test]
+fn that_there_was_no_peer_counts_only_where_there_is_one() {
+    let policy = RetryPolicy { max_attempts: 1, ..RetryPolicy::default() };
+    let no_peer = || [AttemptError::new(NoPeer), AttemptError::new(NoPeer)];
+    let mut state = RetryState::new(&attempt(), policy);
+    assert_eq!(decisions(&mut state, Some(&table([])), no_peer()), [wait(), wait()]);
+    assert_eq!(decisions(&mut state, Some(&table([1])), no_peer())[0], abort(WhyGivenUp::NoPeers));
+}
+
+#[test]
+fn peers_without_room_are_asked_again_when_there_is_no_other() {
+    let (mut state, peers) = (state(), table(1..=2));
+    assert!(state.has_peer(&peers));
+    decisions(&mut state, Some(&peers), [failure(Overloaded, 1)]);
+    assert_eq!((state.avoid(), state.has_peer(&peers)), (vec![peer(1)], true));
+    decisions(&mut state, Some(&peers), [failure(Overloaded, 2)]);
+    assert_eq!((state.avoid(), state.has_peer(&peers)), (vec![], true));
+    assert!(!state.has_peer(&table([])));
+}
