@@ -147,6 +147,43 @@ impl Queue {
 mod tests {
     use super::*;
 
+    fn place(order: u64, since: Instant) -> Place {
+        let ticket = Ticket(order);
+        Place { priority: RequestPriority::Normal, order, again: false, failed: true, since, ticket }
+    }
+
+    #[test]
+    fn a_limit_is_the_first_that_is_not_admitted() {
+        let since = tokio::time::Instant::now().into_std();
+        let mut queue = Queue::default();
+        assert_eq!((queue.len(), queue.is_empty()), (0, true));
+        (0..3).for_each(|order| queue.insert(place(order, since)));
+        assert_eq!((queue.len(), queue.is_empty()), (3, false));
+        let orders = |places: Vec<&Place>| places.into_iter().map(|place| place.order).collect::<Vec<_>>();
+        assert_eq!(orders(queue.below(Some(2)).collect()), [0, 1]);
+        assert_eq!(orders(queue.failed_below(Some(2)).collect()), [0, 1]);
+        assert_eq!(orders(queue.failed_below(None).collect()), [0, 1, 2]);
+    }
+
+    #[test]
+    fn the_eighth_send_is_for_what_has_waited_longest_and_long_enough() {
+        let since = tokio::time::Instant::now().into_std();
+        let at = |seconds| since + Duration::from_secs(seconds);
+        let mut queue = Queue::default();
+        (0..3).for_each(|order| queue.insert(place(order, at(10 - order))));
+        let ageing = Duration::from_secs(60);
+        for _ in 0..7 {
+            assert_eq!(queue.overdue(None, ageing, at(1_000)), None);
+            queue.count_send(false);
+        }
+        assert_eq!(queue.overdue(None, ageing, at(67)), None);
+        assert_eq!(queue.overdue(None, ageing, at(68)), Some(Ticket(2)));
+        assert_eq!(queue.overdue(Some(2), ageing, at(68)), None);
+        assert_eq!(queue.overdue(Some(2), ageing, at(69)), Some(Ticket(1)));
+        queue.count_send(true);
+        assert_eq!(queue.overdue(None, ageing, at(1_000)), None);
+    }
+
     /// A request that all peers refused is looked for among these alone: a search of all that wait would be quadratic.
     #[test]
     fn those_that_a_peer_failed_are_found_without_the_others() {

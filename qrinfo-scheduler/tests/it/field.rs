@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use crate::support::{
-    HEIGHT, attempt, decision, now as start, peer_id,
-    run::{View, simulate},
-};
 use qrinfo_core::{AttemptErrorKind, RequestId, Timing};
 use qrinfo_scheduler::{Event, Scheduler, Settings};
 use spv_testkit::{
     Scenario,
     scenario::{PeerNumbers, Run, Stall},
+};
+
+use crate::support::{
+    HEIGHT, attempt, decision, now as start, peer_id,
+    run::{View, simulate},
 };
 
 const ROUND_TRIP: Duration = Duration::from_millis(50);

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use crate::support::{
-    attempt, peer_id,
-    peers::{Asked, Manner, TestPeer, ask_until_answered, join_reporting_peer, scheduler},
-};
 use futures_util::future::join_all;
 use qrinfo_core::{AttemptErrorKind, AttemptResult, PeerId};
 use qrinfo_scheduler::{MAX_POINTS, SchedulerHandle, SchedulerService, SendStats, Settings};
 use tokio::time::Instant;
+
+use crate::support::{
+    attempt, peer_id,
+    peers::{Asked, Manner, TestPeer, ask_until_answered, join_reporting_peer, scheduler},
+};
 
 /// A scheduler, and peers of these manners that report their progress.
 struct Network {

@@ -7,13 +7,6 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{
-    HEIGHT, attempt, decision, now as start, peer_id,
-    peers::{
-        Asked, Manner, REPLY_BYTES, ROUND_TRIP, TestPeer, ask, ask_until_answered, join_reporting_peer, join_test_peer,
-        scheduler,
-    },
-};
 use futures_util::{
     FutureExt, StreamExt,
     future::{BoxFuture, join_all},
@@ -28,6 +21,14 @@ use qrinfo_scheduler::{
 };
 use tokio::{sync::mpsc, time};
 use tower::{Service, discover::Change};
+
+use crate::support::{
+    HEIGHT, attempt, decision, now as start, peer_id,
+    peers::{
+        Asked, Manner, REPLY_BYTES, ROUND_TRIP, TestPeer, ask, ask_until_answered, join_reporting_peer, join_test_peer,
+        scheduler,
+    },
+};
 
 fn capped(cap: usize) -> Settings {
     Settings { cap, ..Settings::default() }
@@ -238,6 +239,42 @@ fn the_end_of_silent_peers_slows_it_down_from_then_on() {
     (0..10).for_each(|peer| scheduler.peer_left(peer_id(peer), LeaveReason::Unanswered, now));
     let _ = scheduler.next(now);
     assert_eq!(scheduler.cap(), 1);
+}
+
+#[test]
+fn the_latest_4096_bans_are_kept_and_each_is_told_once() {
+    let now = crate::support::now();
+    let mut scheduler = Scheduler::new(Settings::default());
+    let peer = |number: u32| PeerId::from((number.to_be_bytes(), 9_999));
+    let joins = |scheduler: &mut Scheduler, number| {
+        let joined = scheduler.peer_joined(peer(number), HEIGHT, Duration::from_millis(50), now);
+        scheduler.peer_left(peer(number), LeaveReason::Disconnected, now);
+        joined
+    };
+    scheduler.peer_joined(peer(1), HEIGHT, Duration::from_millis(50), now);
+    for number in [1, 2, 2] {
+        scheduler.ban(peer(number), AttemptErrorKind::False, now);
+    }
+    let told = std::iter::from_fn(|| scheduler.event());
+    let banned = told.filter_map(|event| match event {
+        Event::Peer(PeerEvent::Banned { peer, .. }) => Some(peer),
+        _ => None,
+    });
+    assert_eq!(banned.collect::<Vec<_>>(), [peer(1), peer(2)]);
+    assert_eq!([1, 2, 3].map(|number| joins(&mut scheduler, number)), [false, false, true]);
+    (10..4_104).for_each(|number| scheduler.ban(peer(number), AttemptErrorKind::False, now));
+    assert!(!joins(&mut scheduler, 1));
+    scheduler.ban(peer(4_104), AttemptErrorKind::False, now);
+    assert!(joins(&mut scheduler, 1) && !joins(&mut scheduler, 2));
+}
+
+#[test]
+fn the_table_says_when_no_further_peer_will_join() {
+    let mut scheduler = Scheduler::new(Settings::default());
+    assert!(scheduler.changed_table().is_none() && !scheduler.table().is_closed);
+    scheduler.no_more_peers();
+    assert!(scheduler.changed_table().is_some_and(|table| table.is_closed));
+    assert!(scheduler.changed_table().is_none());
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::support::{HEIGHT, attempt, peer_id};
 use qrinfo_core::Timing;
 use qrinfo_scheduler::{Scheduler, Settings};
+
+use crate::support::{HEIGHT, attempt, peer_id};
 
 /// A request that waits takes its own bytes and a few hundred for its places, and gives them back.
 #[test]

@@ -4,12 +4,13 @@
 
 use std::{env, fmt::Write, fs, path::Path};
 
-use crate::support::run::{View, simulate};
 use fastrand::Rng;
 use spv_testkit::{
     Scenario,
     scenario::{PeerNumbers, Run, Stall},
 };
+
+use crate::support::run::{View, simulate};
 
 /// A kind of plan.
 struct Kind {

@@ -7,10 +7,6 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{
-    HEIGHT, attempt, block, peer_id, reply,
-    run::{View, cost, link, simulate},
-};
 use fastrand::Rng;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use qrinfo_core::{Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, PeerEvent, Timing};
@@ -24,6 +20,11 @@ use tokio::{
     time::{self, Instant},
 };
 use tower::{Service, ServiceExt, discover::Change};
+
+use crate::support::{
+    HEIGHT, attempt, block, peer_id, reply,
+    run::{View, cost, link, simulate},
+};
 
 const JOBS: usize = 120;
 

@@ -10,13 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Cost, HEIGHT, attempt, peer_id, us};
 use fastrand::Rng;
 use qrinfo_core::{
     Attempt, AttemptErrorKind, LeaveReason, PeerEvent, PeerId, RequestId, RequestPriority, SendId, Timing,
 };
 use qrinfo_scheduler::{Event, MAX_DEPTH, MAX_POINTS, Rate, Scheduler, Settings, Window};
 use spv_testkit::{LinkModel, Transit};
+
+use crate::support::{Cost, HEIGHT, attempt, peer_id, us};
 
 const JOBS: usize = 40;
 const HEAD_TIMEOUT: f64 = 5e6;

@@ -8,17 +8,18 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{
-    HEIGHT, attempt, hash, peer_id,
-    peers::{Asked, Manner, TestPeer, ask, join, join_reporting_peer, join_test_peer, scheduler},
-    reply,
-};
 use futures_util::{StreamExt, future::BoxFuture, stream};
 use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, RequestPriority};
 use qrinfo_scheduler::{Peer, ScheduleError, SchedulerService, Settings};
 use tokio::time::{self, Instant};
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
 use tower::{Service, ServiceExt, discover::Change, timeout::Timeout};
+
+use crate::support::{
+    HEIGHT, attempt, hash, peer_id,
+    peers::{Asked, Manner, TestPeer, ask, join, join_reporting_peer, join_test_peer, scheduler},
+    reply,
+};
 
 fn sequential() -> Settings {
     Settings { cap: 1, ..Settings::default() }

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{HEIGHT, attempt, decision, now as start, peer_id};
 use qrinfo_core::{Attempt, AttemptErrorKind, LeaveReason, RequestId, RequestPriority, Timing};
 use qrinfo_scheduler::{Dispatch, Event, PeerState, Rate, Scheduler, Settings, SubmitError};
+
+use crate::support::{HEIGHT, attempt, decision, now as start, peer_id};
 
 const ROUND_TRIP: Duration = Duration::from_millis(50);
 
