@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_devnet_changes_the_parameters_of_its_rotated_type_alone() {
-        let rotated = LlmqParams { size: 12, ..LlmqParams::LLMQ_60_75 };
+        let rotated = LlmqParams { size: 64, ..LlmqParams::LLMQ_60_75 };
         let devnet = Network::Devnet(super::super::Devnet::default().with_rotated(rotated).unwrap());
         assert_eq!(devnet.llmq_params(LlmqType::LLMQ_60_75), Some(rotated));
         assert_eq!(devnet.llmq_params(LlmqType(101)), LlmqType(101).params());
