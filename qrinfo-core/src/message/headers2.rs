@@ -345,6 +345,14 @@ mod tests {
     }
 
     #[test]
+    fn the_shortest_headers_have_39_bytes() {
+        let headers = chain(&[(5, 1, 1); 60]);
+        let wire = Headers2::compress(&headers).to_wire();
+        assert_eq!(wire.len(), 1 + 81 + 59 * 39);
+        assert_eq!(Headers2::from_wire(wire).map(|message| message.decompress(hash)), Ok(headers));
+    }
+
+    #[test]
     fn what_refers_to_nothing_is_refused() {
         let wire = Headers2::compress(&chain(&[(5, 0, 1), (5, 1, 1)])).to_wire().to_vec();
         let error = |at: usize, value: u8| {

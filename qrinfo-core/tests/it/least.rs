@@ -76,11 +76,24 @@ fn the_least_version_message_ends_with_the_height() {
 }
 
 #[test]
+fn a_chain_lock_is_announced_by_the_hash_of_all_of_it() {
+    let wire: Vec<_> = (0..132).collect();
+    let lock = ChainLock::from_wire(wire.clone()).unwrap();
+    assert_eq!(lock.hash(), Hash256::from_bytes(qrinfo_core::sha256d(&wire)));
+}
+
+#[test]
 fn a_reply_without_lists_is_the_least() {
     let (snapshot, mut diff) = (vec![0; QuorumSnapshot::MIN_SIZE], vec![0; MnListDiff::MIN_SIZE]);
     diff[0] = 1;
     // Three snapshots, five diffs, no extra share, and three empty lists.
     is_least::<QRInfo>(&[snapshot.repeat(3), diff.repeat(5), vec![0; 4]].concat());
+}
+
+#[test]
+fn a_coinbase_of_the_shortest_inputs_and_outputs_is_read() {
+    let wire = [vec![0; 4], vec![7], vec![0; 7 * 41], vec![7], vec![0; 7 * 9], vec![0; 4]].concat();
+    assert_eq!(Coinbase::from_wire(wire.clone()).map(|coinbase| coinbase.to_wire().to_vec()), Ok(wire));
 }
 
 /// Checks that `wire` ends in a list whose items need one byte more than there is.

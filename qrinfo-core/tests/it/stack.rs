@@ -9,7 +9,8 @@ use std::{
 };
 
 use qrinfo_core::{
-    AttemptError, AttemptErrorKind as Kind, BlockHash, GivenUp, KnownPeer, PeerId, PeerTable, Timing, WhyGivenUp,
+    AttemptError, AttemptErrorKind as Kind, BlockHash, DEFAULT_WINDOW_BYTES, GivenUp, KnownPeer, PeerId, PeerTable,
+    Timing, WhyGivenUp,
     client::{ClientError, NamedNetworkManager, NetworkManager},
     message::{GetQRInfo, NetworkMessage},
     retry::Rest,
@@ -31,6 +32,11 @@ const KINDS: [(Kind, &str); 10] = [
     (Kind::NoPeer, "no_peer"),
     (Kind::Local, "local"),
 ];
+
+#[test]
+fn the_default_window_is_768_kib() {
+    assert_eq!(DEFAULT_WINDOW_BYTES, 786_432);
+}
 
 #[test]
 fn an_error_says_what_it_was_given() {

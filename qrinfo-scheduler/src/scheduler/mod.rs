@@ -721,6 +721,47 @@ mod tests {
         }
     }
 
+    fn asked(peers: u16, requests: u64) -> (Scheduler, Instant, Vec<SendId>) {
+        let now = crate::now();
+        let mut scheduler = Scheduler::new(Settings { cap: 8, ..Settings::default() });
+        for port in 1..=peers {
+            scheduler.peer_joined(PeerId::from(([127, 0, 0, 1], port)), 1, Duration::from_millis(50), now);
+        }
+        let request = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::ZERO };
+        for id in 0..requests {
+            scheduler.submit(Attempt::new(RequestId(id), request.clone().into()), now).unwrap();
+        }
+        let sends = std::iter::from_fn(|| scheduler.next(now)).map(|dispatch| dispatch.send).collect();
+        (scheduler, now, sends)
+    }
+
+    #[test]
+    fn a_sending_is_held_until_its_peer_has_dealt_with_it() {
+        let (mut scheduler, now, sends) = asked(1, 1);
+        let (send, other) = (sends[0], SendId { seq: 99, ..sends[0] });
+        let is_held = |scheduler: &Scheduler, send| (scheduler.holds(send), scheduler.is_given_up(send));
+        assert_eq!((is_held(&scheduler, send), is_held(&scheduler, other)), ((true, false), (false, false)));
+        scheduler.timed_out(send, now);
+        assert_eq!(is_held(&scheduler, send), (true, true));
+        scheduler.failed(send, AttemptErrorKind::Refused, now);
+        assert_eq!(is_held(&scheduler, send), (false, false));
+    }
+
+    #[test]
+    fn requests_at_a_stalled_peer_wait_for_another_until_it_answers_quickly() {
+        let (mut scheduler, now, sends) = asked(1, 2);
+        assert_eq!((sends.len(), scheduler.waiting()), (2, 0));
+        let at = |ms| now + Duration::from_millis(ms);
+        assert!(scheduler.next(at(60_000)).is_none());
+        assert!(matches!(scheduler.peer(&sends[0].peer).unwrap().state(), PeerState::Stalled { .. }));
+        assert_eq!((scheduler.waiting(), scheduler.counted_in_flight(), scheduler.slots_in_use()), (2, 0, 2));
+        let first_byte = Some(at(60_001));
+        let timing =
+            Timing { peer: sends[0].peer, sent: now, head: None, first_byte, done: at(60_101), bytes: 1_000_000 };
+        scheduler.replied(sends[0], &timing);
+        assert_eq!((scheduler.waiting(), scheduler.counted_in_flight(), scheduler.slots_in_use()), (0, 1, 1));
+    }
+
     /// A budget that was spent earlier must not keep every peer waiting for the last reply.
     #[test]
     fn the_last_requests_are_copied_without_a_budget() {

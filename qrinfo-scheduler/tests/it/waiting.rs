@@ -176,6 +176,44 @@ fn the_cap_and_the_rates_can_be_changed_while_it_runs() {
 }
 
 #[test]
+fn the_next_time_to_look_is_that_of_the_rate_the_rest_or_the_deadline() {
+    let now = start();
+    let at = |ms| now + Duration::from_millis(ms);
+    let rate = Some(Rate::per_second(10, 1));
+    let mut scheduler = with_peers(Settings { cap: 8, rate, ..Settings::default() }, 1);
+    assert_eq!(scheduler.next_wakeup(now), None);
+    for id in 0..2 {
+        scheduler.submit(attempt(id), now).unwrap();
+    }
+    let first = scheduler.next(now).unwrap();
+    assert!(scheduler.next(now).is_none());
+    assert_eq!(scheduler.next_wakeup(now), Some(at(100)));
+    answer(&mut scheduler, &first, now, Duration::from_millis(60));
+    assert_eq!(scheduler.next_wakeup(at(60)), Some(at(100)));
+    assert!(scheduler.next(at(99)).is_none());
+    let second = scheduler.next(at(100)).unwrap();
+    // Nothing waits: a look now and then at what is in flight.
+    assert_eq!(scheduler.next_wakeup(at(100)), Some(at(300)));
+    scheduler.submit(Attempt { deadline: Some(at(150)), ..attempt(2) }, at(100)).unwrap();
+    assert_eq!(scheduler.next_wakeup(at(100)), Some(at(150)));
+    assert_eq!(scheduler.next_wakeup(at(170)), Some(at(170)), "not in the past");
+    assert!(scheduler.next(at(170)).is_none());
+    assert_eq!(decision(&mut scheduler), Some(Event::Expired(RequestId(2))));
+    scheduler.failed(second.send, AttemptErrorKind::Timeout, at(200));
+    assert_eq!(scheduler.next_wakeup(at(200)), None, "the request has failed");
+    scheduler.submit(attempt(3), at(200)).unwrap();
+    assert_eq!(scheduler.next_wakeup(at(200)), Some(at(5_200)), "the peer rests");
+}
+
+#[test]
+fn a_cap_of_zero_is_none() {
+    let mut scheduler = with_peers(Settings { cap: 0, ..Settings::default() }, 1);
+    scheduler.submit(attempt(0), start()).unwrap();
+    assert_eq!(scheduler.cap(), 0);
+    assert!(scheduler.next(start()).is_none());
+}
+
+#[test]
 fn a_peer_that_times_out_rests_and_comes_back_with_one_probe() {
     let mut now = start();
     let mut scheduler = with_peers(Settings { cap: 64, ..Settings::default() }, 2);
