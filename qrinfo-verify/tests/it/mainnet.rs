@@ -9,6 +9,8 @@ fn assert_is(lists: &Lists, truth: &Value) {
     assert_eq!(lists.height(), truth["coinbaseHeight"]);
     assert_eq!(lists.block_hash().to_string(), truth["blockHash"]);
     assert_eq!(lists.masternodes().len(), truth["nMNs"].as_u64().unwrap() as usize);
+    assert!(!lists.masternodes().is_empty() && qrinfo_verify::MasternodeList::default().is_empty());
+    assert!(lists.masternodes().iter().all(|entry| lists.masternodes().get(&entry.pro_reg_tx_hash) == Some(entry)));
     let valid = lists.masternodes().iter().filter(|entry| entry.is_valid).count();
     assert_eq!(valid, truth["nValidMNs"].as_u64().unwrap() as usize);
     assert_eq!(lists.masternodes().merkle_root().to_string(), truth["mnRootCoreRule_noVersionInEntryHash"]);
