@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::pin,
     task::{Context, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use qrinfo_core::{
@@ -15,6 +15,8 @@ use qrinfo_core::{
     message::{GetQRInfo, NetworkMessage},
     retry::Rest,
 };
+
+use crate::retry::start;
 
 fn peer(number: u8) -> PeerId {
     PeerId::from(([203, 0, 113, number], 9999))
@@ -40,7 +42,7 @@ fn the_default_window_is_768_kib() {
 
 #[test]
 fn an_error_says_what_it_was_given() {
-    let now = Instant::now();
+    let now = start();
     let timing = Timing { peer: peer(1), sent: now, head: None, first_byte: None, done: now, bytes: 7 };
     let bare = AttemptError::new(Kind::Local);
     assert_eq!((bare.peer(), bare.timing()), (None, None));
@@ -131,7 +133,7 @@ fn a_table_knows_who_can_be_asked() {
 
 #[test]
 fn a_rest_doubles_from_5_s_to_300_s_until_the_peer_answers() {
-    let (now, mut rest) = (Instant::now(), Rest::default());
+    let (now, mut rest) = (start(), Rest::default());
     let rests: Vec<_> = (0..9).map(|_| rest.failed(now).duration_since(now).as_secs()).collect();
     assert_eq!(rests, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
     rest.answered();

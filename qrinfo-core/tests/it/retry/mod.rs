@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use qrinfo_core::{AttemptError, AttemptErrorKind, KnownPeer, PeerId, PeerTable};
 
-fn start() -> Instant {
+pub(crate) fn start() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "the decisions have no clock, so any instant will do")]
     Instant::now()
 }
