@@ -115,7 +115,55 @@ fn parent(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use qrinfo_core::BlockHash;
+
     use super::*;
+
+    /// A diff with a proof of so many levels, and the root that it leads to.
+    fn proven(transactions: u32, levels: u8) -> (MnListDiff, Hash256) {
+        let mut diff = MnListDiff::empty(BlockHash::ZERO, BlockHash::ZERO);
+        let siblings: Vec<_> = (0..levels).map(|level| [level; 32]).collect();
+        let first = *diff.coinbase.txid().as_bytes();
+        let root = siblings.iter().fold(first, |node, sibling| parent(&node, sibling));
+        diff.total_transactions = transactions;
+        diff.merkle_hashes = [first].into_iter().chain(siblings).map(Hash256::from_bytes).collect();
+        // Set from the root down to the leaf, clear for each sibling.
+        let bits = (0..2 * levels + 1).map(|bit| bit <= levels);
+        diff.merkle_flags = bits.collect::<qrinfo_core::wire::Bits>().as_bytes().clone();
+        (diff, Hash256::from_bytes(root))
+    }
+
+    #[test]
+    fn a_coinbase_is_proven_in_trees_of_every_height() {
+        for (transactions, levels) in [
+            (1, 0),
+            (2, 1),
+            (3, 2),
+            (4, 2),
+            (5, 3),
+            (9, 4),
+            (16, 4),
+            (17, 5),
+            (129, 8),
+            (2_049, 12),
+            (32_768, 15),
+            (33_333, 16),
+        ] {
+            let (diff, root) = proven(transactions, levels);
+            assert_eq!(check_coinbase(&diff, root), Ok(()), "{transactions}");
+            let mut padded = diff.clone();
+            padded.merkle_flags = [&diff.merkle_flags[..], &[0]].concat().into();
+            assert_eq!(check_coinbase(&padded, root), Err(ProofFault::Flags));
+            let (_, other) = proven(transactions, levels + 1);
+            assert_eq!(check_coinbase(&diff, other), Err(ProofFault::Root { expected: other, got: root }));
+        }
+        for transactions in [0, 33_334] {
+            let (diff, root) = proven(transactions, 16);
+            assert_eq!(check_coinbase(&diff, root), Err(ProofFault::TransactionCount(transactions)));
+        }
+        let (diff, root) = proven(17, 4);
+        assert_eq!(check_coinbase(&diff, root), Err(ProofFault::HashCount { expected: 6, got: 5 }));
+    }
 
     #[test]
     fn roots_of_bitcoin_blocks() {
