@@ -139,7 +139,7 @@ impl PeerHealth {
         match self.state {
             PeerState::Open if self.rate.own().is_none() => most.min(trial),
             PeerState::Open => most,
-            PeerState::HalfOpen { probe: None } => 1,
+            // A half open one gets its probe when it holds nothing.
             _ => 0,
         }
     }

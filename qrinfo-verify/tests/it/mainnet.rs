@@ -9,6 +9,7 @@ fn assert_is(lists: &Lists, truth: &Value) {
     assert_eq!(lists.height(), truth["coinbaseHeight"]);
     assert_eq!(lists.block_hash().to_string(), truth["blockHash"]);
     assert_eq!(lists.masternodes().len(), truth["nMNs"].as_u64().unwrap() as usize);
+    assert_ne!(lists.masternodes(), &qrinfo_verify::MasternodeList::default());
     assert!(!lists.quorums().is_empty() && qrinfo_verify::QuorumList::default().is_empty());
     assert!(!lists.masternodes().is_empty() && qrinfo_verify::MasternodeList::default().is_empty());
     assert!(lists.masternodes().iter().all(|entry| lists.masternodes().get(&entry.pro_reg_tx_hash) == Some(entry)));

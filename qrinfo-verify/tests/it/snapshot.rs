@@ -40,6 +40,26 @@ fn lists_of_recorded_chains_come_back_as_they_were() {
     }
 }
 
+#[test]
+fn a_step_leads_from_one_list_to_the_next_and_names_its_new_quorums() {
+    for (name, recording) in recordings() {
+        let headers = headers(&recording);
+        let mut quorums = 0;
+        for pair in steps(&recording, &headers).windows(2) {
+            let [(before, _), (after, diff)] = pair else { continue };
+            let step = before.step_to(after, diff).unwrap();
+            assert_eq!(before.prove_step(&step, |hash| headers.find(hash)).unwrap(), *after, "{name}");
+            let groups = step.quorums_cl_sigs.to_vec();
+            assert!(groups.len() <= 1 && groups.iter().all(|group| group.signature == [0; 96]), "{name}");
+            let named: Vec<_> = groups.into_iter().flat_map(|group| group.indexes).map(usize::from).collect();
+            assert_eq!(named, (0..step.new_quorums.len()).collect::<Vec<_>>(), "{name}");
+            assert_eq!(before.step_to(before, diff), None, "{name}: the proof is of another block");
+            quorums += named.len();
+        }
+        assert!(quorums > 0, "{name}");
+    }
+}
+
 /// The answer of a mainnet node to a request from genesis is a snapshot. One that is made of the lists after many diffs
 /// is as good.
 #[test]
