@@ -89,6 +89,7 @@ mod tests {
         for _ in 0..200 {
             sizes.completed(100_000, false);
         }
+        assert_eq!(sizes.mean(), (128.0 * 100_000.0 + 75_000.0) / 128.25, "the latest 128");
         assert!(sizes.residual(0.0) > 99_000.0);
         assert!(sizes.residual(90_000.0) < 11_000.0);
         assert!(sizes.residual(2_000_000.0) >= 1_600_000.0);

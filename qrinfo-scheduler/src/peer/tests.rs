@@ -239,6 +239,16 @@ fn its_own_rate_limit_and_its_service_hold_a_peer_back() {
 }
 
 #[test]
+fn a_rate_takes_bytes_and_time() {
+    for (bytes, seconds, rate) in [(0.0, 1.0, None), (5.0, 0.0, None), (5.0, -1.0, None), (5.0, 2.0, Some(2.5))] {
+        let (mut peer, _) = peer();
+        peer.rate.add(bytes, seconds);
+        assert_eq!(peer.bytes_per_second(), rate);
+        assert_eq!(peer.rate.with(0.0, -1.0).own(), rate);
+    }
+}
+
+#[test]
 fn the_common_rate_is_the_geometric_mean_of_trusted_peers() {
     let (nobody, at) = peer();
     let rates = |peers: &[&PeerHealth]| Rates::of(peers.iter().copied(), at(500));

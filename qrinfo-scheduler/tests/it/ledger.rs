@@ -13,11 +13,12 @@ use futures_util::{
     stream,
 };
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, LeaveReason, PeerEvent, PeerId, RequestId,
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, LeaveReason, PeerEvent, PeerId, RequestId, Timing,
     retry::RecoveryStrategy,
 };
 use qrinfo_scheduler::{
-    Dispatch, Event, MAX_POINTS, Peer, Scheduler, SchedulerHandle, SchedulerService, SendStats, Settings, SubmitError,
+    Dispatch, Event, MAX_POINTS, Peer, PeerState, Scheduler, SchedulerHandle, SchedulerService, SendStats, Settings,
+    SubmitError,
 };
 use tokio::{sync::mpsc, time};
 use tower::{Service, discover::Change};
@@ -266,6 +267,56 @@ fn the_latest_4096_bans_are_kept_and_each_is_told_once() {
     assert!(!joins(&mut scheduler, 1));
     scheduler.ban(peer(4_104), AttemptErrorKind::False, now);
     assert!(joins(&mut scheduler, 1) && !joins(&mut scheduler, 2));
+}
+
+#[test]
+fn a_refusal_is_forgotten_with_its_own_peer_alone() {
+    let now = start();
+    let mut scheduler = with_peers(capped(1), 2);
+    scheduler.submit(attempt(7), now).unwrap();
+    let first = scheduler.next(now).unwrap().send;
+    scheduler.failed(first, AttemptErrorKind::Refused, now);
+    assert_eq!(decision(&mut scheduler), Some(Event::Failed(RequestId(7), first, AttemptErrorKind::Refused)));
+    let other = if first.peer == peer_id(0) { peer_id(1) } else { peer_id(0) };
+    scheduler.peer_left(other, LeaveReason::Disconnected, now);
+    scheduler.submit(attempt(7), now).unwrap();
+    assert_eq!(decision(&mut scheduler), Some(Event::NoPeerLeft(RequestId(7))), "it has refused it");
+    // On another connection it may have other blocks.
+    scheduler.peer_joined(first.peer, HEIGHT, ROUND_TRIP, now);
+    scheduler.submit(attempt(7), now).unwrap();
+    assert_eq!(scheduler.next(now).unwrap().send.peer, first.peer);
+}
+
+#[test]
+fn every_peer_that_left_with_a_request_rests_when_it_comes_back() {
+    let now = start();
+    let mut scheduler = with_peers(capped(8), 2);
+    for id in 0..2 {
+        scheduler.submit(attempt(id), now).unwrap();
+    }
+    let sent: BTreeSet<_> = std::iter::from_fn(|| scheduler.next(now)).map(|dispatch| dispatch.send.peer).collect();
+    assert_eq!(sent.len(), 2);
+    for peer in [0, 1].map(peer_id) {
+        scheduler.peer_left(peer, LeaveReason::Disconnected, now);
+    }
+    for peer in [0, 1].map(peer_id) {
+        scheduler.peer_joined(peer, HEIGHT, ROUND_TRIP, now);
+        let until = now + Duration::from_secs(5);
+        assert_eq!(scheduler.peer(&peer).unwrap().state(), PeerState::Cooling { until });
+    }
+}
+
+#[test]
+fn a_reply_does_not_change_the_table() {
+    let now = start();
+    let mut scheduler = with_peers(capped(8), 1);
+    scheduler.submit(attempt(0), now).unwrap();
+    assert!(scheduler.changed_table().is_some());
+    let send = scheduler.next(now).unwrap().send;
+    let done = now + Duration::from_millis(100);
+    let timing = Timing { peer: send.peer, sent: now, head: None, first_byte: None, done, bytes: 20_000 };
+    scheduler.replied(send, &timing);
+    assert!(scheduler.changed_table().is_none());
 }
 
 #[test]
