@@ -51,6 +51,6 @@ fn command(root: &Path, options: &Options, name: &str) -> Command {
     command.env("CARGO_PROFILE_DEV_DEBUG", "0");
     // A mutant that survives runs every test: here fewer of the seeded schedules will do.
     command.env("SPV_TEST_SCHEDULES", "150");
-    command.args(["--test-tool", "nextest", "--jobs", "1", "--timeout", "60", "--output"]).arg(target.join(name));
+    command.args(["--test-tool", "nextest", "--jobs", "1", "--output"]).arg(target.join(name));
     command
 }

@@ -1,4 +1,4 @@
-//! What the layers of a stack tell each other: failures, their reasons, and the table of peers.
+//! The words between the layers of a stack: failures, their reasons, and the table of peers.
 
 use std::{
     error::Error,

@@ -7,10 +7,7 @@ pub mod run;
 
 use std::time::{Duration, Instant};
 
-use qrinfo_core::{
-    Attempt, BlockHash, Hash256, MnListDiffRequestSpec, PeerId, Reply, Request,
-    message::{Coinbase, CoinbasePayload, MnListDiff},
-};
+use qrinfo_core::{Attempt, BlockHash, MnListDiffRequestSpec, PeerId, Reply, Request, message::MnListDiff};
 use qrinfo_scheduler::{Event, Scheduler};
 use spv_testkit::{LinkModel, Transit};
 
@@ -72,27 +69,7 @@ pub fn block(request: &Request) -> BlockHash {
 
 /// The shortest reply about this block.
 pub fn reply(block_hash: BlockHash) -> Reply {
-    let payload = CoinbasePayload {
-        version: 1,
-        height: 1,
-        merkle_root_mn_list: Hash256::from_bytes([1; 32]),
-        merkle_root_quorums: None,
-        credit_pool: None,
-    };
-    Reply::MnListDiff(Box::new(MnListDiff {
-        version: 1,
-        base_block_hash: BlockHash::ZERO,
-        block_hash,
-        total_transactions: 1,
-        merkle_hashes: Default::default(),
-        merkle_flags: Default::default(),
-        coinbase: Coinbase::new(payload),
-        deleted_masternodes: Default::default(),
-        new_masternodes: Default::default(),
-        deleted_quorums: Default::default(),
-        new_quorums: Default::default(),
-        quorums_cl_sigs: Default::default(),
-    }))
+    Reply::MnListDiff(Box::new(MnListDiff::empty(BlockHash::ZERO, block_hash)))
 }
 
 /// The next event about a request; those about peers are dropped.
