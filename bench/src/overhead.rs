@@ -12,12 +12,10 @@ use std::{
 };
 
 use anyhow::Result;
-use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::FuturesUnordered};
 use qrinfo_core::{
     Answer, Attempt, AttemptError, AttemptErrorKind, BlockHash, MnListDiffRequestSpec, PeerId, Reply, RequestId,
-    Timing,
-    message::{Coinbase, CoinbasePayload, MnListDiff},
+    Timing, message::MnListDiff,
 };
 use qrinfo_recovery::{RecoveryLayer, RecoverySettings};
 use qrinfo_scheduler::{Peer, SchedulerService, Settings, Window};
@@ -142,7 +140,10 @@ impl Service<Attempt> for Instantly {
                 return Err(AttemptError::new(AttemptErrorKind::Local));
             };
             let timing = Timing { peer, sent, head: Some(sent), first_byte: Some(done), done, bytes: 19_000 };
-            Ok(Answer { reply: Reply::MnListDiff(Box::new(empty_diff(spec))), timing })
+            Ok(Answer {
+                reply: Reply::MnListDiff(Box::new(MnListDiff::empty(spec.base_block_hash, spec.block_hash))),
+                timing,
+            })
         })
     }
 }
@@ -151,30 +152,6 @@ fn request(id: u64) -> MnListDiffRequestSpec {
     let mut block = [0; 32];
     block[..8].copy_from_slice(&id.to_le_bytes());
     MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::from_bytes(block) }
-}
-
-fn empty_diff(spec: MnListDiffRequestSpec) -> MnListDiff {
-    let payload = CoinbasePayload {
-        version: 1,
-        height: 0,
-        merkle_root_mn_list: qrinfo_core::Hash256::ZERO,
-        merkle_root_quorums: None,
-        credit_pool: None,
-    };
-    MnListDiff {
-        version: 1,
-        base_block_hash: spec.base_block_hash,
-        block_hash: spec.block_hash,
-        total_transactions: 1,
-        merkle_hashes: Default::default(),
-        merkle_flags: Bytes::new(),
-        coinbase: Coinbase::new(payload),
-        deleted_masternodes: Default::default(),
-        new_masternodes: Default::default(),
-        deleted_quorums: Default::default(),
-        new_quorums: Default::default(),
-        quorums_cl_sigs: Default::default(),
-    }
 }
 
 fn peer_id(number: u8) -> PeerId {

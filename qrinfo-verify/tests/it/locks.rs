@@ -410,18 +410,6 @@ fn diff(height: i32, commitments: &[Commitment]) -> MnListDiff {
         merkle_root_quorums: None,
         credit_pool: None,
     };
-    MnListDiff {
-        version: 1,
-        base_block_hash: BlockHash::ZERO,
-        block_hash: BlockHash::from_bytes([77; 32]),
-        total_transactions: 1,
-        merkle_hashes: Default::default(),
-        merkle_flags: Default::default(),
-        coinbase: Coinbase::new(payload),
-        deleted_masternodes: Default::default(),
-        new_masternodes: Default::default(),
-        deleted_quorums: Default::default(),
-        new_quorums: commitments.iter().cloned().collect(),
-        quorums_cl_sigs: Default::default(),
-    }
+    let empty = MnListDiff::empty(BlockHash::ZERO, BlockHash::from_bytes([77; 32]));
+    MnListDiff { coinbase: Coinbase::new(payload), new_quorums: commitments.iter().cloned().collect(), ..empty }
 }

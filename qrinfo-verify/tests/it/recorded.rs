@@ -237,19 +237,7 @@ fn empty(network: Network, height: u32, block_hash: BlockHash) -> Lists {
         merkle_root_quorums: None,
         credit_pool: None,
     };
-    let diff = MnListDiff {
-        version: 1,
-        base_block_hash: BlockHash::ZERO,
-        block_hash,
-        total_transactions: 1,
-        merkle_hashes: Default::default(),
-        merkle_flags: Default::default(),
-        coinbase: Coinbase::new(payload),
-        deleted_masternodes: Default::default(),
-        new_masternodes: Default::default(),
-        deleted_quorums: Default::default(),
-        new_quorums: Default::default(),
-        quorums_cl_sigs: Default::default(),
-    };
+    let empty = MnListDiff::empty(BlockHash::ZERO, block_hash);
+    let diff = MnListDiff { coinbase: Coinbase::new(payload), ..empty };
     Lists::at_genesis(network).apply(&diff).unwrap()
 }

@@ -426,18 +426,11 @@ fn made_up(height: u32, version: u16, base: BlockHash, quorums: Seq<Commitment>)
     hash[..4].copy_from_slice(&height.to_le_bytes());
     let merkle_root = coinbase.txid();
     let diff = MnListDiff {
-        version: 1,
-        base_block_hash: base,
-        block_hash: BlockHash::from_bytes(hash),
-        total_transactions: 1,
         merkle_hashes: [merkle_root].into_iter().collect(),
         merkle_flags: Bytes::from_static(&[1]),
         coinbase,
-        deleted_masternodes: Default::default(),
-        new_masternodes: Default::default(),
-        deleted_quorums: Default::default(),
         new_quorums: quorums,
-        quorums_cl_sigs: Default::default(),
+        ..MnListDiff::empty(base, BlockHash::from_bytes(hash))
     };
     (diff, KnownBlock { height, merkle_root })
 }

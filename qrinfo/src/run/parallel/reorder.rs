@@ -114,12 +114,8 @@ impl Reorder {
 mod tests {
     use std::time::Instant;
 
-    use bytes::Bytes;
     use proptest::prelude::*;
-    use qrinfo_core::{
-        BlockHash, Hash256, PeerId, Reply, Timing,
-        message::{Coinbase, CoinbasePayload, MnListDiff},
-    };
+    use qrinfo_core::{BlockHash, PeerId, Reply, Timing, message::MnListDiff};
 
     use super::*;
 
@@ -128,30 +124,9 @@ mod tests {
     }
 
     fn of_length(index: usize, bytes: u64, now: Instant) -> Delivered {
-        let payload = CoinbasePayload {
-            version: 1,
-            height: 0,
-            merkle_root_mn_list: Hash256::ZERO,
-            merkle_root_quorums: None,
-            credit_pool: None,
-        };
-        let diff = MnListDiff {
-            version: 1,
-            base_block_hash: BlockHash::ZERO,
-            block_hash: BlockHash::ZERO,
-            total_transactions: 1,
-            merkle_hashes: Default::default(),
-            merkle_flags: Bytes::new(),
-            coinbase: Coinbase::new(payload),
-            deleted_masternodes: Default::default(),
-            new_masternodes: Default::default(),
-            deleted_quorums: Default::default(),
-            new_quorums: Default::default(),
-            quorums_cl_sigs: Default::default(),
-        };
         Delivered {
             index,
-            reply: Reply::MnListDiff(Box::new(diff)),
+            reply: Reply::MnListDiff(Box::new(MnListDiff::empty(BlockHash::ZERO, BlockHash::ZERO))),
             timing: Timing {
                 peer: PeerId::Address(([127, 0, 0, 1], 1).into()),
                 sent: now,
