@@ -208,3 +208,57 @@ impl State {
 fn is_limit((Reverse(priority), ..): Rank) -> bool {
     priority.is_none()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(priority: RequestPriority, order: u64) -> Option<(RequestPriority, u64)> {
+        Some((priority, order))
+    }
+
+    #[test]
+    fn what_waits_for_a_service_is_forgotten_with_it() {
+        let gate = Gate::new(Rule::concurrency(1, false));
+        let (kept, dropped) = (gate.open_door(), gate.open_door());
+        gate.change(|state, now| state.join(dropped.lane, request(RequestPriority::Low, 0), now));
+        drop(dropped);
+        assert_eq!(gate.change(|state, _| state.lanes.keys().copied().collect::<Vec<_>>()), [kept.lane]);
+    }
+
+    /// A limit above has no request yet: it would take the turn of one that has waited.
+    #[test]
+    fn a_limit_above_waits_while_a_request_waits_at_another_service() {
+        let gate = Gate::new(Rule::concurrency(8, false));
+        let (one, other) = (gate.open_door(), gate.open_door());
+        gate.change(|state, now| {
+            let limit = state.join(one.lane, None, now).unwrap();
+            let waiting = state.join(other.lane, request(RequestPriority::Low, 0), now).unwrap();
+            assert_eq!(state.ask(one.lane, limit, Waker::noop(), now), Turn::Later);
+            assert_eq!(state.ask(other.lane, waiting, Waker::noop(), now), Turn::Now);
+        });
+    }
+
+    /// Ageing has one turn of eight, not more and not fewer.
+    #[test]
+    fn each_eighth_call_is_that_of_the_oldest() {
+        let gate = Gate::new(Rule::concurrency(100, false));
+        let door = gate.open_door();
+        gate.change(|state, start| {
+            let mut join = |priority, order| state.join(door.lane, request(priority, order), start).unwrap();
+            let aged: Vec<_> = (0..2).map(|order| join(RequestPriority::Low, order)).collect();
+            (0..20).for_each(|order| _ = join(RequestPriority::High, order));
+            let order = |now: Instant, state: &mut State| -> Vec<Rank> {
+                let pass = |_| {
+                    let (rank, lane) = state.first(now).unwrap();
+                    state.pass(lane, rank, now);
+                    rank
+                };
+                (0..16).map(pass).collect()
+            };
+            let passed = order(start + AGEING, state);
+            let places: Vec<_> = passed.iter().enumerate().filter(|(_, rank)| aged.contains(rank)).collect();
+            assert_eq!(places, [(7, &aged[0]), (15, &aged[1])]);
+        });
+    }
+}

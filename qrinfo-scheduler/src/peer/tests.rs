@@ -221,6 +221,21 @@ fn one_reply_at_half_the_former_rate_ends_a_stall() {
     assert_eq!(stalled(49_999), (slow, PeerState::HalfOpen { probe: None }));
 }
 
+/// A stall that ends is no probe that was answered: the rests before it are forgotten with the next reply.
+#[test]
+fn a_reply_of_an_open_peer_makes_its_next_failure_a_first_one() {
+    for is_answered in [false, true] {
+        let (mut peer, at) = peer();
+        peer.rest.failed(at(0));
+        if is_answered {
+            reply(&mut peer, 0, [at(0), at(76), at(176)], 100_000);
+        }
+        peer.send(send(1), RequestId(1), at(1_000));
+        peer.failed(send(1), Kind::Timeout, at(1_000)).unwrap();
+        assert_eq!(peer.rests_until(), Some(at(if is_answered { 6_000 } else { 11_000 })));
+    }
+}
+
 #[test]
 fn its_own_rate_limit_and_its_service_hold_a_peer_back() {
     let (mut peer, at) = peer();

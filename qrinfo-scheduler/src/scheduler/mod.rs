@@ -317,10 +317,7 @@ impl Scheduler {
 
     /// The cap in force: that of the settings, or less for a while after failures.
     pub fn cap(&self) -> usize {
-        match self.settings.cap {
-            0 => 0,
-            _ => self.throttle.limit(),
-        }
+        self.throttle.limit()
     }
 
     /// The next sending, until `None`.
@@ -755,6 +752,7 @@ mod tests {
         assert!(scheduler.next(at(60_000)).is_none());
         assert!(matches!(scheduler.peer(&sends[0].peer).unwrap().state(), PeerState::Stalled { .. }));
         assert_eq!((scheduler.waiting(), scheduler.counted_in_flight(), scheduler.slots_in_use()), (2, 0, 2));
+        assert_eq!(scheduler.queue.failed_below(None).count(), 0, "no peer has failed them");
         let first_byte = Some(at(60_001));
         let timing =
             Timing { peer: sends[0].peer, sent: now, head: None, first_byte, done: at(60_101), bytes: 1_000_000 };

@@ -80,6 +80,31 @@ mod tests {
     }
 
     #[test]
+    fn tells_when_the_next_step_is_due() {
+        let start = tokio::time::Instant::now().into_std();
+        let mut throttle = Throttle::new(6);
+        assert_eq!(throttle.next_change(), None);
+        throttle.apply(&RecoveryStrategy::ReduceConcurrency { target: 3 }, start);
+        assert_eq!(throttle.next_change(), Some(start + STEP));
+        throttle.pass(start + STEP);
+        assert_eq!((throttle.limit(), throttle.next_change()), (6, None));
+    }
+
+    #[test]
+    fn another_full_limit_keeps_what_is_less_and_ends_what_is_not() {
+        let start = tokio::time::Instant::now().into_std();
+        let reduced = |full| {
+            let mut throttle = Throttle::new(8);
+            throttle.apply(&RecoveryStrategy::ReduceConcurrency { target: 3 }, start);
+            throttle.set_full(full);
+            (throttle.limit(), throttle.next_change())
+        };
+        assert_eq!(reduced(4), (3, Some(start + STEP)));
+        assert_eq!(reduced(3), (3, None));
+        assert_eq!(reduced(0), (0, None));
+    }
+
+    #[test]
     fn a_reduction_does_not_end_a_fall_back() {
         let start = tokio::time::Instant::now().into_std();
         let mut throttle = Throttle::new(8);

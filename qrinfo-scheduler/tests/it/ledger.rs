@@ -230,6 +230,60 @@ fn the_cap_comes_back_in_steps_after_failures_at_several_peers() {
     }
 }
 
+fn slowed_down(scheduler: &mut Scheduler) -> Vec<RecoveryStrategy> {
+    let events = std::iter::from_fn(|| decision(scheduler));
+    events
+        .filter_map(|event| if let Event::SlowedDown { strategy, .. } = event { Some(strategy) } else { None })
+        .collect()
+}
+
+/// The one whose end made the decision was in flight too.
+#[test]
+fn after_some_failures_half_of_what_was_in_flight_is_the_limit() {
+    let now = start();
+    let mut scheduler = with_peers(capped(64), 13);
+    (0..13).for_each(|id| scheduler.submit(attempt(id), now).unwrap());
+    let sent: Vec<Dispatch> = std::iter::from_fn(|| scheduler.next(now)).collect();
+    for (place, dispatch) in sent.iter().enumerate().take(10) {
+        if place < 4 {
+            scheduler.timed_out(dispatch.send, now + Duration::from_secs(30));
+        } else {
+            let done = now + Duration::from_millis(200);
+            let peer = dispatch.send.peer;
+            scheduler
+                .replied(dispatch.send, &Timing { peer, sent: now, head: None, first_byte: None, done, bytes: 20_000 });
+        }
+    }
+    assert_eq!(scheduler.counted_in_flight(), 3);
+    assert_eq!(slowed_down(&mut scheduler), [RecoveryStrategy::ReduceConcurrency { target: 2 }]);
+    assert_eq!(scheduler.cap(), 2);
+}
+
+#[test]
+fn a_decision_that_changes_nothing_is_not_told() {
+    let mut now = start();
+    let mut scheduler = with_peers(capped(64), 40);
+    let mut ends = |failures: usize, scheduler: &mut Scheduler, first: u64| {
+        for place in 0..10 {
+            scheduler.submit(attempt(first + place), now).unwrap();
+            let send = scheduler.next(now).unwrap().send;
+            now += Duration::from_millis(100);
+            if (place as usize) < failures {
+                scheduler.failed(send, AttemptErrorKind::Timeout, now);
+            } else {
+                let timing =
+                    Timing { peer: send.peer, sent: now, head: None, first_byte: None, done: now, bytes: 20_000 };
+                scheduler.replied(send, &timing);
+            }
+        }
+    };
+    let one = RecoveryStrategy::ReduceConcurrency { target: 1 };
+    ends(4, &mut scheduler, 0);
+    assert_eq!((slowed_down(&mut scheduler), scheduler.cap()), (vec![one], 1));
+    ends(4, &mut scheduler, 10);
+    assert_eq!((slowed_down(&mut scheduler), scheduler.cap()), (vec![], 1));
+}
+
 #[test]
 fn the_end_of_silent_peers_slows_it_down_from_then_on() {
     let mut now = start();

@@ -85,6 +85,24 @@ fn low_is_served_within_its_bound_under_a_flood() {
     }
 }
 
+/// However many have waited long enough, ageing has one turn of eight.
+#[test]
+fn the_overdue_have_one_turn_of_eight() {
+    let mut now = start();
+    let mut scheduler = with_peers(Settings { ageing: Duration::ZERO, ..sequential() }, 1);
+    (0..3).for_each(|id| scheduler.submit(priority(id, RequestPriority::Low), now).unwrap());
+    (3..30).for_each(|id| scheduler.submit(priority(id, RequestPriority::Critical), now).unwrap());
+    let mut low = Vec::new();
+    for place in 0..24 {
+        let dispatch = scheduler.next(now).unwrap();
+        if dispatch.attempt.id.0 < 3 {
+            low.push(place);
+        }
+        now = answer(&mut scheduler, &dispatch, now, Duration::from_millis(100));
+    }
+    assert_eq!(low, [7, 15, 23]);
+}
+
 #[test]
 fn a_retry_keeps_its_place_and_avoids_its_peer() {
     let now = start();
@@ -206,6 +224,18 @@ fn the_next_time_to_look_is_that_of_the_rate_the_rest_or_the_deadline() {
 }
 
 #[test]
+fn the_next_time_to_look_may_be_that_of_the_rate_of_a_peer() {
+    let now = start();
+    let at = |ms| now + Duration::from_millis(ms);
+    let peer_rate = Some(Rate::per_second(10, 1));
+    let mut scheduler = with_peers(Settings { cap: 8, peer_rate, ..Settings::default() }, 1);
+    (0..2).for_each(|id| scheduler.submit(attempt(id), now).unwrap());
+    assert_eq!(scheduler.next_wakeup(now), None, "it may be asked now");
+    assert!(scheduler.next(now).is_some() && scheduler.next(now).is_none());
+    assert_eq!(scheduler.next_wakeup(now), Some(at(100)));
+}
+
+#[test]
 fn a_cap_of_zero_is_none() {
     let mut scheduler = with_peers(Settings { cap: 0, ..Settings::default() }, 1);
     scheduler.submit(attempt(0), start()).unwrap();
@@ -267,6 +297,20 @@ fn a_peer_that_left_with_a_request_rests_when_it_comes_back() {
     idle.peer_left(peer_id(0), LeaveReason::Disconnected, now);
     idle.peer_joined(peer_id(0), HEIGHT, ROUND_TRIP, now);
     assert_eq!(idle.peer(&peer_id(0)).unwrap().state(), PeerState::Open);
+}
+
+#[test]
+fn a_peer_that_leaves_again_rests_for_twice_as_long() {
+    let now = start();
+    let mut scheduler = with_peers(sequential(), 1);
+    for (id, seconds) in (0..).zip([5, 10, 20]) {
+        scheduler.submit(attempt(id), now).unwrap();
+        assert!(scheduler.next(now).is_some(), "the only peer is asked, whether it rests or not");
+        scheduler.peer_left(peer_id(0), LeaveReason::Disconnected, now);
+        scheduler.peer_joined(peer_id(0), HEIGHT, ROUND_TRIP, now);
+        let until = now + Duration::from_secs(seconds);
+        assert_eq!(scheduler.peer(&peer_id(0)).unwrap().state(), PeerState::Cooling { until });
+    }
 }
 
 #[test]

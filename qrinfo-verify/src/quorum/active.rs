@@ -93,7 +93,7 @@ impl Quorums {
                 None => MinedQuorum::below_headers(commitment.clone()),
             };
             let quorum = quorum.until(lists.height());
-            self.insert(if is_new && before < lists.height() { quorum.after(before) } else { quorum });
+            self.insert(if is_new { quorum.after(before) } else { quorum });
         }
         self.cover_until(lists.height());
     }

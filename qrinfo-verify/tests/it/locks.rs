@@ -11,7 +11,7 @@ use qrinfo_core::{
     sha256d,
     wire::Bits,
 };
-use qrinfo_verify::{HeaderMap, KnownBlock, Level, ListStage, Lists, LockError, MinedQuorum, Quorums};
+use qrinfo_verify::{ApplyFault, HeaderMap, KnownBlock, Level, ListStage, Lists, LockError, MinedQuorum, Quorums};
 
 const DST: &[u8] = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_NUL_";
 
@@ -400,6 +400,63 @@ fn quorums_of_unknown_age_are_replaced_in_any_order() {
     assert_eq!(all(236), hashes(&[&old, &other, &first]));
     assert!((0..40).any(|id| signers(236, id).len() == 2));
     assert_eq!(all(260), hashes(&[&first, &second]));
+}
+
+/// Each list that has a quorum says that it was mined by then, and only the first of them that it was not before.
+#[test]
+fn quorums_are_mined_between_the_last_list_without_them_and_the_first_with_them() {
+    let commitment =
+        Commitment { version: 3, llmq_type: LlmqType(100), quorum_index: None, ..quorum(1, 0, 0).1.commitment };
+    let block = BlockHash::from_bytes(*commitment.quorum_hash.as_bytes());
+    let find = |hash: &BlockHash| (*hash == block).then_some(KnownBlock { height: 216, merkle_root: Hash256::ZERO });
+    let lists = |height, commitments: &[Commitment]| {
+        Lists::at_genesis(Network::Regtest).apply(&diff(height, commitments)).unwrap()
+    };
+    let window = MinedQuorum::new(Network::Regtest, commitment.clone(), 216).mined;
+    let (start, end) = (i32::try_from(*window.start()).unwrap(), i32::try_from(*window.end()).unwrap());
+    let mined = |heights: &[(i32, bool)]| {
+        let mut quorums = Quorums::starting_at(Network::Regtest, u32::try_from(heights[0].0).unwrap());
+        for &(height, is_there) in heights {
+            quorums.learn(&lists(height, if is_there { std::slice::from_ref(&commitment) } else { &[] }), find);
+        }
+        let (start, end) = quorums.quorum(LlmqType(100), &commitment.quorum_hash).unwrap().mined.clone().into_inner();
+        (i32::try_from(start).unwrap(), i32::try_from(end).unwrap())
+    };
+    assert_eq!(mined(&[(start + 3, true)]), (start, start + 3), "the first list says nothing of before");
+    assert_eq!(mined(&[(start + 3, true), (start + 5, true)]), (start, start + 3));
+    assert_eq!(mined(&[(start + 1, false), (start + 3, true)]), (start + 2, start + 3));
+    assert_eq!(mined(&[(start + 1, false), (start + 3, true), (end, true)]), (start + 2, start + 3));
+}
+
+/// What is left covers the same heights with the same quorums.
+#[test]
+fn quorums_that_were_replaced_before_a_height_are_forgotten() {
+    let (signers, mut quorums) = three_cycles();
+    let all = quorums.clone();
+    let replaced_at = signers[2..].iter().map(|(_, quorum)| *quorum.mined.end()).take(2).max().unwrap();
+    quorums.forget_below(replaced_at);
+    assert_eq!(quorums.covered(), replaced_at..=320);
+    let llmq_type = LlmqType(103);
+    let is_known =
+        |(_, quorum): &(SecretKey, MinedQuorum)| quorums.quorum(llmq_type, &quorum.commitment.quorum_hash).is_some();
+    assert_eq!(signers.iter().map(is_known).collect::<Vec<_>>(), [false, false, true, true, true, true]);
+    for height in replaced_at..=320 {
+        assert_eq!(quorums.active_at(llmq_type, height), all.active_at(llmq_type, height), "{height}");
+    }
+}
+
+#[test]
+fn lists_are_changed_by_a_diff_from_their_own_block_alone() {
+    let at_genesis = Lists::at_genesis(Network::Regtest);
+    let from = |base, height| MnListDiff { base_block_hash: base, ..diff(height, &[]) };
+    let later = at_genesis.apply(&from(BlockHash::ZERO, 5)).unwrap();
+    let (genesis, elsewhere) = (at_genesis.block_hash(), BlockHash::from_bytes([5; 32]));
+    assert!(at_genesis.apply(&from(genesis, 5)).is_ok());
+    assert!(later.apply(&from(later.block_hash(), 6)).is_ok());
+    for (lists, base) in [(&at_genesis, elsewhere), (&later, elsewhere), (&later, BlockHash::ZERO), (&later, genesis)] {
+        let expected = ApplyFault::Base { expected: lists.block_hash(), got: base };
+        assert_eq!(lists.apply(&from(base, 6)), Err(expected));
+    }
 }
 
 fn diff(height: i32, commitments: &[Commitment]) -> MnListDiff {

@@ -33,6 +33,11 @@ fn lists_of_recorded_chains_come_back_as_they_were() {
         for (lists, diff) in &steps {
             let snapshot = ListSnapshot::new(lists, diff).unwrap();
             let read = ListSnapshot::decode(snapshot.encode()).unwrap();
+            // The form wants a group that names each quorum, and no group where there is none.
+            let groups = MnListDiff::from_wire(snapshot.encode()).unwrap().quorums_cl_sigs.to_vec();
+            let named: Vec<_> = groups.iter().map(|group| group.indexes.len()).collect();
+            let quorums = lists.quorums().len();
+            assert_eq!(named, if quorums == 0 { vec![] } else { vec![quorums] }, "{name} {}", lists.height());
             assert_eq!((read.block_hash(), read.claimed_height()), (lists.block_hash(), Some(lists.height())));
             assert_eq!(read.verify(|hash| headers.find(hash)).unwrap(), *lists, "{name} {}", lists.height());
         }
@@ -146,6 +151,8 @@ fn each_way_to_be_false_has_its_error() {
 
     let long = Bytes::from(vec![0; (4 << 20) + 1]);
     assert!(matches!(ListSnapshot::decode(long), Err(ListSnapshotError::TooLong { limit: 4_194_304, .. })));
+    let longest = Bytes::from(vec![0; 4 << 20]);
+    assert!(matches!(ListSnapshot::decode(longest), Err(ListSnapshotError::Malformed(_))));
 }
 
 /// A coinbase from before DIP-8 commits to no quorums: they would be trusted.
