@@ -3,17 +3,26 @@
 use std::{
     error::Error,
     hint,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
     thread,
     time::Duration,
 };
 
-use futures_util::{StreamExt, future::BoxFuture, stream};
-use qrinfo_core::{Attempt, AttemptError, AttemptErrorKind, PeerId, RequestPriority};
-use qrinfo_scheduler::{Peer, ScheduleError, SchedulerService, Settings};
-use tokio::time::{self, Instant};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
+use qrinfo_core::{
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, PeerEvent, PeerId, RequestPriority, SendId,
+};
+use qrinfo_scheduler::{Event, Peer, ScheduleError, SchedulerService, Settings};
+use tokio::{
+    sync::{broadcast, mpsc},
+    time::{self, Instant},
+};
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
-use tower::{Service, ServiceExt, discover::Change, timeout::Timeout};
+use tower::{Service, ServiceExt, discover::Change, service_fn, timeout::Timeout};
 
 use crate::support::{
     HEIGHT, attempt, hash, peer_id,
@@ -201,6 +210,96 @@ async fn a_timed_out_request_keeps_its_slot_until_its_peer_reports() {
     ask(&service, attempt(1)).await.unwrap_err();
     let times = asked.times();
     assert!((8_000..8_300).contains(&times[1]), "its rest ends at 6 s, but it holds the first until 8 s: {times:?}");
+}
+
+/// The sendings of a scheduler's events, from now on.
+async fn next_send(events: &mut broadcast::Receiver<Event>) -> SendId {
+    loop {
+        if let Event::Peer(PeerEvent::Sent { send, .. }) = events.recv().await.unwrap() {
+            return send;
+        }
+    }
+}
+
+/// A connection may outlive a scheduler, with sendings that have not ended.
+#[tokio::test(start_paused = true)]
+async fn two_schedulers_number_their_sendings_apart() {
+    let mut numbers = Vec::new();
+    for _ in 0..2 {
+        let asked = Asked::new();
+        let (service, handle, changes) = scheduler(sequential());
+        let mut events = handle.events();
+        join_test_peer(&changes, 0, &asked, Manner::Answers);
+        ask(&service, attempt(0)).await.unwrap();
+        numbers.push(next_send(&mut events).await.seq);
+    }
+    assert!(numbers[0].abs_diff(numbers[1]) >= 1 << 32, "{numbers:?}");
+}
+
+/// The report and the timeout come in either order. The one that came first is kept also while another peer is lost.
+#[tokio::test(start_paused = true)]
+async fn an_end_that_was_reported_before_the_timeout_frees_the_slot() {
+    let (service, handle, changes) = scheduler(sequential());
+    let mut events = handle.events();
+    let (reports, received) = mpsc::unbounded_channel();
+    let times_out = service_fn(|_: Attempt| async {
+        time::sleep(Duration::from_secs(2)).await;
+        Err::<Answer, _>(AttemptError::new(AttemptErrorKind::Timeout))
+    });
+    for (index, events) in [(0, Some(received)), (1, None)] {
+        // The second is too far away to be asked.
+        let round_trip = Duration::from_millis(if index == 0 { 50 } else { 5_000 });
+        let peer = Peer::new(times_out, HEIGHT, round_trip);
+        let peer = match events {
+            Some(events) => peer.with_events(events),
+            None => peer,
+        };
+        assert!(changes.send(Ok(Change::Insert(peer_id(index), peer))).is_ok());
+    }
+    let first = tokio::spawn(ask(&service, attempt(0)));
+    let send = next_send(&mut events).await;
+    assert_eq!(send.peer, peer_id(0));
+    time::sleep(Duration::from_secs(1)).await;
+    let at = Instant::now().into_std();
+    reports.send(PeerEvent::Ended { send, outcome: Err(AttemptErrorKind::Refused), at }).unwrap();
+    time::sleep(Duration::from_millis(100)).await;
+    assert!(changes.send(Ok(Change::Remove(peer_id(1)))).is_ok());
+    assert_eq!(first.await.unwrap().unwrap_err().kind(), AttemptErrorKind::Timeout);
+    let second = time::timeout(Duration::from_secs(10), ask(&service, attempt(1))).await;
+    assert_eq!(second.expect("the slot is free").unwrap_err().kind(), AttemptErrorKind::Timeout);
+}
+
+/// Nothing else would tell: it is not asked again while it rests.
+#[tokio::test(start_paused = true)]
+async fn a_service_whose_connection_failed_is_asked_whether_it_is_gone() {
+    struct Fails(Arc<AtomicBool>);
+
+    impl Service<Attempt> for Fails {
+        type Response = Answer;
+        type Error = AttemptError;
+        type Future = BoxFuture<'static, AttemptResult>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
+            let has_failed = self.0.load(Ordering::Relaxed);
+            Poll::Ready(if has_failed { Err(AttemptError::new(AttemptErrorKind::Disconnected)) } else { Ok(()) })
+        }
+
+        fn call(&mut self, _: Attempt) -> Self::Future {
+            let has_failed = self.0.clone();
+            async move {
+                time::sleep(Duration::from_millis(10)).await;
+                has_failed.store(true, Ordering::Relaxed);
+                Err(AttemptError::new(AttemptErrorKind::Disconnected))
+            }
+            .boxed()
+        }
+    }
+
+    let (service, handle, changes) = scheduler(sequential());
+    join(&changes, 0, Fails(Arc::default()));
+    ask(&service, attempt(0)).await.unwrap_err();
+    time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(handle.peers().borrow().iter().count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
