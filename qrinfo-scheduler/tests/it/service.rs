@@ -14,7 +14,8 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, PeerEvent, PeerId, RequestPriority, SendId,
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, LeaveReason, PeerEvent, PeerId, RequestPriority,
+    SendId, Timing,
 };
 use qrinfo_scheduler::{Event, Peer, ScheduleError, SchedulerService, Settings};
 use tokio::{
@@ -26,7 +27,7 @@ use tower::{Service, ServiceExt, discover::Change, service_fn, timeout::Timeout}
 
 use crate::support::{
     HEIGHT, attempt, hash, peer_id,
-    peers::{Asked, Manner, TestPeer, ask, join, join_reporting_peer, join_test_peer, scheduler},
+    peers::{Asked, Changes, Manner, TestPeer, ask, join, join_reporting_peer, join_test_peer, scheduler},
     reply,
 };
 
@@ -212,7 +213,11 @@ async fn a_timed_out_request_keeps_its_slot_until_its_peer_reports() {
     assert!((8_000..8_300).contains(&times[1]), "its rest ends at 6 s, but it holds the first until 8 s: {times:?}");
 }
 
-/// The sendings of a scheduler's events, from now on.
+fn join_peer<S>(changes: &Changes<S>, peer: Peer<S>) {
+    assert!(changes.send(Ok(Change::Insert(peer_id(0), peer))).is_ok());
+}
+
+/// The next sending of a scheduler.
 async fn next_send(events: &mut broadcast::Receiver<Event>) -> SendId {
     loop {
         if let Event::Peer(PeerEvent::Sent { send, .. }) = events.recv().await.unwrap() {
@@ -267,6 +272,50 @@ async fn an_end_that_was_reported_before_the_timeout_frees_the_slot() {
     assert_eq!(first.await.unwrap().unwrap_err().kind(), AttemptErrorKind::Timeout);
     let second = time::timeout(Duration::from_secs(10), ask(&service, attempt(1))).await;
     assert_eq!(second.expect("the slot is free").unwrap_err().kind(), AttemptErrorKind::Timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_was_reported_before_it_is_there_reaches_its_caller() {
+    let (service, handle, changes) = scheduler(sequential());
+    let mut events = handle.events();
+    let (reports, received) = mpsc::unbounded_channel();
+    let timing = |sent: Instant, done: Instant| {
+        let (sent, done) = (sent.into_std(), done.into_std());
+        Timing { peer: peer_id(0), sent, head: None, first_byte: None, done, bytes: 20_000 }
+    };
+    let start = Instant::now();
+    let answers = service_fn(move |_: Attempt| async move {
+        time::sleep(Duration::from_secs(2)).await;
+        Ok::<_, AttemptError>(Answer { reply: reply(hash(0)), timing: timing(start, Instant::now()) })
+    });
+    join_peer(&changes, Peer::new(answers, HEIGHT, Duration::from_millis(50)).with_events(received));
+    let asked = tokio::spawn(ask(&service, attempt(0)));
+    let send = next_send(&mut events).await;
+    time::sleep(Duration::from_secs(1)).await;
+    let at = Instant::now();
+    reports.send(PeerEvent::Ended { send, outcome: Ok(timing(start, at)), at: at.into_std() }).unwrap();
+    assert_eq!(asked.await.unwrap().unwrap().reply, reply(hash(0)));
+}
+
+/// The end of its service alone would look like any end of a connection.
+#[tokio::test(start_paused = true)]
+async fn the_reason_with_which_a_peer_left_is_told() {
+    let asked = Asked::new();
+    let (_service, handle, changes) = scheduler(sequential());
+    let (reports, received) = mpsc::unbounded_channel();
+    let service = TestPeer::new(0, &asked, Manner::Answers);
+    join_peer(&changes, Peer::new(service, HEIGHT, Duration::from_millis(50)).with_events(received));
+    reports.send(PeerEvent::Left { peer: peer_id(0), why: LeaveReason::Unanswered }).unwrap();
+    time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(handle.stats().lost, [(peer_id(0), AttemptErrorKind::Timeout)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_readiness_is_refused_by_name() {
+    let (mut service, _handle, _changes) = scheduler::<TestPeer>(sequential());
+    let mut refused = task::spawn(service.call(attempt(0)));
+    assert_eq!(assert_ready!(refused.poll()).unwrap_err().kind(), AttemptErrorKind::Overloaded);
+    assert_eq!(assert_ready!(refused.poll()).unwrap_err().kind(), AttemptErrorKind::Local, "polled after its end");
 }
 
 /// Nothing else would tell: it is not asked again while it rests.
@@ -333,6 +382,21 @@ async fn shutdown_ends_everything() {
     let error = ask(&service, attempt(1)).await.unwrap_err();
     assert_eq!(source(&error), Some(ScheduleError::Stopped));
     assert!(changes.is_closed(), "the peers are dropped");
+}
+
+/// The driver may be dropped with its task. What waits for room has to hear of it.
+#[test]
+fn the_end_of_the_driver_ends_the_wait_for_room() {
+    let peers = stream::pending::<Result<Change<PeerId, Peer<TestPeer>>, AttemptError>>();
+    let (mut service, driver) = SchedulerService::new(peers, Settings { capacity: 1, ..sequential() });
+    let mut other = service.clone();
+    assert_ready_ok!(task::spawn(service.ready()).poll());
+    let mut blocked = task::spawn(async { other.ready().await.map(drop) });
+    assert_pending!(blocked.poll());
+    drop(driver);
+    assert!(blocked.is_woken());
+    let error = assert_ready!(blocked.poll()).unwrap_err();
+    assert_eq!(source(&error), Some(ScheduleError::Stopped));
 }
 
 #[tokio::test(start_paused = true)]

@@ -178,6 +178,8 @@ fn every_altered_field_of_a_commitment_is_caught_by_name() {
     let expected = params.llmq_type;
     assert_eq!(with(|quorum| quorum.llmq_type = LlmqType(5)), QuorumFault::Type { expected, got: LlmqType(5) });
     assert_eq!(with(|quorum| quorum.quorum_index = None), QuorumFault::Version(4));
+    let not_rotated = QuorumCheck { params: LlmqParams { rotated: false, ..params }, commitment: good, members: None };
+    assert_eq!(not_rotated.verify(), Err(QuorumFault::Version(4)));
     assert_eq!(with(|quorum| quorum.quorum_index = Some(-1)), QuorumFault::Index(-1));
     assert_eq!(with(|quorum| quorum.quorum_index = Some(2)), QuorumFault::Index(2));
     let bits = |count: usize, set: usize| (0..count).map(|place| place < set).collect::<Bits>();

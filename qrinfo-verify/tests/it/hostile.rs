@@ -238,6 +238,18 @@ fn the_new_owner_of_an_address_crowds_out_the_former_one() {
     assert_eq!(drawn, [list[2].pro_reg_tx_hash]);
 }
 
+/// In a list of ours no two masternodes share an address. A peer's list may be anything until its root is checked.
+#[test]
+fn where_every_masternode_has_the_address_of_a_used_one_the_quarters_are_empty() {
+    let params = LlmqParams { size: 4, active: 1, ..PARAMS };
+    let used = [entry(0, 100, true, true)];
+    let past = Quarters::past(&params, &used, &modifier(1), &plain(&[]));
+    assert_eq!(past.get(0).len(), 1);
+    let list = [entry(1, 100, true, true), entry(2, 100, true, true)];
+    let new = Quarters::new(&params, &list, &modifier(2), [&past; 3], Deregistered::Used);
+    assert!(new.iter().all(<[_]>::is_empty));
+}
+
 #[test]
 fn too_few_masternodes_for_a_quarter_give_empty_quarters() {
     let empty = Quarters::past(&PARAMS, [], &modifier(1), &plain(&[]));

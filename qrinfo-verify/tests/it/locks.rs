@@ -223,6 +223,11 @@ fn a_lock_waits_for_the_mining_window_of_its_cycle() {
     let (key, quorum) = &signers[2 + selected(&lock)];
     lock.signature = sign(key, quorum, lock.request_id(), lock.txid);
     assert_eq!(quorums.verify_islock(&lock, 264, 264), Err(LockError::NotCovered(284)));
+    // With the whole window, and the cycle before, it is known that there is no other.
+    let mut without = Quorums::starting_at(Network::Regtest, 252);
+    signers[..2].iter().for_each(|(_, quorum)| without.insert(quorum.clone()));
+    without.cover_until(284);
+    assert_eq!(without.verify_islock(&lock, 264, 284), Err(LockError::NotSigned));
     quorums.insert(quorum.clone());
     quorums.cover_until(284);
     assert_eq!(quorums.verify_islock(&lock, 264, 284).unwrap().quorum_hash, quorum.commitment.quorum_hash);
