@@ -14,10 +14,10 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use qrinfo_core::{
-    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, LeaveReason, PeerEvent, PeerId, RequestPriority,
-    SendId, Timing,
+    Answer, Attempt, AttemptError, AttemptErrorKind, AttemptResult, LeaveReason, PeerEvent, PeerId, RequestId,
+    RequestPriority, SendId, Timing,
 };
-use qrinfo_scheduler::{Event, Peer, ScheduleError, SchedulerService, Settings};
+use qrinfo_scheduler::{Event, Peer, ScheduleError, SchedulerService, Settings, Window};
 use tokio::{
     sync::{broadcast, mpsc},
     time::{self, Instant},
@@ -176,6 +176,23 @@ async fn the_settings_reach_a_running_scheduler() {
     assert!(all.await.unwrap().iter().all(Result::is_ok));
     let times = asked.times();
     assert!(times[3..].windows(2).all(|pair| pair[1] - pair[0] >= 1_000), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rate_of_a_peer_and_the_window_reach_a_running_scheduler() {
+    let asked = Asked::new();
+    let (service, handle, changes) = scheduler(Settings { cap: 64, ..Settings::default() });
+    handle.set_peer_rate(Some(qrinfo_scheduler::Rate::per_second(1, 1)));
+    handle.set_window(Some(Window { first: RequestId(0), length: 2 }));
+    join_test_peer(&changes, 0, &asked, Manner::Answers);
+    let all = (0..4).map(|id| ask(&service, attempt(id)));
+    let all = tokio::spawn(futures_util::future::join_all(all.collect::<Vec<_>>()));
+    time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(asked.blocks(), [hash(0), hash(1)]);
+    handle.set_window(None);
+    assert!(all.await.unwrap().iter().all(Result::is_ok));
+    let times = asked.times();
+    assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 1_000), "{times:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -349,6 +366,7 @@ async fn a_service_whose_connection_failed_is_asked_whether_it_is_gone() {
     ask(&service, attempt(0)).await.unwrap_err();
     time::sleep(Duration::from_millis(1)).await;
     assert_eq!(handle.peers().borrow().iter().count(), 0);
+    assert_eq!(handle.stats().lost, [(peer_id(0), AttemptErrorKind::Disconnected)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,8 +13,8 @@ use super::bls::basic_encoding;
 /// The number of random halves of the keys whose sums are checked.
 ///
 /// A sum that is in the group leaves it when a point outside of the group is added. So each half misses such a point with
-/// a probability of at most 1/2, whatever the other points are, and all halves with 2^-40. Even then no false signature passes, because a pairing
-/// ignores the part of a point that is outside of the group.
+/// a probability of at most 1/2, whatever the other points are, and all halves with 2^-40. Even then no false signature
+/// passes, because a pairing ignores the part of a point that is outside of the group.
 const HALVES: u32 = 40;
 
 /// The number of keys from which on sums take less time than a check of each one.

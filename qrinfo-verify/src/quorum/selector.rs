@@ -31,14 +31,17 @@ impl<'a, L: Fn(u32) -> Option<&'a Lists>> MemberSelector<'a, L> {
         Self { network, lists_at, snapshots, past: BTreeMap::new(), members: BTreeMap::new() }
     }
 
-    /// Returns the parameters of a commitment's type, or `None` for an unknown type. Regtest chains and devnets choose
-    /// the size of their quorums, so there the size is the one in the commitment.
+    /// Returns the parameters of a commitment's type, or `None` for an unknown type.
+    ///
+    /// Regtest chains and devnets choose the size and the threshold of quorums that are not rotated (Dash Core's
+    /// `-llmqtestparams` and `-llmqdevnetparams`). So there the size is the one in the commitment, and one member that
+    /// signed is enough: the block's coinbase and the signatures prove the rest.
     pub(crate) fn params(&self, commitment: &Commitment) -> Option<LlmqParams> {
         let params = self.network.llmq_params(commitment.llmq_type)?;
         match self.network {
             Network::Regtest | Network::Devnet(_) if !params.rotated => {
                 let size = u16::try_from(commitment.signers.len()).ok()?;
-                Some(LlmqParams { size, min_size: params.min_size.min(size), ..params })
+                Some(LlmqParams { size, min_size: 1, ..params })
             }
             _ => Some(params),
         }
@@ -110,4 +113,42 @@ impl<'a, L: Fn(u32) -> Option<&'a Lists>> MemberSelector<'a, L> {
 
 fn modifier(lists: &Lists, llmq_type: LlmqType) -> Modifier {
     Modifier::new(llmq_type, lists.height(), &lists.block_hash(), lists.chain_lock())
+}
+
+#[cfg(test)]
+mod tests {
+    use qrinfo_core::{Hash256, QuorumHash, wire::Bits};
+
+    use super::*;
+
+    fn commitment(llmq_type: LlmqType, size: usize) -> Commitment {
+        Commitment {
+            version: 3,
+            llmq_type,
+            quorum_hash: QuorumHash::from_bytes([1; 32]),
+            quorum_index: None,
+            signers: Bits::from_iter(vec![true; size]),
+            valid_members: Bits::from_iter(vec![true; size]),
+            quorum_public_key: [0; 48],
+            quorum_vvec_hash: Hash256::ZERO,
+            quorum_sig: [0; 96],
+            members_sig: [0; 96],
+        }
+    }
+
+    /// 5:3 of `-llmqtestparams` where the default is 3:2. The rotated type has no such option.
+    #[test]
+    fn a_regtest_chain_chooses_the_size_and_threshold_of_quorums_that_are_not_rotated() {
+        let params = |network, llmq_type| {
+            let selector = MemberSelector::new(network, BTreeMap::new(), |_| None);
+            selector.params(&commitment(llmq_type, 5)).map(|params| (params.size, params.min_size))
+        };
+        assert_eq!(params(Network::Regtest, LlmqType(100)), Some((5, 1)));
+        let own =
+            |network: Network, llmq_type| network.llmq_params(llmq_type).map(|params| (params.size, params.min_size));
+        for (network, llmq_type) in [(Network::Regtest, LlmqType(103)), (Network::Mainnet, LlmqType(1))] {
+            assert_eq!(params(network, llmq_type), own(network, llmq_type), "type {llmq_type}");
+        }
+        assert_eq!(params(Network::Regtest, LlmqType(99)), None);
+    }
 }

@@ -81,6 +81,14 @@ fn keys_are_decoded_once_and_in_any_number() {
     assert!(OperatorKeys::of(&entries).get(&entry(&stranger)).is_none());
 }
 
+/// A false `false` would be right as well, and slow: every key would be checked by itself.
+#[test]
+fn sums_of_many_keys_are_in_the_group_and_do_not_hide_one_that_is_not() {
+    let many: Vec<_> = (0..MANY).map(|seed| secret_key(seed).sk_to_pk()).collect();
+    assert!(are_in_group(&many));
+    assert!(!are_in_group(&[many, vec![moved(1)]].concat()));
+}
+
 #[test]
 fn a_key_in_the_legacy_encoding_is_the_same_key() {
     let key = secret_key(1).sk_to_pk().compress();
