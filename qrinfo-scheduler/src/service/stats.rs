@@ -45,3 +45,35 @@ impl SendStats {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_are_counted_by_kind() {
+        let mut stats = SendStats::default();
+        for (kind, times) in [
+            (None, 5),
+            (Some(AttemptErrorKind::Refused), 3),
+            (Some(AttemptErrorKind::Timeout), 2),
+            (Some(AttemptErrorKind::Disconnected), 1),
+        ] {
+            (0..times).for_each(|_| stats.ended(kind));
+        }
+        let SendStats { sends, resends, replies, refusals, timeouts, ref lost } = stats;
+        assert_eq!((sends, resends, replies, refusals, timeouts, lost.len()), (11, 0, 5, 3, 2, 0));
+        assert_eq!(stats.signs_of_life(), 8);
+    }
+
+    #[test]
+    fn a_peer_is_lost_once_and_a_ban_outlasts_the_end_of_its_connection() {
+        use AttemptErrorKind::{Disconnected, False, Timeout};
+        let peer = |port| PeerId::Address(([127, 0, 0, 1], port).into());
+        let mut stats = SendStats::default();
+        for (port, why) in [(1, Disconnected), (2, False), (1, False), (2, Disconnected), (2, Timeout), (1, Timeout)] {
+            stats.lost(peer(port), why);
+        }
+        assert_eq!(stats.lost, [(peer(1), False), (peer(2), False)]);
+    }
+}

@@ -219,6 +219,16 @@ async fn errors_keep_their_kind_their_peer_and_their_source() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_error_of_another_kind_is_a_local_one_with_its_source() {
+    let (service, _handle, changes) = scheduler(sequential());
+    let fails = service_fn(|_: Attempt| async { Err::<Answer, std::fmt::Error>(std::fmt::Error) });
+    join_peer(&changes, Peer::new(fails, HEIGHT, Duration::from_millis(50)));
+    let error = ask(&service, attempt(0)).await.unwrap_err();
+    assert_eq!((error.kind(), error.peer()), (AttemptErrorKind::Local, Some(peer_id(0))));
+    assert!(error.source().unwrap().is::<std::fmt::Error>());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_timed_out_request_keeps_its_slot_until_its_peer_reports() {
     let asked = Asked::new();
     let (service, _, changes) = scheduler(sequential());
