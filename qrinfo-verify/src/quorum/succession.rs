@@ -133,3 +133,116 @@ pub(crate) fn firsts<'a, K: Ord>(
     let certain = candidates.iter().position(|placed| !is_tied(placed)).unwrap_or(usize::MAX);
     candidates.into_iter().take(certain.min(replaced).saturating_add(1)).map(|placed| placed.quorum).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::RangeInclusive;
+
+    use qrinfo_core::{Hash256, LlmqType, message::Commitment, wire::Bits};
+
+    use super::*;
+
+    fn quorum(seed: u8, height: Option<u32>, mined: RangeInclusive<u32>) -> MinedQuorum {
+        let commitment = Commitment {
+            version: 3,
+            llmq_type: LlmqType(100),
+            quorum_hash: QuorumHash::from_bytes([seed; 32]),
+            quorum_index: None,
+            signers: Bits::default(),
+            valid_members: Bits::default(),
+            quorum_public_key: [0; 48],
+            quorum_vvec_hash: Hash256::ZERO,
+            quorum_sig: [0; 96],
+            members_sig: [0; 96],
+        };
+        MinedQuorum { commitment, height, mined }
+    }
+
+    fn succession(quorums: &[MinedQuorum]) -> Succession {
+        let mut succession = Succession::default();
+        quorums.iter().for_each(|quorum| succession.insert(quorum.clone()));
+        succession
+    }
+
+    fn seeds<'q>(quorums: impl IntoIterator<Item = &'q MinedQuorum>) -> Vec<u8> {
+        quorums.into_iter().map(|quorum| quorum.commitment.quorum_hash.as_bytes()[0]).collect()
+    }
+
+    fn placed(placed: &[Placed<'_>]) -> Vec<u8> {
+        seeds(placed.iter().map(|placed| placed.quorum))
+    }
+
+    #[test]
+    fn a_list_without_a_quorum_says_that_it_is_not_mined_yet() {
+        let mined = |height, is_there| {
+            let mut succession = succession(&[quorum(1, Some(216), 226..=234)]);
+            succession.seen(height, |_| is_there);
+            succession.iter().next().map(|quorum| quorum.mined.clone())
+        };
+        assert_eq!(mined(230, false), Some(231..=234));
+        assert_eq!(mined(230, true), Some(226..=234));
+        // It has been mined and replaced by then.
+        for height in [234, 240] {
+            assert_eq!(mined(height, false), Some(226..=234));
+        }
+    }
+
+    /// The first list without it counts.
+    #[test]
+    fn a_quorum_below_the_headers_is_replaced_by_the_first_list_without_it() {
+        let mut succession = succession(&[quorum(1, None, 0..=200), quorum(2, None, 0..=200)]);
+        let is_second = |hash: &QuorumHash| hash.as_bytes()[0] == 2;
+        succession.seen(200, |_| true);
+        succession.seen(240, is_second);
+        succession.seen(260, is_second);
+        let settled = |height| placed(&succession.split(height).0);
+        assert_eq!((settled(239), settled(240), settled(260)), (vec![1, 2], vec![2], vec![2]));
+        let after = |forgotten: fn(&mut Succession)| {
+            let mut succession = succession.clone();
+            forgotten(&mut succession);
+            (placed(&succession.split(239).0), placed(&succession.split(240).0))
+        };
+        assert_eq!(after(|succession| succession.forget_below(239, 9)), (vec![1, 2], vec![2]));
+        assert_eq!(after(|succession| succession.forget_below(240, 9)), (vec![2], vec![2]));
+        // Where the list without it leaves the chain, it may be there still.
+        assert_eq!(after(|succession| _ = succession.forget_above(240)), (vec![1, 2], vec![2]));
+        assert_eq!(after(|succession| _ = succession.forget_above(239)), (vec![1, 2], vec![1, 2]));
+    }
+
+    #[test]
+    fn as_many_as_are_active_are_left() {
+        let three =
+            [(1, 100), (2, 200), (3, 300)].map(|(seed, height)| quorum(seed, Some(height), height..=height + 10));
+        let left = |height, active_count| {
+            let mut succession = succession(&three);
+            succession.forget_below(height, active_count);
+            seeds(succession.iter())
+        };
+        assert_eq!(left(310, 2), [2, 3]);
+        assert_eq!(left(309, 2), [1, 2, 3], "the third may not be mined yet");
+        assert_eq!(left(309, 1), [2, 3]);
+        assert_eq!((left(310, 1), left(1_000, 4)), (vec![3], vec![1, 2, 3]));
+        assert_eq!(left(310, 0), [3], "as if one were active");
+    }
+
+    /// Quorums 1 and 2 went at once, and one of the two is replaced.
+    #[test]
+    fn the_first_may_be_any_of_those_of_unknown_age() {
+        let gone = [1, 2].map(|seed| quorum(seed, None, 0..=200));
+        let known = [3, 4, 5].map(|seed| quorum(seed, Some(u32::from(seed) * 10), 0..=200));
+        let tied = |quorum| Placed { quorum, tie: Some(240) };
+        let placed = |quorum| Placed { quorum, tie: None };
+        let first = |quorums: &[Placed<'_>], order: [u8; 3]| {
+            let place = |quorum: &MinedQuorum| order.iter().position(|seed| seeds([quorum]) == [*seed]);
+            seeds(firsts(quorums, 2, place))
+        };
+        let quorums = [tied(&gone[0]), tied(&gone[1]), placed(&known[0])];
+        assert_eq!(first(&quorums, [3, 1, 2]), [3], "whichever is replaced");
+        assert_eq!(first(&quorums, [1, 3, 2]), [1, 3]);
+        assert_eq!(first(&quorums, [1, 2, 3]), [1, 2]);
+        // The oldest of those of known age is replaced.
+        let quorums = [placed(&known[0]), placed(&known[1]), placed(&known[2])];
+        assert_eq!(first(&quorums, [3, 5, 4]), [5]);
+        assert_eq!(first(&quorums[1..], [5, 4, 3]), [5]);
+    }
+}

@@ -159,6 +159,10 @@ mod tests {
         let (first, second) = (unset(1), SmlEntry { version: 1, ..unset(2) });
         let mut taken = UniqueMasternodes::default();
         assert!(taken.insert(&first) && taken.insert(&second));
+        // A port alone is set.
+        let with_port = |number| SmlEntry { net_info: NetInfo::Service { ip: [0; 16], port: 9999 }, ..unset(number) };
+        let (third, fourth) = (with_port(3), with_port(4));
+        assert!(taken.insert(&third) && !taken.insert(&fourth));
     }
 
     #[test]
@@ -167,6 +171,13 @@ mod tests {
         ip[10..].copy_from_slice(&[0xff, 0xff, 1, 2, 3, 4]);
         let old = SmlEntry { net_info: NetInfo::Service { ip, port: 9999 }, ..entry(1) };
         let address = NetInfoEntry::Address { network: 1, address: vec![1, 2, 3, 4].into(), port: 9999 };
+        let purposes = vec![(qrinfo_core::message::NetInfoPurpose(0), vec![address])];
+        let new = SmlEntry { version: 3, net_info: NetInfo::Extended(purposes), ..entry(2) };
+        let mut taken = UniqueMasternodes::default();
+        assert!(taken.insert(&old) && !taken.insert(&new));
+
+        let old = SmlEntry { net_info: NetInfo::Service { ip: [7; 16], port: 9999 }, ..entry(1) };
+        let address = NetInfoEntry::Address { network: 2, address: vec![7; 16].into(), port: 9999 };
         let purposes = vec![(qrinfo_core::message::NetInfoPurpose(0), vec![address])];
         let new = SmlEntry { version: 3, net_info: NetInfo::Extended(purposes), ..entry(2) };
         let mut taken = UniqueMasternodes::default();

@@ -10,7 +10,7 @@ use qrinfo_core::{
     BlockHash, Hash256, MnListDiffRequestSpec, Network, Reply, Request,
     message::{Coinbase, CoinbasePayload, MnListDiff, PROTOCOL_VERSION, QRInfo},
 };
-use qrinfo_verify::{HeaderMap, Level, ListStage, Lists, Proof, Unproven, Verified, check};
+use qrinfo_verify::{HeaderMap, Level, ListStage, Lists, Proof, Unproven, Verified, VerifyError, check};
 use serde_json::Value;
 use spv_testkit::{Answer, Chain, Exchange, Recording, builder};
 
@@ -111,6 +111,53 @@ fn complete_syncs_lead_to_proven_lists() {
         }
     }
     eprintln!("{syncs} syncs");
+}
+
+/// A signature in `quorumsCLSigs` is that of the work block of its quorums, which is known where the lists there are.
+#[test]
+fn signatures_of_work_blocks_are_compared() {
+    let recording = Recording::bundled().unwrap();
+    let headers = headers(&recording);
+    let sync = &recording.complete_syncs()[0];
+    let mut stage = ListStage::new(recording.network(), Level::Roots);
+    let count = |verified: &Verified| {
+        verified.unproven.iter().find_map(|unproven| match unproven {
+            Unproven::ChainLockSignatures(count) => Some(*count),
+            _ => None,
+        })
+    };
+    let (mut altered, mut hidden) = (0, 0);
+    for exchange in recording.exchanges_of(sync) {
+        let request = request(&recording, exchange);
+        let good = qr_info(exchange).unwrap();
+        let take = |stage: &mut ListStage, reply: QRInfo, hidden: Option<BlockHash>| {
+            let find = |hash: &BlockHash| headers.find(hash).filter(|_| Some(*hash) != hidden);
+            stage.apply(&request, &Reply::QrInfo(Box::new(reply)), find)
+        };
+        let groups = good.mn_list_diff_h.quorums_cl_sigs.to_vec();
+        if let Some(place) = groups.iter().position(|group| group.signature != [0; 96]) {
+            let mut groups = groups.clone();
+            groups[place].signature[95] ^= 1;
+            let mut reply = good.clone();
+            reply.mn_list_diff_h.quorums_cl_sigs = groups.into_iter().collect();
+            let error = take(&mut stage.clone(), reply, None).unwrap_err();
+            let is_named = matches!(&error, VerifyError::False(false_) if false_.label() == "chainlock signature");
+            assert!(is_named, "{error:?}");
+            altered += 1;
+        }
+        let new = good.mn_list_diff_h.new_quorums.to_vec();
+        let plain = new.iter().find(|quorum| quorum.quorum_index.is_none());
+        if let Some(quorum) = plain.filter(|_| !groups.is_empty()) {
+            let block = BlockHash::from_bytes(*quorum.quorum_hash.as_bytes());
+            let verified = take(&mut stage.clone(), good.clone(), Some(block)).unwrap();
+            let of_block = new.iter().filter(|other| other.quorum_hash == quorum.quorum_hash).count();
+            assert!(count(&verified).is_some_and(|count| count >= of_block), "{:?}", verified.unproven);
+            hidden += 1;
+        }
+        let verified = take(&mut stage, good, None).unwrap();
+        assert_eq!(count(&verified), None, "every work block is known");
+    }
+    assert!(altered > 20 && hidden > 20, "{altered} {hidden}");
 }
 
 /// Also those that belong to no sync.
