@@ -62,6 +62,12 @@ fn a_step_leads_from_one_list_to_the_next_and_names_its_new_quorums() {
             quorums += named.len();
         }
         assert!(quorums > 0, "{name}");
+        // Of a diff from elsewhere only the proof counts.
+        for triple in steps(&recording, &headers).windows(3) {
+            let [(before, _), _, (after, diff)] = triple else { continue };
+            let step = before.step_to(after, diff).unwrap();
+            assert_eq!(before.prove_step(&step, |hash| headers.find(hash)).unwrap(), *after, "{name}");
+        }
     }
 }
 
