@@ -220,6 +220,61 @@ fn replies_pass_without_the_headers_of_old_stragglers() {
     assert!(with_stragglers > 0 || Recording::shared("regtest-v3").unwrap().is_none());
 }
 
+/// The lists for a straggler whose own block is below the headers: which they are is not known, but they are at most
+/// three, of work blocks below the others, in ascending order.
+#[test]
+fn lists_for_a_straggler_of_an_unknown_cycle_are_few_and_in_order() {
+    let Some(recording) = Recording::shared("regtest-v3").unwrap() else { return };
+    let headers = headers(&recording);
+    let cycles = recording.network().cycles();
+    let judge_altered = |count: usize, alter: &dyn Fn(&mut QRInfo)| {
+        let is_wanted = |exchange: &&Exchange| {
+            exchange.base_heights == [0]
+                && qr_info(exchange).is_some_and(|reply| reply.mn_list_diff_list.len() == count)
+        };
+        let exchange = recording.exchanges().iter().find(is_wanted).unwrap();
+        let mut reply = qr_info(exchange).unwrap();
+        let quorums = reply.last_commitment_per_index.iter();
+        let blocks: Vec<_> = quorums.map(|quorum| BlockHash::from_bytes(*quorum.quorum_hash.as_bytes())).collect();
+        // Both indexes have been without a new quorum since the same cycle.
+        assert_eq!(blocks.len(), 2);
+        let oldest = cycles.work_height_back(cycles.start_of(exchange.height), 4).unwrap();
+        alter(&mut reply);
+        let find =
+            |hash: &BlockHash| headers.find(hash).filter(|block| block.height >= oldest && !blocks.contains(hash));
+        match check(&request(&recording, exchange), &Reply::QrInfo(Box::new(reply)), find) {
+            Ok(_) => "true",
+            Err(VerifyError::False(falsehood)) => falsehood.label(),
+            Err(error) => panic!("{error:?}"),
+        }
+    };
+    // More of the first list, with its snapshot.
+    let with_more = |reply: &mut QRInfo, more: usize| {
+        let (diff, snapshot) = (reply.mn_list_diff_list[0].clone(), reply.quorum_snapshot_list[0].clone());
+        reply.mn_list_diff_list.splice(0..0, std::iter::repeat_n(diff, more));
+        reply.quorum_snapshot_list.splice(0..0, std::iter::repeat_n(snapshot, more));
+    };
+    for count in 1..=3 {
+        assert_eq!(judge_altered(count, &|_| {}), "true", "{count}");
+    }
+    // Three for each of the two.
+    assert_eq!(judge_altered(3, &|reply| with_more(reply, 3)), "target block");
+    assert_eq!(judge_altered(3, &|reply| with_more(reply, 4)), "trailing count");
+    assert_eq!(judge_altered(3, &|reply| _ = reply.quorum_snapshot_list.pop()), "trailing count");
+    assert_eq!(judge_altered(3, &|reply| reply.mn_list_diff_list.swap(0, 1)), "target block");
+    // Of an unknown block only the coinbase tells the height. The oldest work block of the others is at 184.
+    for (height, verdict) in
+        [(160, "true"), (136, "true"), (161, "target block"), (184, "target block"), (208, "target block")]
+    {
+        let at = |reply: &mut QRInfo| {
+            let coinbase = &mut reply.mn_list_diff_list[0].coinbase;
+            let payload = CoinbasePayload { height, ..coinbase.payload().unwrap().clone() };
+            *coinbase = Coinbase::new(payload);
+        };
+        assert_eq!(judge_altered(1, &at), verdict, "{height}");
+    }
+}
+
 /// The lists that recorded requests start from. They are brought by `mnlistdiff` from genesis, and proven by their roots
 /// as well. Two kinds of base have no recorded coinbase: anchors, from which only tip diffs start, and blocks from before
 /// the first masternode, whose lists are empty.

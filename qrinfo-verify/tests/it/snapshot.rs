@@ -3,9 +3,9 @@
 use crate::common::{headers, mainnet::Mainnet, recordings, reply, request};
 use bytes::Bytes;
 use qrinfo_core::{
-    BlockHash, Hash256, Network, Reply,
-    message::{Coinbase, MnListDiff},
-    wire::Wire,
+    BlockHash, Hash256, LlmqType, Network, ProTxHash, QuorumHash, Reply,
+    message::{Coinbase, CoinbasePayload, Commitment, MnListDiff, NetInfo, SmlEntry, SmlEntryKind},
+    wire::{Bits, Wire},
 };
 use qrinfo_verify::{
     ApplyFault, HeaderMap, KnownBlock, Level, ListSnapshot, ListSnapshotError, ListStage, Lists, ProofFault, RootFault,
@@ -63,12 +63,67 @@ fn a_step_leads_from_one_list_to_the_next_and_names_its_new_quorums() {
         }
         assert!(quorums > 0, "{name}");
         // Of a diff from elsewhere only the proof counts.
-        for triple in steps(&recording, &headers).windows(3) {
-            let [(before, _), _, (after, diff)] = triple else { continue };
-            let step = before.step_to(after, diff).unwrap();
-            assert_eq!(before.prove_step(&step, |hash| headers.find(hash)).unwrap(), *after, "{name}");
+        let steps = steps(&recording, &headers);
+        for apart in [2, 5, 20] {
+            for ((before, _), (after, diff)) in steps.iter().zip(steps.iter().skip(apart)) {
+                let step = before.step_to(after, diff).unwrap();
+                assert_eq!(before.prove_step(&step, |hash| headers.find(hash)).unwrap(), *after, "{name}");
+            }
         }
     }
+}
+
+/// No masternode or quorum that is gone is in the recorded syncs.
+#[test]
+fn a_step_names_what_is_gone_and_what_is_new() {
+    let entry = |seed: u8| SmlEntry {
+        version: 2,
+        pro_reg_tx_hash: ProTxHash::from_bytes([seed; 32]),
+        confirmed_hash: Hash256::from_bytes([1; 32]),
+        net_info: NetInfo::Service { ip: [seed; 16], port: 9999 },
+        pub_key_operator: [seed; 48],
+        key_id_voting: [0; 20],
+        is_valid: true,
+        kind: SmlEntryKind::Regular,
+    };
+    let quorum = |seed: u8| Commitment {
+        version: 3,
+        llmq_type: LlmqType(100),
+        quorum_hash: QuorumHash::from_bytes([seed; 32]),
+        quorum_index: None,
+        signers: Bits::default(),
+        valid_members: Bits::default(),
+        quorum_public_key: [0; 48],
+        quorum_vvec_hash: Hash256::ZERO,
+        quorum_sig: [0; 96],
+        members_sig: [0; 96],
+    };
+    let lists = |seeds: [u8; 2], block: u8| {
+        let payload = CoinbasePayload {
+            version: 1,
+            height: block.into(),
+            merkle_root_mn_list: Hash256::ZERO,
+            merkle_root_quorums: None,
+            credit_pool: None,
+        };
+        let diff = MnListDiff {
+            coinbase: Coinbase::new(payload),
+            new_masternodes: seeds.map(entry).into_iter().collect(),
+            new_quorums: seeds.map(quorum).into_iter().collect(),
+            ..MnListDiff::empty(BlockHash::ZERO, BlockHash::from_bytes([block; 32]))
+        };
+        (Lists::at_genesis(Network::Regtest).apply(&diff).unwrap(), diff)
+    };
+    let (before, _) = lists([1, 2], 7);
+    let (after, from_genesis) = lists([2, 3], 8);
+    let step = before.step_to(&after, &from_genesis).unwrap();
+    assert_eq!((step.base_block_hash, step.block_hash), (before.block_hash(), after.block_hash()));
+    assert_eq!(step.deleted_masternodes.to_vec(), [entry(1).pro_reg_tx_hash]);
+    assert_eq!(step.new_masternodes.to_vec(), [entry(3)]);
+    let gone: Vec<_> = step.deleted_quorums.iter().map(|gone| (gone.llmq_type, gone.quorum_hash)).collect();
+    assert_eq!(gone, [(LlmqType(100), quorum(1).quorum_hash)]);
+    assert_eq!(step.new_quorums.to_vec(), [quorum(3)]);
+    assert_eq!(before.apply(&step).unwrap(), after);
 }
 
 /// The answer of a mainnet node to a request from genesis is a snapshot. One that is made of the lists after many diffs
