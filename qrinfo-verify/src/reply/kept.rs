@@ -120,3 +120,52 @@ impl Kept {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use qrinfo_core::{
+        Hash256, MnListDiffRequestSpec,
+        message::{Coinbase, CoinbasePayload, MnListDiff},
+    };
+
+    use super::*;
+
+    /// Empty lists at a height, at a block of this number.
+    fn lists(height: u8, number: u8) -> Lists {
+        let payload = CoinbasePayload {
+            version: 1,
+            height: height.into(),
+            merkle_root_mn_list: Hash256::ZERO,
+            merkle_root_quorums: None,
+            credit_pool: None,
+        };
+        let empty = MnListDiff::empty(BlockHash::ZERO, BlockHash::from_bytes([number; 32]));
+        let diff = MnListDiff { coinbase: Coinbase::new(payload), ..empty };
+        Lists::at_genesis(Network::Regtest).apply(&diff).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn the_highest_tip_is_kept_and_of_two_at_a_height_the_later_one() {
+        let mut kept = Kept::at_genesis(Network::Regtest);
+        let spec = MnListDiffRequestSpec { base_block_hash: BlockHash::ZERO, block_hash: BlockHash::ZERO };
+        for (height, number, expected) in [(10, 1, 1), (8, 2, 1), (10, 3, 3), (12, 4, 4)] {
+            let find = |_: &BlockHash| {
+                let height = if expected == number { height } else { 10 };
+                Some(KnownBlock { height: height.into(), merkle_root: Hash256::ZERO })
+            };
+            kept.add(&spec.clone().into(), vec![(DiffName::Tip, lists(height, number))], &find);
+            let tip = kept.tip.as_ref().map(Lists::block_hash);
+            assert_eq!(tip, Some(BlockHash::from_bytes([expected; 32])), "{number}");
+        }
+    }
+
+    #[test]
+    fn the_1024_commitments_of_the_highest_quorums_are_remembered() {
+        let mut kept = Kept::at_genesis(Network::Regtest);
+        kept.add_verified((0..1_000).map(|height| (height, [7; 32])).collect());
+        kept.add_verified((1_000..1_030).map(|height| (height, [7; 32])).collect());
+        let is_verified = |height| kept.is_verified(&(height, [7; 32]));
+        assert!(!is_verified(5) && is_verified(6) && is_verified(1_029) && !is_verified(1_030));
+        assert!(!kept.is_verified(&(6, [8; 32])));
+    }
+}

@@ -486,3 +486,10 @@ fn quorums_without_a_root_are_not_kept() {
     assert!(verified.unproven.contains(&Unproven::Quorums { height: 100 }));
     assert_eq!((verified.lists.unwrap().height(), sync.heights()), (100, vec![0]));
 }
+
+#[test]
+fn a_stage_has_the_level_that_it_was_made_with() {
+    for level in [Level::Roots, Level::Full] {
+        assert_eq!(ListStage::new(Network::Regtest, level).level(), level);
+    }
+}
