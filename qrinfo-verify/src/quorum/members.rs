@@ -129,13 +129,13 @@ impl Deregistered {
     /// Returns the rule for a cycle. Devnets and regtest chains are assumed to have v19 from the start of rotation on.
     pub const fn at(network: Network, cycle: CycleStart) -> Self {
         match network {
-            Network::Mainnet if cycle.height() < MAINNET_V19 - 1 => Self::Used,
+            Network::Mainnet if cycle.height() < MAINNET_V19 => Self::Used,
             _ => Self::Forgotten,
         }
     }
 }
 
-/// Dash Core's `V19Height` of mainnet. It counts for the block behind the one looked at.
+/// Dash Core's `V19Height` of mainnet, which starts a cycle.
 const MAINNET_V19: u32 = 1_899_072;
 
 /// The members of each quorum of a cycle, by quorum index and in the order of a commitment's bits: the quarters of

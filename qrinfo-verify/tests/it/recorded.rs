@@ -8,7 +8,10 @@ use std::{
 
 use qrinfo_core::{
     BlockHash, Hash256, MnListDiffRequestSpec, Network, Reply, Request,
-    message::{Coinbase, CoinbasePayload, MnListDiff, PROTOCOL_VERSION, QRInfo},
+    message::{
+        Coinbase, CoinbasePayload, MnListDiff, PROTOCOL_VERSION, QRInfo, QuorumSnapshot, SkipListMode, SmlEntry,
+    },
+    wire::Bits,
 };
 use qrinfo_verify::{HeaderMap, Level, ListStage, Lists, Proof, Unproven, Verified, VerifyError, check};
 use serde_json::Value;
@@ -158,6 +161,75 @@ fn signatures_of_work_blocks_are_compared() {
         assert_eq!(count(&verified), None, "every work block is known");
     }
     assert!(altered > 20 && hidden > 20, "{altered} {hidden}");
+}
+
+/// The bits and the positions of a snapshot are those of the masternodes with a score: not banned, and confirmed.
+#[test]
+fn snapshots_are_about_the_masternodes_with_a_score() {
+    let (mut judged, mut without_score) = (0, 0);
+    for (name, recording) in recordings() {
+        let headers = headers(&recording);
+        let cycles = recording.network().cycles();
+        let Some(sync) = recording.complete_syncs().iter().max_by_key(|sync| recording.exchanges_of(sync).count())
+        else {
+            continue;
+        };
+        let mut stage = ListStage::new(recording.network(), Level::Roots);
+        let mut at_work = BTreeMap::new();
+        for exchange in recording.exchanges_of(sync) {
+            let request = request(&recording, exchange);
+            let good = qr_info(exchange).unwrap();
+            let take = |stage: &mut ListStage, reply: QRInfo| {
+                stage.apply(&request, &Reply::QrInfo(Box::new(reply)), |hash| headers.find(hash))
+            };
+            let label = |alter: &dyn Fn(&mut QuorumSnapshot)| {
+                let mut reply = good.clone();
+                alter(&mut reply.quorum_snapshot_at_h_minus_c);
+                match take(&mut stage.clone(), reply) {
+                    Ok(_) => "true",
+                    Err(VerifyError::False(falsehood)) => falsehood.label(),
+                    Err(error) => panic!("{error:?}"),
+                }
+            };
+            let back = cycles.work_height_back(cycles.start_of(exchange.height), 1);
+            if let Some(lists) = back.and_then(|height| at_work.get(&height)) {
+                let lists: &Lists = lists;
+                let has_score = |entry: &&SmlEntry| entry.is_valid && entry.confirmed_hash != Hash256::ZERO;
+                let scored = lists.masternodes().iter().filter(has_score).count();
+                let bits = |set: usize, count: usize| (0..count).map(|place| place == set).collect::<Bits>();
+                let count = lists.masternodes().len();
+                assert_eq!(label(&|snapshot| snapshot.active_quorum_members = bits(0, count + 1)), "snapshot bits");
+                assert_eq!(label(&|snapshot| snapshot.active_quorum_members = bits(scored - 1, count)), "true");
+                if scored < count {
+                    let beyond = label(&|snapshot| snapshot.active_quorum_members = bits(scored, count));
+                    assert_eq!(beyond, "snapshot bits", "{name} {}", exchange.id);
+                    without_score += 1;
+                }
+                let skips = |skip_list: &[i32]| {
+                    label(&|snapshot| {
+                        snapshot.skip_list_mode = SkipListMode::SkipFirst;
+                        snapshot.skip_list = skip_list.to_vec();
+                    })
+                };
+                let last = i32::try_from(scored).unwrap() - 1;
+                for positions in [[last, 0], [0, last], [1, last - 1]] {
+                    assert_eq!(skips(&positions), "true", "{name} {}: {positions:?} of {scored}", exchange.id);
+                }
+                // Before v19 those that had left counted too.
+                if lists.quorums().iter().any(|quorum| quorum.version >= 3) {
+                    for positions in [[last + 1, 0], [0, last + 1], [1, last]] {
+                        assert_eq!(skips(&positions), "snapshot skip list", "{name} {}: {positions:?}", exchange.id);
+                    }
+                }
+                assert_eq!(skips(&[0, -1]), "snapshot skip list");
+                judged += 1;
+            }
+            let lists = take(&mut stage, good).unwrap().lists.unwrap();
+            at_work.insert(lists.height(), lists);
+        }
+    }
+    eprintln!("{judged} snapshots, {without_score} of lists with masternodes without a score");
+    assert!(judged > 20 && (without_score > 0 || Recording::shared("regtest-churn").unwrap().is_none()));
 }
 
 /// Also those that belong to no sync.
