@@ -210,6 +210,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_of_a_quorum_says_nothing_about_another_at_its_height() {
+        let known = quorum(1, Some(216), 226..=230);
+        let mined = |quorum: MinedQuorum| {
+            let succession = succession(&[known.clone(), quorum]);
+            succession.iter().map(|quorum| quorum.mined.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(mined(quorum(1, Some(216), 226..=234)), [226..=230]);
+        assert_eq!(mined(quorum(2, Some(216), 226..=234)), [226..=234], "after a reorganisation");
+    }
+
+    #[test]
     fn as_many_as_are_active_are_left() {
         let three =
             [(1, 100), (2, 200), (3, 300)].map(|(seed, height)| quorum(seed, Some(height), height..=height + 10));

@@ -7,9 +7,10 @@ use std::{
 };
 
 use qrinfo_core::{
-    BlockHash, Hash256, MnListDiffRequestSpec, Network, Reply, Request,
+    BlockHash, Hash256, MnListDiffRequestSpec, Network, QuorumHash, Reply, Request,
     message::{
-        Coinbase, CoinbasePayload, MnListDiff, PROTOCOL_VERSION, QRInfo, QuorumSnapshot, SkipListMode, SmlEntry,
+        Coinbase, CoinbasePayload, Commitment, MnListDiff, PROTOCOL_VERSION, QRInfo, QuorumSnapshot, SkipListMode,
+        SmlEntry,
     },
     wire::Bits,
 };
@@ -230,6 +231,60 @@ fn snapshots_are_about_the_masternodes_with_a_score() {
     }
     eprintln!("{judged} snapshots, {without_score} of lists with masternodes without a score");
     assert!(judged > 20 && (without_score > 0 || Recording::shared("regtest-churn").unwrap().is_none()));
+}
+
+/// A cycle whose quorums were never mined, and a peer that says they were.
+#[test]
+fn commitments_that_no_list_has_are_false() {
+    let Some(recording) = Recording::shared("regtest-v3").unwrap() else { return };
+    let whole = Chain::from_recording(&recording, |_| true).unwrap();
+    let headers = headers(&recording);
+    let cycles = recording.network().cycles();
+    let mut judged = 0;
+    // Of the tips that a node may have, these have recorded coinbases. They lie in the mining window of their cycle.
+    for height in (0..=whole.tip()).filter(|height| cycles.is_work_height(*height)) {
+        let chain = whole.until(height);
+        let mut exchange = recording.exchanges()[0].clone();
+        (exchange.height, exchange.base_heights, exchange.extra_share) = (height, vec![0], true);
+        let cycle = cycles.start_of(height);
+        if cycles.work_height_back(cycle, 4).is_none() {
+            continue;
+        }
+        let request = request(&recording, &exchange);
+        // Not efficient: every diff is from genesis.
+        let Ok(Reply::QrInfo(good)) = builder::answer(&chain, &request.to_message(), 70230).unwrap() else { continue };
+        let judge = |reply: QRInfo| {
+            let mut stage = ListStage::new(recording.network(), Level::Roots);
+            match stage.apply(&request, &Reply::QrInfo(Box::new(reply)), |hash| headers.find(hash)) {
+                Ok(_) => "true",
+                Err(VerifyError::False(falsehood)) => falsehood.label(),
+                Err(error) => panic!("{height}: {error:?}"),
+            }
+        };
+        assert_eq!(judge(*good.clone()), "true", "{height}");
+        let window = recording.network().rotated_params().mining_window(cycle.height());
+        let mut commitments = good.last_commitment_per_index.to_vec();
+        let is_old = |quorum: &Commitment| {
+            let block = BlockHash::from_bytes(*quorum.quorum_hash.as_bytes());
+            headers.find(&block).unwrap().height < cycle.height()
+        };
+        if !commitments.iter().any(is_old) || height < *window.start() {
+            continue;
+        }
+        for (index, quorum) in (0..).zip(&mut commitments).filter(|(_, quorum)| is_old(quorum)) {
+            let block = recording.block_hash(cycle.height() + index).unwrap();
+            quorum.quorum_hash = QuorumHash::from_bytes(*block.as_bytes());
+        }
+        let claimed = QRInfo {
+            last_commitment_per_index: commitments.into_iter().collect(),
+            quorum_snapshot_list: Vec::new(),
+            mn_list_diff_list: Vec::new(),
+            ..*good
+        };
+        assert_eq!(judge(claimed), "commitment in list", "{height}");
+        judged += 1;
+    }
+    assert!(judged > 0);
 }
 
 /// Also those that belong to no sync.
