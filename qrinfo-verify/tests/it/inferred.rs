@@ -54,6 +54,7 @@ fn the_request_is_inferred_from_its_recorded_reply() {
             let asked = spec(&recording, exchange);
             let needed = if exchange.extra_share { 5 } else { 4 };
             assert_eq!(inferred.work_block_hashes[..needed], asked.work_block_hashes[..needed]);
+            assert!(inferred.work_block_hashes[needed..].iter().all(|hash| *hash == BlockHash::ZERO), "not looked up");
             assert_eq!((inferred.cycle, inferred.extra_share), (asked.cycle, asked.extra_share));
             let requested = recording.height(&inferred.block_hash).unwrap();
             assert!((asked.cycle.height()..=exchange.height).contains(&requested), "{name} {}", exchange.id);

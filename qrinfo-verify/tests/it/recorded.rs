@@ -354,7 +354,7 @@ fn lists_for_a_straggler_of_an_unknown_cycle_are_few_and_in_order() {
     let Some(recording) = Recording::shared("regtest-v3").unwrap() else { return };
     let headers = headers(&recording);
     let cycles = recording.network().cycles();
-    let judge_altered = |count: usize, alter: &dyn Fn(&mut QRInfo)| {
+    let judge_with = |count: usize, is_one_known: bool, alter: &dyn Fn(&mut QRInfo)| {
         let is_wanted = |exchange: &&Exchange| {
             exchange.base_heights == [0]
                 && qr_info(exchange).is_some_and(|reply| reply.mn_list_diff_list.len() == count)
@@ -362,9 +362,12 @@ fn lists_for_a_straggler_of_an_unknown_cycle_are_few_and_in_order() {
         let exchange = recording.exchanges().iter().find(is_wanted).unwrap();
         let mut reply = qr_info(exchange).unwrap();
         let quorums = reply.last_commitment_per_index.iter();
-        let blocks: Vec<_> = quorums.map(|quorum| BlockHash::from_bytes(*quorum.quorum_hash.as_bytes())).collect();
+        let mut blocks: Vec<_> = quorums.map(|quorum| BlockHash::from_bytes(*quorum.quorum_hash.as_bytes())).collect();
         // Both indexes have been without a new quorum since the same cycle.
         assert_eq!(blocks.len(), 2);
+        if is_one_known {
+            blocks.pop();
+        }
         let oldest = cycles.work_height_back(cycles.start_of(exchange.height), 4).unwrap();
         alter(&mut reply);
         let find =
@@ -375,11 +378,18 @@ fn lists_for_a_straggler_of_an_unknown_cycle_are_few_and_in_order() {
             Err(error) => panic!("{error:?}"),
         }
     };
+    let judge_altered = |count, alter: &dyn Fn(&mut QRInfo)| judge_with(count, false, alter);
     // More of the first list, with its snapshot.
     let with_more = |reply: &mut QRInfo, more: usize| {
         let (diff, snapshot) = (reply.mn_list_diff_list[0].clone(), reply.quorum_snapshot_list[0].clone());
         reply.mn_list_diff_list.splice(0..0, std::iter::repeat_n(diff, more));
         reply.quorum_snapshot_list.splice(0..0, std::iter::repeat_n(snapshot, more));
+    };
+    let claim = |reply: &mut QRInfo, heights: &[i32]| {
+        for (diff, &height) in reply.mn_list_diff_list.iter_mut().zip(heights) {
+            let payload = CoinbasePayload { height, ..diff.coinbase.payload().unwrap().clone() };
+            diff.coinbase = Coinbase::new(payload);
+        }
     };
     for count in 1..=3 {
         assert_eq!(judge_altered(count, &|_| {}), "true", "{count}");
@@ -393,12 +403,15 @@ fn lists_for_a_straggler_of_an_unknown_cycle_are_few_and_in_order() {
     for (height, verdict) in
         [(160, "true"), (136, "true"), (161, "target block"), (184, "target block"), (208, "target block")]
     {
-        let at = |reply: &mut QRInfo| {
-            let coinbase = &mut reply.mn_list_diff_list[0].coinbase;
-            let payload = CoinbasePayload { height, ..coinbase.payload().unwrap().clone() };
-            *coinbase = Coinbase::new(payload);
+        assert_eq!(judge_altered(1, &|reply| claim(reply, &[height])), verdict, "{height}");
+    }
+    // The lists of 160, 184 and 208 are called for by the one that is known; another does not take their place.
+    for (heights, verdict) in [([136, 160], "true"), ([112, 136], "target block")] {
+        let claims = |reply: &mut QRInfo| {
+            with_more(reply, 1);
+            claim(reply, &heights);
         };
-        assert_eq!(judge_altered(1, &at), verdict, "{height}");
+        assert_eq!(judge_with(3, true, &claims), verdict, "{heights:?}");
     }
 }
 
@@ -451,6 +464,8 @@ impl<'r> Bases<'r> {
             let verified = stage.apply(&request(self.recording, exchange), &reply, find);
             let verified = verified.unwrap_or_else(|error| panic!("{}: {error:?}", exchange.id));
             assert!(bases.contains(&&None) || verified.tip.is_some(), "{}", exchange.id);
+            // What was set aside is not kept.
+            assert!(stage.kept().all(|lists| lists.height() == 0 || lists.height() >= lowest), "{}", exchange.id);
             Some((exchange, verified))
         };
         wanted.filter_map(take).collect()

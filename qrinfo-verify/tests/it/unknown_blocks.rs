@@ -103,6 +103,14 @@ fn label_of_last(alter: impl FnOnce(&mut QRInfo)) -> &'static str {
 }
 
 #[test]
+fn a_base_that_was_sent_is_not_above_its_target() {
+    let from_later = |reply: &mut QRInfo| {
+        reply.mn_list_diff_at_h_minus_2c.base_block_hash = reply.mn_list_diff_at_h_minus_c.block_hash;
+    };
+    assert_eq!(label_of_last(from_later), "base block");
+}
+
+#[test]
 fn commitments_come_once_for_each_index_in_ascending_order() {
     let with = |indexes: [i16; 2]| {
         label_of_last(|reply| {
