@@ -39,6 +39,8 @@ pub fn scheduler(bytes: &[u8]) {
                 }
             }
             2 => {
+                // A peer that joins again has lost what its last connection held.
+                sendings.retain(|send: &SendId, _| send.peer != peer);
                 scheduler.peer_joined(
                     peer,
                     u32::from(input.short()),
@@ -48,11 +50,11 @@ pub fn scheduler(bytes: &[u8]) {
             }
             3 => {
                 scheduler.peer_left(peer, LeaveReason::Disconnected, now);
-                sendings.retain(|send: &SendId, _| send.peer != peer);
+                sendings.retain(|send, _| send.peer != peer);
             }
             4 => {
                 scheduler.ban(peer, AttemptErrorKind::False, now);
-                sendings.retain(|send: &SendId, _| send.peer != peer);
+                sendings.retain(|send, _| send.peer != peer);
             }
             5 => now += Duration::from_millis(u64::from(input.short())),
             6 => {
@@ -106,6 +108,7 @@ pub fn scheduler(bytes: &[u8]) {
         }
         for (peer, health) in scheduler.peers() {
             let held = sendings.keys().filter(|send| send.peer == *peer).count();
+            assert_eq!(held, health.outstanding(), "{peer}, {health:?}");
             assert!(held <= MAX_DEPTH, "{peer} holds {held} requests, {health:?}");
         }
         assert!(scheduler.unfinished() <= waiting.len(), "a request that ended is still held");
