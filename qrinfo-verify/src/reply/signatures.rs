@@ -101,3 +101,36 @@ impl Candidate {
         Self { commitment, height, id }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+    use std::collections::BTreeMap;
+
+    use qrinfo_core::{LlmqType, message::QRInfo};
+    use spv_testkit::{Answer, Recording};
+
+    use super::*;
+
+    /// A later reply may bring the members of a rotated quorum; those of others come with their own list or never.
+    #[test]
+    fn quorums_without_members_prove_no_snapshot_and_rotated_ones_are_verified_again() {
+        let recording = Recording::bundled().unwrap();
+        let exchange = recording.exchanges_of(&recording.complete_syncs()[0]).last().unwrap();
+        let Answer::Reply(payload) = &exchange.answer else { panic!("refused") };
+        let reply = QRInfo::from_wire(payload.clone()).unwrap();
+        let rotated = reply.last_commitment_per_index.iter().next().unwrap();
+        let plain = reply.mn_list_diff_h.new_quorums.iter().find(|quorum| quorum.quorum_index.is_none()).unwrap();
+        let unknown = Commitment { llmq_type: LlmqType(99), ..plain.clone() };
+        let candidates = [&rotated, &plain, &unknown].map(|quorum| Candidate::new(quorum.clone(), Some(1_000)));
+        let plain_id = candidates[1].id;
+        let selector = MemberSelector::new(recording.network(), BTreeMap::new(), |_| None);
+        let outcome = verify(recording.network(), selector, candidates.into(), NonZeroUsize::MIN).unwrap();
+        let proofs: Vec<_> = outcome.quorums.iter().map(|quorum| quorum.proof).collect();
+        let members_sig = Proof::Unverified(Unverified::NoMembers);
+        assert_eq!(proofs, [QuorumProof { quorum_sig: Proof::Verified, members_sig }; 2]);
+        assert_eq!((outcome.unknown_types, outcome.done), (1, vec![plain_id]));
+        assert!(outcome.snapshots.is_empty());
+    }
+}

@@ -142,8 +142,7 @@ impl ListStage {
             Request::MnListDiff(_) => DiffName::Requested,
         });
         let tip = find(DiffName::Tip);
-        fresh.retain(|(name, _)| checked.set_aside.iter().all(|diff| diff.name != *name));
-        // No later diff can start from quorums that no coinbase commits to.
+        // No later diff can start from quorums that no coinbase commits to. Lists of unknown blocks are not kept either.
         fresh.retain(|(_, lists)| !unproven.contains(&Unproven::Quorums { height: lists.height() }));
         self.kept.add(request, fresh, &headers);
         self.kept.add_verified(verified);

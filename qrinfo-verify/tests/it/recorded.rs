@@ -464,7 +464,8 @@ impl<'r> Bases<'r> {
             let verified = stage.apply(&request(self.recording, exchange), &reply, find);
             let verified = verified.unwrap_or_else(|error| panic!("{}: {error:?}", exchange.id));
             assert!(bases.contains(&&None) || verified.tip.is_some(), "{}", exchange.id);
-            // What was set aside is not kept.
+            // What was set aside is not kept, and the rest is.
+            assert!(verified.lists.iter().all(|lists| stage.lists(lists.height()) == Some(lists)), "{}", exchange.id);
             assert!(stage.kept().all(|lists| lists.height() == 0 || lists.height() >= lowest), "{}", exchange.id);
             Some((exchange, verified))
         };

@@ -73,7 +73,7 @@ fn a_diff_from_a_block_to_itself_is_empty() {
     let changes: [&dyn Fn(&mut MnListDiff); 4] = [
         &|diff| diff.deleted_masternodes = [entry.pro_reg_tx_hash].into_iter().collect(),
         &|diff| diff.new_masternodes = [entry.clone()].into_iter().collect(),
-        &|diff| diff.deleted_quorums = [deleted.clone()].into_iter().collect(),
+        &|diff| diff.deleted_quorums = [deleted].into_iter().collect(),
         &|diff| diff.new_quorums = [quorum.clone()].into_iter().collect(),
     ];
     for change in changes {
