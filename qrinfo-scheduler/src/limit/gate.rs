@@ -248,15 +248,13 @@ mod tests {
             let mut join = |priority, order| state.join(door.lane, request(priority, order), start).unwrap();
             let aged: Vec<_> = (0..2).map(|order| join(RequestPriority::Low, order)).collect();
             (0..20).for_each(|order| _ = join(RequestPriority::High, order));
-            let order = |now: Instant, state: &mut State| -> Vec<Rank> {
-                let pass = |_| {
-                    let (rank, lane) = state.first(now).unwrap();
-                    state.pass(lane, rank, now);
-                    rank
-                };
-                (0..16).map(pass).collect()
+            let now = start + AGEING;
+            let pass = |_| {
+                let (rank, lane) = state.first(now).unwrap();
+                state.pass(lane, rank, now);
+                rank
             };
-            let passed = order(start + AGEING, state);
+            let passed: Vec<_> = (0..16).map(pass).collect();
             let places: Vec<_> = passed.iter().enumerate().filter(|(_, rank)| aged.contains(rank)).collect();
             assert_eq!(places, [(7, &aged[0]), (15, &aged[1])]);
         });

@@ -433,7 +433,7 @@ fn quorums_are_mined_between_the_last_list_without_them_and_the_first_with_them(
     assert_eq!(mined(&[(start + 1, false), (start + 3, true), (end, true)]), (start + 2, start + 3));
 }
 
-/// What is left covers the same heights with the same quorums.
+/// The rest covers the same heights with the same quorums.
 #[test]
 fn quorums_that_were_replaced_before_a_height_are_forgotten() {
     let (signers, mut quorums) = three_cycles();
